@@ -1,0 +1,54 @@
+# Every command here is also what CI runs. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.lock-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast check format lock wheel bench clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv from the pinned, hashed lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@echo "setup: creating $(VENV) from requirements.lock (about 90 MB, under a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make setup: $(PYTHON) is older than 3.11; run \`make setup PYTHON=/path/to/python3.11\`" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.lock-*; touch $@
+
+run: setup ## stand-ins on :9080 and the proxy on :8080, with a policy to try
+	@exec $(BIN)/pointsman quickstart
+
+test: setup ## every test, as CI runs them
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+test-fast: setup ## the tests that need no other environment and no other process
+	@$(BIN)/python -m pytest -m "not slow and not vllm"
+
+check: setup ## format, lint, types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: setup ## rewrite the files as `check` wants them
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: ## resolve requirements.lock anew from pyproject.toml
+	@$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet "uv>=0.9,<1"
+	@.cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --group dev pyproject.toml -o requirements.lock
+
+wheel: setup ## build dist/pointsman-*.whl
+	@$(BIN)/python -m build --wheel --no-isolation
+
+bench: setup ## the added hop against a direct call, interleaved; writes benchmarks/results/
+	@$(BIN)/python -m benchmarks.hop
+
+clean: ## remove what the commands above made
+	@rm -rf .venv dist build .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Everything outside this process that we talk to, and the wire formats they speak."""

@@ -1,0 +1,33 @@
+"""The one exception that a backend raises, and what the other side said when it said something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from policies.facts import FailureFacts
+from policies.table import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An error answer of the upstream, unwrapped: faces repeat it to the client where the contract has a place for it."""
+
+    status: int
+    """HTTP status of the answer as the model's container gave it; 0 when none came."""
+    message: str
+    type: str | None = None
+    """AWS error type without namespace, e.g. `ModelError`, when the upstream named one."""
+    log_stream_arn: str | None = None
+    error_code: str | None = None
+
+
+class BackendError(Exception):
+    """A target did not answer as asked. `facts` say what that means, `said` what it told us."""
+
+    def __init__(self, facts: FailureFacts, target: Target, cause: str, said: Said | None = None) -> None:
+        super().__init__(f"{target.name}: {cause}")
+        self.facts = facts
+        self.target = target
+        self.cause = cause
+        """For the log: names hosts and exceptions, never bodies or credentials, and is never sent to a client."""
+        self.said = said

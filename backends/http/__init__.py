@@ -1,0 +1,1 @@
+"""The two halves of HTTP: `edge` serves, `transport` sends."""

@@ -1,0 +1,1 @@
+"""Wire formats, pure and in both directions: we are server and client of each."""

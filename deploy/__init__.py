@@ -1,0 +1,1 @@
+"""Control plane: put a model where the policy says. It arrives with its issue."""

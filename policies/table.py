@@ -1,0 +1,210 @@
+"""The compiled policy: frozen routes and targets, looked up once per request.
+
+`load.py` builds these from YAML and has checked them; nothing here reads a file or guesses a default. All times are
+seconds, all sizes bytes, all shares fractions of 1.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+class Isolation(enum.IntEnum):
+    """How strongly a target separates this tenant's data from others; a larger value satisfies a smaller demand."""
+
+    SHARED = 0
+    CONTAINER = 1
+    INSTANCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """Where a route's data may go. It binds fallbacks as much as first choices."""
+
+    data_class: str | None = None
+    isolation: Isolation = Isolation.SHARED
+    regions: frozenset[str] = frozenset()
+    """Empty: any region."""
+
+    def refusal(self, target: Target) -> str | None:
+        """Why `target` lies outside this boundary, in words for an operator; None when it lies inside."""
+        if target.isolation < self.isolation:
+            return f"isolation is {target.isolation.name.lower()}, the route demands {self.isolation.name.lower()}"
+        if self.regions and target.region not in self.regions:
+            return f"region is {target.region or 'not declared'}, the route allows {', '.join(sorted(self.regions))}"
+        if self.data_class and target.data_classes and self.data_class not in target.data_classes:
+            return f"accepts data of class {', '.join(sorted(target.data_classes))}, the route carries {self.data_class}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class AssumedRole:
+    """A role to assume before signing (STS AssumeRole)."""
+
+    arn: str
+    external_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSpec:
+    """Anything that speaks InvokeEndpoint."""
+
+    endpoint: str
+    component: str | None = None
+    url: str | None = None
+    """Base URL instead of SageMaker's regional host; no trailing slash."""
+    sign: bool = True
+    role: AssumedRole | None = None
+    trace_attributes: bool = False
+    """Write `traceparent` into CustomAttributes (headers other than the contract's do not survive SageMaker)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BedrockSpec:
+    """A Bedrock custom model import."""
+
+    model: str
+    """ARN of the imported model."""
+    url: str | None = None
+    role: AssumedRole | None = None
+    guardrail: str | None = None
+    guardrail_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VllmSpec:
+    """An OpenAI-compatible engine. `urls` are replicas of one another."""
+
+    urls: tuple[str, ...]
+    model: str
+    adapter: str | None = None
+
+
+Spec = EndpointSpec | BedrockSpec | VllmSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One hosting of one model."""
+
+    name: str
+    kind: str
+    """`endpoint`, `bedrock` or `vllm`: the key of the backend that serves it."""
+    spec: Spec
+    speaks: str = "opaque"
+    region: str | None = None
+    isolation: Isolation = Isolation.INSTANCE
+    data_classes: frozenset[str] = frozenset()
+    """Empty: data of any class."""
+    body_limit: int = 25 * 1024 * 1024
+    """Largest request body the target accepts, in bytes."""
+    streams: bool = True
+    restore: tuple[float, float] | None = None
+    """Shortest and longest cold start that the policy declares, in seconds."""
+    connect_timeout: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """A target with its share of a split; a weight of 0 takes no traffic."""
+
+    target: Target
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRule:
+    """How often a request may be tried in all, the first attempt included."""
+
+    attempts: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sticky:
+    """What keeps a caller on one side of a split."""
+
+    by: str = "none"
+    """`session`, `inference-id`, `header` or `none`."""
+    header: str | None = None
+    """Lower-case name when `by` is `header`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What the policy says of one endpoint, or of one inference component of it."""
+
+    endpoint: str
+    component: str | None
+    serve: tuple[Weighted, ...]
+    fallback: tuple[Target, ...] = ()
+    clients_speak: str = "opaque"
+    boundary: Boundary = Boundary()
+    sticky: Sticky = Sticky()
+    timeout: float = 60.0
+    stream_timeout: float = 480.0
+    retry: RetryRule = RetryRule()
+    idempotent: bool = False
+    """True: a request may be sent again although an earlier attempt may have run."""
+    owner: str | None = None
+    wave: int | None = None
+    shed: str = "normal"
+    """`first`, `normal` or `last`: who gives way under overload."""
+    source_line: int = 0
+    """Line of the policy file, for `explain`."""
+    rule: str = ""
+    """The policy path that decided, e.g. `endpoints.inline.split`."""
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Every target of the route once, first choices before fallbacks."""
+        seen = {weighted.target.name: weighted.target for weighted in self.serve}
+        for target in self.fallback:
+            seen.setdefault(target.name, target)
+        return tuple(seen.values())
+
+    @property
+    def key(self) -> str:
+        """`endpoint` or `endpoint/component`: the name in logs, metrics and the OpenAI face."""
+        return self.endpoint if self.component is None else f"{self.endpoint}/{self.component}"
+
+
+class Miss(enum.Enum):
+    """Why a lookup found no route; each is a ValidationError with a text that clients match."""
+
+    UNKNOWN_ENDPOINT = "unknown endpoint"
+    COMPONENT_REQUIRED = "component required"
+    COMPONENT_NOT_ALLOWED = "component not allowed"
+    UNKNOWN_COMPONENT = "unknown component"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """A whole policy, compiled. A reload builds a new one and swaps one reference."""
+
+    account: str
+    routes: Mapping[tuple[str, str | None], Route]
+    targets: Mapping[str, Target]
+    digest: str
+    """First 12 hex digits of the SHA-256 of the resolved policy."""
+    endpoints: frozenset[str] = field(default=frozenset())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "routes", MappingProxyType(dict(self.routes)))
+        object.__setattr__(self, "targets", MappingProxyType(dict(self.targets)))
+        object.__setattr__(self, "endpoints", frozenset(endpoint for endpoint, _ in self.routes))
+
+    def lookup(self, endpoint: str, component: str | None) -> Route | Miss:
+        """The route of one request, or why there is none. Names match in their exact case, as on SageMaker."""
+        route = self.routes.get((endpoint, component))
+        if route is not None:
+            return route
+        if endpoint not in self.endpoints:
+            return Miss.UNKNOWN_ENDPOINT
+        if component is None:
+            return Miss.COMPONENT_REQUIRED
+        if (endpoint, None) in self.routes:
+            return Miss.COMPONENT_NOT_ALLOWED
+        return Miss.UNKNOWN_COMPONENT

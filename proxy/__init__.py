@@ -1,0 +1,1 @@
+"""The process: faces, the one pipeline, telemetry, wiring, command line."""

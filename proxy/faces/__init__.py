@@ -1,0 +1,1 @@
+"""The contracts that are served, each a thin layer over `backends.http.edge`."""
