@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from policies.table import Target
@@ -101,7 +101,7 @@ class Reply:
     new_session_id: str | None = None
     closed_session_id: str | None = None
     upstream_request_id: str | None = None
-    usage: Usage | None = field(default=None)
+    usage: Usage | None = None
 
 
 class Backend(Protocol):

@@ -36,7 +36,9 @@ class Boundary:
         if self.regions and target.region not in self.regions:
             return f"region is {target.region or 'not declared'}, the route allows {', '.join(sorted(self.regions))}"
         if self.data_class and target.data_classes and self.data_class not in target.data_classes:
-            return f"accepts data of class {', '.join(sorted(target.data_classes))}, the route carries {self.data_class}"
+            return (
+                f"accepts data of class {', '.join(sorted(target.data_classes))}, the route carries {self.data_class}"
+            )
         return None
 
 
