@@ -111,8 +111,8 @@ class Backend(Protocol):
         """Send `call` to `target` and return its answer.
 
         For a streaming call it returns once the first piece of the body is decoded, not at the headers: until then
-        another target may still be tried. `deadline` is absolute, on the event loop's clock, and binds the whole answer,
-        the stream included. `replica` is an index into the target's `urls`, where it has several.
+        another target may still be tried. `deadline` is absolute, on the event loop's clock, and binds the whole
+        answer, the stream included. `replica` is an index into the target's `urls`, where it has several.
 
         Raises:
             BackendError: for every failure, with the facts of it. Any other exception is a bug.

@@ -10,7 +10,7 @@ from policies.table import Target
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An error answer of the upstream, unwrapped: faces repeat it to the client where the contract has a place for it."""
+    """An error answer of the upstream, unwrapped: faces repeat it where the contract has a place for it."""
 
     status: int
     """HTTP status of the answer as the model's container gave it; 0 when none came."""
