@@ -1,0 +1,59 @@
+"""The command line: `pointsman COMMAND`.
+
+A command is a module with `HELP`, `configure(parser)` and `run(arguments) -> exit code`; it is imported only when it is
+asked for, so that `pointsman --help` and `pointsman check` start at once. Exit codes: 0 ok, 1 findings, 2 cannot start
+or wrong usage, 3 refused by state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+COMMANDS = {
+    "serve": "run the proxy",
+    "check": "read a policy and report everything that is wrong or can't work",
+    "explain": "say where a request would go, and why",
+    "test": "run a policy's own `expect:` cases",
+    "schema": "print the policy's JSON Schema, for editors",
+    "why": "find a request in the log and say where it went, how long it took and why",
+    "emulate": "run stand-ins for SageMaker Runtime and Bedrock Runtime on loopback",
+    "quickstart": "stand-ins and proxy together, with a policy to try",
+}
+
+EXIT_OK, EXIT_FINDINGS, EXIT_CANNOT_START, EXIT_REFUSED = 0, 1, 2, 3
+
+
+class StartError(Exception):
+    """A command cannot start; the message is one line that says what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="pointsman",
+        description="One SageMaker contract in front of dedicated endpoints, packed hosts and Bedrock imports.",
+        epilog="`pointsman COMMAND --help` explains a command. Exit: 0 ok, 1 findings, 2 cannot start, 3 refused.",
+    )
+    parser.add_argument("--version", action="version", version=f"pointsman {version('pointsman')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if words[:1] == [name]:
+            module = importlib.import_module(f".{name}", __name__)
+            module.configure(command)
+            command.set_defaults(run=module.run)
+    parsed = parser.parse_args(words)
+    try:
+        return int(parsed.run(parsed))
+    except StartError as error:
+        print(f"pointsman {parsed.command}: {error}", file=sys.stderr)
+        return EXIT_CANNOT_START
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return EXIT_OK
