@@ -1,0 +1,77 @@
+"""What became of one request: recorded exactly once, then read by the log line, the meters and the span.
+
+All durations are seconds. Nothing here holds a body, a credential or a custom attribute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .base import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptOutcome:
+    """One attempt at one target."""
+
+    target: str
+    kind: str
+    replica: int
+    seconds: float
+    """From sending to the answer (for a stream: to its first decoded piece), or to the failure."""
+    failure: str | None = None
+    """Cause in words, for operators; None when it answered."""
+    cold: bool = False
+    throttled: bool = False
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One request, over."""
+
+    request_id: str
+    endpoint: str
+    component: str | None
+    operation: str
+    """`InvokeEndpoint` or `InvokeEndpointWithResponseStream`."""
+    status: int
+    """HTTP status sent to the client; 499 when it had gone before one was sent."""
+    error_type: str | None
+    """AWS error type sent to the client, in the head or in the stream."""
+    ended: str
+    """`done`, `refused`, `failed`, `client_gone`, `upstream_broken` or `deadline`."""
+    started: float
+    """Wall clock, seconds since the epoch."""
+    seconds: float
+    """From the request's head to the last byte handed to the socket."""
+    backend_seconds: float
+    """Time spent waiting for targets, over all attempts, the stream's body included."""
+    first_chunk_seconds: float | None
+    """Streams: from the request's head to the first piece of the answer."""
+    first_chunk_backend_seconds: float | None
+    """Streams: the share of the former spent waiting for targets."""
+    attempts: tuple[AttemptOutcome, ...]
+    bytes_in: int
+    bytes_out: int
+    parts_out: int
+    policy: str
+    """Digest and generation of the policy that decided."""
+    why: str
+    """The plan's reason, for `pointsman why`."""
+    owner: str | None = None
+    usage: Usage | None = None
+    sdk_invocation_id: str | None = None
+    sdk_attempt: int = 1
+    trace_id: str | None = None
+    """32 hex digits, when the request belongs to a trace."""
+
+    @property
+    def overhead_seconds(self) -> float:
+        """What the hop itself took."""
+        return max(0.0, self.seconds - self.backend_seconds)
+
+    @property
+    def target(self) -> str | None:
+        """The target tried last: the one that answered, when one did."""
+        return self.attempts[-1].target if self.attempts else None
