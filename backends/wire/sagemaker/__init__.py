@@ -1,0 +1,62 @@
+"""SageMaker Runtime's InvokeEndpoint and InvokeEndpointWithResponseStream, from both ends.
+
+`requests` and `replies` serve clients, `errors` says what went wrong in the words clients match; `client` and
+`failures` speak to endpoints. All pure: values in, values out.
+"""
+
+from __future__ import annotations
+
+from .errors import (
+    ErrorReply,
+    WireError,
+    component_no_capacity,
+    component_not_allowed,
+    component_required,
+    endpoint_not_found,
+    internal_dependency,
+    internal_failure,
+    model_error,
+    model_not_ready,
+    model_timeout,
+    payload_too_large,
+    service_unavailable,
+    throttled,
+    unknown_component,
+    unknown_operation,
+    validation_error,
+    write_error,
+)
+from .fields import FIELDS, Field, Kind
+from .replies import DEFAULT_VARIANT, EVENT_STREAM, write_reply, write_stream_head
+from .requests import Operation, read_invocation, read_operation
+
+__all__ = [
+    "DEFAULT_VARIANT",
+    "EVENT_STREAM",
+    "FIELDS",
+    "ErrorReply",
+    "Field",
+    "Kind",
+    "Operation",
+    "WireError",
+    "component_no_capacity",
+    "component_not_allowed",
+    "component_required",
+    "endpoint_not_found",
+    "internal_dependency",
+    "internal_failure",
+    "model_error",
+    "model_not_ready",
+    "model_timeout",
+    "payload_too_large",
+    "read_invocation",
+    "read_operation",
+    "service_unavailable",
+    "throttled",
+    "unknown_component",
+    "unknown_operation",
+    "validation_error",
+    "write_error",
+    "write_reply",
+    "write_stream_head",
+]

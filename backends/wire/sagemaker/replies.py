@@ -1,0 +1,47 @@
+"""The heads of successful answers, for both operations.
+
+Promises: a value that cannot stand in a header field (a customer's handler may have made it) is left out, so no answer
+can be split by one.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ...base import Headers, Reply
+
+DEFAULT_VARIANT = "AllTraffic"
+"""The variant's name that SageMaker's own SDKs give to a single variant."""
+EVENT_STREAM = "application/vnd.amazon.eventstream"
+
+_FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
+
+
+def write_reply(reply: Reply, request_id: str) -> Headers:
+    """Header fields of InvokeEndpoint's 200."""
+    return _fields(
+        ("x-amzn-RequestId", request_id),
+        ("x-Amzn-Invoked-Production-Variant", reply.variant or DEFAULT_VARIANT),
+        ("Content-Type", reply.content_type),
+        ("X-Amzn-SageMaker-Custom-Attributes", reply.custom_attributes),
+        ("X-Amzn-SageMaker-New-Session-Id", reply.new_session_id),
+        ("X-Amzn-SageMaker-Closed-Session-Id", reply.closed_session_id),
+    )
+
+
+def write_stream_head(reply: Reply, request_id: str) -> Headers:
+    """Header fields of InvokeEndpointWithResponseStream's 200; the container's type moves to a header of its own.
+
+    Session headers are not modelled on this operation.
+    """
+    return _fields(
+        ("x-amzn-RequestId", request_id),
+        ("x-Amzn-Invoked-Production-Variant", reply.variant or DEFAULT_VARIANT),
+        ("X-Amzn-SageMaker-Content-Type", reply.content_type),
+        ("X-Amzn-SageMaker-Custom-Attributes", reply.custom_attributes),
+        ("Content-Type", EVENT_STREAM),
+    )
+
+
+def _fields(*pairs: tuple[str, str | None]) -> Headers:
+    return tuple((name, value) for name, value in pairs if value is not None and _FIELD_VALUE.fullmatch(value))

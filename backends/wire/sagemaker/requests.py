@@ -1,0 +1,139 @@
+"""A client's request, read strictly: (method, path, headers, body) in, `Invocation` or a typed refusal out.
+
+Real clients differ more than the model says, so what carries no meaning is tolerated: header names in any case, empty
+header fields (they count as absent), a path prefix (boto3 keeps one that its endpoint URL has), a query or a bare `?`
+behind the path, and headers that the operation does not model, which are ignored as AWS ignores them (so
+`X-Amzn-SageMaker-Target-Model` on a stream, and `Accept` there too). What is modelled is held to the model's
+constraints, all of them in one message, since no SDK checks any. Values that AWS calls sensitive are never repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from ...base import Headers, Invocation
+from ..trace import read_trace
+from .errors import WireError, not_offered, unknown_operation, validation_error
+from .fields import BY_NAME, ENDPOINT, Field, Kind
+
+_PATH = re.compile(r"(?:.*)/endpoints/([^/]*)/([a-z-]+)", re.DOTALL)
+_ATTEMPT = re.compile(r"\battempt=(\d{1,4})")
+_LONGEST_SDK_ID = 128
+_UNMODELLED = frozenset({"amz-sdk-invocation-id", "amz-sdk-request", "traceparent", "tracestate"})
+
+_KINDS = {kind.value: kind for kind in Kind}
+_NOT_OFFERED = {
+    "async-invocations": (
+        "InvokeEndpointAsync",
+        "Call InvokeEndpoint, or send asynchronous calls to SageMaker's own host without this endpoint URL.",
+    ),
+    "invocations-bidirectional-stream": (
+        "InvokeEndpointWithBidirectionalStream",
+        "Call InvokeEndpointWithResponseStream, or send bidirectional calls to SageMaker's own host.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What the request line asks for."""
+
+    kind: Kind
+    endpoint: str
+    """Percent-decoded, not yet validated."""
+
+
+def read_operation(method: str, raw_path: str) -> Operation:
+    """The operation of a request line; `raw_path` is the target as received, percent-encoded, with or without a query.
+
+    Raises:
+        WireError: not an operation of this API, or one that is not offered yet.
+    """
+    found = _PATH.fullmatch(raw_path.partition("?")[0])
+    if found is None:
+        raise WireError(unknown_operation(_shown(method)))
+    name, last = found.groups()
+    refused = _NOT_OFFERED.get(last)
+    if method != "POST" or (refused is None and last not in _KINDS):
+        raise WireError(unknown_operation(_shown(method)))
+    if refused is not None:
+        raise WireError(not_offered(*refused))
+    return Operation(_KINDS[last], unquote(name, errors="replace"))
+
+
+def read_invocation(operation: Operation, headers: Headers, body: bytes, request_id: str) -> Invocation:
+    """The invocation that a request carries; `headers` as received, any case.
+
+    Raises:
+        WireError: one or more constraints are violated; all of them are in the message.
+    """
+    given, others, problems = _collect(operation.kind, headers)
+    problems = [*ENDPOINT.problems(operation.endpoint, operation.kind), *problems]
+    for field, value in given.items():
+        problems.extend(field.problems(value, operation.kind))
+    if problems:
+        plural = "s" if len(problems) > 1 else ""
+        said = f"{len(problems)} validation error{plural} detected: " + "; ".join(problems)
+        raise WireError(validation_error(said))
+    values = {field.attribute: value for field, value in given.items()}
+    attributes = values.get("custom_attributes")
+    attempt = _ATTEMPT.search(",".join(others.get("amz-sdk-request", ())))
+    return Invocation(
+        endpoint=operation.endpoint,
+        component=values.get("component"),
+        streaming=operation.kind is Kind.STREAM,
+        body=body,
+        request_id=request_id,
+        content_type=values.get("content_type"),
+        accept=values.get("accept"),
+        custom_attributes=attributes,
+        target_model=values.get("target_model"),
+        target_variant=values.get("target_variant"),
+        target_container_hostname=values.get("target_container_hostname"),
+        inference_id=values.get("inference_id"),
+        enable_explanations=values.get("enable_explanations"),
+        session_id=values.get("session_id"),
+        prefix_aware_id=values.get("prefix_aware_id"),
+        sdk_invocation_id=_sdk_id(others.get("amz-sdk-invocation-id", [])),
+        sdk_attempt=max(int(attempt[1]), 1) if attempt else 1,
+        trace=read_trace(others.get("traceparent", ()), others.get("tracestate", ()), attributes),
+        headers=headers,
+    )
+
+
+def _collect(kind: Kind, headers: Headers) -> tuple[dict[Field, str], dict[str, list[str]], list[str]]:
+    """The modelled values, those that are read but not modelled, and what is wrong with the number of the former."""
+    known = BY_NAME[kind]
+    given: dict[Field, str] = {}
+    others: dict[str, list[str]] = {}
+    problems: list[str] = []
+    for name, raw in headers:
+        lower = name.lower()
+        field = known.get(lower)
+        value = raw.strip(" \t")
+        if field is None:
+            if lower in _UNMODELLED:
+                others.setdefault(lower, []).append(value)
+        elif not value:
+            continue
+        elif field not in given:
+            given[field] = value
+        elif field.joins:
+            given[field] = f"{given[field]}, {value}"
+        elif given[field] != value:
+            said = f"Value at '{field.member}' failed to satisfy constraint: "
+            problems.append(f"{said}Header {field.wire[kind]} must be given once")
+    return given, others, problems
+
+
+def _sdk_id(values: list[str]) -> str | None:
+    """Read for logs and for telling a retry from a new call, so a strange one is ignored, not refused."""
+    if not values or not values[0] or len(values[0]) > _LONGEST_SDK_ID:
+        return None
+    return values[0] if values[0].isascii() and values[0].isprintable() else None
+
+
+def _shown(method: str) -> str:
+    return method if re.fullmatch(r"[A-Z]{1,16}", method) else "another method"
