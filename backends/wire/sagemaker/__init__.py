@@ -27,7 +27,7 @@ from .errors import (
     write_error,
 )
 from .fields import FIELDS, Field, Kind
-from .replies import DEFAULT_VARIANT, EVENT_STREAM, write_reply, write_stream_head
+from .replies import DEFAULT_VARIANT, EVENT_STREAM, stream_failure, write_reply, write_stream_head
 from .requests import Operation, read_invocation, read_operation
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "read_invocation",
     "read_operation",
     "service_unavailable",
+    "stream_failure",
     "throttled",
     "unknown_component",
     "unknown_operation",

@@ -50,11 +50,11 @@ class WireError(Exception):
 
 def write_error(reply: ErrorReply, request_id: str) -> tuple[int, Headers, bytes]:
     """Status, header fields and body of an error answer."""
-    document: dict[str, str | int] = {"Message": _clip(reply.message)}
+    document: dict[str, str | int] = {"Message": clip(reply.message)}
     if reply.original_status is not None:
         document["OriginalStatusCode"] = reply.original_status
     if reply.original_message is not None:
-        document["OriginalMessage"] = _clip(reply.original_message)
+        document["OriginalMessage"] = clip(reply.original_message)
     if reply.log_stream_arn is not None:
         document["LogStreamArn"] = reply.log_stream_arn
     if reply.error_code is not None:
@@ -107,10 +107,9 @@ def component_not_allowed() -> ErrorReply:
     )
 
 
-def unknown_component(component: str, endpoint: str, account: str) -> ErrorReply:
+def unknown_component(component: str, account: str) -> ErrorReply:
     """No captured text is known for this one; it follows the one for endpoints."""
-    said = f"Inference Component {printable(component)} of endpoint {printable(endpoint)}"
-    return validation_error(f"{said} of account {account} not found.")
+    return validation_error(f"Inference Component {printable(component)} of account {account} not found.")
 
 
 def component_no_capacity() -> ErrorReply:
@@ -150,7 +149,7 @@ def model_error(
     return ErrorReply(
         424,
         "ModelError",
-        head + _clip(original, LONGEST_MESSAGE - len(head) - len(tail)) + tail,
+        head + clip(original, LONGEST_MESSAGE - len(head) - len(tail)) + tail,
         original_status=original_status,
         original_message=original,
         log_stream_arn=log_stream_arn or f"arn:aws:logs:{region}:{account}:log-group:{group}",
@@ -168,23 +167,25 @@ def model_not_ready(retry_after: float | None = None) -> ErrorReply:
     return ErrorReply(429, "ModelNotReadyException", said, retry_after=retry_after)
 
 
-def throttled(retry_after: float | None = None) -> ErrorReply:
-    return ErrorReply(429, "ThrottlingException", "Rate exceeded", retry_after=retry_after)
+def throttled(message: str | None = None, retry_after: float | None = None) -> ErrorReply:
+    return ErrorReply(429, "ThrottlingException", message or "Rate exceeded", retry_after=retry_after)
 
 
-def service_unavailable(message: str = "Service unavailable", retry_after: float | None = None) -> ErrorReply:
-    return ErrorReply(503, "ServiceUnavailable", message, retry_after=retry_after)
+def service_unavailable(retry_after: float | None = None, message: str | None = None) -> ErrorReply:
+    said = message or "The service is temporarily unavailable. Please try again."
+    return ErrorReply(503, "ServiceUnavailable", said, retry_after=retry_after)
 
 
 def internal_failure() -> ErrorReply:
     return ErrorReply(500, "InternalFailure", "An internal failure occurred.")
 
 
-def internal_dependency(message: str = "An internal dependency failed.") -> ErrorReply:
-    return ErrorReply(530, "InternalDependencyException", message)
+def internal_dependency() -> ErrorReply:
+    return ErrorReply(530, "InternalDependencyException", "A service that this one depends on failed.")
 
 
-def _clip(text: str, longest: int = LONGEST_MESSAGE) -> str:
+def clip(text: str, longest: int = LONGEST_MESSAGE) -> str:
+    """`text` cut to `longest` characters, and fit for any JSON writer."""
     text = printable(text)
     if len(text) <= longest:
         return text

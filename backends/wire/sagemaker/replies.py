@@ -1,4 +1,4 @@
-"""The heads of successful answers, for both operations.
+"""The heads of successful answers, for both operations, and the frame that ends a broken stream.
 
 Promises: a value that cannot stand in a header field (a customer's handler may have made it) is left out, so no answer
 can be split by one.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 
 from ...base import Headers, Reply
+from ..eventstream import exception_frame
+from .errors import clip
 
 DEFAULT_VARIANT = "AllTraffic"
 """The variant's name that SageMaker's own SDKs give to a single variant."""
@@ -41,6 +43,15 @@ def write_stream_head(reply: Reply, request_id: str) -> Headers:
         ("X-Amzn-SageMaker-Custom-Attributes", reply.custom_attributes),
         ("Content-Type", EVENT_STREAM),
     )
+
+
+def stream_failure(kind: str, message: str, error_code: str | None = None) -> bytes:
+    """The exception frame after which a broken stream ends.
+
+    `kind` is `ModelStreamError`, whose `error_code` is `ModelInvocationTimeExceeded` or `StreamBroken`, or
+    `InternalStreamFailure`, which has none (botocore model).
+    """
+    return exception_frame(kind, clip(message), error_code)
 
 
 def _fields(*pairs: tuple[str, str | None]) -> Headers:

@@ -44,6 +44,11 @@ class Operation:
     endpoint: str
     """Percent-decoded, not yet validated."""
 
+    @property
+    def name(self) -> str:
+        """The operation's name in the API."""
+        return "InvokeEndpoint" if self.kind is Kind.INVOKE else "InvokeEndpointWithResponseStream"
+
 
 def read_operation(method: str, raw_path: str) -> Operation:
     """The operation of a request line; `raw_path` is the target as received, percent-encoded, with or without a query.
