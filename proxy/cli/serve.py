@@ -1,0 +1,58 @@
+"""`pointsman serve`: run the proxy until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+import orjson
+import uvloop
+
+from policies.errors import PolicyError
+
+from .. import settings as flags
+from ..policy_source import UnreadableError
+from ..server import Addresses, CannotListen, running, until_signalled
+from ..wiring import serving
+from . import EXIT_OK, StartError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.description = (
+        "Run the proxy. Clients reach it by AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=http://HOST:PORT and change nothing else. "
+        "SIGHUP reloads the policy, SIGTERM drains."
+    )
+    flags.add_flags(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve; returns when the process was told to stop."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        settings = flags.read(vars(arguments), flags.environment())
+        uvloop.run(_serve(settings))
+    except (flags.SettingsError, CannotListen, UnreadableError, PolicyError) as error:
+        raise StartError(str(error)) from error
+    except OSError as error:
+        msg = f"{error.filename or 'a file'}: {error.strerror}; choose another place with --log"
+        raise StartError(msg) from error
+    return EXIT_OK
+
+
+async def _serve(settings: flags.Settings) -> None:
+    async with serving(settings, flags.environment()) as services, running(settings, services) as addresses:
+        _announce(addresses, services.policy.current.label)
+        await until_signalled(services)
+        logging.getLogger("pointsman.server").info("draining")
+
+
+def _announce(addresses: Addresses, policy: str) -> None:
+    ready = {"ready": True, "host": addresses.host, "port": addresses.port, "admin_port": addresses.admin_port}
+    sys.stdout.buffer.write(orjson.dumps(ready | {"policy": policy}) + b"\n")
+    sys.stdout.flush()
+    url = f"http://{addresses.host}:{addresses.port}"
+    logging.getLogger("pointsman.server").info("serving on %s, admin on 127.0.0.1:%d", url, addresses.admin_port)
+
+

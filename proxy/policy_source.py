@@ -1,0 +1,175 @@
+"""Where the policy comes from and which one is in force.
+
+A reload reads, parses and checks a whole new table, then swaps one reference: requests in flight keep the table that
+they started with. A policy that can't be used keeps the old one and says why. A file is watched by its identity (inode,
+size, modification time), which also sees Kubernetes swap a symbolic link; an `s3://` object by its ETag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from policies.errors import PolicyError
+from policies.load import load_policy
+from policies.loops import check_loops
+from policies.table import RouteTable
+
+log = logging.getLogger("pointsman.policy")
+
+FILE_POLL = 1.0
+"""Seconds between two looks at a policy file: one stat() each."""
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A policy that serves."""
+
+    table: RouteTable
+    generation: int
+
+    @property
+    def label(self) -> str:
+        """`digest/generation`: in headers, logs and metrics."""
+        return f"{self.table.digest}/{self.generation}"
+
+
+class UnreadableError(Exception):
+    """The policy's text can't be had; the message says why."""
+
+
+class Source(Protocol):
+    """A place that holds a policy's text."""
+
+    name: str
+    poll: float
+
+    async def version(self) -> str:
+        """Something that differs when the text does. Raises UnreadableError."""
+        ...
+
+    async def read(self) -> str:
+        """The text. Raises UnreadableError."""
+        ...
+
+
+class FileSource:
+    """A policy in a file."""
+
+    poll = FILE_POLL
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self._path = Path(path)
+
+    async def version(self) -> str:
+        try:
+            status = self._path.stat()
+        except OSError as error:
+            raise UnreadableError(f"{self.name}: {error.strerror}") from error
+        return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}"
+
+    async def read(self) -> str:
+        try:
+            return self._path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UnreadableError(f"{self.name}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UnreadableError(f"{self.name}: not UTF-8 at byte {error.start}") from error
+
+
+class ObjectSource:
+    """A policy in S3, for places without files of their own."""
+
+    def __init__(self, url: str, poll: float, read: Callable[[str, bool], Awaitable[tuple[str, str]]]) -> None:
+        """`read(url, whole)` gives (ETag, text), the text only when `whole`; it raises UnreadableError."""
+        self.name = url
+        self.poll = poll
+        self._read = read
+
+    async def version(self) -> str:
+        return (await self._read(self.name, False))[0]
+
+    async def read(self) -> str:
+        return (await self._read(self.name, True))[1]
+
+
+class Policy:
+    """The policy in force, and how it is replaced."""
+
+    def __init__(
+        self,
+        source: Source,
+        variables: Mapping[str, str],
+        own_addresses: frozenset[tuple[str, int]],
+        swapped: Callable[[InForce], None],
+        reloaded: Callable[[bool], None],
+    ) -> None:
+        """`swapped` is told of every new policy, `reloaded` whether an attempt at one succeeded."""
+        self._source = source
+        self._variables = variables
+        self._own = own_addresses
+        self._swapped = swapped
+        self._reloaded = reloaded
+        self._version: str | None = None
+        self._lock = asyncio.Lock()
+        self.problem: str | None = None
+        """Why the newest text is not in force; None when it is."""
+        self._current: InForce | None = None
+
+    @property
+    def current(self) -> InForce:
+        """What serves now. Raises RuntimeError before the first `load`."""
+        if self._current is None:
+            msg = "no policy is loaded"
+            raise RuntimeError(msg)
+        return self._current
+
+    async def load(self) -> None:
+        """Read and put in force. Raises PolicyError or UnreadableError, and then nothing has changed."""
+        async with self._lock:
+            self._version = await self._source.version()
+            text = await self._source.read()
+            table = load_policy(text, self._variables, self._source.name)
+            loops = check_loops(table, self._own)
+            if loops:
+                raise PolicyError(loops, self._source.name)
+            if self._current is not None and self._current.table.digest == table.digest:
+                self.problem = None
+                return
+            generation = self._current.generation + 1 if self._current else 1
+            self._current = InForce(table, generation)
+            self.problem = None
+            self._swapped(self._current)
+
+    async def reload(self) -> bool:
+        """`load`, but a policy that can't be used leaves the old one in force. True when it could."""
+        before = self._current.label if self._current else None
+        try:
+            await self.load()
+        except (PolicyError, UnreadableError) as error:
+            self.problem = str(error)
+            self._reloaded(False)
+            log.error("the policy stays %s, since the new one can't be used: %s", before, error)  # noqa: TRY400
+            return False
+        self._reloaded(True)
+        log.info("policy %s is in force (before: %s)", self.current.label, before)
+        return True
+
+    async def watch(self, pause: Callable[[float], Awaitable[None]]) -> None:
+        """Reload whenever the source changes, until cancelled. `pause` waits that many seconds."""
+        while True:
+            await pause(self._source.poll)
+            try:
+                version = await self._source.version()
+            except UnreadableError as error:
+                if self.problem != str(error):
+                    self.problem = str(error)
+                    log.warning("the policy stays in force, its source can't be read: %s", error)
+                continue
+            if version != self._version:
+                await self.reload()

@@ -1,0 +1,116 @@
+"""What happens to one request, written down as it happens and handed over exactly once.
+
+The face opens a `Record` at the request's head and the pipeline writes into it; closing it makes the frozen `Outcome`
+that the log line, the meters and the span are made from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from backends.base import Headers, Invocation, Usage
+from backends.errors import BackendError
+from backends.outcome import AttemptOutcome, Outcome
+from policies.choose import Attempt
+from policies.table import Route
+
+from .policy_source import InForce
+
+CLIENT_GONE = 499
+"""nginx's status for a client that closed the connection first; never sent, only recorded."""
+
+
+@dataclass(slots=True)
+class Record:
+    """One request, from its head to its end. Times are seconds on the loop's clock."""
+
+    request_id: str
+    arrived: float
+    started: float
+    """Wall clock at `arrived`."""
+    operation: str = "unknown"
+    endpoint: str = ""
+    component: str | None = None
+    status: int = CLIENT_GONE
+    error_type: str | None = None
+    ended: str = "client_gone"
+    backend_seconds: float = 0.0
+    first_chunk: tuple[float, float] | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    parts_out: int = 0
+    why: str = ""
+    usage: Usage | None = None
+    trace_id: str | None = None
+    policy: InForce | None = None
+    route: Route | None = None
+    invocation: Invocation | None = None
+    attempts: list[AttemptOutcome] = field(default_factory=list)
+
+    def attempted(self, attempt: Attempt, seconds: float, error: BackendError | None, *, answered: bool) -> None:
+        """One attempt is over: it answered, failed with `error`, or was given up since the client had gone."""
+        facts = error.facts if error else None
+        self.backend_seconds += seconds
+        self.attempts.append(
+            AttemptOutcome(
+                target=attempt.target.name,
+                kind=attempt.target.kind,
+                replica=attempt.replica,
+                seconds=seconds,
+                failure=error.cause if error else None if answered else "given up: the client went away",
+                cold=facts is not None and facts.cold,
+                throttled=facts is not None and facts.throttled,
+                timed_out=facts is not None and facts.timed_out,
+            )
+        )
+
+    def head_sent(self, status: int, error_type: str | None = None) -> None:
+        """The answer's head goes out now; how the rest ends is told by `over`."""
+        self.status = status
+        self.error_type = error_type
+
+    def over(self, ended: str, error_type: str | None = None) -> None:
+        """The answer is complete, or broke off in the way `ended` names."""
+        self.ended = ended
+        self.error_type = error_type or self.error_type
+
+    def headers(self, now: float) -> Headers:
+        """The `x-pointsman-*` response headers; overhead is what has passed but for waiting on targets."""
+        overhead = max(0.0, now - self.arrived - self.backend_seconds)
+        known = [("x-pointsman-overhead-us", str(round(overhead * 1e6)))]
+        if self.policy is not None:
+            known.append(("x-pointsman-policy", self.policy.label))
+        if self.attempts:
+            known.append(("x-pointsman-target", self.attempts[-1].target))
+            known.append(("x-pointsman-attempts", str(len(self.attempts))))
+        return tuple(known)
+
+    def outcome(self, now: float) -> Outcome:
+        """The request, over."""
+        invocation = self.invocation
+        chunk = self.first_chunk
+        return Outcome(
+            request_id=self.request_id,
+            endpoint=self.route.endpoint if self.route else "",
+            component=self.route.component if self.route else None,
+            operation=self.operation,
+            status=self.status,
+            error_type=self.error_type,
+            ended=self.ended,
+            started=self.started,
+            seconds=now - self.arrived,
+            backend_seconds=self.backend_seconds,
+            first_chunk_seconds=chunk[0] if chunk else None,
+            first_chunk_backend_seconds=chunk[1] if chunk else None,
+            attempts=tuple(self.attempts),
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            parts_out=self.parts_out,
+            policy=self.policy.label if self.policy else "",
+            why=self.why,
+            owner=self.route.owner if self.route else None,
+            usage=self.usage,
+            sdk_invocation_id=invocation.sdk_invocation_id if invocation else None,
+            sdk_attempt=invocation.sdk_attempt if invocation else 1,
+            trace_id=self.trace_id,
+        )

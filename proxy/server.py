@@ -1,0 +1,109 @@
+"""A running proxy: its listeners, its duties, its signals and its end.
+
+One process, one event loop. SIGTERM and SIGINT drain: no new connections, requests in flight get the drain time.
+SIGHUP reloads the policy. The first line on standard output says where it listens, as JSON, for scripts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from backends.http.edge import ByteBudget, Listener
+from backends.tasks import start
+
+from .faces.admin import Admin, State
+from .faces.runtime_api import RuntimeApi
+from .services import Services
+from .settings import MIB, Settings
+
+log = logging.getLogger("pointsman.server")
+
+LAG_PERIOD = 0.5
+"""Seconds between two looks at how late the event loop is."""
+
+
+class CannotListen(Exception):
+    """A port can't be had; the message says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running proxy listens."""
+
+    host: str
+    port: int
+    admin_port: int
+
+
+@asynccontextmanager
+async def running(settings: Settings, services: Services) -> AsyncIterator[Addresses]:
+    """A proxy that serves until the block is left, and then drains. Raises CannotListen."""
+    state = State()
+    runtime = RuntimeApi(services)
+    contracts = Listener(runtime.handle, runtime.malformed, ByteBudget(settings.body_budget), drain=settings.drain)
+    admin = Admin(services, state, settings.admin_token, lambda: contracts.in_flight)
+    operators = Listener(admin.handle, admin.malformed, ByteBudget(MIB), drain=1.0)
+    duties = []
+    try:
+        port = await _listen(contracts, settings.host, settings.port, "--port")
+        admin_port = await _listen(operators, "127.0.0.1", settings.admin_port, "--admin-port")
+        duties = [
+            start(services.policy.watch(asyncio.sleep), name="policy-watch"),
+            start(_watch_lag(state), name="loop-lag"),
+        ]
+        yield Addresses(settings.host, port, admin_port)
+    finally:
+        state.draining = True
+        for duty in duties:
+            duty.cancel()
+        await asyncio.gather(*duties, return_exceptions=True)
+        await contracts.stop()
+        await operators.stop()
+
+
+async def until_signalled(services: Services) -> None:
+    """Return at SIGTERM or SIGINT; reload the policy at every SIGHUP until then."""
+    loop = asyncio.get_running_loop()
+    ended, hung_up = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    reloads = start(_reload_at(hung_up, services), name="policy-reload")
+    try:
+        await ended.wait()
+    finally:
+        reloads.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reloads
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+async def _reload_at(hung_up: asyncio.Event, services: Services) -> None:
+    while True:
+        await hung_up.wait()
+        hung_up.clear()
+        await services.policy.reload()
+
+
+async def _listen(listener: Listener, host: str, port: int, flag: str) -> int:
+    try:
+        return await listener.start(host, port)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        msg = f"can't listen on {host}:{port} ({reason.lower()}); stop what holds it, or choose another with {flag}"
+        raise CannotListen(msg) from error
+
+
+async def _watch_lag(state: State) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_PERIOD
+        await asyncio.sleep(LAG_PERIOD)
+        state.loop_lag = max(0.0, loop.time() - due)

@@ -1,0 +1,37 @@
+"""What the pipeline and the faces work with, as one frozen value; only `wiring` makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from backends.base import Backend
+from backends.book import Book
+from backends.meters import Meters
+
+from .access_log import AccessLog
+from .policy_source import Policy
+from .telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The process's parts."""
+
+    policy: Policy
+    backends: Mapping[str, Backend]
+    """By target kind."""
+    book: Book
+    meters: Meters
+    telemetry: Telemetry
+    log: AccessLog
+    now: Callable[[], float]
+    """Seconds on the event loop's clock: deadlines and durations."""
+    wall: Callable[[], float]
+    """Seconds since the epoch: log lines and spans."""
+    draw: Callable[[], float]
+    """A fresh random number in [0, 1)."""
+    new_id: Callable[[], str]
+    """A fresh request id."""
+    body_limit: int
+    """Largest request body, in bytes."""

@@ -1,0 +1,116 @@
+"""The composition root: the only place that constructs the parts of a process, with the real clock and randomness."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO
+
+from backends.aws import AwsCredentials, CredentialSource, StaticCredentials, read_object
+from backends.bedrock import BedrockBackend
+from backends.book import Book
+from backends.endpoint import EndpointBackend
+from backends.http.transport import HttpTransport
+from backends.meters import Meters
+from backends.vllm import VllmBackend
+from backends.wire.sigv4 import Credentials, Signer
+
+from .access_log import AccessLog
+from .policy_source import FileSource, InForce, ObjectSource, Policy, Source, UnreadableError
+from .services import Services
+from .settings import Settings
+from .telemetry import Telemetry
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, variables: Mapping[str, str], credentials: CredentialSource | None = None
+) -> AsyncIterator[Services]:
+    """The parts of a proxy, with its policy loaded. `credentials`: instead of boto3's chain.
+
+    Raises PolicyError or UnreadableError when the policy can't be used, OSError when the log can't be opened.
+    """
+    transport = HttpTransport()
+    chain = AwsCredentials() if credentials is None else None
+    source = credentials if credentials is not None else chain
+    assert source is not None  # noqa: S101 - narrowed for the type checker: one of the two was just made
+    signer = Signer()
+    book, meters = Book(), Meters()
+    telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
+
+    def swapped(policy: InForce) -> None:
+        book.keep(policy.table.targets)
+        meters.policy(policy.table.digest, policy.generation)
+
+    policy = Policy(
+        _source(settings),
+        variables,
+        frozenset({(settings.host, settings.port), ("127.0.0.1", settings.admin_port)}),
+        swapped,
+        meters.reload,
+    )
+    log = _open_log(settings.log)
+    try:
+        await policy.load()
+        yield Services(
+            policy=policy,
+            backends={
+                "endpoint": EndpointBackend(transport, source, signer, _utc),
+                "bedrock": BedrockBackend(transport, source, signer, _utc),
+                "vllm": VllmBackend(transport),
+            },
+            book=book,
+            meters=meters,
+            telemetry=telemetry,
+            log=AccessLog(log),
+            now=time.monotonic,
+            wall=time.time,
+            draw=random.random,
+            new_id=_new_id,
+            body_limit=settings.body_limit,
+        )
+    finally:
+        await transport.aclose()
+        if chain is not None:
+            await chain.aclose()
+        telemetry.shutdown()
+        if log is not sys.stdout.buffer:
+            log.close()
+
+
+def static_credentials(access_key: str, secret_key: str) -> CredentialSource:
+    """Fixed credentials, for targets that are stand-ins."""
+    return StaticCredentials(Credentials(access_key, secret_key, None, None))
+
+
+def _source(settings: Settings) -> Source:
+    if not settings.policy.startswith("s3://"):
+        return FileSource(settings.policy)
+
+    async def read(url: str, whole: bool) -> tuple[str, str]:
+        try:
+            return await read_object(url, whole=whole)
+        except OSError as error:
+            raise UnreadableError(f"{url}: {error}") from error
+
+    return ObjectSource(settings.policy, settings.poll, read)
+
+
+def _open_log(path: str) -> BinaryIO:
+    return sys.stdout.buffer if path == "-" else Path(path).open("ab")
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
+def _new_id() -> str:
+    """A random request id in UUID form, as AWS's are; without the system call that `uuid4` makes each time."""
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
