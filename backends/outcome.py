@@ -24,6 +24,8 @@ class AttemptOutcome:
     cold: bool = False
     throttled: bool = False
     timed_out: bool = False
+    status: int | None = None
+    """HTTP status of the model's own error answer, as it was before any wrapping; None when none came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,190 @@
+"""Plain integer counters and mergeable histograms: the request path only adds, exporters read.
+
+One process's event loop owns one `Meters`: no locks. A request costs one look-up of its label set and a few additions.
+The number of label sets is bounded whatever clients send: a name outside the policy is counted as `_unknown`, and
+beyond `cap` label sets of one family everything lands in `_other`. Values of several workers are added with `merge`,
+after `snapshot` and `restore` where a process boundary lies between. Names and meanings: metric_names.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from . import exposition
+from .metric_names import (
+    ATTEMPTS,
+    BUILD,
+    CONCURRENT,
+    EXTRAS,
+    METRICS,
+    OTHER,
+    POLICY,
+    RELOAD_OK,
+    RELOADS,
+    REQUEST_COUNTERS,
+    REQUEST_HISTOGRAMS,
+    RESPONSES,
+    UNKNOWN,
+)
+from .outcome import AttemptOutcome, Outcome
+from .series import Labels, Series
+
+CAP: Final = 1000
+"""Label sets per family. A policy of a hundred endpoints with three targets each needs about a third of it."""
+
+T = TypeVar("T")
+
+
+class Meters:
+    """All counts of one process, or of several after `merge`."""
+
+    def __init__(self, version: str = "unknown", cap: int = CAP) -> None:
+        self._version = version
+        self._cap = cap
+        self._series: dict[Labels, Series] = {}
+        self._responses: dict[Labels, int] = {}
+        self._attempts: dict[Labels, int] = {}
+        self._in_flight: dict[str, int] = {}
+        self._reloads = {"ok": 0, "refused": 0}
+        self._last_reload_ok = True
+        self._policy: tuple[str, int] | None = None
+
+    def record(self, outcome: Outcome) -> None:
+        """Count one request that is over. `outcome.endpoint` is empty when the policy has no such endpoint."""
+        endpoint = outcome.endpoint or UNKNOWN
+        attempts = outcome.attempts
+        # A request that reached no target may name any component: only one that was routed has a component we know.
+        component = (outcome.component or "") if attempts else (UNKNOWN if outcome.component else "")
+        target, kind = (attempts[-1].target, attempts[-1].kind) if attempts else ("", "")
+        self._of(self._series, (endpoint, component, target, kind), Series).record(outcome)
+        key = (endpoint, component, str(outcome.status), outcome.error_type or "", outcome.ended)
+        self._add(self._responses, key, 1)
+        for attempt in attempts:
+            self._add(self._attempts, (attempt.target, attempt.kind, result_of(attempt)), 1)
+
+    def in_flight(self, key: str, delta: int) -> None:
+        """A request of the route `key` began (+1) or is over (-1)."""
+        if key not in self._in_flight and len(self._in_flight) >= self._cap:
+            key = OTHER
+        self._in_flight[key] = self._in_flight.get(key, 0) + delta
+
+    def reload(self, ok: bool) -> None:
+        """A changed policy was put in force, or refused while the old one stays."""
+        self._reloads["ok" if ok else "refused"] += 1
+        self._last_reload_ok = ok
+
+    def policy(self, digest: str, generation: int) -> None:
+        """The policy in force, first load included."""
+        self._policy = (digest, generation)
+
+    def merge(self, other: Meters) -> None:
+        """Add the counts of another process. The newest policy generation wins; one refused reload marks them all."""
+        for labels, series in other._series.items():
+            self._of(self._series, labels, Series).merge(series)
+        for mine, theirs in ((self._responses, other._responses), (self._attempts, other._attempts)):
+            for labels, count in theirs.items():
+                self._add(mine, labels, count)
+        for key, count in other._in_flight.items():
+            self.in_flight(key, count)
+        for result, count in other._reloads.items():
+            self._reloads[result] += count
+        self._last_reload_ok = self._last_reload_ok and other._last_reload_ok
+        if other._policy and (self._policy is None or other._policy[1] > self._policy[1]):
+            self._policy = other._policy
+
+    def snapshot(self) -> bytes:
+        """All counts as JSON, to cross a process boundary; `restore` reads it back."""
+        return json.dumps(
+            {
+                "version": self._version,
+                "series": [[labels, series.dump()] for labels, series in self._series.items()],
+                "responses": list(self._responses.items()),
+                "attempts": list(self._attempts.items()),
+                "in_flight": self._in_flight,
+                "reloads": self._reloads,
+                "last_reload_ok": self._last_reload_ok,
+                "policy": self._policy,
+            },
+            separators=(",", ":"),
+        ).encode()
+
+    @classmethod
+    def restore(cls, snapshot: bytes) -> Meters:
+        """The meters of another process running the same version of this code.
+
+        Raises:
+            ValueError: this is no snapshot of such a process.
+        """
+        try:
+            data = json.loads(snapshot)
+            meters = cls(data["version"])
+            meters._series = {tuple(labels): Series.load(values) for labels, values in data["series"]}
+            meters._responses = {tuple(labels): int(count) for labels, count in data["responses"]}
+            meters._attempts = {tuple(labels): int(count) for labels, count in data["attempts"]}
+            meters._in_flight = {key: int(count) for key, count in data["in_flight"].items()}
+            meters._reloads = {result: int(data["reloads"][result]) for result in ("ok", "refused")}
+            meters._last_reload_ok = bool(data["last_reload_ok"])
+            meters._policy = (str(data["policy"][0]), int(data["policy"][1])) if data["policy"] else None
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            message = "not a snapshot of these meters; do all workers run the same version?"
+            raise ValueError(message) from error
+        return meters
+
+    def render(self, extra: Mapping[str, float]) -> str:
+        """Everything in Prometheus' text format 0.0.4, durations in seconds.
+
+        `extra` are gauges and counters that others keep, by metric name (EXTRAS has the known ones).
+
+        Raises:
+            ValueError: a name in `extra` is no metric name.
+        """
+        blocks = [
+            exposition.scalars(metric, [(labels, getattr(series, field)) for labels, series in self._series.items()])
+            for field, metric in REQUEST_COUNTERS.items()
+        ]
+        blocks += [
+            exposition.histograms(metric, [(labels, getattr(series, field)) for labels, series in self._series.items()])
+            for field, metric in REQUEST_HISTOGRAMS.items()
+        ]
+        blocks += [
+            exposition.scalars(RESPONSES, self._responses.items()),
+            exposition.scalars(ATTEMPTS, self._attempts.items()),
+            exposition.scalars(CONCURRENT, [((key,), count) for key, count in self._in_flight.items()]),
+            exposition.scalars(RELOADS, [((result,), count) for result, count in self._reloads.items()]),
+            exposition.scalars(RELOAD_OK, [((), int(self._last_reload_ok))]),
+            exposition.scalars(POLICY, [((self._policy[0], str(self._policy[1])), 1)] if self._policy else []),
+            exposition.scalars(BUILD, [((self._version,), 1)]),
+            exposition.extras(EXTRAS, extra, taken=frozenset(metric.name for metric in METRICS) - _EXTRA_NAMES),
+        ]
+        return "".join(blocks)
+
+    def _of(self, family: dict[Labels, T], labels: Labels, new: Callable[[], T]) -> T:
+        found = family.get(labels)
+        if found is not None:
+            return found
+        if len(family) >= self._cap:
+            labels = (OTHER,) * len(labels)
+            if labels in family:
+                return family[labels]
+        return family.setdefault(labels, new())
+
+    def _add(self, family: dict[Labels, int], labels: Labels, count: int) -> None:
+        if labels not in family and len(family) >= self._cap:
+            labels = (OTHER,) * len(labels)
+        family[labels] = family.get(labels, 0) + count
+
+
+_EXTRA_NAMES = frozenset(metric.name for metric in EXTRAS)
+
+
+def result_of(attempt: AttemptOutcome) -> str:
+    """How an attempt ended, in one word: `answered`, `cold`, `throttled`, `timed_out` or `failed`."""
+    if attempt.failure is None:
+        return "answered"
+    if attempt.cold:
+        return "cold"
+    if attempt.throttled:
+        return "throttled"
+    return "timed_out" if attempt.timed_out else "failed"

@@ -1,0 +1,168 @@
+"""Every metric this process exports, as one table: name, type, labels, meaning, and CloudWatch's name for the same.
+
+The table is what `Meters.render` walks, what docs/observability.md reproduces and what its test compares. CloudWatch's
+names and meanings are those of the AWS developer guide, "Metrics for monitoring Amazon SageMaker AI with Amazon
+CloudWatch". CloudWatch reports latencies in microseconds; Prometheus wants base units, so every duration here is in
+seconds, and a CloudWatch threshold is divided by 1,000,000 when it moves over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
+
+REQUEST_LABELS = ("endpoint", "component", "target", "kind")
+"""EndpointName, InferenceComponentName, and in VariantName's place the target tried last with its kind of hosting."""
+
+UNKNOWN = "_unknown"
+"""Stands for a name that a client sent and the policy does not have: clients must not be able to create labels."""
+OTHER = "_other"
+"""Stands for every label set beyond the cap."""
+
+LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 240.0, 480.0)
+"""Seconds. 60 and 480 are SageMaker's deadlines for an answer and for a stream."""
+_OVERHEAD_US = (50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 3000, 5000, 7500, 10_000, 20_000, 50_000, 100_000)
+OVERHEAD_BOUNDS = tuple(microseconds / 1_000_000 for microseconds in _OVERHEAD_US)
+"""Seconds, 50 us to 100 ms: a hop through this process costs some hundred microseconds, and that must be visible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric family of the exposition."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    help: str
+    cloudwatch: str | None = None
+    """SageMaker's CloudWatch metric of the same meaning."""
+    bounds: tuple[float, ...] = ()
+    """Upper bounds of a histogram's buckets in seconds, `+Inf` left out."""
+
+
+def _request(name: str, text: str, cloudwatch: str | None = None) -> Metric:
+    return Metric(name, COUNTER, REQUEST_LABELS, text, cloudwatch)
+
+
+def _duration(name: str, text: str, cloudwatch: str, bounds: tuple[float, ...] = LATENCY_BOUNDS) -> Metric:
+    return Metric(name, HISTOGRAM, REQUEST_LABELS, text, cloudwatch, bounds)
+
+
+REQUEST_COUNTERS = {
+    "invocations": _request("pointsman_invocations_total", "Requests, however they ended.", "Invocations"),
+    "errors_4xx": _request(
+        "pointsman_invocation_4xx_errors_total",
+        "Requests that the model, or this process, answered with a 4xx status; a client that left (499) is not one.",
+        "Invocation4XXErrors",
+    ),
+    "errors_5xx": _request(
+        "pointsman_invocation_5xx_errors_total",
+        "Requests that the model, its platform or this process answered with a 5xx status, or the model not in time.",
+        "Invocation5XXErrors",
+    ),
+    "model_errors": _request(
+        "pointsman_invocation_model_errors_total",
+        "Requests whose last attempt got no 2xx answer: error status, socket error, malformed answer, timeout.",
+        "InvocationModelErrors",
+    ),
+    "mid_stream": _request(
+        "pointsman_mid_stream_errors_total",
+        "Streams that broke after their first byte; their status was 200, so they are in no other error metric.",
+        "MidStreamErrors",
+    ),
+    "no_capacity": _request(
+        "pointsman_no_capacity_invocation_failures_total",
+        "Requests that failed because the last target tried had no ready copy.",
+        "NoCapacityInvocationFailures",
+    ),
+    "retries": _request("pointsman_retries_total", "Attempts beyond the first of a request."),
+    "bytes_in": _request("pointsman_request_bytes_total", "Bytes of request bodies."),
+    "bytes_out": _request("pointsman_response_bytes_total", "Bytes of answers' bodies."),
+    "parts_out": _request("pointsman_response_parts_total", "PayloadPart frames sent to clients."),
+    "input_tokens": _request("pointsman_input_tokens_total", "Prompt tokens, where the target reports usage."),
+    "output_tokens": _request("pointsman_output_tokens_total", "Generated tokens, where the target reports usage."),
+}
+"""Field of a series -> counter."""
+
+REQUEST_HISTOGRAMS = {
+    "model_latency": _duration(
+        "pointsman_model_latency_seconds",
+        "Time spent waiting for targets, all attempts and a stream's body included.",
+        "ModelLatency",
+    ),
+    "overhead": _duration(
+        "pointsman_overhead_latency_seconds",
+        "Time this hop added: from the request's head to the last byte, less the time spent waiting for targets.",
+        "OverheadLatency",
+        OVERHEAD_BOUNDS,
+    ),
+    "first_chunk": _duration(
+        "pointsman_first_chunk_latency_seconds",
+        "Streams: from the request's head to the first piece of the answer.",
+        "FirstChunkLatency",
+    ),
+    "first_chunk_model": _duration(
+        "pointsman_first_chunk_model_latency_seconds",
+        "Streams: the targets' share of the time to the first piece.",
+        "FirstChunkModelLatency",
+    ),
+    "first_chunk_overhead": _duration(
+        "pointsman_first_chunk_overhead_latency_seconds",
+        "Streams: this hop's share of the time to the first piece.",
+        "FirstChunkOverheadLatency",
+        OVERHEAD_BOUNDS,
+    ),
+    "loading_wait": _duration(
+        "pointsman_model_loading_wait_time_seconds",
+        "Requests that met a copy which was not ready: the time spent on such attempts.",
+        "ModelLoadingWaitTime",
+    ),
+}
+"""Field of a series -> histogram."""
+
+RESPONSES = Metric(
+    "pointsman_responses_total",
+    COUNTER,
+    ("endpoint", "component", "status", "error_type", "ended"),
+    "Requests by what the client was told: HTTP status, AWS error type, and how the request ended.",
+)
+ATTEMPTS = Metric(
+    "pointsman_attempts_total",
+    COUNTER,
+    ("target", "kind", "result"),
+    "Attempts at targets: answered, cold (no ready copy), throttled, timed_out or failed.",
+)
+CONCURRENT = Metric(
+    "pointsman_concurrent_requests_per_model",
+    GAUGE,
+    ("model",),
+    "Requests in flight now, by endpoint or endpoint/component.",
+    "ConcurrentRequestsPerModel",
+)
+RELOADS = Metric(
+    "pointsman_policy_reloads_total", COUNTER, ("result",), "Policies read since the start: ok, or refused as bad."
+)
+RELOAD_OK = Metric(
+    "pointsman_policy_last_reload_ok", GAUGE, (), "1 when the newest policy is the one in force, 0 when it was refused."
+)
+POLICY = Metric(
+    "pointsman_policy_info", GAUGE, ("digest", "generation"), "Always 1: digest and generation of the policy in force."
+)
+BUILD = Metric("pointsman_build_info", GAUGE, ("version",), "Always 1: version of the running code.")
+
+EXTRAS = (
+    Metric("pointsman_event_loop_lag_seconds", GAUGE, (), "How late the event loop runs a due callback, at worst."),
+    Metric("pointsman_log_lines_lost_total", COUNTER, (), "Request log lines lost: disk full, or a reader too slow."),
+    Metric("pointsman_spans_lost_total", COUNTER, (), "Spans that the OpenTelemetry exporter could not deliver."),
+    Metric("pointsman_in_flight_bytes", GAUGE, (), "Bytes of request bodies held now, against the global budget."),
+    Metric("pointsman_workers", GAUGE, (), "Worker processes that answered this scrape."),
+)
+"""What the caller of `render` may know and the meters do not. An unknown name is exported without help."""
+
+METRICS: tuple[Metric, ...] = (
+    *REQUEST_COUNTERS.values(),
+    *REQUEST_HISTOGRAMS.values(),
+    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, RELOAD_OK, POLICY, BUILD),
+    *EXTRAS,
+)
