@@ -1,0 +1,1 @@
+"""What a client may rely on, tested with the clients themselves over real sockets."""
