@@ -1,0 +1,248 @@
+"""The request log: one JSON object and one line for every request, written aside from the request's own path.
+
+`line` and `read` are each other's inverse, and `KEYS` names every key with its meaning; docs/observability.md repeats
+the table and a test holds the three together. There is no body, credential or custom attribute in an `Outcome`, so none
+can get here. Control characters are escaped, those that terminals obey beyond ASCII included.
+
+`AccessLog` hands lines to one thread, so that a slow disk or a full pipe never holds up the event loop. Its queue is
+bounded: what does not fit, and what the stream refuses (disk full), is counted in `lost` and dropped.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, BinaryIO, Final
+
+import orjson
+
+from backends.base import Usage
+from backends.outcome import AttemptOutcome, Outcome
+
+KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "log": "always `request`: tells these lines from others in the same stream",
+        "time": "when the request's head arrived, RFC 3339, UTC, microseconds",
+        "request_id": "`x-amzn-RequestId` of the answer",
+        "endpoint": "EndpointName as the policy has it; empty when the policy has no such endpoint",
+        "component": "InferenceComponentName, or null",
+        "operation": "`InvokeEndpoint` or `InvokeEndpointWithResponseStream`",
+        "status": "HTTP status sent to the client; 499: the client left before one was sent",
+        "error_type": "AWS error type sent to the client, or null",
+        "ended": "`done`, `refused`, `failed`, `client_gone`, `upstream_broken` or `deadline`",
+        "seconds": "from the request's head to the last byte handed to the socket",
+        "backend_seconds": "of these: spent waiting for targets",
+        "overhead_seconds": "of these: the rest, this hop's own (a slow client's reading included)",
+        "first_chunk_seconds": "streams: from the request's head to the first piece of the answer, or null",
+        "first_chunk_backend_seconds": "streams: of these, spent waiting for targets, or null",
+        "attempts": "list, in order; keys below",
+        "bytes_in": "length of the request's body",
+        "bytes_out": "length of the answer's body",
+        "parts_out": "PayloadPart frames sent",
+        "policy": "digest and generation of the policy that decided",
+        "why": "why the targets were tried in this order, in words",
+        "owner": "the route's owner, or null",
+        "prompt_tokens": "as the target counted them, or null",
+        "completion_tokens": "as the target counted them, or null",
+        "sdk_invocation_id": "`amz-sdk-invocation-id`: the same on every try of one client call, or null",
+        "sdk_attempt": "which try of the client this is, from 1",
+        "trace_id": "32 hex digits when the request belongs to a trace, or null",
+    }
+)
+ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "target": "name of the target in the policy",
+        "kind": "`endpoint`, `bedrock` or `vllm`",
+        "replica": "index into the target's `urls`",
+        "seconds": "from sending to the answer (streams: to its first piece), or to the failure",
+        "failure": "cause in words, or null when it answered",
+        "cold": "the target had no ready copy",
+        "throttled": "the target refused for its quota",
+        "timed_out": "the answer did not come in time",
+        "status": "HTTP status of the model's own error answer, or null",
+    }
+)
+
+LONGEST_TEXT: Final = 2000
+"""Characters of one text value; a longer one is cut, so that one request can't write an unbounded line."""
+QUEUE_LINES: Final = 10_000
+"""Lines waiting for the stream, about 10 MB: several seconds at the highest rate one process serves."""
+_PIPE_BUF: Final = 4096
+"""Linux writes up to this many bytes to a pipe in one piece (pipe(7)): workers sharing one stderr don't mix lines."""
+_LINGER: Final = 0.05
+"""Seconds the writer waits for more lines before it writes again: one wake-up for many requests."""
+# DEL, C1 controls (terminals obey 0x9B as escape-bracket) and the line separators U+2028/9, which JSON leaves alone.
+_SNEAKY: Final = re.compile(b"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+
+
+def line(outcome: Outcome) -> bytes:
+    """The log line of one request, with its line feed."""
+    usage = outcome.usage
+    entry = {
+        "log": "request",
+        "time": datetime.fromtimestamp(outcome.started, UTC),
+        "request_id": outcome.request_id,
+        "endpoint": outcome.endpoint,
+        "component": outcome.component,
+        "operation": outcome.operation,
+        "status": outcome.status,
+        "error_type": outcome.error_type,
+        "ended": outcome.ended,
+        "seconds": _rounded(outcome.seconds),
+        "backend_seconds": _rounded(outcome.backend_seconds),
+        "overhead_seconds": _rounded(outcome.overhead_seconds),
+        "first_chunk_seconds": _rounded(outcome.first_chunk_seconds),
+        "first_chunk_backend_seconds": _rounded(outcome.first_chunk_backend_seconds),
+        "attempts": [_attempt(attempt) for attempt in outcome.attempts],
+        "bytes_in": outcome.bytes_in,
+        "bytes_out": outcome.bytes_out,
+        "parts_out": outcome.parts_out,
+        "policy": outcome.policy,
+        "why": outcome.why[:LONGEST_TEXT],
+        "owner": outcome.owner,
+        "prompt_tokens": usage.prompt_tokens if usage else None,
+        "completion_tokens": usage.completion_tokens if usage else None,
+        "sdk_invocation_id": outcome.sdk_invocation_id and outcome.sdk_invocation_id[:LONGEST_TEXT],
+        "sdk_attempt": outcome.sdk_attempt,
+        "trace_id": outcome.trace_id,
+    }
+    try:
+        text = orjson.dumps(entry, option=_OPTIONS)
+    except TypeError:  # text from the wire with bytes that are not UTF-8, kept as lone surrogates
+        text = orjson.dumps(_printable(entry), option=_OPTIONS)
+    if not text.isascii() or b"\x7f" in text:
+        text = _SNEAKY.sub(_escape, text)
+    return text
+
+
+_OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
+
+
+def read(text: bytes) -> Outcome | None:
+    """The outcome that a log line tells of; None when `text` is no whole line of this log."""
+    try:
+        entry = orjson.loads(text)
+        if entry["log"] != "request":
+            return None
+        tokens = entry["prompt_tokens"], entry["completion_tokens"]
+        return Outcome(
+            started=datetime.fromisoformat(entry["time"]).timestamp(),
+            attempts=tuple(
+                AttemptOutcome(**{key: attempt[key] for key in ATTEMPT_KEYS}) for attempt in entry["attempts"]
+            ),
+            usage=None if tokens == (None, None) else Usage(*tokens),
+            **{key: entry[key] for key in _SAME},
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+_SAME: Final = tuple(
+    key
+    for key in KEYS
+    if key not in {"log", "time", "overhead_seconds", "attempts", "prompt_tokens", "completion_tokens"}
+)
+"""Keys that are fields of `Outcome` under the same name."""
+
+
+class AccessLog:
+    """Lines on their way to a stream. Whoever made it closes it; lines of the last moments are written then."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._waiting: deque[bytes] = deque()
+        self._wake = threading.Event()
+        self._closed = threading.Event()
+        self._refused = 0  # counted by the caller's thread
+        self._failed = 0  # counted by the writer's
+        self._torn = False
+        self._thread = threading.Thread(target=self._run, name="pointsman-request-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def lost(self) -> int:
+        """Lines that could not be written since the start."""
+        return self._refused + self._failed
+
+    def write(self, outcome: Outcome) -> None:
+        """Put one line into the queue. Never waits and never raises for the stream's sake."""
+        if self._closed.is_set() or len(self._waiting) >= QUEUE_LINES:
+            self._refused += 1
+            return
+        self._waiting.append(line(outcome))
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Write what waits, for at most `timeout` seconds, and stop. The stream stays open: it is the caller's."""
+        self._closed.set()
+        self._wake.set()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            closing = self._closed.is_set()
+            self._drain()
+            if closing:
+                return
+            self._closed.wait(_LINGER)
+
+    def _drain(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft()]
+            size = len(batch[0])
+            while self._waiting and size + len(self._waiting[0]) < _PIPE_BUF:
+                batch.append(self._waiting.popleft())
+                size += len(batch[-1])
+            try:
+                self._put(batch)
+            except (OSError, ValueError):  # disk full, reader gone; ValueError: the stream was closed
+                self._failed += len(batch)
+                self._torn = True
+
+    def _put(self, batch: list[bytes]) -> None:
+        # After a failure part of a line may stand there: end it, so that the next line is whole again.
+        left = memoryview(b"\n" * self._torn + b"".join(batch))
+        while left:
+            written = self._stream.write(left)
+            if not written:  # a raw non-blocking stream that takes nothing now
+                raise BlockingIOError
+            left = left[written:]
+        self._stream.flush()
+        self._torn = False
+
+
+def _attempt(attempt: AttemptOutcome) -> dict[str, Any]:
+    return {
+        "target": attempt.target,
+        "kind": attempt.kind,
+        "replica": attempt.replica,
+        "seconds": _rounded(attempt.seconds),
+        "failure": attempt.failure and attempt.failure[:LONGEST_TEXT],
+        "cold": attempt.cold,
+        "throttled": attempt.throttled,
+        "timed_out": attempt.timed_out,
+        "status": attempt.status,
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {key: _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(match[0].decode())
