@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from ..restjson import EVENT_STREAM
+from .client import RESPONSE_LIMIT, read_reply, write_request
 from .errors import (
     ErrorReply,
     WireError,
@@ -26,14 +28,18 @@ from .errors import (
     validation_error,
     write_error,
 )
+from .failures import STREAM_BROKEN, TIME_EXCEEDED, read_error, read_event
 from .fields import FIELDS, Field, Kind
-from .replies import DEFAULT_VARIANT, EVENT_STREAM, stream_failure, write_reply, write_stream_head
+from .replies import DEFAULT_VARIANT, stream_failure, write_reply, write_stream_head
 from .requests import Operation, read_invocation, read_operation
 
 __all__ = [
     "DEFAULT_VARIANT",
     "EVENT_STREAM",
     "FIELDS",
+    "RESPONSE_LIMIT",
+    "STREAM_BROKEN",
+    "TIME_EXCEEDED",
     "ErrorReply",
     "Field",
     "Kind",
@@ -49,8 +55,11 @@ __all__ = [
     "model_not_ready",
     "model_timeout",
     "payload_too_large",
+    "read_error",
+    "read_event",
     "read_invocation",
     "read_operation",
+    "read_reply",
     "service_unavailable",
     "stream_failure",
     "throttled",
@@ -59,5 +68,6 @@ __all__ = [
     "validation_error",
     "write_error",
     "write_reply",
+    "write_request",
     "write_stream_head",
 ]

@@ -10,11 +10,11 @@ import re
 
 from ...base import Headers, Reply
 from ..eventstream import exception_frame
+from ..restjson import EVENT_STREAM
 from .errors import clip
 
 DEFAULT_VARIANT = "AllTraffic"
 """The variant's name that SageMaker's own SDKs give to a single variant."""
-EVENT_STREAM = "application/vnd.amazon.eventstream"
 
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 

@@ -1,0 +1,97 @@
+"""What SageMaker Runtime and Bedrock Runtime share: AWS's rest-json protocol, as a client of it sees it.
+
+An error's type stands in the header `x-amzn-ErrorType`, behind which AWS appends `:` and a URL, or in the body as
+`__type` (with a namespace before `#`) or `code`; its text as `Message` or `message`. Read in the order botocore reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ..base import Headers
+
+EVENT_STREAM = "application/vnd.amazon.eventstream"
+_LONGEST_WAIT = 3600.0
+"""Seconds; a server that asks for more is not believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """A POST that lacks nothing but its signature; `url` is percent-encoded as it goes out."""
+
+    url: str
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDocument:
+    """An error answer, taken apart. `message` is never a page of HTML."""
+
+    type: str | None
+    message: str
+    fields: Mapping[str, object]
+    retry_after: float | None
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """The first value of a header field that is not empty; `name` in lower case."""
+    return next((value for key, value in headers if value and key.lower() == name), None)
+
+
+def is_event_stream(headers: Headers) -> bool:
+    """Whether the body is framed; a decoder fed with anything else reports wrong checksums and hides what was said."""
+    return media_type(header(headers, "content-type")) == EVENT_STREAM
+
+
+def media_type(content_type: str | None) -> str:
+    """A Content-Type without parameters, in lower case."""
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def read_document(status: int, headers: Headers, body: bytes) -> ErrorDocument:
+    """What an error answer says, as far as it says anything."""
+    fields = read_object(body) or {}
+    named = header(headers, "x-amzn-errortype") or fields.get("__type") or fields.get("code")
+    said = fields.get("Message") or fields.get("message")
+    return ErrorDocument(
+        type=_bare(named) if isinstance(named, str) else None,
+        message=said if isinstance(said, str) else f"HTTP {status}",
+        fields=fields,
+        retry_after=_retry_after(headers),
+    )
+
+
+def read_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that `body` is; None when it is anything else."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def read_count(value: object) -> int | None:
+    """A number of tokens, or an HTTP status, from JSON or from a header."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 15:
+        value = int(value)
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def _bare(name: str) -> str | None:
+    return name.partition(":")[0].rpartition("#")[2].strip() or None
+
+
+def _retry_after(headers: Headers) -> float | None:
+    """Seconds: from AWS's `x-amz-retry-after` (milliseconds), else from `Retry-After` when that is a number."""
+    for name, unit in (("x-amz-retry-after", 1000.0), ("retry-after", 1.0)):
+        value = read_count((header(headers, name) or "").strip())
+        if value is not None:
+            return min(value / unit, _LONGEST_WAIT)
+    return None
