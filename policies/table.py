@@ -107,6 +107,13 @@ class Target:
     restore: tuple[float, float] | None = None
     """Shortest and longest cold start that the policy declares, in seconds."""
     connect_timeout: float = 2.0
+    source_line: int = field(default=0, compare=False)
+    """Line of the policy file; it does not make two targets different."""
+
+    @property
+    def replicas(self) -> int:
+        """How many interchangeable copies this process chooses between; the other kinds balance on their side."""
+        return len(self.spec.urls) if isinstance(self.spec, VllmSpec) else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,17 @@ class Sticky:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """One case of a policy's own tests: a request with these marks goes to that target first."""
+
+    goes_to: str
+    session_id: str | None = None
+    inference_id: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    source_line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """What the policy says of one endpoint, or of one inference component of it."""
 
@@ -158,6 +176,18 @@ class Route:
     """Line of the policy file, for `explain`."""
     rule: str = ""
     """The policy path that decided, e.g. `endpoints.inline.split`."""
+    expect: tuple[Expectation, ...] = ()
+    admitted: tuple[Weighted, ...] = field(init=False, compare=False, default=())
+    """First choices inside the boundary that take traffic. Plans are made of these and `reserves`, of nothing else."""
+    reserves: tuple[Target, ...] = field(init=False, compare=False, default=())
+    """Fallbacks inside the boundary, in their order."""
+
+    def __post_init__(self) -> None:
+        # Here and not in the loader, so that no way of making a Route can get around the boundary.
+        inside = tuple(one for one in self.serve if one.weight > 0 and self.boundary.refusal(one.target) is None)
+        object.__setattr__(self, "admitted", inside)
+        spare = {target.name: target for target in self.fallback if self.boundary.refusal(target) is None}
+        object.__setattr__(self, "reserves", tuple(spare.values()))
 
     @property
     def targets(self) -> tuple[Target, ...]:

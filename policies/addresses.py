@@ -1,0 +1,97 @@
+"""URLs, ARNs and AWS hosts, as far as a policy's promises depend on them.
+
+The patterns are those of AWS's own service models (botocore 1.44.5: `bedrock`, `sts`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+AWS_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
+_IMPORTED_MODEL = re.compile(r"arn:aws(?:-[a-z-]+)?:bedrock:([a-z0-9-]{1,20}):([0-9]{12}):imported-model/[a-z0-9]{12}")
+_ROLE = re.compile(r"arn:aws(?:-[a-z-]+)?:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
+_GUARDRAIL = re.compile(r"[a-z0-9]+|arn:aws(?:-[^:]+)?:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]+")
+_AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|0\.0\.0\.0|::1|::|0:0:0:0:0:0:0:[01]")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedModel:
+    """What the ARN of a Bedrock imported model says."""
+
+    region: str
+    account: str
+
+
+def imported_model(arn: str) -> ImportedModel | None:
+    """The parts of `arn:aws:bedrock:REGION:ACCOUNT:imported-model/ID`, or None when it is not one."""
+    match = _IMPORTED_MODEL.fullmatch(arn)
+    return ImportedModel(match[1], match[2]) if match else None
+
+
+def imported_model_refusal(arn: str) -> str | None:
+    """Why `arn` is not an imported model's, or None."""
+    if imported_model(arn) is not None:
+        return None
+    return (
+        "is not the ARN of an imported model; it looks like "
+        "arn:aws:bedrock:us-east-1:123456789012:imported-model/ and twelve lower-case letters or digits"
+    )
+
+
+def role_refusal(arn: str) -> str | None:
+    """Why `arn` cannot name an IAM role, or None."""
+    return None if _ROLE.fullmatch(arn) else "is not a role's ARN; it looks like arn:aws:iam::123456789012:role/NAME"
+
+
+def guardrail_refusal(identifier: str) -> str | None:
+    """Why `identifier` is no guardrail's, or None."""
+    if _GUARDRAIL.fullmatch(identifier):
+        return None
+    return "is neither a guardrail's identifier (lower-case letters and digits) nor its ARN"
+
+
+def url_refusal(url: str) -> str | None:
+    """Why `url` cannot be a base URL, or None. The reason never repeats the URL, which may hold a secret."""
+    if not url.isascii() or any(character <= " " or character in '<>"\\^`{|}' for character in url):
+        return "has characters that no URL holds; percent-encode them"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "has a host or port that cannot be read; write http://HOST:PORT"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "must begin with http:// or https:// and name a host"
+    if parts.username is not None or parts.password is not None:
+        return "must not hold a user or password"
+    if parts.query or parts.fragment or url.endswith(("?", "#")):
+        return "must not have a query or a fragment; it is a base that paths are added to"
+    if port == 0:
+        return "has port 0, which nothing listens on"
+    return None
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Lower-case host without brackets, and port, of a URL that `url_refusal` has passed."""
+    parts = urlsplit(url)
+    return (parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` means this machine, any-address included: what listens on 0.0.0.0 is reached as localhost."""
+    return _LOOPBACK.fullmatch(host.lower()) is not None
+
+
+def is_aws(url: str) -> bool:
+    """Whether `url` is one of AWS's own hosts, to which AWS's limits apply."""
+    return host_and_port(url)[0].endswith(_AWS_HOSTS)
+
+
+def region_of(url: str) -> str | None:
+    """The region that an AWS host name says, or None."""
+    host, _ = host_and_port(url)
+    if not host.endswith(_AWS_HOSTS):
+        return None
+    return next((label for label in host.split(".") if AWS_REGION.fullmatch(label)), None)

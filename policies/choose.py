@@ -1,0 +1,193 @@
+"""Which target a request goes to, and which one next when that fails.
+
+The first target is chosen by weighted rendezvous hashing: every target of the split scores `-weight / ln(h)`, h in
+(0, 1) being a hash of the key and the target's name, and the highest score wins. A target's share of the keys is its
+weight over the sum; raising one weight raises one score and so moves keys to that target only; and every process
+agrees without talking. (Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005.)
+
+Promises: a plan holds only targets inside the route's boundary; no target twice, but for the retry of the only one
+there is; never more attempts than the route's rule. Cost depends on the route's own targets, not on the policy's size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+from .facts import FailureFacts, Fault, TargetView
+from .table import RetryRule, Route, Sticky, Target, Weighted
+
+Draw = Callable[[], float]
+"""Uniform in [0, 1)."""
+
+Views = Mapping[str, Sequence[TargetView]]
+"""By name of target, one view for each replica; what is missing is taken as idle."""
+
+IDLE = TargetView()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one replica of a target."""
+
+    target: Target
+    replica: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to try, in order. `attempts[0]` is next; a plan without attempts has nowhere to go, and `why` says why."""
+
+    attempts: tuple[Attempt, ...]
+    made: int
+    """Attempts that are over."""
+    why: str
+    """What made `attempts[0]` the next one, for logs; it holds no key, body or header."""
+    rule: RetryRule
+    idempotent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RuledOut:
+    """A target of the route that a request cannot go to."""
+
+    target: Target
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A choice laid open. `shares` are of keys, over the first choices that are left."""
+
+    route: Route
+    plan: Plan
+    shares: tuple[tuple[Target, float], ...]
+    ruled_out: tuple[RuledOut, ...]
+    drawn: bool
+    """There was no key and more than one first choice: the next request may go elsewhere."""
+
+
+def sticky_key(
+    sticky: Sticky, session_id: str | None, inference_id: str | None, header: Callable[[str], str | None]
+) -> str | None:
+    """What keeps this caller on one side of a split; None when the route or the request has nothing of the kind.
+
+    `NEW_SESSION` is what every caller sends to open a session, so it is no key.
+    """
+    match sticky.by:
+        case "session":
+            return session_id if session_id != "NEW_SESSION" else None
+        case "inference-id":
+            return inference_id
+        case "header" if sticky.header:
+            return header(sticky.header)
+        case _:
+            return None
+
+
+def first_plan(route: Route, views: Views, key: str | None, draw: Draw, body_size: int = 0) -> Plan:
+    """The plan of a new request. Targets that refuse a body of `body_size` bytes are left out while others remain."""
+    first, spare = _roomy(route, body_size)
+    chosen = _rendezvous(first, key, draw)
+    if chosen is not None:
+        rest = [target for target in spare if target.name != chosen.name]
+        order = [chosen, *rest]
+        how = "drawn by weight" if key is None else "by the caller's key"
+        why = f"{route.rule}: {chosen.name}" + (f", {how}" if len(first) > 1 else "")
+    else:
+        order = list(spare)
+        why = f"{route.rule}: {order[0].name}, a fallback, as no first choice is left" if order else _nowhere(route)
+    attempts = tuple(_attempts(order, route.retry.attempts, views, draw))
+    return Plan(attempts, 0, why, route.retry, route.idempotent)
+
+
+def after_failure(plan: Plan, facts: FailureFacts) -> Plan | None:
+    """The plan after its next attempt failed, or None when the failure is the answer."""
+    if not plan.attempts or plan.made + 1 >= plan.rule.attempts:
+        return None
+    if facts.fault is Fault.CALLER or facts.retry_safe is False:
+        return None
+    if facts.retry_safe is None and not plan.idempotent:
+        return None
+    failed = plan.attempts[0].target.name
+    left = plan.attempts[1:]
+    if facts.cold:
+        # The copy has been woken and will be minutes; another try right away finds it as cold.
+        left = tuple(attempt for attempt in left if attempt.target.name != failed)
+    if not left:
+        return None
+    marks = [facts.fault.value]
+    marks += [word for word in ("cold", "throttled", "timed_out") if getattr(facts, word)]
+    why = f"{failed} failed ({', '.join(marks)}): {left[0].target.name}"
+    return replace(plan, attempts=left, made=plan.made + 1, why=why)
+
+
+def explain(route: Route, views: Views, key: str | None, draw: Draw, body_size: int = 0) -> Explanation:
+    """The plan that `first_plan` makes of the same arguments, with the shares and with what was ruled out."""
+    first, spare = _roomy(route, body_size)
+    total = sum(weighted.weight for weighted in first)
+    shares = tuple((weighted.target, weighted.weight / total) for weighted in first)
+    left = {weighted.target.name for weighted in first} | {target.name for target in spare}
+    ruled_out = [
+        RuledOut(target, _refusal(route, target, body_size)) for target in route.targets if target.name not in left
+    ]
+    plan = first_plan(route, views, key, draw, body_size)
+    return Explanation(route, plan, shares, tuple(ruled_out), key is None and len(first) > 1)
+
+
+def _refusal(route: Route, target: Target, body_size: int) -> str:
+    refusal = route.boundary.refusal(target)
+    if refusal is not None:
+        return refusal
+    if target.body_limit < body_size:
+        return f"takes bodies of up to {target.body_limit} bytes, this one has {body_size}"
+    return "has weight 0"
+
+
+def _roomy(route: Route, body_size: int) -> tuple[Sequence[Weighted], Sequence[Target]]:
+    """First choices and fallbacks that take such a body; all of them when none does: the refusal is theirs to give."""
+    first = [weighted for weighted in route.admitted if weighted.target.body_limit >= body_size]
+    spare = [target for target in route.reserves if target.body_limit >= body_size]
+    return (first, spare) if first or spare else (route.admitted, route.reserves)
+
+
+def _rendezvous(first: Sequence[Weighted], key: str | None, draw: Draw) -> Target | None:
+    if len(first) < 2:
+        return first[0].target if first else None
+    seed = (repr(draw()) if key is None else key).encode("utf-8", "surrogateescape") + b"\0"
+    # The name breaks ties, so that the order of the file never matters.
+    return max(first, key=lambda weighted: (_score(seed, weighted), weighted.target.name)).target
+
+
+def _score(seed: bytes, weighted: Weighted) -> float:
+    hashed = int.from_bytes(blake2b(seed + weighted.target.name.encode(), digest_size=8).digest(), "big")
+    # 52 bits and a half: strictly between 0 and 1 in a double, so that the logarithm is finite and not zero.
+    return -weighted.weight / math.log(((hashed >> 12) + 0.5) / 2**52)
+
+
+def _attempts(order: list[Target], budget: int, views: Views, draw: Draw) -> list[Attempt]:
+    """The order cut to the budget; a target that is alone is tried again, at another replica where it has one."""
+    if len(order) != 1:
+        return [Attempt(target, _replica(target, views, draw)) for target in order[:budget]]
+    target = order[0]
+    begin = _replica(target, views, draw)
+    return [Attempt(target, (begin + turn) % target.replicas) for turn in range(budget)]
+
+
+def _replica(target: Target, views: Views, draw: Draw) -> int:
+    """The less busy of two replicas drawn at random: nearly as even as the least busy of all, and no herd."""
+    count = target.replicas
+    if count < 2:
+        return 0
+    seen = views.get(target.name, ())
+    one = min(int(draw() * count), count - 1)
+    other = (one + 1 + min(int(draw() * (count - 1)), count - 2)) % count
+    busy = [seen[index].in_flight if index < len(seen) else IDLE.in_flight for index in (one, other)]
+    return one if busy[0] <= busy[1] else other
+
+
+def _nowhere(route: Route) -> str:
+    reasons = (f"{target.name}: {_refusal(route, target, 0)}" for target in route.targets)
+    return f"{route.rule}: no target may serve it ({'; '.join(reasons) or 'the route has none'})"

@@ -1,0 +1,215 @@
+"""From the schema's models to the compiled table: names resolved, defaults filled in, boundaries checked.
+
+A part that cannot be compiled is a problem and is left out, and the rest is looked at all the same, so that one report
+has everything. The table is worth using only when there are no problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import schema
+from .errors import Path, Problem, dotted
+from .findings import Findings, Names
+from .table import Boundary, Expectation, Isolation, RetryRule, Route, RouteTable, Sticky, Target, Weighted
+from .targets import ISOLATION, compile_target
+
+INHERITED = (
+    "owner", "shed", "wave", "clients_speak", "sticky_by", "timeout", "stream_timeout", "retry", "idempotent",
+)  # fmt: skip
+"""What a component takes from its endpoint unless it says its own; `data` it takes and may narrow."""
+
+Placed = tuple[Target, Path]
+"""A target with the place that refers to it."""
+
+
+def compile_policy(
+    policy: schema.Policy,
+    digest: str,
+    line: Callable[[Path], int],
+    declared: frozenset[str],
+    doubtful: frozenset[str] = frozenset(),
+) -> tuple[RouteTable, tuple[Problem, ...]]:
+    """The table of `policy`, and what is wrong with it. `declared` and `doubtful` are names of targets: see `Names`."""
+    findings = Findings(line)
+    for key, count in (("targets", len(policy.targets)), ("endpoints", len(policy.endpoints))):
+        if count == 0:
+            findings.add((key,), "is empty; a policy needs at least one target and one endpoint")
+    targets = {name: compile_target(name, written, findings) for name, written in policy.targets.items()}
+    names = Names(targets, declared, doubtful, findings)
+    routes: dict[tuple[str, str | None], Route] = {}
+    for name, endpoint in policy.endpoints.items():
+        for component, block, path in _blocks(name, endpoint, findings):
+            boundary = _boundary(endpoint.data, block.data, path, findings)
+            route = _route((name, component), _inherit(endpoint, block), boundary, policy.defaults, path, names)
+            if route is not None:
+                routes[name, component] = route
+    return RouteTable(policy.account, routes, targets, digest), tuple(findings.problems)
+
+
+def _blocks(
+    name: str, endpoint: schema.Endpoint, findings: Findings
+) -> list[tuple[str | None, schema.Component, Path]]:
+    """The blocks of an endpoint that are routes: itself, or each of its components."""
+    path: Path = ("endpoints", name)
+    if endpoint.components is None:
+        return [(None, endpoint, path)]
+    for key in ("serve_from", "split", "fallback", "expect"):
+        if getattr(endpoint, key) is not None:
+            findings.add((*path, key), "stands beside components; write it in each component that it is meant for")
+    return [(component, block, (*path, "components", component)) for component, block in endpoint.components.items()]
+
+
+def _inherit(endpoint: schema.Endpoint, block: schema.Component) -> schema.Component:
+    missing = {key: getattr(endpoint, key) for key in INHERITED if getattr(block, key) is None}
+    return block.model_copy(update=missing)
+
+
+def _route(
+    key: tuple[str, str | None],
+    block: schema.Component,
+    boundary: Boundary,
+    defaults: schema.Defaults,
+    path: Path,
+    names: Names,
+) -> Route | None:
+    """One route, or None when it has no first choice; what else is wrong with it is only noted."""
+    serve, rule = _serve(block, path, names)
+    fallback = _fallback(block, path, names)
+    retry = block.retry or defaults.retry
+    speaks = block.clients_speak or "opaque"
+    for target, where in [*((weighted.target, place) for weighted, place in serve), *fallback]:
+        if target.name not in names.doubtful:
+            _check_use(target, where, speaks, boundary, names.findings)
+    first = tuple(weighted for weighted, _ in serve)
+    sticky = _sticky(block.sticky_by)
+    expect = _expectations(block, (first, sticky), path, names)
+    if not first:
+        return None
+    return Route(
+        endpoint=key[0],
+        component=key[1],
+        serve=first,
+        fallback=tuple(target for target, _ in fallback),
+        clients_speak=speaks,
+        boundary=boundary,
+        sticky=sticky,
+        timeout=block.timeout or defaults.timeout,
+        stream_timeout=block.stream_timeout or defaults.stream_timeout,
+        retry=RetryRule(retry.attempts if retry else max(2, 1 + len(fallback))),
+        idempotent=bool(block.idempotent),
+        owner=block.owner,
+        wave=block.wave,
+        shed=block.shed or "normal",
+        source_line=names.findings.line(rule),
+        rule=dotted(rule),
+        expect=expect,
+    )
+
+
+def _serve(block: schema.Component, path: Path, names: Names) -> tuple[list[tuple[Weighted, Path]], Path]:
+    """The first choices, each with its place, and the rule they come from."""
+    findings = names.findings
+    if block.serve_from is not None and block.split is not None:
+        findings.add((*path, "split"), "stands beside serve_from; keep the one that is meant")
+    elif block.serve_from is None and block.split is None:
+        findings.add(path, "does not say where it is served: give serve_from, split or (for an endpoint) components")
+    if block.serve_from is not None:
+        rule = (*path, "serve_from")
+        target = names.find(block.serve_from, rule)
+        return ([(Weighted(target, 1.0), rule)] if target is not None else []), rule
+    rule = (*path, "split")
+    split = block.split or {}
+    if split and not any(split.values()):
+        findings.add(rule, "has only weights of 0, so that nothing would be served; give one target a weight")
+    serve: list[tuple[Weighted, Path]] = []
+    for name, weight in split.items():
+        target = names.find(name, (*rule, name))
+        serve.extend([(Weighted(target, float(weight)), (*rule, name))] if target is not None else [])
+    return serve, rule
+
+
+def _fallback(block: schema.Component, path: Path, names: Names) -> list[Placed]:
+    found: list[Placed] = []
+    listed = block.fallback or []
+    for index, name in enumerate(listed):
+        where = (*path, "fallback", index)
+        target = names.find(name, where)
+        if name in listed[:index]:
+            names.findings.add(where, "is listed twice; a plan tries a target once")
+        elif target is not None:
+            found.append((target, where))
+    return found
+
+
+def _check_use(target: Target, path: Path, speaks: str, boundary: Boundary, findings: Findings) -> None:
+    """What forbids a route to use a target at all."""
+    refusal = boundary.refusal(target)
+    if refusal is not None:
+        findings.add(path, f"`{target.name}` lies outside the data boundary: its {refusal}")
+    if "opaque" not in (speaks, target.speaks) and speaks != target.speaks:
+        findings.add(
+            path,
+            f"clients speak {speaks} and `{target.name}` speaks {target.speaks}: there is no translation from "
+            f"{speaks} to {target.speaks} in this version; use a target that speaks {speaks}",
+        )
+
+
+def _boundary(outer: schema.Data | None, inner: schema.Data | None, path: Path, findings: Findings) -> Boundary:
+    """The boundary of a route. A component may narrow its endpoint's and never widen it."""
+    wide, narrow = _as_boundary(outer), _as_boundary(inner)
+    if inner is None or inner is outer:
+        return wide
+    where = (*path, "data")
+    if inner.class_ is not None and wide.data_class not in (None, inner.class_):
+        findings.add(
+            (*where, "class"), f"differs from the endpoint's ({wide.data_class}); give each component its own class"
+        )
+    if inner.isolation is not None and narrow.isolation < wide.isolation:
+        findings.add((*where, "isolation"), "is weaker than the endpoint's; a component may only narrow the boundary")
+    if inner.regions is not None and wide.regions and not narrow.regions <= wide.regions:
+        findings.add(
+            (*where, "regions"), "has regions that the endpoint's does not; a component may only narrow the boundary"
+        )
+    return Boundary(
+        data_class=narrow.data_class or wide.data_class,
+        isolation=max(narrow.isolation, wide.isolation),
+        regions=narrow.regions or wide.regions,
+    )
+
+
+def _as_boundary(data: schema.Data | None) -> Boundary:
+    if data is None:
+        return Boundary()
+    isolation = ISOLATION[data.isolation] if data.isolation else Isolation.SHARED
+    return Boundary(data.class_, isolation, frozenset(data.regions or ()))
+
+
+def _sticky(written: str | None) -> Sticky:
+    by, _, header = (written or "none").partition(":")
+    return Sticky(by, header.lower() or None)
+
+
+def _expectations(
+    block: schema.Component, route: tuple[tuple[Weighted, ...], Sticky], path: Path, names: Names
+) -> tuple[Expectation, ...]:
+    first, sticky = route
+    drawn = len([one for one in first if one.weight > 0]) > 1
+    cases: list[Expectation] = []
+    for index, case in enumerate(block.expect or ()):
+        where = (*path, "expect", index)
+        headers = {name.lower(): value for name, value in (case.header or {}).items()}
+        keys = {"session": case.session, "inference-id": case.inference_id, "header": headers.get(sticky.header or "")}
+        if drawn and keys.get(sticky.by) is None:
+            names.findings.add(where, f"cannot be told: {_no_key(sticky)}")
+        names.find(case.goes_to, (*where, "goes_to"))
+        line = names.findings.line(where)
+        cases.append(Expectation(case.goes_to, case.session, case.inference_id, tuple(headers.items()), line))
+    return tuple(cases)
+
+
+def _no_key(sticky: Sticky) -> str:
+    if sticky.by == "none":
+        return "the target of a split is drawn at random without sticky_by; give the route one"
+    wanted = f"header {{{sticky.header}: ...}}" if sticky.by == "header" else sticky.by.replace("-", "_")
+    return f"the route is sticky by {sticky.by}, which this case does not give; add {wanted}"

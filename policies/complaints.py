@@ -1,0 +1,148 @@
+"""What pydantic found wrong, in the words of someone who writes policies: place, reason, remedy.
+
+Values are quoted as they stand in the file, so that nothing an environment variable holds gets into a report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from .document import Document
+from .editor import Schema, json_schema, known_keys
+from .errors import Path, Problem, dotted
+from .findings import nearest
+
+PLANNED = frozenset(
+    {"warm", "migrate", "handler", "when_cold", "release", "idle_limit", "budget", "shadow", "hedge", "keep", "freeze"}
+)
+"""Keys that later versions will have; someone who writes one has read about it, not mistyped."""
+
+_NOUNS = {"string": "text", "bool": "true or false", "int": "a whole number", "float": "a number", "list": "a list"}
+_YAML_1_1_BOOLEANS = {"y": "true", "yes": "true", "on": "true", "n": "false", "no": "false", "off": "false"}
+_NAME_RULES = {
+    "targets": "begin with a letter or digit, then letters, digits, `.`, `_` and `-`",
+    "endpoints": "be letters, digits and single or repeated `-` between them, as SageMaker's EndpointName",
+    "components": "be letters, digits and `-` between them, as SageMaker's InferenceComponentName",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One thing that the schema refuses, and what has to be taken out of the document so that the rest can be read."""
+
+    path: Path
+    problem: Problem
+    take_out: Path
+
+
+def refusals(error: ValidationError, document: Document) -> tuple[Refusal, ...]:
+    """Everything that one validation refuses."""
+    schema = json_schema()
+    found = []
+    for detail in error.errors(include_url=False):
+        path, of_key = _path(detail["loc"])
+        message = _name_message(path) if of_key else _message(detail, path, document, schema)
+        lacking = detail["type"] == "missing" and len(path) > 1
+        problem = Problem(dotted(path), document.line(path), message)
+        found.append(Refusal(path, problem, path[:-1] if lacking else path))
+    return tuple(found)
+
+
+def _path(loc: tuple[str | int, ...]) -> tuple[Path, bool]:
+    """The path in the document, and whether the error is about the key itself."""
+    of_key = loc[-1:] == ("[key]",)
+    if of_key:
+        loc = loc[:-1]
+    if loc[:1] == ("targets",) and len(loc) > 2 and not of_key:
+        loc = (*loc[:2], *loc[3:])  # pydantic names the kind of target that it chose there
+    return loc, of_key
+
+
+def _name_message(path: Path) -> str:
+    rule = _NAME_RULES.get(str(path[-2]) if len(path) > 1 else "")
+    if rule is None:
+        return "is not a possible header name" if "header" in path else "is not the name of a target"
+    return f"is not a possible name; it must {rule}, at most 63 characters"
+
+
+def _message(detail: ErrorDetails, path: Path, document: Document, schema: Schema) -> str:
+    kind = detail["type"]
+    context: Mapping[str, object] = detail.get("ctx", {})
+    match kind:
+        case "policy":
+            return str(context["text"])
+        case "missing":
+            return "is required"
+        case "extra_forbidden":
+            return _unknown_key(str(path[-1]), known_keys(schema, path[:-1], document.data))
+        case "union_tag_invalid" | "union_tag_not_found":
+            return _kind_message(detail["input"])
+        case "literal_error":
+            return f"must be {context['expected']}{_as_written(path, document)}"
+        case "string_pattern_mismatch":
+            return f"{_pattern_rule(path)}{_as_written(path, document)}"
+        case _:
+            return _other_message(detail, path, document)
+
+
+def _other_message(detail: ErrorDetails, path: Path, document: Document) -> str:
+    kind: str = detail["type"]
+    noun = kind.removesuffix("_type")
+    if kind.endswith("_type"):
+        return _type_message(_NOUNS.get(noun, "a block of keys"), path, document)
+    return detail["msg"].replace("Input should", "must").replace("String should", "must").replace("should", "must")
+
+
+def _unknown_key(key: str, known: tuple[str, ...]) -> str:
+    if key in PLANNED:
+        return "not offered in this version; delete the key"
+    return f"unknown key{nearest(key, known)}"
+
+
+def _kind_message(given: object) -> str:
+    if not isinstance(given, dict):
+        return "must be a block of keys that begins with `kind: endpoint`, `kind: bedrock` or `kind: vllm`"
+    if "kind" not in given:
+        return "needs a kind: endpoint (anything that speaks InvokeEndpoint), bedrock or vllm"
+    kind = given["kind"]
+    return f"has an unknown kind{nearest(kind if isinstance(kind, str) else '', ('bedrock', 'endpoint', 'vllm'))}"
+
+
+def _type_message(noun: str, path: Path, document: Document) -> str:
+    mark = document.marks.get(path)
+    text = mark.text if mark is not None else None
+    if noun == "text" and text is not None:
+        return f"must be text, and {text} is not in YAML; quote it: {json.dumps(text)}"
+    if noun == "true or false" and text is not None and text.lower() in _YAML_1_1_BOOLEANS:
+        meant = _YAML_1_1_BOOLEANS[text.lower()]
+        return f"`{text}` is text in YAML 1.2, not a truth value; write {meant}"
+    if text is not None and ":" in text and noun in ("a number", "a whole number"):
+        return f"must be {noun}; `{text}` is text in YAML 1.2"
+    return f"must be {noun}{_as_written(path, document)}"
+
+
+def _as_written(path: Path, document: Document) -> str:
+    mark = document.marks.get(path)
+    return f", not `{mark.text}`" if mark is not None and mark.text else ""
+
+
+_PATTERN_RULES = {
+    "account": "must be twelve digits in quotes",
+    "sticky_by": "must be session, inference-id, none or header:<name>",
+    "endpoint": "must be letters, digits and `-` between them, as SageMaker's EndpointName",
+    "component": "must be letters, digits and `-` between them, as SageMaker's InferenceComponentName",
+    "version": 'must be a number in quotes such as "1", or DRAFT',
+    "region": "must be a region such as us-east-1",
+    "serve_from": "must be the name of a target",
+    "goes_to": "must be the name of a target",
+}
+
+
+def _pattern_rule(path: Path) -> str:
+    named = [part for part in path if isinstance(part, str)]
+    return _PATTERN_RULES.get(named[-1], "must be printable ASCII text without spaces around it")

@@ -1,0 +1,49 @@
+"""The problems of one reading of a policy, collected where they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from .errors import Path, Problem, dotted
+from .table import Target
+
+
+@dataclass(slots=True)
+class Findings:
+    """Problems as they are found; `line` gives the line of a path in the document."""
+
+    line: Callable[[Path], int]
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, path: Path, message: str) -> None:
+        """Note one problem; reading goes on."""
+        self.problems.append(Problem(dotted(path), self.line(path), message))
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Targets by name. Looking up one that does not exist is a problem, unless its own block was refused already."""
+
+    targets: Mapping[str, Target]
+    declared: frozenset[str]
+    """All targets as written, those that the schema refused included."""
+    doubtful: frozenset[str]
+    """Targets of which the schema refused a part: what they are good for cannot be told."""
+    findings: Findings
+
+    def find(self, name: str, path: Path) -> Target | None:
+        """The target, or None with the problem noted."""
+        target = self.targets.get(name)
+        if target is None and name not in self.declared:
+            self.findings.add(path, f"no target is called `{name}`{nearest(name, tuple(sorted(self.declared)))}")
+        return target
+
+
+def nearest(name: str, known: tuple[str, ...]) -> str:
+    """A tail for a message about an unknown name: the nearest known one, or all of them when there are few."""
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean `{close[0]}`?"
+    return f"; known here: {', '.join(known)}" if 0 < len(known) <= 20 else ""

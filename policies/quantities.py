@@ -1,0 +1,57 @@
+"""Durations and sizes as people write them, and the ranges of them.
+
+A number without a unit is refused: `timeout: 60` is read as seconds by one person and as milliseconds by the next.
+Each function raises ValueError with a message that shows the right way to write the value.
+"""
+
+from __future__ import annotations
+
+import re
+
+DURATION_PATTERN = r"^(\d{1,9}(\.\d{1,6})?h)?(\d{1,9}(\.\d{1,6})?m)?(\d{1,9}(\.\d{1,6})?s)?(\d{1,9}(\.\d{1,6})?ms)?$"
+SIZE_PATTERN = r"^\d{1,12}(B|KB|KiB|MB|MiB|GB|GiB)$"
+RANGE_PATTERN = r"^[0-9.hms]+\.\.[0-9.hms]+$"
+
+_PART = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|h|m|s)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_BYTES = {"B": 1, "KB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
+
+
+def seconds(text: str) -> float:
+    """Seconds of a duration such as `60s`, `8m`, `1h30m` or `500ms`; larger units first, each at most once."""
+    if not text or re.fullmatch(DURATION_PATTERN[1:-1], text) is None:
+        msg = "is not a duration; write it like 60s, 8m, 1h30m or 500ms"
+        raise ValueError(msg)
+    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+
+
+def size(text: str) -> int:
+    """Bytes of a size such as `25MiB` (2^20) or `25MB` (10^6)."""
+    if re.fullmatch(SIZE_PATTERN[1:-1], text) is None:
+        msg = "is not a size; write it like 25MiB (1,048,576 bytes each) or 25MB (1,000,000 each)"
+        raise ValueError(msg)
+    digits = text.rstrip("BKMGi")
+    return int(digits) * _BYTES[text[len(digits) :]]
+
+
+def duration_range(text: str) -> tuple[float, float]:
+    """Shortest and longest of `60s..5m`, in seconds."""
+    low, dots, high = text.partition("..")
+    if not dots:
+        msg = "is not a range of durations; write it like 60s..5m"
+        raise ValueError(msg)
+    shortest, longest = seconds(low), seconds(high)
+    if shortest > longest:
+        msg = f"runs backwards; write it as {high}..{low}"
+        raise ValueError(msg)
+    return shortest, longest
+
+
+def show_seconds(value: float) -> str:
+    """A duration in the shortest form that `seconds` reads back, for messages: 90.0 is `1m30s`."""
+    milliseconds = round(value * 1000)
+    text = ""
+    for unit, length in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, milliseconds = divmod(milliseconds, length)
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"

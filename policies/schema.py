@@ -1,0 +1,264 @@
+"""The policy exactly as written: one pydantic model per block of YAML, strict, with no key that nothing reads.
+
+The models check what can be seen in one block; what needs two (a name that must exist, a boundary) is `compile.py`'s.
+Descriptions go into the JSON Schema that editors show, and name the unit of every number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from .addresses import guardrail_refusal, imported_model_refusal, role_refusal, url_refusal
+from .quantities import DURATION_PATTERN, RANGE_PATTERN, SIZE_PATTERN, duration_range, seconds, size
+
+T = TypeVar("T")
+
+# SageMaker's own patterns for EndpointName and InferenceComponentName (botocore 1.44.5, sagemaker-runtime model).
+ENDPOINT_NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
+COMPONENT_NAME = r"^[a-zA-Z0-9]([\-a-zA-Z0-9]*[a-zA-Z0-9])?$"
+HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z\-]+"
+
+DIALECTS = ("openai-chat", "openai-completions", "bedrock-completion", "tgi", "lmi", "opaque")
+Dialect = Literal["openai-chat", "openai-completions", "bedrock-completion", "tgi", "lmi", "opaque"]
+IsolationName = Literal["shared", "container", "instance"]
+
+
+def _written(read: Callable[[str], T], noun: str, example: str) -> Callable[[object], T]:
+    """A pydantic validator out of one of `quantities`' readers."""
+
+    def validate(value: object) -> T:
+        if not isinstance(value, str):
+            unit = f"must be a {noun} with its unit, such as {example}"
+            raise _refusal(unit)
+        try:
+            return read(value)
+        except ValueError as error:
+            raise _refusal(str(error)) from error
+
+    return validate
+
+
+def _refusal(text: str) -> PydanticCustomError:
+    return PydanticCustomError("policy", "{text}", {"text": text})
+
+
+def _text(pattern: str, *examples: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
+
+
+Duration = Annotated[
+    float,
+    Field(gt=0, le=86_400),
+    BeforeValidator(_written(seconds, "duration", "60s")),
+    _text(DURATION_PATTERN, "60s", "8m", "1h30m", "500ms"),
+]
+Size = Annotated[
+    int, Field(gt=0), BeforeValidator(_written(size, "size", "25MiB")), _text(SIZE_PATTERN, "25MiB", "25MB")
+]
+DurationRange = Annotated[
+    tuple[float, float],
+    BeforeValidator(_written(duration_range, "range of durations", "60s..5m")),
+    _text(RANGE_PATTERN, "60s..5m"),
+]
+
+TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=63)]
+EndpointName = Annotated[str, Field(pattern=ENDPOINT_NAME, max_length=63)]
+ComponentName = Annotated[str, Field(pattern=COMPONENT_NAME, max_length=63)]
+Word = Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$", max_length=256)]
+"""Printable ASCII: it may end up in a header, a metric label or a log line."""
+Region = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=32)]
+
+
+def _checked(refusal: Callable[[str], str | None]) -> AfterValidator:
+    """A check out of one of `addresses`' refusals."""
+
+    def validate(value: str) -> str:
+        reason = refusal(value)
+        if reason is not None:
+            raise _refusal(reason)
+        return value
+
+    return AfterValidator(validate)
+
+
+Url = Annotated[str, Field(min_length=1, max_length=2048), _checked(url_refusal)]
+ImportedModelArn = Annotated[str, Field(max_length=256), _checked(imported_model_refusal)]
+RoleArn = Annotated[str, Field(max_length=2048), _checked(role_refusal)]
+GuardrailId = Annotated[str, Field(max_length=2048), _checked(guardrail_refusal)]
+GuardrailVersion = Annotated[str, Field(pattern=r"^([1-9][0-9]{0,7}|DRAFT)$")]
+
+
+class _Block(BaseModel):
+    """What every block shares: unknown keys are errors, and nothing is converted from one type to another."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+
+
+class Retry(_Block):
+    attempts: int = Field(ge=1, le=10, description="How often a request may be tried in all, the first one included.")
+
+
+class Defaults(_Block):
+    timeout: Duration = Field(60.0, description="Deadline of a blocking request, as on SageMaker: 60s.")
+    stream_timeout: Duration = Field(480.0, description="Deadline of a whole streamed request, as on SageMaker: 8m.")
+    retry: Retry | None = Field(
+        None, description="Without it: one attempt for the first choice and each fallback, at least two."
+    )
+
+
+class Role(_Block):
+    arn: RoleArn = Field(description="Role to assume before signing (STS AssumeRole).")
+    external_id: Word | None = Field(None, description="ExternalId of the AssumeRole call.")
+
+
+class Guardrail(_Block):
+    id: GuardrailId = Field(description="Identifier or ARN of the guardrail.")
+    version: GuardrailVersion = Field(description="A number in quotes, or DRAFT.")
+
+
+class Cold(_Block):
+    restore: DurationRange = Field(description="Shortest and longest time a scaled-to-zero copy takes to come back.")
+
+
+class _Target(_Block):
+    isolation: IsolationName | None = Field(
+        None,
+        description="How strongly the target separates data. Without it: instance for a dedicated endpoint and vllm, "
+        "container for an inference component and bedrock.",
+    )
+    accepts_data: list[Word] | None = Field(
+        None, min_length=1, description="Classes of data that may go here. Without it: any."
+    )
+    body_limit: Size | None = Field(
+        None, description="Largest request body. Without it: 25MiB, for bedrock 25MB, which is also its most."
+    )
+    streams: bool = Field(True, description="false: the target cannot stream its answers.")
+    cold: Cold | None = Field(None, description="The target may be scaled to zero.")
+    connect_timeout: Duration = Field(2.0, description="Longest wait for a connection.")
+
+
+class EndpointTarget(_Target):
+    """Anything that speaks InvokeEndpoint: a SageMaker endpoint, an inference component, a component host."""
+
+    kind: Literal["endpoint"]
+    endpoint: EndpointName = Field(description="EndpointName to call.")
+    component: ComponentName | None = Field(None, description="InferenceComponentName to call on it.")
+    region: Region | None = Field(None, description="Region to call and to sign for.")
+    url: Url | None = Field(None, description="Base URL to call instead of SageMaker's regional one.")
+    sign: bool = Field(True, description="false: no SigV4 signature; only with a url.")
+    assume_role: Role | None = Field(None, description="Role to assume before signing.")
+    trace_in_custom_attributes: bool = Field(
+        False,
+        description="Send the trace context inside X-Amzn-SageMaker-Custom-Attributes, for SageMaker drops the header.",
+    )
+    speaks: Dialect = Field("opaque", description="Dialect of its bodies; opaque: never looked at.")
+
+
+class BedrockTarget(_Target):
+    """A Bedrock custom model import."""
+
+    kind: Literal["bedrock"]
+    model: ImportedModelArn = Field(description="ARN of the imported model.")
+    region: Region | None = Field(None, description="Only as a reminder: it must be the ARN's.")
+    url: Url | None = Field(None, description="Base URL to call instead of Bedrock's regional one.")
+    assume_role: Role | None = Field(None, description="Role to assume before signing.")
+    guardrail: Guardrail | None = Field(None, description="Guardrail that Bedrock applies to every call.")
+    speaks: Literal["openai-chat", "openai-completions", "bedrock-completion"] = Field(
+        description="Which of Bedrock's three body formats the clients of this model use; it cannot be guessed."
+    )
+
+
+class VllmTarget(_Target):
+    """An engine with OpenAI's API: vLLM, or one that speaks like it."""
+
+    kind: Literal["vllm"]
+    url: Url | None = Field(None, description="Base URL of the engine.")
+    urls: list[Url] | None = Field(None, min_length=1, description="Base URLs of replicas of one another.")
+    model: Word = Field(description="Model name the engine serves.")
+    adapter: Word | None = Field(None, description="LoRA adapter to ask for instead of the base model.")
+    region: Region | None = Field(None, description="Where it runs, for boundaries that name regions.")
+    speaks: Dialect = Field("opaque", description="Dialect of its bodies; opaque: never looked at.")
+
+
+def _kind(value: Any) -> str | None:  # Any: pydantic hands over whatever was written
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    return kind if isinstance(kind, str) else None
+
+
+Target = Annotated[
+    Annotated[EndpointTarget, Tag("endpoint")]
+    | Annotated[BedrockTarget, Tag("bedrock")]
+    | Annotated[VllmTarget, Tag("vllm")],
+    Discriminator(_kind),
+]
+
+
+class Data(_Block):
+    class_: Word | None = Field(None, alias="class", description="Class of data the route carries.")
+    isolation: IsolationName | None = Field(
+        None, description="Weakest isolation the data may go to. Without it: shared."
+    )
+    regions: list[Region] | None = Field(None, min_length=1, description="Regions the data may go to. Without it: any.")
+
+
+class Expect(_Block):
+    session: Word | None = Field(None, description="X-Amzn-SageMaker-Session-Id of the request.")
+    inference_id: Word | None = Field(None, description="X-Amzn-SageMaker-Inference-Id of the request.")
+    header: dict[Annotated[str, Field(pattern=f"^{HEADER_NAME}$")], Word] | None = Field(
+        None, min_length=1, description="Header fields of the request."
+    )
+    goes_to: TargetName = Field(description="Target that the request goes to first.")
+
+
+class _Shared(_Block):
+    """Keys that a component takes from its endpoint when it does not give its own."""
+
+    owner: Word | None = Field(None, description="Who answers for it.")
+    shed: Literal["first", "normal", "last"] | None = Field(None, description="Who gives way under overload.")
+    wave: Annotated[int, Field(ge=0, le=1000)] | None = Field(None, description="Order of migration.")
+    data: Data | None = Field(None, description="Where its data may go. It binds fallbacks as well.")
+    clients_speak: Dialect | None = Field(None, description="Dialect of its clients' bodies; opaque: never looked at.")
+    sticky_by: Annotated[str, Field(pattern=f"^(session|inference-id|none|header:{HEADER_NAME})$")] | None = Field(
+        None, description="What keeps a caller on one side of a split: session, inference-id, header:<name> or none."
+    )
+    timeout: Duration | None = Field(None, description="Deadline of a blocking request.")
+    stream_timeout: Duration | None = Field(None, description="Deadline of a whole streamed request.")
+    retry: Retry | None = Field(None, description="How often a request may be tried.")
+    idempotent: bool | None = Field(
+        None, description="true: a request may be sent again although an earlier attempt may have run."
+    )
+
+
+class Component(_Shared):
+    """What the policy says of one InferenceComponentName."""
+
+    serve_from: TargetName | None = Field(None, description="The one target that serves it.")
+    split: dict[TargetName, Annotated[float, Field(ge=0, le=1_000_000)]] | None = Field(
+        None, min_length=1, description="Targets with weights; a target's share is its weight over the sum."
+    )
+    fallback: list[TargetName] | None = Field(None, description="Targets to try next, in this order.")
+    expect: list[Expect] | None = Field(None, description="Tests of the policy itself, run by `pointsman test`.")
+
+
+class Endpoint(Component):
+    """What the policy says of one EndpointName: serve_from, split, or components."""
+
+    components: dict[ComponentName, Component] | None = Field(
+        None, min_length=1, description="One block for each InferenceComponentName that clients send."
+    )
+
+
+class Policy(_Block):
+    """Pointsman's policy: which hosting answers for which endpoint."""
+
+    api_version: Literal["pointsman/v1"] = Field(alias="apiVersion", description="Version of this format.")
+    account: Annotated[str, Field(pattern=r"^[0-9]{12}$")] = Field(
+        description="AWS account, in quotes; it stands in error messages that clients match."
+    )
+    defaults: Defaults = Field(Defaults(), description="What holds for every endpoint that says nothing else.")
+    targets: dict[TargetName, Target] = Field(description="Every hosting that may answer.")
+    endpoints: dict[EndpointName, Endpoint] = Field(description="Every EndpointName that clients send.")
