@@ -1,4 +1,4 @@
-"""What an error answer means: whose fault it is, and whether the same request may be sent again. Data for both AWS kinds.
+"""What an error answer means: whose fault it is, and if the same request may be sent again. Data for both AWS kinds.
 
 `retry_safe` is True only when the model has surely not run: the request was refused before it reached one. It is None
 when it may have run, so that only a route that says `idempotent: true` sends it again; a generation that runs twice is
@@ -168,3 +168,8 @@ def by_type(
 def after(facts: FailureFacts, retry_after: float | None) -> FailureFacts:
     """`facts` with the wait that the other side asked for, in seconds."""
     return facts if retry_after is None else replace(facts, retry_after=retry_after)
+
+
+def in_stream(facts: FailureFacts) -> FailureFacts:
+    """`facts` of a failure told inside an answer that had begun: the model has been reached, whatever the type says."""
+    return replace(facts, retry_safe=None) if facts.retry_safe and not facts.throttled else facts

@@ -13,7 +13,7 @@ from ...base import Headers
 from ...errors import Said
 from ..eventstream import Frame
 from ..restjson import ErrorDocument, read_count, read_document, read_object
-from ..verdicts import MODEL_ERRORS, SAGEMAKER, SAGEMAKER_TEXTS, after, by_original, by_type
+from ..verdicts import MODEL_ERRORS, SAGEMAKER, SAGEMAKER_TEXTS, after, by_original, by_type, in_stream
 
 _WRAPPED = re.compile(r"Received (?:client|server) error \((\d{1,3})\)")
 TIME_EXCEEDED = "ModelInvocationTimeExceeded"
@@ -57,7 +57,7 @@ def read_event(frame: Frame) -> bytes | tuple[FailureFacts, Said]:
             return _stream_exception(headers.get(":exception-type", ""), frame.payload)
         case "error":
             kind, message = headers.get(":error-code", "") or None, headers.get(":error-message", "")
-            return by_type(SAGEMAKER, SAGEMAKER_TEXTS, kind, message, 500), Said(500, message, kind)
+            return in_stream(by_type(SAGEMAKER, {}, kind, "", 500)), Said(500, message, kind)
         case _:
             return b""
 
@@ -68,6 +68,6 @@ def _stream_exception(kind: str, payload: bytes) -> tuple[FailureFacts, Said]:
     said_code = fields.get("ErrorCode")
     code = said_code if isinstance(said_code, str) else None
     late = kind == "ModelStreamError" and code == TIME_EXCEEDED
-    facts = by_original(0) if late else by_type(SAGEMAKER, {}, kind, "", 500)
+    facts = by_original(0) if late else in_stream(by_type(SAGEMAKER, {}, kind, "", 500))
     text = message if isinstance(message, str) else "The stream broke."
     return facts, Said(0 if late else 500, text, kind or None, error_code=code)

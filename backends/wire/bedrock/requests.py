@@ -1,0 +1,61 @@
+"""An invocation as Bedrock's InvokeModel or InvokeModelWithResponseStream, as the body asks.
+
+On SageMaker `"stream": true` in the body makes a container stream, and the operation only frames what it answers. On
+Bedrock the operation decides. So the body's word picks the operation, and `stream` leaves the body with
+`stream_options`, which engines refuse without `stream`; what `stream_options.include_usage` asks for is given from
+Bedrock's own counts. A body that does not hold the word `"stream"` goes out byte for byte, unread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import orjson
+
+from policies.table import BedrockSpec
+
+from ...base import Call
+from ..restjson import Unsigned, media_type, read_object
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, and what its body asked for before it was rewritten."""
+
+    request: Unsigned
+    streams: bool
+    """The model is to stream; InvokeModelWithResponseStream is called."""
+    include_usage: bool
+    """The client wants a last event with the number of tokens (OpenAI's `stream_options`)."""
+
+
+def write_request(base_url: str, spec: BedrockSpec, call: Call) -> Asked:
+    """The request that sends `call` to the model of `spec`; `base_url` without a trailing slash.
+
+    The model's ARN is percent-encoded whole, colons too, as boto3 does. Content-Type is always JSON, the only type that
+    Bedrock takes. The client's Accept goes on when Bedrock can satisfy it, otherwise it is dropped.
+    """
+    body, streams, include_usage = _read_wish(call.body)
+    headers = [("Content-Type", "application/json")]
+    if call.accept and media_type(call.accept) in {"application/json", "*/*"}:
+        headers.append(("X-Amzn-Bedrock-Accept" if streams else "Accept", call.accept))
+    if spec.guardrail is not None:
+        headers.append(("X-Amzn-Bedrock-GuardrailIdentifier", spec.guardrail))
+        headers.append(("X-Amzn-Bedrock-GuardrailVersion", spec.guardrail_version or "DRAFT"))
+    operation = "invoke-with-response-stream" if streams else "invoke"
+    url = f"{base_url}/model/{quote(spec.model, safe='')}/{operation}"
+    return Asked(Unsigned(url, tuple(headers), body), streams, include_usage)
+
+
+def _read_wish(body: bytes) -> tuple[bytes, bool, bool]:
+    """The body without its word on streaming; whether it wants a stream; whether it wants usage in it."""
+    if b'"stream"' not in body:
+        return body, False, False
+    document = read_object(body)
+    if document is None or "stream" not in document:
+        return body, False, False
+    streams = bool(document.pop("stream") == 1)  # engines read JSON's true and 1 alike
+    options = document.pop("stream_options", None)
+    include_usage = isinstance(options, dict) and options.get("include_usage") is True
+    return orjson.dumps(document), streams, streams and include_usage
