@@ -29,7 +29,7 @@ from .metric_names import (
     UNKNOWN,
 )
 from .outcome import AttemptOutcome, Outcome
-from .series import Labels, Series
+from .series import CLIENT_GONE, Labels, Series
 
 CAP: Final = 1000
 """Label sets per family. A policy of a hundred endpoints with three targets each needs about a third of it."""
@@ -54,15 +54,16 @@ class Meters:
     def record(self, outcome: Outcome) -> None:
         """Count one request that is over. `outcome.endpoint` is empty when the policy has no such endpoint."""
         endpoint = outcome.endpoint or UNKNOWN
+        # Where the policy has no such endpoint the component is a word of the client's, and makes no label either.
+        component = (outcome.component or "") if outcome.endpoint else ""
         attempts = outcome.attempts
-        # A request that reached no target may name any component: only one that was routed has a component we know.
-        component = (outcome.component or "") if attempts else (UNKNOWN if outcome.component else "")
         target, kind = (attempts[-1].target, attempts[-1].kind) if attempts else ("", "")
         self._of(self._series, (endpoint, component, target, kind), Series).record(outcome)
         key = (endpoint, component, str(outcome.status), outcome.error_type or "", outcome.ended)
         self._add(self._responses, key, 1)
         for attempt in attempts:
-            self._add(self._attempts, (attempt.target, attempt.kind, result_of(attempt)), 1)
+            given_up = attempt is attempts[-1] and outcome.ended == CLIENT_GONE
+            self._add(self._attempts, (attempt.target, attempt.kind, result_of(attempt, given_up)), 1)
 
     def in_flight(self, key: str, delta: int) -> None:
         """A request of the route `key` began (+1) or is over (-1)."""
@@ -179,12 +180,17 @@ class Meters:
 _EXTRA_NAMES = frozenset(metric.name for metric in EXTRAS)
 
 
-def result_of(attempt: AttemptOutcome) -> str:
-    """How an attempt ended, in one word: `answered`, `cold`, `throttled`, `timed_out` or `failed`."""
+def result_of(attempt: AttemptOutcome, given_up: bool) -> str:
+    """How an attempt ended, in one word: `answered`, `cold`, `throttled`, `timed_out`, `failed` or `given_up`.
+
+    `given_up`: the client left while this attempt was the current one; it counts when nothing else is known.
+    """
     if attempt.failure is None:
         return "answered"
     if attempt.cold:
         return "cold"
     if attempt.throttled:
         return "throttled"
-    return "timed_out" if attempt.timed_out else "failed"
+    if attempt.timed_out:
+        return "timed_out"
+    return "given_up" if given_up else "failed"

@@ -131,7 +131,7 @@ ATTEMPTS = Metric(
     "pointsman_attempts_total",
     COUNTER,
     ("target", "kind", "result"),
-    "Attempts at targets: answered, cold (no ready copy), throttled, timed_out or failed.",
+    "Attempts at targets: answered, cold (no ready copy), throttled, timed_out, failed, or given_up (the client left).",
 )
 CONCURRENT = Metric(
     "pointsman_concurrent_requests_per_model",

@@ -14,6 +14,7 @@ from .outcome import Outcome
 
 Labels = tuple[str, ...]
 
+CLIENT_GONE: Final = "client_gone"
 _STREAM_BROKE: Final = frozenset({"failed", "upstream_broken", "deadline"})
 
 
@@ -101,7 +102,7 @@ class Series:
         last = outcome.attempts[-1]
         self.retries += len(outcome.attempts) - 1
         self.model_latency.observe(outcome.backend_seconds)
-        if last.failure is not None:
+        if last.failure is not None and outcome.ended != CLIENT_GONE:
             self.model_errors += 1
             if last.cold:
                 self.no_capacity += 1

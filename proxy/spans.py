@@ -25,19 +25,13 @@ class Step(StrEnum):
     """The pipeline's steps, each a span of kind INTERNAL under the request's."""
 
     LOOKUP = "lookup"
-    BEFORE = "before"
     CHOOSE = "choose"
-    AFTER = "after"
-    WRITE = "write"
 
 
 STEPS: Final[Mapping[Step, str]] = MappingProxyType(
     {
         Step.LOOKUP: "find the route of the endpoint and component",
-        Step.BEFORE: "the customer's pre-processing",
-        Step.CHOOSE: "look at the targets and put them in order; again after a failure",
-        Step.AFTER: "the customer's post-processing",
-        Step.WRITE: "hand the answer to the client, as fast as it reads",
+        Step.CHOOSE: "look at the targets and put them in order",
     }
 )
 
