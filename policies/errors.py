@@ -29,7 +29,7 @@ class Problem:
 class PolicyError(Exception):
     """A policy that is not used. `str(error)` is the whole report, one line a problem, in the order of the file."""
 
-    def __init__(self, source: str, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[Problem, ...], source: str = "policy.yaml") -> None:
         self.source = source
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.path, problem.message)))
         super().__init__("\n".join(problem.render(source) for problem in self.problems))

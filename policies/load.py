@@ -53,7 +53,7 @@ def load_policy(text: str, environment: Mapping[str, str], source: str = "policy
     # A value that YAML itself refuses is not complained of twice.
     known = {(problem.path, problem.line) for problem in document.problems}
     rest = (problem for problem in later if (problem.path, problem.line) not in known)
-    raise PolicyError(source, (*document.problems, *rest))
+    raise PolicyError((*document.problems, *rest), source)
 
 
 def digest(data: object) -> str:
