@@ -1,0 +1,182 @@
+"""What a valid policy asks for that cannot work, or will not work as the person who wrote it may think.
+
+Every finding is a warning: the policy serves. What a kind of hosting loses against SageMaker is said once a target,
+with the endpoints it concerns. Numbers are AWS's, each with its source.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from .addresses import imported_model, is_aws
+from .errors import WARNING, Problem
+from .quantities import show_seconds
+from .table import BedrockSpec, EndpointSpec, Route, RouteTable, Target
+from .targets import SAGEMAKER_BODY_LIMIT
+
+SAGEMAKER_TIMEOUT = 60.0
+SAGEMAKER_STREAM_TIMEOUT = 480.0
+"""Seconds a container may take to answer, and a stream may last (SageMaker developer guide, hosting FAQs)."""
+BEDROCK_REGIONS = frozenset({"us-east-1", "us-east-2", "us-west-2", "eu-central-1"})
+"""Where custom model import exists (Bedrock user guide, "Use Custom model import")."""
+BEDROCK_MODELS = 3
+"""Imported models in an account and region, by default (Bedrock quotas, L-45B04988; can be raised)."""
+
+LOST = {
+    "bedrock": "sessions (NEW_SESSION), TargetModel, TargetVariant, TargetContainerHostname, EnableExplanations, "
+    "PrefixAwareId, CustomAttributes, asynchronous and bidirectional invocations",
+    "vllm": "TargetModel, TargetVariant, TargetContainerHostname, EnableExplanations, PrefixAwareId, CustomAttributes, "
+    "sessions (NEW_SESSION), asynchronous and bidirectional invocations",
+}
+"""SageMaker's features that a kind of target has nothing for (botocore 1.44.5, sagemaker-runtime model)."""
+
+
+def advise(table: RouteTable) -> tuple[Problem, ...]:
+    """Every warning, in the order of the file."""
+    found = [*_of_targets(table), *_of_quotas(table)]
+    for route in table.routes.values():
+        found += [*_of_weights(route), *_of_times(route), *_of_cold(route), *_of_bodies(route)]
+        found += [*_of_streams(route), *_of_retries(route), *_of_sessions(route)]
+    return tuple(sorted(set(found), key=lambda problem: (problem.line, problem.path, problem.message)))
+
+
+def _of_targets(table: RouteTable) -> Iterator[Problem]:
+    users: dict[str, list[Route]] = defaultdict(list)
+    for route in table.routes.values():
+        for target in route.targets:
+            users[target.name].append(route)
+    for target in table.targets.values():
+        if target.name not in users:
+            yield _at_target(target, "", "no endpoint uses it; delete it, or name it in a route")
+        elif target.kind in LOST:
+            routes = ", ".join(route.key for route in users[target.name])
+            yield _at_target(
+                target,
+                ".kind",
+                f"a {target.kind} target has nothing for {LOST[target.kind]}; clients of {routes} that use one of "
+                "these need a target of kind endpoint",
+            )
+
+
+def _of_quotas(table: RouteTable) -> Iterator[Problem]:
+    models: dict[tuple[str, str], dict[str, Target]] = defaultdict(dict)
+    for target in table.targets.values():
+        arn = target.spec.model if isinstance(target.spec, BedrockSpec) else ""
+        place = imported_model(arn)
+        if place is None:
+            continue
+        models[place.account, place.region].setdefault(arn, target)
+        if place.region not in BEDROCK_REGIONS:
+            known = ", ".join(sorted(BEDROCK_REGIONS))
+            yield _at_target(target, ".model", f"custom model import was last known in {known}, not in {place.region}")
+    for (account, region), imported in models.items():
+        if len(imported) > BEDROCK_MODELS:
+            yield _at_target(
+                list(imported.values())[BEDROCK_MODELS],
+                ".model",
+                f"is one of {len(imported)} imported models of account {account} in {region}; Bedrock's default quota "
+                f"is {BEDROCK_MODELS}: ask for an increase of L-45B04988",
+            )
+
+
+def _of_weights(route: Route) -> Iterator[Problem]:
+    reserves = {target.name for target in route.fallback}
+    for weighted in route.serve:
+        name = weighted.target.name
+        if weighted.weight == 0:
+            tail = "it is only a fallback" if name in reserves else "it takes no traffic"
+            yield Problem(f"{route.rule}.{name}", route.source_line, f"has weight 0: {tail}", WARNING)
+
+
+def _of_times(route: Route) -> Iterator[Problem]:
+    capped = [target.name for target in route.targets if _is_sagemaker(target)]
+    for key, value, most in (
+        ("timeout", route.timeout, SAGEMAKER_TIMEOUT),
+        ("stream_timeout", route.stream_timeout, SAGEMAKER_STREAM_TIMEOUT),
+    ):
+        if value > most and capped:
+            yield _at_route(
+                route,
+                f"{key} is {show_seconds(value)}, but SageMaker ends an invocation of {', '.join(capped)} after "
+                f"{show_seconds(most)}",
+            )
+
+
+def _of_cold(route: Route) -> Iterator[Problem]:
+    for weighted in route.admitted:
+        target = weighted.target
+        ready = [spare for spare in route.reserves if spare.name != target.name and _in_time(spare, route)]
+        if target.restore is not None and not _in_time(target, route) and not ready:
+            yield _at_route(
+                route,
+                f"{target.name} takes up to {show_seconds(target.restore[1])} to come back from zero, the deadline is "
+                f"{show_seconds(route.timeout)} and no fallback is ready by then: clients will see errors while it is "
+                "cold; give the route a fallback",
+            )
+
+
+def _in_time(target: Target, route: Route) -> bool:
+    return target.restore is None or target.restore[1] <= route.timeout
+
+
+def _of_bodies(route: Route) -> Iterator[Problem]:
+    for target in route.targets:
+        if target.body_limit >= SAGEMAKER_BODY_LIMIT:
+            continue
+        roomy = [other.name for other in route.targets if other.body_limit > target.body_limit]
+        where = f"larger ones go to {', '.join(roomy)}" if roomy else "larger ones are refused with 413"
+        yield _at_route(
+            route,
+            f"{target.name} takes bodies of up to {target.body_limit:,} bytes, SageMaker's endpoints "
+            f"{SAGEMAKER_BODY_LIMIT:,}; {where}",
+        )
+
+
+def _of_streams(route: Route) -> Iterator[Problem]:
+    for target in route.targets:
+        if not target.streams:
+            yield _at_route(
+                route,
+                f"{target.name} does not stream, and clients of {route.key} may call "
+                "InvokeEndpointWithResponseStream: they would get the answer in one piece, or an error",
+            )
+
+
+def _of_retries(route: Route) -> Iterator[Problem]:
+    for weighted in route.admitted:
+        order = [weighted.target.name, *(spare.name for spare in route.reserves if spare.name != weighted.target.name)]
+        unreached = order[route.retry.attempts :]
+        if unreached:
+            yield _at_route(
+                route,
+                f"retry.attempts is {route.retry.attempts}, so that after {weighted.target.name} "
+                f"{', '.join(unreached)} is never tried; raise it to {len(order)} or shorten the fallback",
+            )
+
+
+def _of_sessions(route: Route) -> Iterator[Problem]:
+    if route.sticky.by != "session":
+        return
+    stateless = [target.name for target in route.targets if target.kind != "endpoint"]
+    if stateless:
+        yield _at_route(route, f"sticky_by is session, but {', '.join(stateless)} keeps no state of a session")
+    if len(route.admitted) > 1:
+        yield _at_route(
+            route,
+            "a session opened with NEW_SESSION lives at the target that opened it, and the id it gets may belong to "
+            "another target of the split; use serve_from where sessions hold state",
+        )
+
+
+def _is_sagemaker(target: Target) -> bool:
+    return isinstance(target.spec, EndpointSpec) and (target.spec.url is None or is_aws(target.spec.url))
+
+
+def _at_target(target: Target, key: str, message: str) -> Problem:
+    return Problem(f"targets.{target.name}{key}", target.source_line, message, WARNING)
+
+
+def _at_route(route: Route, message: str) -> Problem:
+    path, _, _ = route.rule.rpartition(".")
+    return Problem(path, route.source_line, message, WARNING)
