@@ -1,0 +1,317 @@
+"""AWS credentials, and the few reads from S3, through boto3: off the event loop and ahead of expiry.
+
+Strategy: boto3 finds credentials (environment, profiles, container and instance roles, SSO, processes) and botocore
+refreshes them; both block. So they run in an executor of our own, and the loop keeps the last value: `get` returns it
+at once while it is fresh, returns it and looks again in the background when it gets old, and waits only when there is
+none to return: with fresh credentials a request meets no boto3 call. Whoever waits for the same credentials waits for
+the same look-up. After a failure the next look-up is `RETRY_AFTER` away, so that a wrong set-up does not start a
+look-up a request.
+
+An assumed role is one call of STS (AssumeRole, in the session's region) with the chain's own credentials. This file is
+the only importer of boto3 outside the stand-ins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import boto3
+from botocore import exceptions as botocore_errors
+from botocore.config import Config
+from cachetools import LRUCache
+
+from policies.table import AssumedRole
+
+from .tasks import start
+from .wire.sigv4 import Credentials
+
+LOOK_AGAIN = timedelta(seconds=60)
+"""How long the chain's credentials are used before botocore is asked again, which renews them 15 min before expiry."""
+STALE = timedelta(minutes=5)
+"""How long they are used at most, when asking again did not succeed or nothing was sent in between."""
+ROLE_SAFETY = timedelta(seconds=60)
+"""An assumed role's credentials are not used in their last minute: clocks differ."""
+ROLE_REFRESH = 0.75
+"""Share of their life after which an assumed role's credentials are renewed: 45 min of STS's usual hour."""
+RETRY_AFTER = timedelta(seconds=5)
+"""How long a failed look-up answers for the ones that would follow."""
+ROLES = 256
+"""Roles remembered at once; one more forgets the one unused for longest."""
+OBJECT_LIMIT = 4 * 1024 * 1024
+"""Bytes of the longest text that is read from S3."""
+
+_SESSION_NAME = "pointsman"
+# Few and short: the caller has a deadline, and a failed look-up is repeated by the next request anyway.
+_STS_CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
+
+
+class CredentialsError(Exception):
+    """There are no credentials. `cause` is one line that says why and what to do; it holds no secret."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class CredentialSource(Protocol):
+    """Where a backend gets what it signs with."""
+
+    async def get(self, role: AssumedRole | None = None) -> Credentials:
+        """Credentials that are accepted now: of `role`, or this process's own. Raises CredentialsError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StaticCredentials:
+    """The same credentials for everything, roles included: for stand-ins and tests."""
+
+    credentials: Credentials
+
+    async def get(self, role: AssumedRole | None = None) -> Credentials:
+        return self.credentials
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The outcome of the last look-ups of one role, or of the chain."""
+
+    credentials: Credentials | None = None
+    refresh_at: datetime = _LONG_AGO
+    stale_at: datetime = _LONG_AGO
+    failure: str | None = None
+    retry_at: datetime = _LONG_AGO
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class AwsCredentials:
+    """boto3's chain, and roles assumed with it. Made and used in one event loop; ended with `aclose`."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        make_session: Callable[[], Any] = boto3.Session,
+        region: str | None = None,
+        sts_url: str | None = None,
+    ) -> None:
+        """`make_session` makes a `boto3.Session`; it is called once, in a thread, when first needed.
+
+        `region` is where STS is asked, by default the session's; `sts_url` replaces STS's own address.
+        """
+        self._clock = clock
+        self._blocking = _Blocking(make_session, region, sts_url)
+        self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="aws-credentials")
+        self._known: LRUCache[AssumedRole | None, _Known] = LRUCache(maxsize=ROLES)
+        self._flights: dict[AssumedRole | None, asyncio.Task[_Known]] = {}
+        self._closed = False
+
+    async def get(self, role: AssumedRole | None = None) -> Credentials:
+        """See `CredentialSource`. Takes no time while the credentials are fresh."""
+        now = self._clock()
+        known = self._known.get(role)
+        if known is not None and known.credentials is not None and now < known.stale_at:
+            if now >= known.refresh_at and now >= known.retry_at and not self._closed:
+                _ = self._look_up(role)
+            return known.credentials
+        return await self._wait(role, now)
+
+    async def aclose(self) -> None:
+        """End background look-ups; whoever waits for one gets CredentialsError. Threads end with their current call."""
+        self._closed = True
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        if flights:
+            await asyncio.wait(flights)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _wait(self, role: AssumedRole | None, now: datetime) -> Credentials:
+        known = self._known.get(role)
+        if known is not None and known.failure is not None and now < known.retry_at:
+            raise CredentialsError(known.failure)
+        flight = None if self._closed else self._look_up(role)
+        if flight is not None:
+            # Not awaited itself: a caller who gives up must not end the look-up for the others.
+            await asyncio.wait({flight})
+        if flight is None or flight.cancelled():
+            cause = "the process is stopping: no more credentials are looked up"
+            raise CredentialsError(cause)
+        fresh = flight.result()
+        if fresh.failure is not None or fresh.credentials is None:
+            raise CredentialsError(fresh.failure or "no credentials")
+        return fresh.credentials
+
+    def _look_up(self, role: AssumedRole | None) -> asyncio.Task[_Known]:
+        """The look-up under way, or a new one."""
+        flight = self._flights.get(role)
+        if flight is None:
+            name = "aws-credentials" if role is None else f"aws-credentials {role.arn}"
+            flight = self._flights[role] = start(self._fetch(role), name=name)
+        return flight
+
+    async def _fetch(self, role: AssumedRole | None) -> _Known:
+        loop = asyncio.get_running_loop()
+        try:
+            fresh = await loop.run_in_executor(self._executor, self._blocking.fetch, role)
+        except CredentialsError as error:
+            before = self._known.get(role) or _Known()
+            outcome = replace(before, failure=error.cause, retry_at=self._clock() + RETRY_AFTER)
+        else:
+            now = self._clock()
+            refresh_at, stale_at = now + LOOK_AGAIN, now + STALE
+            if fresh.expires is not None:
+                refresh_at = now + (fresh.expires - now) * ROLE_REFRESH
+                stale_at = fresh.expires - ROLE_SAFETY
+            outcome = _Known(fresh, refresh_at, stale_at)
+        finally:
+            del self._flights[role]
+        self._known[role] = outcome
+        return outcome
+
+
+class _Blocking:
+    """What boto3 does, in the executor's threads. Making sessions and clients is not thread-safe; using them is."""
+
+    def __init__(self, make_session: Callable[[], Any], region: str | None, sts_url: str | None) -> None:
+        self._make_session = make_session
+        self._region = region
+        self._sts_url = sts_url
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._sts: Any = None
+
+    def fetch(self, role: AssumedRole | None) -> Credentials:
+        try:
+            return self._own() if role is None else self._assume(role)
+        except CredentialsError:
+            raise
+        # Whatever a provider of credentials raises, and anyone may register one, means: no credentials.
+        except Exception as error:
+            raise CredentialsError(_cause(error, role)) from error
+
+    def _own(self) -> Credentials:
+        with self._lock:
+            if self._session is None:
+                self._session = self._make_session()
+            found = self._session.get_credentials()
+        if found is None:
+            raise botocore_errors.NoCredentialsError
+        # May run a process or call an instance's metadata service: outside of the lock.
+        frozen = found.get_frozen_credentials()
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+    def _assume(self, role: AssumedRole) -> Credentials:
+        self._own()
+        with self._lock:
+            if self._sts is None:
+                self._sts = self._make_sts()
+        wanted = {"RoleArn": role.arn, "RoleSessionName": _SESSION_NAME}
+        if role.external_id is not None:
+            wanted["ExternalId"] = role.external_id
+        given = self._sts.assume_role(**wanted)["Credentials"]
+        return Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], given["Expiration"])
+
+    def _make_sts(self) -> Any:
+        region = self._region or self._session.region_name
+        if region is None:
+            cause = "no region to ask STS in: set AWS_DEFAULT_REGION"
+            raise CredentialsError(cause)
+        return self._session.client("sts", region_name=region, endpoint_url=self._sts_url, config=_STS_CONFIG)
+
+
+_CAUSES: tuple[tuple[type[Exception], str], ...] = (
+    (
+        botocore_errors.NoCredentialsError,
+        "no AWS credentials found: give this process a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
+        " AWS_PROFILE",
+    ),
+    (
+        botocore_errors.PartialCredentialsError,
+        "AWS credentials are incomplete: a key id without its secret, or reverse",
+    ),
+    (botocore_errors.ProfileNotFound, "the AWS profile does not exist: check AWS_PROFILE and the AWS config file"),
+    (botocore_errors.SSOError, "the AWS SSO session is not usable: run `aws sso login`"),
+    (botocore_errors.TokenRetrievalError, "the AWS SSO session is not usable: run `aws sso login`"),
+    (
+        botocore_errors.HTTPClientError,
+        "the service that gives AWS credentials can't be reached: check network and region",
+    ),
+)
+
+
+def _cause(error: Exception, role: AssumedRole | None) -> str:
+    """One line without the error's own text where that may hold what a credential process printed."""
+    if isinstance(error, botocore_errors.ClientError):
+        code = error.response.get("Error", {}).get("Code", "unknown error")
+        who = f"role {role.arn}" if role is not None else "credentials"
+        return f"STS refused {who} ({code}): check the role's trust policy, its external id and this process's rights"
+    if isinstance(error, botocore_errors.CredentialRetrievalError):
+        return f"AWS credentials could not be read from {error.kwargs.get('provider')}: check the AWS config file"
+    for kind, text in _CAUSES:
+        if isinstance(error, kind):
+            return text
+    return f"AWS credentials could not be had: {type(error).__name__}"
+
+
+class ObjectReader:
+    """Reads texts from S3, with one client made when first needed."""
+
+    def __init__(self, *, make_session: Callable[[], Any] = boto3.Session, s3_url: str | None = None) -> None:
+        self._make_session = make_session
+        self._s3_url = s3_url
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    async def read(self, url: str, *, whole: bool) -> tuple[str, str]:
+        """ETag and text of the object `url` (`s3://bucket/key`); the text is empty unless `whole`.
+
+        Raises OSError, whose message says what to do, when it can't be had, isn't UTF-8 or is over `OBJECT_LIMIT`.
+        """
+        return await asyncio.to_thread(self._read, url, whole)
+
+    def _read(self, url: str, whole: bool) -> tuple[str, str]:
+        parts = urlsplit(url)
+        where = {"Bucket": parts.netloc, "Key": parts.path.lstrip("/")}
+        if parts.scheme != "s3" or not all(where.values()):
+            message = "not an address of an S3 object: write s3://bucket/key"
+            raise OSError(message)
+        try:
+            with self._lock:
+                if self._client is None:
+                    self._client = self._make_session().client("s3", endpoint_url=self._s3_url, config=_STS_CONFIG)
+            if not whole:
+                return self._client.head_object(**where)["ETag"], ""
+            answer = self._client.get_object(**where)
+            body: bytes = answer["Body"].read(OBJECT_LIMIT + 1)
+        except botocore_errors.ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "unknown error")
+            message = f"S3 answered {code}: check the address, and that this process may read it (s3:GetObject)"
+            raise OSError(message) from error
+        except botocore_errors.BotoCoreError as error:
+            raise OSError(_cause(error, None)) from error
+        if len(body) > OBJECT_LIMIT:
+            message = f"longer than {OBJECT_LIMIT} bytes"
+            raise OSError(message)
+        try:
+            return answer["ETag"], body.decode()
+        except UnicodeDecodeError as error:
+            message = "not UTF-8 text"
+            raise OSError(message) from error
+
+
+async def read_object(url: str, *, whole: bool) -> tuple[str, str]:
+    """`ObjectReader.read` for a single read; whoever reads again and again keeps an `ObjectReader`."""
+    return await ObjectReader().read(url, whole=whole)

@@ -1,0 +1,434 @@
+"""Credentials through boto3's real chain, with files, processes and a local STS instead of AWS."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.session
+import pytest
+from aiohttp import web
+from botocore import exceptions as botocore_errors
+from botocore.credentials import CredentialResolver
+
+from backends.aws import (
+    LOOK_AGAIN,
+    OBJECT_LIMIT,
+    RETRY_AFTER,
+    ROLE_SAFETY,
+    STALE,
+    AwsCredentials,
+    CredentialsError,
+    ObjectReader,
+    StaticCredentials,
+    utc_now,
+)
+from backends.wire.sigv4 import Credentials
+from policies.table import AssumedRole
+
+ROLE = AssumedRole("arn:aws:iam::123456789012:role/models", "external-7")
+START = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def session_with(config: Path, profile: str | None = None, region: str | None = "us-east-1") -> boto3.Session:
+    """A session that knows one config file and nothing of the machine it runs on."""
+    core = botocore.session.Session(profile=profile)
+    core.set_config_variable("config_file", str(config))
+    core.set_config_variable("credentials_file", str(config.parent / "none"))
+    core.set_config_variable("metadata_service_num_attempts", 0)
+    return boto3.Session(botocore_session=core, region_name=region)
+
+
+@pytest.fixture
+def static_config(tmp_path: Path) -> Path:
+    """A config file with a key in its default profile."""
+    path = tmp_path / "config"
+    path.write_text("[default]\naws_access_key_id = AKIDOWN\naws_secret_access_key = secret-own\n")
+    return path
+
+
+@pytest.fixture
+def process_config(tmp_path: Path) -> tuple[Path, Path]:
+    """A config file whose keys come from a process that numbers its calls, and the file where it counts them.
+
+    The keys expire soon enough that botocore asks the process each time it is itself asked.
+    """
+    calls = tmp_path / "calls"
+    calls.write_text("")
+    script = tmp_path / "give.py"
+    script.write_text(
+        "import datetime, json, pathlib, sys\n"
+        f"calls = pathlib.Path({str(calls)!r})\n"
+        "calls.write_text(calls.read_text() + 'x')\n"
+        f"if pathlib.Path({str(tmp_path / 'broken')!r}).exists():\n"
+        "    sys.exit('hush: a secret on stderr')\n"
+        "soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=5)\n"
+        "print(json.dumps({'Version': 1, 'AccessKeyId': 'AKID%d' % len(calls.read_text()),\n"
+        "    'SecretAccessKey': 's', 'SessionToken': 't', 'Expiration': soon.isoformat()}))\n"
+    )
+    path = tmp_path / "config"
+    path.write_text(f"[default]\ncredential_process = {sys.executable} -S {script}\n")
+    return path, calls
+
+
+@asynccontextmanager
+async def source(make_session: Callable[[], Any], clock: Clock, **options: Any) -> AsyncIterator[AwsCredentials]:
+    """Credentials that are closed at the end."""
+    credentials = AwsCredentials(clock=clock, make_session=make_session, **options)
+    try:
+        yield credentials
+    finally:
+        await credentials.aclose()
+
+
+async def idle(credentials: AwsCredentials) -> None:
+    """Waits for look-ups that run in the background."""
+    while flights := [task for task in asyncio.all_tasks() if task.get_name().startswith("aws-credentials")]:
+        await asyncio.wait(flights)
+
+
+async def test_static_credentials_answer_for_roles_too() -> None:
+    """Fixed credentials are given for everything."""
+    given = Credentials("AKID", "s")
+    assert await StaticCredentials(given).get(ROLE) == given
+
+
+async def test_the_chain_is_read(static_config: Path) -> None:
+    """Credentials come from boto3's chain."""
+    async with source(lambda: session_with(static_config), Clock()) as credentials:
+        assert await credentials.get() == Credentials("AKIDOWN", "secret-own")
+
+
+async def test_fresh_credentials_are_given_without_a_wait(static_config: Path) -> None:
+    """While the credentials are fresh, `get` finishes in one step: it never gives the loop away."""
+    async with source(lambda: session_with(static_config), Clock()) as credentials:
+        await credentials.get()
+        with pytest.raises(StopIteration):
+            credentials.get().send(None)
+
+
+async def test_refreshed_in_the_background(process_config: tuple[Path, Path]) -> None:
+    """After a minute the old credentials are still given at once, botocore is asked meanwhile, and then the new come."""
+    config, calls = process_config
+    clock = Clock()
+    async with source(lambda: session_with(config), clock) as credentials:
+        first = await credentials.get()
+        before = len(calls.read_text())
+        clock.now += LOOK_AGAIN - timedelta(seconds=1)
+        await credentials.get()
+        await idle(credentials)
+        assert len(calls.read_text()) == before
+        clock.now += timedelta(seconds=1)
+        with pytest.raises(StopIteration) as given:
+            credentials.get().send(None)
+        assert given.value.value == first
+        await idle(credentials)
+        assert len(calls.read_text()) > before
+        assert (await credentials.get()).access_key > first.access_key
+
+
+async def test_stale_credentials_are_not_given(process_config: tuple[Path, Path]) -> None:
+    """Credentials that were not looked at for five minutes are looked up before they are given."""
+    config, _ = process_config
+    clock = Clock()
+    async with source(lambda: session_with(config), clock) as credentials:
+        first = await credentials.get()
+        clock.now += STALE
+        assert (await credentials.get()).access_key > first.access_key
+
+
+async def test_a_failed_refresh_keeps_what_is_still_good(process_config: tuple[Path, Path]) -> None:
+    """When the chain fails in between, the last credentials serve until they are stale, then the cause is told."""
+    config, calls = process_config
+    clock = Clock()
+    async with source(lambda: session_with(config), clock) as credentials:
+        first = await credentials.get()
+        (config.parent / "broken").touch()
+        clock.now += LOOK_AGAIN
+        assert await credentials.get() == first
+        await idle(credentials)
+        failed = len(calls.read_text())
+        assert await credentials.get() == first
+        await idle(credentials)
+        assert len(calls.read_text()) == failed
+        clock.now += STALE
+        with pytest.raises(CredentialsError) as raised:
+            await credentials.get()
+        assert raised.value.cause == "AWS credentials could not be read from custom-process: check the AWS config file"
+
+
+async def test_callers_share_one_look_up(process_config: tuple[Path, Path]) -> None:
+    """A hundred requests at the start cost one look-up, and one that gives up does not end it for the others."""
+    config, calls = process_config
+    made = []
+
+    def make() -> boto3.Session:
+        made.append(1)
+        return session_with(config)
+
+    async with source(make, Clock()) as credentials, asyncio.TaskGroup() as group:
+        waiting = [group.create_task(credentials.get()) for _ in range(100)]
+        await asyncio.wait([group.create_task(asyncio.sleep(0))])
+        waiting[0].cancel()
+        results = await asyncio.gather(*waiting[1:])
+        assert len(set(results)) == 1
+        assert len(made) == 1
+        # botocore loads and then freezes: two calls of a process whose keys always expire soon.
+        assert len(calls.read_text()) <= 2
+
+
+async def test_no_credentials_anywhere(tmp_path: Path) -> None:
+    """An empty chain is an error that says what to do; it is remembered for a moment, and then looked up again."""
+    made: list[int] = []
+
+    def make() -> boto3.Session:
+        core = botocore.session.Session()
+
+        class Empty(CredentialResolver):  # type: ignore[misc] # botocore has no types
+            def load_credentials(self) -> None:
+                made.append(1)
+
+        core.register_component("credential_provider", Empty([]))
+        return boto3.Session(botocore_session=core)
+
+    clock = Clock()
+    async with source(make, clock) as credentials:
+        for _ in range(3):
+            with pytest.raises(CredentialsError, match="AWS_ACCESS_KEY_ID"):
+                await credentials.get()
+        assert len(made) == 1
+        clock.now += RETRY_AFTER
+        with pytest.raises(CredentialsError, match="AWS_ACCESS_KEY_ID"):
+            await credentials.get()
+        assert len(made) == 2
+
+
+async def test_an_unknown_profile_is_named_as_the_cause(static_config: Path) -> None:
+    """A profile that does not exist is told as such."""
+    async with source(lambda: session_with(static_config, "elsewhere"), Clock()) as credentials:
+        with pytest.raises(CredentialsError, match="AWS_PROFILE"):
+            await credentials.get()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (botocore_errors.PartialCredentialsError(provider="env", cred_var="x"), "incomplete"),
+        (botocore_errors.UnauthorizedSSOTokenError(), "aws sso login"),
+        (botocore_errors.EndpointConnectionError(endpoint_url="http://x"), "can't be reached"),
+        (ValueError("hush"), "could not be had: ValueError"),
+    ],
+)
+async def test_causes_are_one_line_without_secrets(error: Exception, text: str) -> None:
+    """Whatever the chain raises becomes one line that helps, without the error's own text."""
+
+    def make() -> Any:
+        raise error
+
+    async with source(make, Clock()) as credentials:
+        with pytest.raises(CredentialsError, match=text) as raised:
+            await credentials.get()
+        assert "\n" not in raised.value.cause
+        assert "hush" not in raised.value.cause
+
+
+async def test_closed_credentials_answer_at_once(static_config: Path) -> None:
+    """After `aclose`, and for those who wait during it, there is an error instead of a hang."""
+    entered, leave = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def make() -> boto3.Session:
+        loop.call_soon_threadsafe(entered.set)
+        asyncio.run_coroutine_threadsafe(leave.wait(), loop).result()
+        return session_with(static_config)
+
+    async with source(make, Clock()) as credentials, asyncio.TaskGroup() as group:
+        waiting = group.create_task(asyncio.wait_for(_cause_of(credentials), 5))
+        await entered.wait()
+        await credentials.aclose()
+        leave.set()
+        assert "stopping" in await waiting
+        assert "stopping" in await _cause_of(credentials)
+
+
+async def _cause_of(credentials: AwsCredentials) -> str:
+    with pytest.raises(CredentialsError) as raised:
+        await credentials.get()
+    return raised.value.cause
+
+
+class Sts:
+    """A stand-in of STS that knows AssumeRole."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.asked: list[dict[str, str]] = []
+        self.refuse = False
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        form["signed"] = request.headers["Authorization"].split("Credential=")[1].split(",")[0]
+        self.asked.append(form)
+        if self.refuse:
+            text = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>hush</Message></Error></ErrorResponse>"
+            return web.Response(status=403, text=text, content_type="text/xml")
+        expiration = (self.clock.now + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        text = (
+            '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
+            f"<AccessKeyId>ASIA{len(self.asked)}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
+            f"<SessionToken>t</SessionToken><Expiration>{expiration}</Expiration>"
+            "</Credentials></AssumeRoleResult></AssumeRoleResponse>"
+        )
+        return web.Response(text=text, content_type="text/xml")
+
+
+@asynccontextmanager
+async def served(handler: Callable[[web.Request], Any]) -> AsyncIterator[str]:
+    """The address of a loopback server that hands every request to `handler`."""
+    runner = web.ServerRunner(web.Server(handler))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def sts() -> AsyncIterator[Sts]:
+    """STS on a socket."""
+    stand_in = Sts(Clock())
+    async with served(stand_in.answer) as stand_in.url:
+        yield stand_in
+
+
+async def test_a_role_is_assumed_with_its_external_id(static_config: Path, sts: Sts) -> None:
+    """A role's credentials are asked of STS in the session's region, with the external id, and signed by the chain's."""
+    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
+        given = await credentials.get(ROLE)
+        assert given == Credentials("ASIA1", "s", "t", START + timedelta(hours=1))
+        (asked,) = sts.asked
+        assert (asked["Action"], asked["RoleArn"], asked["ExternalId"]) == ("AssumeRole", ROLE.arn, "external-7")
+        assert asked["signed"].startswith("AKIDOWN/")
+        assert "/us-east-1/sts/" in asked["signed"]
+        assert (await credentials.get()).access_key == "AKIDOWN"
+
+
+async def test_roles_are_kept_apart(static_config: Path, sts: Sts) -> None:
+    """Another role, or the same with another external id, has credentials of its own; a known one is not asked again."""
+    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url, region="eu-central-1") as it:
+        roles = (ROLE, AssumedRole(ROLE.arn), AssumedRole("arn:aws:iam::123456789012:role/other"))
+        first = [await it.get(role) for role in roles]
+        assert [each.access_key for each in first] == ["ASIA1", "ASIA2", "ASIA3"]
+        assert [await it.get(role) for role in roles] == first
+        assert [asked.get("ExternalId") for asked in sts.asked] == ["external-7", None, None]
+        assert "/eu-central-1/sts/" in sts.asked[0]["signed"]
+
+
+async def test_a_role_is_renewed_ahead_of_its_expiry(static_config: Path, sts: Sts) -> None:
+    """After three quarters of their life a role's credentials are renewed in the background, once."""
+    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
+        first = await credentials.get(ROLE)
+        sts.clock.now += timedelta(minutes=45) - timedelta(seconds=1)
+        assert await credentials.get(ROLE) == first
+        await idle(credentials)
+        assert len(sts.asked) == 1
+        sts.clock.now += timedelta(seconds=1)
+        assert [await credentials.get(ROLE) for _ in range(3)] == [first] * 3
+        await idle(credentials)
+        assert (await credentials.get(ROLE)).access_key == "ASIA2"
+
+
+async def test_a_role_in_its_last_minute_is_not_used(static_config: Path, sts: Sts) -> None:
+    """Credentials about to expire are renewed before they are given."""
+    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
+        await credentials.get(ROLE)
+        sts.clock.now += timedelta(hours=1) - ROLE_SAFETY
+        assert (await credentials.get(ROLE)).access_key == "ASIA2"
+
+
+async def test_a_refused_role_is_a_cause_with_its_remedy(static_config: Path, sts: Sts) -> None:
+    """A role that STS refuses is named, with what to check, and without STS's own text."""
+    sts.refuse = True
+    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
+        with pytest.raises(
+            CredentialsError, match=r"role/models \(AccessDenied\): check the role's trust policy"
+        ) as raised:
+            await credentials.get(ROLE)
+        assert "hush" not in raised.value.cause
+
+
+async def test_a_role_needs_a_region(static_config: Path) -> None:
+    """Without any region there is no STS to ask, and the error says which variable to set."""
+    async with source(lambda: session_with(static_config, region=None), Clock()) as credentials:
+        with pytest.raises(CredentialsError, match="AWS_DEFAULT_REGION"):
+            await credentials.get(ROLE)
+
+
+def test_the_default_clock_knows_its_zone() -> None:
+    """Expiry times have a time zone, so the clock must have one."""
+    assert utc_now().tzinfo is UTC
+
+
+async def s3(request: web.Request) -> web.Response:
+    """Three objects: a policy, bytes that are no text, and one that is too long; everything else is absent."""
+    bodies = {
+        "/bucket/a/policy.yaml": b"apiVersion: x\n",
+        "/bucket/raw": b"\xff",
+        "/bucket/long": b" " * (OBJECT_LIMIT + 1),
+    }
+    body = bodies.get(request.path)
+    if body is None:
+        return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>", content_type="text/xml")
+    return web.Response(body=body, headers={"ETag": '"v1"'})
+
+
+async def test_objects_are_read_whole_or_by_their_tag(static_config: Path) -> None:
+    """An S3 object's ETag can be had without its text, and both together."""
+    async with served(s3) as url:
+        reader = ObjectReader(make_session=lambda: session_with(static_config), s3_url=url)
+        assert await reader.read("s3://bucket/a/policy.yaml", whole=False) == ('"v1"', "")
+        assert await reader.read("s3://bucket/a/policy.yaml", whole=True) == ('"v1"', "apiVersion: x\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("s3://bucket/none", "NoSuchKey: check the address"),
+        ("s3://bucket/raw", "UTF-8"),
+        ("s3://bucket/long", "longer than"),
+        ("s3://bucket", "write s3://bucket/key"),
+        ("https://bucket/key", "write s3://bucket/key"),
+    ],
+)
+async def test_an_object_that_is_no_policy(static_config: Path, url: str, text: str) -> None:
+    """An object that is absent, no text or too long, and an address that is none, are errors that say so."""
+    async with served(s3) as address:
+        reader = ObjectReader(make_session=lambda: session_with(static_config), s3_url=address)
+        with pytest.raises(OSError, match=text):
+            await reader.read(url, whole=True)
+
+
+async def test_s3_without_credentials(static_config: Path) -> None:
+    """Reading with a profile that does not exist gives the cause as an OSError too."""
+    reader = ObjectReader(make_session=lambda: session_with(static_config, "elsewhere"))
+    with pytest.raises(OSError, match="AWS_PROFILE"):
+        await reader.read("s3://bucket/key", whole=False)
