@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError
-from policies.choose import Attempt, Plan, after_failure, first_plan
-from policies.table import Miss, Route
+from policies.choose import Attempt, Plan, after_failure, first_plan, sticky_key
+from policies.table import Miss
 
 from .record import Record
 from .services import Services
@@ -64,14 +64,26 @@ async def serve(
     )
     with trace.step(CHOOSE):
         views = services.book.views(route.targets)
-        plan = first_plan(route, views, sticky_key(route, invocation), services.draw, len(call.body))
+        key = sticky_key(route.sticky, invocation.session_id, invocation.inference_id, invocation.header)
+        plan = first_plan(route, views, key, services.draw, len(call.body))
         record.why = plan.why
         if not plan.attempts:
             raise NoTarget(plan.why)
-    attempt, reply = await _first_answer(plan, call, deadline, record, trace, services)
+    services.meters.in_flight(route.key, 1)
+    try:
+        attempt, reply = await _first_answer(plan, call, deadline, record, trace, services)
+        async with _held(attempt, reply, services):
+            yield reply, deadline
+    finally:
+        services.meters.in_flight(route.key, -1)
+
+
+@asynccontextmanager
+async def _held(attempt: Attempt, reply: Reply, services: Services) -> AsyncIterator[None]:
+    """The target that answers stays in flight until its answer is passed on, or given up."""
     failure: BackendError | None = None
     try:
-        yield reply, deadline
+        yield
     except BackendError as error:
         failure = error
         raise
@@ -79,20 +91,6 @@ async def serve(
         services.book.end(attempt.target, attempt.replica, failure.facts if failure else None)
         if reply.stream is not None:
             await reply.stream.aclose()
-
-
-def sticky_key(route: Route, invocation: Invocation) -> str | None:
-    """What keeps this caller on one side of a split; None when the policy or the request gives nothing to hold on to."""
-    match route.sticky.by:
-        case "session":
-            session = invocation.session_id
-            return None if session == "NEW_SESSION" else session
-        case "inference-id":
-            return invocation.inference_id
-        case "header":
-            return invocation.header(route.sticky.header or "")
-        case _:
-            return None
 
 
 async def _first_answer(

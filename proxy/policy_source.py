@@ -70,16 +70,19 @@ class FileSource:
         try:
             status = self._path.stat()
         except OSError as error:
-            raise UnreadableError(f"{self.name}: {error.strerror}") from error
+            msg = f"{self.name}: {error.strerror}"
+            raise UnreadableError(msg) from error
         return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}"
 
     async def read(self) -> str:
         try:
             return self._path.read_text(encoding="utf-8")
         except OSError as error:
-            raise UnreadableError(f"{self.name}: {error.strerror}") from error
+            msg = f"{self.name}: {error.strerror}"
+            raise UnreadableError(msg) from error
         except UnicodeDecodeError as error:
-            raise UnreadableError(f"{self.name}: not UTF-8 at byte {error.start}") from error
+            msg = f"{self.name}: not UTF-8 at byte {error.start}"
+            raise UnreadableError(msg) from error
 
 
 class ObjectSource:

@@ -13,13 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
-from backends.aws import AwsCredentials, CredentialSource, StaticCredentials, read_object
+from backends.vllm import VllmBackend
+
+from backends.aws import AwsCredentials, CredentialSource, ObjectReader, StaticCredentials
 from backends.bedrock import BedrockBackend
 from backends.book import Book
 from backends.endpoint import EndpointBackend
 from backends.http.transport import HttpTransport
 from backends.meters import Meters
-from backends.vllm import VllmBackend
 from backends.wire.sigv4 import Credentials, Signer
 
 from .access_log import AccessLog
@@ -42,7 +43,7 @@ async def serving(
     source = credentials if credentials is not None else chain
     assert source is not None  # noqa: S101 - narrowed for the type checker: one of the two was just made
     signer = Signer()
-    book, meters = Book(), Meters()
+    book, meters = Book(), Meters(version("pointsman"))
     telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
 
     def swapped(policy: InForce) -> None:
@@ -56,7 +57,8 @@ async def serving(
         swapped,
         meters.reload,
     )
-    log = _open_log(settings.log)
+    stream = _open_log(settings.log)
+    log = AccessLog(stream)
     try:
         await policy.load()
         yield Services(
@@ -69,7 +71,7 @@ async def serving(
             book=book,
             meters=meters,
             telemetry=telemetry,
-            log=AccessLog(log),
+            log=log,
             now=time.monotonic,
             wall=time.time,
             draw=random.random,
@@ -81,8 +83,9 @@ async def serving(
         if chain is not None:
             await chain.aclose()
         telemetry.shutdown()
-        if log is not sys.stdout.buffer:
-            log.close()
+        log.close()
+        if stream is not sys.stdout.buffer:
+            stream.close()
 
 
 def static_credentials(access_key: str, secret_key: str) -> CredentialSource:
@@ -94,11 +97,14 @@ def _source(settings: Settings) -> Source:
     if not settings.policy.startswith("s3://"):
         return FileSource(settings.policy)
 
+    reader = ObjectReader()
+
     async def read(url: str, whole: bool) -> tuple[str, str]:
         try:
-            return await read_object(url, whole=whole)
+            return await reader.read(url, whole=whole)
         except OSError as error:
-            raise UnreadableError(f"{url}: {error}") from error
+            msg = f"{url}: {error}"
+            raise UnreadableError(msg) from error
 
     return ObjectSource(settings.policy, settings.poll, read)
 

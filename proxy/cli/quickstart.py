@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import uvloop
+from backends.emulator.server import Emulator
 
 from backends.emulator.config import EmulatorConfig, load_config
-from backends.emulator.server import Emulator
 from policies.errors import PolicyError
 from policies.table import Route
 
@@ -32,14 +32,16 @@ FOLDER = "examples/quickstart"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.description = (
-        "Start stand-ins for SageMaker and Bedrock on 127.0.0.1:9080 and the proxy on 127.0.0.1:8080, and print what to "
-        "paste. Nothing here is AWS, nothing is billed, and your AWS profile is not read. Ctrl-C ends all of it."
+        "Start stand-ins for SageMaker and Bedrock on 127.0.0.1:9080 and the proxy on 127.0.0.1:8080, and print what "
+        "to paste. Nothing here is AWS, nothing is billed, and your AWS profile is not read. Ctrl-C ends all of it."
     )
     parser.add_argument("--folder", default=FOLDER, help=f"where policy.yaml and emulator.yaml are (default {FOLDER})")
     parser.add_argument("--port", type=int, default=8080, help="port of the proxy (default 8080)")
     parser.add_argument("--admin-port", type=int, default=8081, help="port for operators (default 8081)")
     parser.add_argument("--emulator-port", type=int, default=9080, help="port of the stand-ins (default 9080)")
-    parser.add_argument("--log", default=".cache/quickstart.log", help="the request log (default .cache/quickstart.log)")
+    parser.add_argument(
+        "--log", default=".cache/quickstart.log", help="the request log (default .cache/quickstart.log)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -69,7 +71,9 @@ def _stand_ins(path: Path) -> EmulatorConfig:
     try:
         return load_config(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
-        msg = f"{path}: {(error.strerror or str(error)).lower()}; run it in a checkout, or name the folder with --folder"
+        msg = (
+            f"{path}: {(error.strerror or str(error)).lower()}; run it in a checkout, or name the folder with --folder"
+        )
         raise StartError(msg) from error
     except ValueError as error:
         raise StartError(str(error)) from error
@@ -84,7 +88,8 @@ async def _serve(settings: Settings, config: EmulatorConfig, emulator_port: int)
         raise CannotListen(msg + "stop what holds it, or choose another with --emulator-port") from error
     try:
         variables = dict(environment()) | {"POINTSMAN_EMULATOR_URL": f"http://127.0.0.1:{bound}"}
-        credentials = static_credentials(config.access_key, config.secret_key)
+        pair = config.credentials[0]
+        credentials = static_credentials(pair.access_key_id, pair.secret_access_key)
         async with serving(settings, variables, credentials) as services, running(settings, services) as addresses:
             settings = replace(settings, port=addresses.port)
             print(_welcome(addresses, bound, services.policy.current.table.routes, settings.log), flush=True)

@@ -21,8 +21,8 @@ from . import EXIT_OK, StartError
 def configure(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.description = (
-        "Run the proxy. Clients reach it by AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=http://HOST:PORT and change nothing else. "
-        "SIGHUP reloads the policy, SIGTERM drains."
+        "Run the proxy. Clients reach it by AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=http://HOST:PORT and change nothing "
+        "else. SIGHUP reloads the policy, SIGTERM drains."
     )
     flags.add_flags(parser)
 
@@ -54,5 +54,3 @@ def _announce(addresses: Addresses, policy: str) -> None:
     sys.stdout.flush()
     url = f"http://{addresses.host}:{addresses.port}"
     logging.getLogger("pointsman.server").info("serving on %s, admin on 127.0.0.1:%d", url, addresses.admin_port)
-
-

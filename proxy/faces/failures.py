@@ -101,7 +101,9 @@ def _backend(error: BackendError, record: Record) -> ErrorReply:
             if facts.retry_safe:
                 return wire.service_unavailable(facts.retry_after)
             # It may have run: a 424 is not sent again by SDKs.
-            return wire.model_error(502, "The model's answer was lost or could not be understood.", **_place(error, record))
+            return wire.model_error(
+                502, "The model's answer was lost or could not be understood.", **_place(error, record)
+            )
 
 
 def _from_model(error: BackendError, record: Record) -> ErrorReply:

@@ -107,16 +107,12 @@ class _Passage:
         failures.refuse_loop(invocation, MAX_HOPS)
         self.trace = trace = services.telemetry.start(invocation, int(record.started * 1e9))
         record.trace_id = trace.trace_id
-        services.meters.in_flight(invocation.endpoint, 1)
-        try:
-            async with serve(invocation, record, trace, services) as (reply, deadline):
-                record.usage = reply.usage
-                if invocation.streaming:
-                    await self._stream(reply, deadline)
-                else:
-                    await self._send(reply)
-        finally:
-            services.meters.in_flight(invocation.endpoint, -1)
+        async with serve(invocation, record, trace, services) as (reply, deadline):
+            record.usage = reply.usage
+            if invocation.streaming:
+                await self._stream(reply, deadline)
+            else:
+                await self._send(reply)
 
     async def _send(self, reply: Reply) -> None:
         record = self._record
