@@ -232,6 +232,7 @@ class _Blocking:
         return self._session.client("sts", region_name=region, endpoint_url=self._sts_url, config=_STS_CONFIG)
 
 
+_UNREACHABLE = "the service that gives AWS credentials can't be reached: check network and region"
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (
         botocore_errors.NoCredentialsError,
@@ -245,10 +246,8 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (botocore_errors.ProfileNotFound, "the AWS profile does not exist: check AWS_PROFILE and the AWS config file"),
     (botocore_errors.SSOError, "the AWS SSO session is not usable: run `aws sso login`"),
     (botocore_errors.TokenRetrievalError, "the AWS SSO session is not usable: run `aws sso login`"),
-    (
-        botocore_errors.HTTPClientError,
-        "the service that gives AWS credentials can't be reached: check network and region",
-    ),
+    (botocore_errors.HTTPClientError, _UNREACHABLE),
+    (botocore_errors.ConnectionError, _UNREACHABLE),
 )
 
 

@@ -124,7 +124,7 @@ async def test_fresh_credentials_are_given_without_a_wait(static_config: Path) -
 
 
 async def test_refreshed_in_the_background(process_config: tuple[Path, Path]) -> None:
-    """After a minute the old credentials are still given at once, botocore is asked meanwhile, and then the new come."""
+    """After a minute the old credentials are still given at once; botocore is asked meanwhile, then new ones come."""
     config, calls = process_config
     clock = Clock()
     async with source(lambda: session_with(config), clock) as credentials:
@@ -282,7 +282,7 @@ class Sts:
         self.refuse = False
         self.url = ""
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.BaseRequest) -> web.Response:
         form = {name: str(value) for name, value in (await request.post()).items()}
         form["signed"] = request.headers["Authorization"].split("Credential=")[1].split(",")[0]
         self.asked.append(form)
@@ -300,7 +300,7 @@ class Sts:
 
 
 @asynccontextmanager
-async def served(handler: Callable[[web.Request], Any]) -> AsyncIterator[str]:
+async def served(handler: Callable[[web.BaseRequest], Any]) -> AsyncIterator[str]:
     """The address of a loopback server that hands every request to `handler`."""
     runner = web.ServerRunner(web.Server(handler))
     await runner.setup()
@@ -321,7 +321,7 @@ async def sts() -> AsyncIterator[Sts]:
 
 
 async def test_a_role_is_assumed_with_its_external_id(static_config: Path, sts: Sts) -> None:
-    """A role's credentials are asked of STS in the session's region, with the external id, and signed by the chain's."""
+    """STS is asked in the session's region, with the external id, and signed with the chain's credentials."""
     async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
         given = await credentials.get(ROLE)
         assert given == Credentials("ASIA1", "s", "t", START + timedelta(hours=1))
@@ -333,7 +333,7 @@ async def test_a_role_is_assumed_with_its_external_id(static_config: Path, sts: 
 
 
 async def test_roles_are_kept_apart(static_config: Path, sts: Sts) -> None:
-    """Another role, or the same with another external id, has credentials of its own; a known one is not asked again."""
+    """Another role, or the same with another external id, has credentials of its own; known ones aren't asked for."""
     async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url, region="eu-central-1") as it:
         roles = (ROLE, AssumedRole(ROLE.arn), AssumedRole("arn:aws:iam::123456789012:role/other"))
         first = [await it.get(role) for role in roles]
@@ -388,7 +388,7 @@ def test_the_default_clock_knows_its_zone() -> None:
     assert utc_now().tzinfo is UTC
 
 
-async def s3(request: web.Request) -> web.Response:
+async def s3(request: web.BaseRequest) -> web.Response:
     """Three objects: a policy, bytes that are no text, and one that is too long; everything else is absent."""
     bodies = {
         "/bucket/a/policy.yaml": b"apiVersion: x\n",
