@@ -43,9 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
     route = table.lookup(arguments.endpoint, arguments.component)
     if isinstance(route, Miss):
         message = miss_message(route, arguments.endpoint, arguments.component, table)
-        print(
-            json.dumps({"ok": False, "message": message}) if arguments.json else message, file=_stream(arguments.json)
-        )
+        if arguments.json:
+            print(json.dumps({"ok": False, "message": message}, indent=2))
+        else:
+            print(message, file=sys.stderr)
         return EXIT_FINDINGS
     key = sticky_key(route.sticky, arguments.session, arguments.inference_id, headers.get)
     explanation = explain(route, {}, key, lambda: 0.5, arguments.body_size)
@@ -71,10 +72,6 @@ def miss_message(miss: Miss, endpoint: str, component: str | None, table: RouteT
             return f"endpoint {endpoint} has no component {component}; it has: {components}"
 
 
-def _stream(in_json: bool) -> object:
-    return sys.stdout if in_json else sys.stderr
-
-
 def _header(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
@@ -98,7 +95,8 @@ def _lines(explanation: Explanation, source: str, table: RouteTable) -> list[str
     for number, attempt in enumerate(explanation.plan.attempts, 1):
         target = attempt.target
         replica = f", replica {attempt.replica}" if target.replicas > 1 else ""
-        lines.append(f"    {number}. {target.name} ({target.kind}{replica})")
+        again = ", again" if number > 1 and target == explanation.plan.attempts[number - 2].target else ""
+        lines.append(f"    {number}. {target.name} ({target.kind}{replica}{again})")
     if explanation.ruled_out:
         lines.append("  ruled out")
         lines += [f"    {one.target.name}: {one.reason}" for one in explanation.ruled_out]

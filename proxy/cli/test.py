@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import dataclass
 
 from policies.choose import first_plan, sticky_key
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for result in results:
             print(_line(result, arguments.file))
-        print(_summary(arguments.file, len(results), failed), file=sys.stderr if failed else sys.stdout)
+        print(_summary(arguments.file, len(results), failed))
     return EXIT_FINDINGS if failed else EXIT_OK
 
 
