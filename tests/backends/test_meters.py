@@ -1,0 +1,197 @@
+"""The meters: bounded labels, merging, and the page that Prometheus reads."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backends.meters import Meters, result_of
+from backends.metric_names import EXTRAS, METRICS
+from backends.outcome import Outcome
+from tests.outcomes import attempt, outcome, outcomes
+
+SAMPLE = re.compile(r'([a-z_0-9]+)(\{(?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*\})? (\S+)')
+
+
+def page(meters: Meters, **extra: float) -> dict[str, float]:
+    """The rendered page, parsed: sample name with labels -> value."""
+    samples = {}
+    for line in meters.render(extra).splitlines():
+        if not line.startswith("#"):
+            match = SAMPLE.fullmatch(line)
+            assert match, line
+            samples[match[1] + (match[2] or "")] = float(match[3])
+    return samples
+
+
+def test_a_request_is_counted_under_endpoint_component_target_and_kind() -> None:
+    """The labels are SageMaker's dimensions, and the target that answered."""
+    meters = Meters()
+    meters.record(outcome(component="blockgen"))
+    labels = '{endpoint="apexguru",component="blockgen",target="apexguru-gpu",kind="endpoint"}'
+    assert page(meters)[f"pointsman_invocations_total{labels}"] == 1
+    assert page(meters)[f"pointsman_overhead_latency_seconds_count{labels}"] == 1
+
+
+def test_what_the_client_was_told_is_counted() -> None:
+    """Status, error type and end are labels of the responses."""
+    meters = Meters()
+    meters.record(outcome(status=429, error_type="ThrottlingException", ended="failed"))
+    key = (
+        'pointsman_responses_total{endpoint="apexguru",component="",'
+        'status="429",error_type="ThrottlingException",ended="failed"}'
+    )
+    assert page(meters)[key] == 1
+
+
+def test_every_attempt_is_counted_by_target_and_result() -> None:
+    """A fallback's answer does not hide the first target's failure."""
+    meters = Meters()
+    meters.record(outcome(attempts=(attempt("import", "bedrock", failure="not ready", cold=True), attempt())))
+    samples = page(meters)
+    assert samples['pointsman_attempts_total{target="import",kind="bedrock",result="cold"}'] == 1
+    assert samples['pointsman_attempts_total{target="apexguru-gpu",kind="endpoint",result="answered"}'] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "given_up", "result"),
+    [
+        ({}, True, "answered"),
+        ({"failure": "x", "cold": True, "throttled": True}, False, "cold"),
+        ({"failure": "x", "throttled": True}, False, "throttled"),
+        ({"failure": "x", "timed_out": True}, True, "timed_out"),
+        ({"failure": "x"}, False, "failed"),
+        ({"failure": "x"}, True, "given_up"),
+    ],
+)
+def test_an_attempts_result_is_one_word(changes: dict[str, Any], given_up: bool, result: str) -> None:
+    """The most telling fact wins; an attempt dropped since the client left is not the target's failure."""
+    assert result_of(attempt(**changes), given_up) == result
+
+
+def test_only_the_attempt_under_way_is_given_up_when_the_client_leaves() -> None:
+    """An earlier failure stays the target's own."""
+    meters = Meters()
+    meters.record(
+        outcome(status=499, ended="client_gone", attempts=(attempt(failure="reset"), attempt(failure="left")))
+    )
+    samples = page(meters)
+    assert samples['pointsman_attempts_total{target="apexguru-gpu",kind="endpoint",result="failed"}'] == 1
+    assert samples['pointsman_attempts_total{target="apexguru-gpu",kind="endpoint",result="given_up"}'] == 1
+
+
+def test_an_endpoint_that_the_policy_lacks_makes_no_label() -> None:
+    """Neither its name nor the component named with it: both are a client's words."""
+    meters = Meters()
+    for number in range(3):
+        meters.record(outcome(endpoint="", component=f"probe-{number}", attempts=(), status=400, ended="refused"))
+    text = meters.render({})
+    assert 'pointsman_invocations_total{endpoint="_unknown",component="",target="",kind=""} 3' in text
+    assert "probe" not in text
+
+
+def test_label_sets_are_bounded() -> None:
+    """Beyond the cap everything is counted under _other, and nothing is lost."""
+    meters = Meters(cap=3)
+    for number in range(10):
+        name = f"e{number}"
+        meters.record(outcome(endpoint=name, attempts=(attempt(name),)))
+        meters.in_flight(name, 1)
+    meters.record(outcome(endpoint="e0", attempts=(attempt("e0"),)))
+    samples = page(meters)
+    for family in ("pointsman_invocations_total", "pointsman_responses_total", "pointsman_attempts_total"):
+        own = {name: value for name, value in samples.items() if name.startswith(family + "{")}
+        assert (len(own), sum(own.values())) == (4, 11)
+    assert samples['pointsman_concurrent_requests_per_model{model="_other"}'] == 7
+
+
+def test_requests_in_flight_go_up_and_down() -> None:
+    """The gauge is what is open now, under the cap and beyond it."""
+    meters = Meters(cap=1)
+    for key, delta in (("inline", 1), ("inline", 1), ("b", 1), ("inline", -1), ("b", -1)):
+        meters.in_flight(key, delta)
+    samples = page(meters)
+    assert samples['pointsman_concurrent_requests_per_model{model="inline"}'] == 1
+    assert samples['pointsman_concurrent_requests_per_model{model="_other"}'] == 0
+
+
+def test_reloads_and_the_policy_in_force_are_shown() -> None:
+    """A refused policy turns the gauge to 0 until a good one comes; the info says which one rules."""
+    meters = Meters("1.2.3")
+    assert not any(name.startswith("pointsman_policy_info") for name in page(meters))
+    meters.policy("0123456789ab", 4)
+    meters.reload(ok=True)
+    meters.reload(ok=False)
+    samples = page(meters)
+    assert samples["pointsman_policy_last_reload_ok"] == 0
+    assert samples['pointsman_policy_reloads_total{result="ok"}'] == 1
+    assert samples['pointsman_policy_reloads_total{result="refused"}'] == 1
+    assert samples['pointsman_policy_info{digest="0123456789ab",generation="4"}'] == 1
+    assert samples['pointsman_build_info{version="1.2.3"}'] == 1
+    meters.reload(ok=True)
+    assert page(meters)["pointsman_policy_last_reload_ok"] == 1
+
+
+def test_extras_are_appended_and_cannot_pass_for_the_meters_own() -> None:
+    """The event loop's lag comes from outside; a name of the meters' own is refused."""
+    assert page(Meters(), pointsman_event_loop_lag_seconds=0.25)["pointsman_event_loop_lag_seconds"] == 0.25
+    with pytest.raises(ValueError, match="pointsman_invocations_total"):
+        Meters().render({"pointsman_invocations_total": 1})
+
+
+def test_every_metric_of_the_table_is_on_the_page() -> None:
+    """Each has its TYPE line, exactly once, whether or not anything was counted."""
+    text = Meters().render({metric.name: 0.0 for metric in EXTRAS})
+    assert re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M) == [(metric.name, metric.type) for metric in METRICS]
+
+
+def test_merging_adds_gauges_and_takes_the_newest_policy() -> None:
+    """Over workers: requests in flight add up, one refused reload shows, the highest generation is in force."""
+    one, two, none = Meters(), Meters(), Meters()
+    one.policy("aaaaaaaaaaaa", 2)
+    two.policy("bbbbbbbbbbbb", 3)
+    two.reload(ok=False)
+    one.in_flight("inline", 2)
+    two.in_flight("inline", 3)
+    for other in (two, none):
+        one.merge(other)
+    two.merge(one)
+    for meters in (one, two):
+        assert page(meters)['pointsman_policy_info{digest="bbbbbbbbbbbb",generation="3"}'] == 1
+    assert page(one)['pointsman_concurrent_requests_per_model{model="inline"}'] == 5
+    assert page(one)["pointsman_policy_last_reload_ok"] == 0
+
+
+@given(st.lists(outcomes, max_size=8), st.integers(0, 8))
+@settings(max_examples=50)
+def test_workers_pages_add_up_to_one(requests: list[Outcome], cut: int) -> None:
+    """Counting in two processes, across a snapshot, shows what one process would have shown."""
+    together, left, right = Meters(), Meters(), Meters()
+    for index, request in enumerate(requests):
+        together.record(request)
+        (left if index < cut else right).record(request)
+    left.merge(Meters.restore(right.snapshot()))
+    assert page(left) == pytest.approx(page(together))
+
+
+@given(st.lists(outcomes, max_size=4))
+@settings(max_examples=50)
+def test_a_snapshot_loses_nothing(requests: list[Outcome]) -> None:
+    """Restoring it gives the same page."""
+    meters = Meters("1.0")
+    meters.policy("aaaaaaaaaaaa", 1)
+    meters.in_flight("inline", 1)
+    for request in requests:
+        meters.record(request)
+    assert Meters.restore(meters.snapshot()).render({}) == meters.render({})
+
+
+@pytest.mark.parametrize("snapshot", [b"", b"{}", b"[]", b'{"version":"1","series":[[["a"],{}]]}', b"\xff"])
+def test_something_else_than_a_snapshot_is_refused(snapshot: bytes) -> None:
+    """A worker of another version must not be half added."""
+    with pytest.raises(ValueError, match=r".+"):
+        Meters.restore(snapshot)

@@ -1,0 +1,86 @@
+"""Outcomes to test with: one that answered, changed where a test needs it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+from backends.base import Usage
+from backends.outcome import AttemptOutcome, Outcome
+
+ANSWERED = Outcome(
+    request_id="3f1e0c52-6a53-4d27-9ad1-0f0a6b1f5f11",
+    endpoint="apexguru",
+    component=None,
+    operation="InvokeEndpoint",
+    status=200,
+    error_type=None,
+    ended="done",
+    started=1_790_000_000.25,
+    seconds=0.5,
+    backend_seconds=0.4998,
+    first_chunk_seconds=None,
+    first_chunk_backend_seconds=None,
+    attempts=(AttemptOutcome("apexguru-gpu", "endpoint", 0, 0.4998),),
+    bytes_in=954,
+    bytes_out=590,
+    parts_out=0,
+    policy="0123456789ab/3",
+    why="endpoints.apexguru.serve_from",
+)
+
+
+def outcome(**changes: Any) -> Outcome:
+    """An answered request with some fields changed."""
+    return replace(ANSWERED, **changes)
+
+
+def attempt(target: str = "apexguru-gpu", kind: str = "endpoint", **changes: Any) -> AttemptOutcome:
+    """An attempt of 0.1 s that answered, with some fields changed."""
+    return replace(AttemptOutcome(target, kind, 0, 0.1), **changes)
+
+
+_seconds = st.floats(0, 1000)
+_text = st.text(max_size=12)
+_names = st.sampled_from(["a", "b", "c"])
+_attempts = st.builds(
+    AttemptOutcome,
+    target=_names,
+    kind=st.sampled_from(["endpoint", "bedrock", "vllm"]),
+    replica=st.integers(0, 3),
+    seconds=_seconds,
+    failure=st.none() | _text,
+    cold=st.booleans(),
+    throttled=st.booleans(),
+    timed_out=st.booleans(),
+    status=st.none() | st.integers(400, 599),
+)
+outcomes = st.builds(
+    Outcome,
+    request_id=_text,
+    endpoint=st.sampled_from(["", "apexguru", "inline"]),
+    component=st.none() | _names,
+    operation=st.sampled_from(["InvokeEndpoint", "InvokeEndpointWithResponseStream"]),
+    status=st.sampled_from([200, 400, 413, 424, 429, 499, 500, 503]),
+    error_type=st.none() | st.sampled_from(["ModelError", "ValidationError", "ServiceUnavailable"]),
+    ended=st.sampled_from(["done", "refused", "failed", "client_gone", "upstream_broken", "deadline"]),
+    started=st.integers(0, 4_000_000_000_000).map(lambda milliseconds: milliseconds / 1000),
+    seconds=_seconds,
+    backend_seconds=_seconds,
+    first_chunk_seconds=st.none() | _seconds,
+    first_chunk_backend_seconds=st.none() | _seconds,
+    attempts=st.lists(_attempts, max_size=3).map(tuple),
+    bytes_in=st.integers(0, 2**40),
+    bytes_out=st.integers(0, 2**40),
+    parts_out=st.integers(0, 2**20),
+    policy=_text,
+    why=_text,
+    owner=st.none() | _text,
+    usage=st.none() | st.builds(Usage, prompt_tokens=st.integers(0, 2**20), completion_tokens=st.integers(0, 2**20)),
+    sdk_invocation_id=st.none() | _text,
+    sdk_attempt=st.integers(1, 9),
+    trace_id=st.none() | _text,
+)
+"""Any outcome, sensible or not."""
