@@ -120,8 +120,8 @@ class Policy:
         self._reloaded = reloaded
         self._version: str | None = None
         self._lock = asyncio.Lock()
-        self.problem: str | None = None
-        """Why the newest text is not in force; None when it is."""
+        self._unusable: str | None = None
+        self._unreadable: str | None = None
         self._current: InForce | None = None
 
     @property
@@ -132,6 +132,11 @@ class Policy:
             raise RuntimeError(msg)
         return self._current
 
+    @property
+    def problem(self) -> str | None:
+        """Why the newest text is not in force, or can't be known; None when it is."""
+        return self._unreadable or self._unusable
+
     async def load(self) -> None:
         """Read and put in force. Raises PolicyError or UnreadableError, and then nothing has changed."""
         async with self._lock:
@@ -141,12 +146,11 @@ class Policy:
             loops = check_loops(table, self._own)
             if loops:
                 raise PolicyError(loops, self._source.name)
+            self._unusable = self._unreadable = None
             if self._current is not None and self._current.table.digest == table.digest:
-                self.problem = None
                 return
             generation = self._current.generation + 1 if self._current else 1
             self._current = InForce(table, generation)
-            self.problem = None
             self._swapped(self._current)
 
     async def reload(self) -> bool:
@@ -155,7 +159,7 @@ class Policy:
         try:
             await self.load()
         except (PolicyError, UnreadableError) as error:
-            self.problem = str(error)
+            self._unusable = str(error)
             self._reloaded(False)
             log.error("the policy stays %s, since the new one can't be used: %s", before, error)  # noqa: TRY400
             return False
@@ -170,9 +174,10 @@ class Policy:
             try:
                 version = await self._source.version()
             except UnreadableError as error:
-                if self.problem != str(error):
-                    self.problem = str(error)
+                if self._unreadable is None:
                     log.warning("the policy stays in force, its source can't be read: %s", error)
+                self._unreadable = str(error)
                 continue
+            self._unreadable = None
             if version != self._version:
                 await self.reload()

@@ -1,0 +1,176 @@
+"""The pipeline's order of steps, with scripted backends: attempts, deadlines, and that everything is given back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from backends.base import Reply
+from backends.errors import BackendError
+from policies.facts import FailureFacts, Fault
+from policies.table import Miss
+from proxy.pipeline import RouteMissing, serve
+from proxy.record import Record
+
+from .parts import Pieces, Scripted, invocation, services, targets
+
+REFUSED = FailureFacts(Fault.NETWORK, retry_safe=True)
+LOST = FailureFacts(Fault.NETWORK, retry_safe=None)
+WRONG = FailureFacts(Fault.CALLER, retry_safe=False)
+OK = Reply(body=b"ok")
+
+
+def record() -> Record:
+    return Record("request-0", arrived=100.0, started=0.0)
+
+
+async def answer(backend: Scripted, endpoint: str = "chat", *, streaming: bool = False) -> tuple[Reply, Record]:
+    """Serve one invocation to its end."""
+    parts = await services(backend)
+    written = record()
+    trace = parts.telemetry.start(invocation(endpoint), 0)
+    try:
+        async with serve(invocation(endpoint, streaming=streaming), written, trace, parts) as (reply, _):
+            return reply, written
+    finally:
+        views = parts.book.views(parts.policy.current.table.targets.values())
+        assert all(view.in_flight == 0 for copies in views.values() for view in copies)
+        parts.log.close()
+
+
+async def test_the_first_target_answers() -> None:
+    """One call, to the target that the policy names, with the client's bytes."""
+    backend = Scripted([OK])
+    reply, written = await answer(backend)
+    assert reply is OK
+    assert targets(backend) == ["first"]
+    assert backend.calls[0][1].body == b"{}"
+    assert [attempt.failure for attempt in written.attempts] == [None]
+
+
+async def test_a_refused_target_is_followed_by_the_fallback() -> None:
+    """A failure that is safe to repeat moves on, and both attempts are on the record."""
+    backend = Scripted([REFUSED, OK])
+    _, written = await answer(backend)
+    assert targets(backend) == ["first", "second"]
+    assert [attempt.failure for attempt in written.attempts] == ["scripted", None]
+
+
+async def test_what_may_have_run_is_not_sent_again() -> None:
+    """A lost answer ends the request, since a second run could be billed twice."""
+    backend = Scripted([LOST])
+    with pytest.raises(BackendError):
+        await answer(backend)
+    assert targets(backend) == ["first"]
+
+
+async def test_an_idempotent_route_sends_it_again() -> None:
+    """The policy's word makes a lost answer repeatable."""
+    backend = Scripted([LOST, OK])
+    reply, _ = await answer(backend, "again")
+    assert reply is OK
+    assert len(backend.calls) == 2
+
+
+async def test_the_callers_own_mistake_is_not_tried_elsewhere() -> None:
+    """A wrong request is wrong everywhere."""
+    backend = Scripted([WRONG])
+    with pytest.raises(BackendError):
+        await answer(backend)
+    assert targets(backend) == ["first"]
+
+
+async def test_the_policy_bounds_the_attempts() -> None:
+    """`retry: {attempts: 1}` means one."""
+    backend = Scripted([REFUSED])
+    with pytest.raises(BackendError):
+        await answer(backend, "alone")
+    assert len(backend.calls) == 1
+
+
+async def test_no_attempt_begins_after_the_deadline() -> None:
+    """A failure at the deadline is the answer, whatever the plan still holds."""
+    backend = Scripted([REFUSED, OK])
+    clock = iter([100.0, 100.0, 161.0, 161.0, 161.0])
+    parts = await services(backend, now=lambda: next(clock))
+    trace = parts.telemetry.start(invocation(), 0)
+    with pytest.raises(BackendError):
+        async with serve(invocation(), record(), trace, parts):
+            pass
+    parts.log.close()
+    assert targets(backend) == ["first"]
+
+
+@pytest.mark.parametrize(("streaming", "limit"), [(False, 160.0), (True, 580.0)])
+async def test_the_deadline_runs_from_the_requests_head(streaming: bool, limit: float) -> None:
+    """60 s and 8 minutes by default, counted from arrival, for every attempt alike."""
+    backend = Scripted([REFUSED, Reply(stream=Pieces(b"x")) if streaming else OK])
+    await answer(backend, streaming=streaming)
+    assert [deadline for _, _, deadline in backend.calls] == [limit, limit]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "component", "miss"),
+    [
+        ("nowhere", None, Miss.UNKNOWN_ENDPOINT),
+        ("packed", None, Miss.COMPONENT_REQUIRED),
+        ("chat", "one", Miss.COMPONENT_NOT_ALLOWED),
+        ("packed", "two", Miss.UNKNOWN_COMPONENT),
+    ],
+)
+async def test_what_the_policy_does_not_know_is_said_so(endpoint: str, component: str | None, miss: Miss) -> None:
+    """Each of the four ways to miss is told apart, since clients match their texts."""
+    parts = await services(Scripted())
+    trace = parts.telemetry.start(invocation(), 0)
+    with pytest.raises(RouteMissing) as caught:
+        async with serve(invocation(endpoint, component), record(), trace, parts):
+            pass
+    parts.log.close()
+    assert caught.value.miss is miss
+
+
+async def test_the_stream_is_closed_once_however_the_block_is_left() -> None:
+    """An error while writing frees the upstream, and the target is no longer in flight."""
+    stream = Pieces(b"a", b"b")
+    parts = await services(Scripted([Reply(stream=stream)]))
+    trace = parts.telemetry.start(invocation(), 0)
+
+    async def fail_while_writing() -> None:
+        async with serve(invocation(), record(), trace, parts):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_while_writing()
+    parts.log.close()
+    assert stream.closed == 1
+
+
+async def test_a_client_that_leaves_during_an_attempt_gives_the_target_back() -> None:
+    """Cancellation is recorded as given up, and nothing stays in flight."""
+
+    class Hanging(Scripted):
+        async def invoke(self, *_: object) -> Reply:  # type: ignore[override]
+            begun.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    begun = asyncio.Event()
+    parts = await services(Hanging())
+    written = record()
+    trace = parts.telemetry.start(invocation(), 0)
+
+    async def enter() -> None:
+        async with serve(invocation(), written, trace, parts):
+            pass
+
+    task = asyncio.create_task(enter())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    parts.log.close()
+    views = parts.book.views(parts.policy.current.table.targets.values())
+    assert views["first"][0].in_flight == 0
+    assert written.attempts[0].failure is not None
+    assert "given up" in written.attempts[0].failure

@@ -1,0 +1,148 @@
+"""Reloads: a good policy is swapped in whole, a bad one keeps the old and says why."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from policies.errors import PolicyError
+from proxy.policy_source import FileSource, InForce, ObjectSource, Policy, UnreadableError
+
+from .parts import POLICY, TextSource
+
+CHANGED = POLICY.replace("owner: us", "owner: them")
+
+
+def policy_of(source: TextSource | FileSource | ObjectSource, told: list[object]) -> Policy:
+    return Policy(source, {}, frozenset({("127.0.0.1", 8080)}), told.append, told.append)
+
+
+async def test_a_changed_policy_is_swapped_in() -> None:
+    """The generation grows and the digest follows the content; holders of the old table keep it."""
+    told: list[object] = []
+    source = TextSource(POLICY)
+    policy = policy_of(source, told)
+    await policy.load()
+    before = policy.current
+    source.text = CHANGED
+    assert await policy.reload() is True
+    assert (before.generation, policy.current.generation) == (1, 2)
+    assert before.label != policy.current.label
+    assert [type(event) for event in told] == [InForce, InForce, bool]
+
+
+async def test_the_same_policy_again_changes_nothing() -> None:
+    """A touched file is no new generation."""
+    policy = policy_of(TextSource(POLICY + "# a comment\n"), [])
+    await policy.load()
+    before = policy.current
+    assert await policy.reload() is True
+    assert policy.current is before
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (POLICY + "surprise: 1\n", "surprise"),
+        ("", "apiVersion"),
+        (POLICY.replace("http://127.0.0.1:1", "http://localhost:8080"), "8080"),
+    ],
+)
+async def test_a_bad_policy_keeps_the_old_one(text: str, word: str) -> None:
+    """What serves stays, and the problem names the place, until a good text comes."""
+    told: list[object] = []
+    source = TextSource(POLICY)
+    policy = policy_of(source, told)
+    await policy.load()
+    before = policy.current
+    source.text = text
+    assert await policy.reload() is False
+    assert policy.current is before
+    assert policy.problem is not None
+    assert word in policy.problem
+    assert told[-1] is False
+    source.text = CHANGED
+    assert await policy.reload() is True
+    assert policy.problem is None
+
+
+async def test_a_bad_policy_at_the_start_is_an_error() -> None:
+    """There is no old one to keep."""
+    policy = policy_of(TextSource("apiVersion: pointsman/v1"), [])
+    with pytest.raises(PolicyError):
+        await policy.load()
+
+
+async def test_a_file_is_seen_to_change_and_to_be_replaced(tmp_path: Path) -> None:
+    """In place, by rename, and by swapping a symbolic link as Kubernetes does."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    versions = [await FileSource(str(path)).version()]
+    path.write_text(CHANGED)
+    versions.append(await FileSource(str(path)).version())
+    (tmp_path / "other").write_text(CHANGED)
+    (tmp_path / "other").rename(path)
+    versions.append(await FileSource(str(path)).version())
+    assert len(set(versions)) == 3
+
+
+async def test_a_missing_file_names_itself(tmp_path: Path) -> None:
+    """The error says which file, and what about it."""
+    with pytest.raises(UnreadableError, match=r"gone\.yaml: No such file"):
+        await FileSource(str(tmp_path / "gone.yaml")).read()
+
+
+async def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are named by their place."""
+    path = tmp_path / "policy.yaml"
+    path.write_bytes(b"apiVersion: \xff")
+    with pytest.raises(UnreadableError, match="not UTF-8 at byte 12"):
+        await FileSource(str(path)).read()
+
+
+async def test_watching_reloads_when_the_version_changes_and_survives_an_unreadable_source() -> None:
+    """Between two looks nothing happens; an unreadable source is a problem, not an end."""
+    source = TextSource(POLICY)
+    policy = policy_of(source, [])
+    await policy.load()
+    looks: asyncio.Queue[None] = asyncio.Queue()
+    looked = asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        looked.set()
+        await looks.get()
+
+    async def look() -> None:
+        looked.clear()
+        looks.put_nowait(None)
+        await looked.wait()
+
+    task = asyncio.create_task(policy.watch(pause))
+    await looked.wait()
+    source.broken = UnreadableError("the bucket is gone")
+    await look()
+    assert policy.problem == "the bucket is gone"
+    source.broken = None
+    await look()
+    assert (policy.current.generation, policy.problem) == (1, None)
+    source.text = CHANGED
+    await look()
+    assert (policy.current.generation, policy.problem) == (2, None)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_object_is_asked_for_its_version_without_its_text() -> None:
+    """Polling reads the ETag only."""
+    asked: list[bool] = []
+
+    async def read(url: str, whole: bool) -> tuple[str, str]:
+        asked.append(whole)
+        return "etag", POLICY if whole else ""
+
+    policy = policy_of(ObjectSource("s3://b/k", 10.0, read), [])
+    await policy.load()
+    assert asked == [False, True]
