@@ -40,7 +40,9 @@ def read_trace(parents: Iterable[str], states: Iterable[str], custom_attributes:
 
 def add_trace(custom_attributes: str | None, trace: Trace) -> str | None:
     """`custom_attributes` with the trace as one more item, an older one replaced; unchanged when it would not fit."""
-    rest = _ITEM.sub("", custom_attributes or "").strip(",; \t")
+    rest, replaced = _ITEM.subn("", custom_attributes or "")
+    if replaced:
+        rest = rest.lstrip(",; \t")
     item = f"traceparent={trace.traceparent}"
     joined = f"{rest},{item}" if rest else item
     return joined if len(joined) <= LONGEST_ATTRIBUTES else custom_attributes

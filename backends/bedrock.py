@@ -1,0 +1,130 @@
+"""The kind `bedrock`: a custom model import, made to answer as the same model would behind a SageMaker endpoint.
+
+Which of Bedrock's operations is called is the word of the body (`"stream": true`), as it is for a model behind an
+endpoint; how the answer is framed is the word of the client's operation. The four combinations:
+
+| client's operation | body | Bedrock's operation | answer |
+|---|---|---|---|
+| InvokeEndpoint | plain | InvokeModel | the JSON body |
+| InvokeEndpoint | stream | InvokeModelWithResponseStream | one body of Server-Sent Events |
+| InvokeEndpointWithResponseStream | plain | InvokeModel | the JSON body, as a stream of one piece |
+| InvokeEndpointWithResponseStream | stream | InvokeModelWithResponseStream | Server-Sent Events as they arrive |
+
+A model that is scaled to zero is the fact `cold`, not waited for here. A 200 that is not of the dialect that the
+policy declares is a failure: it reaches the client as a ModelError with OriginalStatusCode 502.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
+
+from policies.table import BedrockSpec, Target
+
+from .aws import CredentialSource
+from .base import Call, Reply
+from .errors import BackendError
+from .http.transport import Incoming, Transport
+from .signed import (
+    SignedSender,
+    base_url,
+    primed,
+    proxy_headers,
+    read_body,
+    read_pieces,
+    read_refusal,
+    refuse_garbled,
+)
+from .streams import PrimedStream
+from .wire import bedrock as wire
+from .wire.restjson import header, is_event_stream
+from .wire.sigv4 import Signer
+from .wire.verdicts import GARBLED
+
+_SERVICE = "bedrock"
+"""Signing name, which is not the host's (botocore model)."""
+_HOST_PREFIX = "bedrock-runtime"
+
+
+class BedrockBackend:
+    """`Backend` over InvokeModel and InvokeModelWithResponseStream."""
+
+    __slots__ = ("_sender",)
+
+    def __init__(
+        self, transport: Transport, credentials: CredentialSource, signer: Signer, now: Callable[[], datetime]
+    ) -> None:
+        """`now` gives the wall clock in UTC."""
+        self._sender = SignedSender(transport, credentials, signer, now)
+
+    async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+        """See `Backend.invoke`. Bedrock balances over a model's copies, so `replica` is not used."""
+        spec = target.spec
+        if not isinstance(spec, BedrockSpec):
+            message = f"{target.name} is not a Bedrock model"
+            raise TypeError(message)
+        asked = wire.write_request(base_url(_HOST_PREFIX, target, spec.url), spec, call)
+        request = asked.request
+        if spec.url is not None:
+            request = replace(request, headers=request.headers + proxy_headers(call))
+        incoming = await self._sender.send(
+            target, request, service=_SERVICE, role=spec.role, sign=True, deadline=deadline
+        )
+        if not asked.streams or not 200 <= incoming.status < 300:
+            return await _whole(incoming, target, streaming=call.streaming)
+        if not is_event_stream(incoming.headers):
+            await incoming.aclose()
+            raise refuse_garbled(target, "a body that is not an event stream", wire.garbled("a body")[1])
+        writer = wire.EventWriter(target.speaks, include_usage=asked.include_usage)
+        stream = await primed(incoming, read_pieces(incoming, target, writer.feed, writer.finish))
+        reply = Reply(
+            stream=stream,
+            content_type=wire.SERVER_SENT_EVENTS,
+            upstream_request_id=header(incoming.headers, "x-amzn-requestid"),
+            usage=wire.read_usage(incoming.headers),
+        )
+        return reply if call.streaming else await _collected(reply, stream, writer, target)
+
+
+async def _whole(incoming: Incoming, target: Target, *, streaming: bool) -> Reply:
+    try:
+        if not 200 <= incoming.status < 300:
+            raise await read_refusal(incoming, target, wire.read_error)
+        body = await read_body(incoming, target, wire.RESPONSE_LIMIT)
+    finally:
+        await incoming.aclose()
+    recognised, counted = wire.read_answer(target.speaks, body)
+    if not recognised:
+        raise refuse_garbled(target, f"a body that is not {target.speaks}", wire.garbled("a body")[1])
+    return Reply(
+        body=b"" if streaming else body,
+        stream=PrimedStream(body, _nothing(), _already_closed) if streaming else None,
+        content_type=header(incoming.headers, "content-type") or "application/json",
+        upstream_request_id=header(incoming.headers, "x-amzn-requestid"),
+        usage=counted or wire.read_usage(incoming.headers),
+    )
+
+
+async def _collected(reply: Reply, stream: PrimedStream, writer: wire.EventWriter, target: Target) -> Reply:
+    """The whole stream as one body, for a client that called the blocking operation."""
+    pieces: list[bytes] = []
+    size = 0
+    async with aclosing(stream):
+        async for piece in stream:
+            size += len(piece)
+            if size > wire.RESPONSE_LIMIT:
+                raise BackendError(GARBLED, target, f"the answer is longer than {wire.RESPONSE_LIMIT} bytes")
+            pieces.append(piece)
+    return replace(reply, stream=None, body=b"".join(pieces), usage=writer.usage or reply.usage)
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    nothing: tuple[bytes, ...] = ()
+    for piece in nothing:
+        yield piece
+
+
+async def _already_closed() -> None:
+    """The connection was freed when the body had been read."""

@@ -1,0 +1,86 @@
+"""The kind `endpoint`: anything that speaks InvokeEndpoint.
+
+A SageMaker endpoint, an inference component on one, or a host of one's own behind a `url`. The operation follows the
+client's, as on SageMaker: what the model does is the body's word, the operation only says how the answer is framed. So
+all four combinations of plain and streaming bodies and operations behave as they do there, without a look at the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from policies.table import EndpointSpec, Target
+
+from .aws import CredentialSource
+from .base import Call, Reply
+from .errors import Said
+from .http.transport import Incoming, Transport
+from .signed import (
+    SignedSender,
+    base_url,
+    primed,
+    proxy_headers,
+    read_body,
+    read_pieces,
+    read_refusal,
+    refuse_garbled,
+)
+from .wire import sagemaker as wire
+from .wire.restjson import is_event_stream
+from .wire.sigv4 import Signer
+from .wire.trace import add_trace
+
+_SERVICE = "sagemaker"
+"""Signing name; the host's prefix is another word (botocore model)."""
+_HOST_PREFIX = "runtime.sagemaker"
+
+
+class EndpointBackend:
+    """`Backend` over InvokeEndpoint and InvokeEndpointWithResponseStream."""
+
+    __slots__ = ("_sender",)
+
+    def __init__(
+        self, transport: Transport, credentials: CredentialSource, signer: Signer, now: Callable[[], datetime]
+    ) -> None:
+        """`now` gives the wall clock in UTC."""
+        self._sender = SignedSender(transport, credentials, signer, now)
+
+    async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+        """See `Backend.invoke`. An endpoint has one address, so `replica` is not used."""
+        spec = target.spec
+        if not isinstance(spec, EndpointSpec):
+            message = f"{target.name} is not an endpoint"
+            raise TypeError(message)
+        if spec.trace_attributes and call.trace is not None:
+            call = replace(call, custom_attributes=add_trace(call.custom_attributes, call.trace))
+        request = wire.write_request(base_url(_HOST_PREFIX, target, spec.url), spec, call)
+        if spec.url is not None:
+            request = replace(request, headers=request.headers + proxy_headers(call))
+        incoming = await self._sender.send(
+            target, request, service=_SERVICE, role=spec.role, sign=spec.sign, deadline=deadline
+        )
+        if call.streaming and 200 <= incoming.status < 300:
+            return await _streamed(incoming, target)
+        return await _whole(incoming, target)
+
+
+async def _whole(incoming: Incoming, target: Target) -> Reply:
+    try:
+        if not 200 <= incoming.status < 300:
+            raise await read_refusal(incoming, target, wire.read_error)
+        body = await read_body(incoming, target, wire.RESPONSE_LIMIT)
+        return wire.read_reply(incoming.headers, streaming=False, body=body)
+    finally:
+        await incoming.aclose()
+
+
+async def _streamed(incoming: Incoming, target: Target) -> Reply:
+    if not is_event_stream(incoming.headers):
+        await incoming.aclose()
+        said = Said(502, "The endpoint answered a streaming call with something that is not an event stream.")
+        raise refuse_garbled(target, "a body that is not an event stream", said)
+    stream = await primed(incoming, read_pieces(incoming, target, wire.read_event, bytes))
+    return wire.read_reply(incoming.headers, streaming=True, stream=stream)

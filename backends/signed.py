@@ -1,0 +1,177 @@
+"""What the two AWS kinds share: sending a signed request to AWS or to something like it, and reading framed answers.
+
+Promises: whatever goes wrong is a `BackendError`; no credential, body or attribute is in its cause. A target with a URL
+of its own may be another proxy, so it also gets the W3C trace context and the number of proxies passed; AWS's hosts get
+neither, since they would drop them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from datetime import datetime
+
+from policies.facts import FailureFacts, Fault
+from policies.table import AssumedRole, Target
+
+from .aws import CredentialsError, CredentialSource
+from .base import Call, Headers
+from .errors import BackendError, Said
+from .http.transport import Incoming, Outgoing, Transport, TransportError
+from .streams import PrimedStream, end
+from .wire.eventstream import Decoder, EventStreamError, Frame
+from .wire.restjson import Unsigned
+from .wire.sagemaker import STREAM_BROKEN
+from .wire.sigv4 import Signer
+from .wire.verdicts import GARBLED
+
+HOP_HEADER = "x-pointsman-hop"
+"""How many proxies of this kind a request has passed."""
+ERROR_LIMIT = 1024 * 1024
+"""Bytes of an error answer that are read; AWS's own have a few thousand."""
+
+Piece = bytes | tuple[FailureFacts, Said]
+"""What a frame came to: bytes for the client (b"": none), or the failure it told of."""
+
+
+class SignedSender:
+    """Signs and sends. Holds no state of its own."""
+
+    __slots__ = ("_credentials", "_now", "_signer", "_transport")
+
+    def __init__(
+        self, transport: Transport, credentials: CredentialSource, signer: Signer, now: Callable[[], datetime]
+    ) -> None:
+        """`now` gives the wall clock in UTC."""
+        self._transport = transport
+        self._credentials = credentials
+        self._signer = signer
+        self._now = now
+
+    async def send(
+        self, target: Target, request: Unsigned, *, service: str, role: AssumedRole | None, sign: bool, deadline: float
+    ) -> Incoming:
+        """The head of the answer to `request`. Raises BackendError when there is none."""
+        headers = request.headers
+        if sign:
+            headers += await self._signature(target, request, service, role)
+        outgoing = Outgoing("POST", request.url, headers, request.body)
+        try:
+            return await self._transport.send(outgoing, deadline=deadline, connect_timeout=target.connect_timeout)
+        except TransportError as error:
+            raise BackendError(error.facts, target, error.cause) from error
+
+    async def _signature(self, target: Target, request: Unsigned, service: str, role: AssumedRole | None) -> Headers:
+        try:
+            credentials = await self._credentials.get(role)
+        except CredentialsError as error:
+            raise BackendError(
+                FailureFacts(Fault.CONFIG, retry_safe=True), target, f"no credentials: {error}"
+            ) from error
+        return self._signer.sign(
+            "POST",
+            request.url,
+            request.headers,
+            request.body,
+            credentials=credentials,
+            service=service,
+            region=region_of(target),
+            now=self._now(),
+        )
+
+
+def region_of(target: Target) -> str:
+    """The region to call and to sign for. Raises BackendError when the policy names none."""
+    if target.region is None:
+        cause = "no region to sign for: give the target a region, or sign: false"
+        raise BackendError(FailureFacts(Fault.CONFIG, retry_safe=True), target, cause)
+    return target.region
+
+
+def base_url(prefix: str, target: Target, url: str | None) -> str:
+    """`url` when the policy gives one, else AWS's regional host of the service with that endpoint prefix."""
+    if url is not None:
+        return url
+    region = region_of(target)
+    return f"https://{prefix}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+
+
+def proxy_headers(call: Call) -> Headers:
+    """What a target with a URL of its own gets on top: the hop count, and the trace when there is one."""
+    passed = call.invocation.header(HOP_HEADER) or ""
+    hops = int(passed) if passed.isascii() and passed.isdecimal() and len(passed) <= 4 else 0
+    headers: Headers = ((HOP_HEADER, str(hops + 1)),)
+    if call.trace is not None:
+        headers += (("traceparent", call.trace.traceparent),)
+        if call.trace.tracestate:
+            headers += (("tracestate", call.trace.tracestate),)
+    return headers
+
+
+async def read_body(incoming: Incoming, target: Target, limit: int) -> bytes:
+    """The whole body of an answer, at most `limit` bytes. Raises BackendError."""
+    try:
+        return await incoming.read(limit)
+    except TransportError as error:
+        raise BackendError(error.facts, target, error.cause) from error
+
+
+async def read_refusal(
+    incoming: Incoming, target: Target, read: Callable[[int, Headers, bytes], tuple[FailureFacts, Said]]
+) -> BackendError:
+    """The failure that an answer with an error status is; one whose body does not arrive is judged by its head."""
+    try:
+        body = await incoming.read(ERROR_LIMIT)
+    except TransportError:
+        body = b""
+    facts, said = read(incoming.status, incoming.headers, body)
+    return BackendError(facts, target, f"answered {incoming.status} {said.type or 'without a type'}", said)
+
+
+def refuse_garbled(target: Target, what: str, said: Said) -> BackendError:
+    """The failure of a 200 that is not what was asked for."""
+    return BackendError(GARBLED, target, f"answered 200 with {what}", said)
+
+
+async def read_pieces(
+    incoming: Incoming, target: Target, read: Callable[[Frame], Piece], finish: Callable[[], Piece]
+) -> AsyncGenerator[bytes, None]:
+    """The pieces that the frames of an answer hold, none of them empty. Raises BackendError, also at a broken end."""
+    decoder = Decoder()
+    chunks = incoming.chunks()
+    try:
+        async for chunk in chunks:
+            for frame in decoder.feed(chunk):
+                if piece := _piece(read(frame), target):
+                    yield piece
+        decoder.finish()
+        if piece := _piece(finish(), target):
+            yield piece
+    except TransportError as error:
+        raise BackendError(error.facts, target, error.cause) from error
+    except EventStreamError as error:
+        said = Said(502, "The stream of the model's answer broke.", "ModelStreamError", error_code=STREAM_BROKEN)
+        raise BackendError(GARBLED, target, str(error), said) from error
+    finally:
+        await end(chunks)
+
+
+def _piece(piece: Piece, target: Target) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    facts, said = piece
+    raise BackendError(facts, target, f"the stream ended with {said.type or 'a piece of another form'}", said)
+
+
+async def primed(incoming: Incoming, pieces: AsyncGenerator[bytes, None]) -> PrimedStream:
+    """A stream whose first piece is there. Raises BackendError, the connection freed, when it fails before that."""
+
+    async def close() -> None:
+        await pieces.aclose()
+        await incoming.aclose()
+
+    try:
+        first = await anext(pieces, b"")
+    except BaseException:
+        await incoming.aclose()
+        raise
+    return PrimedStream(first, pieces, close)
