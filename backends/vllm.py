@@ -1,0 +1,149 @@
+"""The kind `vllm`: anything that serves `/invocations` as vLLM does, which is as a SageMaker model container does.
+
+The model is named by a header, never by the body: vLLM's `/invocations` replaces the body's `model` with the value of
+`X-Amzn-SageMaker-Adapter-Identifier`, or with nothing, and then the base model answers whatever the body asked for
+(model-hosting-container-standards 0.1.16, `inject_adapter_id`; run with vLLM 0.32). With the header vLLM checks the
+name against its served models and adapters and answers 404 when it has neither. So the body goes out byte for byte.
+
+Whether the answer is a stream is the body's word, as on SageMaker; the operation the client called only says how the
+answer is framed. CustomAttributes and session headers don't go out: vLLM ignores the one and refuses the others unless
+it was started for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from policies.facts import FailureFacts
+from policies.table import Target, VllmSpec
+
+from .base import ByteStream, Call, Headers, Reply
+from .errors import BackendError, Said
+from .http.transport import Incoming, Outgoing, Transport, TransportError
+from .signed import primed, proxy_headers
+from .streams import end
+from .wire.restjson import media_type, read_count
+from .wire.sagemaker import RESPONSE_LIMIT, STREAM_BROKEN
+from .wire.usage import usage_of
+from .wire.verdicts import GARBLED, after, by_original
+
+ERROR_LIMIT = 64 * 1024
+"""Bytes of an error answer that are read and passed on; vLLM's own have a few hundred."""
+LONGEST_WAIT = 3600.0
+"""Seconds; a server that asks for more in `Retry-After` is not believed."""
+
+_ADAPTER = "X-Amzn-SageMaker-Adapter-Identifier"
+_SERVER_SENT_EVENTS = "text/event-stream"
+_DONE = (b"data: [DONE]", b"data:[DONE]")
+_TAIL = 64
+"""Bytes at the end of a stream in which its last event is looked for."""
+
+
+class VllmBackend:
+    """`Backend` over `POST /invocations`."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+        """See `Backend.invoke`."""
+        spec = target.spec
+        if not isinstance(spec, VllmSpec):
+            message = f"{target.name} is not a vLLM engine"
+            raise TypeError(message)
+        request = Outgoing("POST", f"{spec.urls[replica]}/invocations", _headers(spec, call), call.body)
+        try:
+            incoming = await self._transport.send(request, deadline=deadline, connect_timeout=target.connect_timeout)
+        except TransportError as error:
+            raise BackendError(error.facts, target, error.cause) from error
+        if not 200 <= incoming.status < 300:
+            raise await _refusal(incoming, target)
+        pieces = _pieces(incoming, target)
+        if call.streaming:
+            return _reply(incoming, stream=await primed(incoming, pieces))
+        try:
+            return _reply(incoming, body=await _whole(pieces, target))
+        finally:
+            await incoming.aclose()
+
+
+def _headers(spec: VllmSpec, call: Call) -> Headers:
+    headers: Headers = (
+        ("Content-Type", call.content_type or "application/json"),
+        (_ADAPTER, spec.adapter or spec.model),
+        *proxy_headers(call),
+    )
+    return (*headers, ("Accept", call.accept)) if call.accept else headers
+
+
+def _reply(incoming: Incoming, *, body: bytes = b"", stream: ByteStream | None = None) -> Reply:
+    content_type = incoming.header("content-type")
+    return Reply(
+        body=body,
+        stream=stream,
+        content_type=content_type,
+        custom_attributes=incoming.header("x-amzn-sagemaker-custom-attributes"),
+        upstream_request_id=incoming.header("x-request-id"),
+        usage=usage_of(content_type, body),
+    )
+
+
+async def _pieces(incoming: Incoming, target: Target) -> AsyncGenerator[bytes, None]:
+    """The body as it arrives. Raises BackendError when it breaks, also when an OpenAI stream ends without `[DONE]`.
+
+    A server that is stopped in the middle of an answer may close its connection properly, so a proper end is no proof.
+    """
+    told_end = target.speaks.startswith("openai") and media_type(incoming.header("content-type")) == _SERVER_SENT_EVENTS
+    tail = b""
+    chunks = incoming.chunks()
+    try:
+        async for piece in chunks:
+            if told_end:
+                tail = (tail + piece[-_TAIL:])[-_TAIL:]
+            yield piece
+    except TransportError as error:
+        raise BackendError(error.facts, target, error.cause) from error
+    finally:
+        await end(chunks)
+    if told_end and not tail.rstrip().endswith(_DONE):
+        said = Said(502, "The stream of the model's answer broke.", "ModelStreamError", error_code=STREAM_BROKEN)
+        raise BackendError(GARBLED, target, "the stream ended without [DONE]", said)
+
+
+async def _whole(pieces: AsyncGenerator[bytes, None], target: Target) -> bytes:
+    collected: list[bytes] = []
+    size = 0
+    async with aclosing(pieces):
+        async for piece in pieces:
+            size += len(piece)
+            if size > RESPONSE_LIMIT:
+                raise BackendError(GARBLED, target, f"the answer is longer than {RESPONSE_LIMIT} bytes")
+            collected.append(piece)
+    return b"".join(collected)
+
+
+async def _refusal(incoming: Incoming, target: Target) -> BackendError:
+    """The failure that an answer with an error status is; one whose body does not arrive is judged by its head."""
+    body = bytearray()
+    chunks = incoming.chunks()
+    try:
+        async for piece in chunks:
+            body += piece
+            if len(body) >= ERROR_LIMIT:
+                break
+    except TransportError:
+        pass
+    finally:
+        await end(chunks)
+        await incoming.aclose()
+    said = Said(incoming.status, bytes(body[:ERROR_LIMIT]).decode("utf-8", "replace"))
+    return BackendError(_facts(incoming), target, f"answered {incoming.status}", said)
+
+
+def _facts(incoming: Incoming) -> FailureFacts:
+    """A container's answer is the model's doing, whatever its status; see `by_original` for what may be sent again."""
+    seconds = read_count((incoming.header("retry-after") or "").strip())
+    return after(by_original(incoming.status), None if seconds is None else min(float(seconds), LONGEST_WAIT))
