@@ -21,9 +21,6 @@ from ..record import Record
 HOP_HEADER = "x-pointsman-hop"
 """How many proxies of this kind a request has passed; set towards targets that have a URL of their own."""
 
-UNEXPECTED = ErrorReply(status=500, type="InternalFailure", message="The request could not be processed.")
-"""A bug of ours: logged with its traceback where it is answered."""
-
 BUDGET_RETRY_AFTER = 1.0
 """Seconds after which a request that met a full body budget should come again."""
 
@@ -44,6 +41,11 @@ def refuse_loop(invocation: Invocation, limit: int) -> None:
         raise WireError(ErrorReply(status=400, type="ValidationError", message=message))
 
 
+def is_bug(error: Exception) -> bool:
+    """True for what no table here foresees: it is answered as InternalFailure and logged with its traceback."""
+    return not isinstance(error, WireError | BodyTooLarge | BudgetSpent | RouteMissing | BackendError | NoTarget)
+
+
 def error_reply(error: Exception, record: Record) -> ErrorReply:
     """The answer to a request that failed before the head of its answer was sent."""
     match error:
@@ -57,10 +59,8 @@ def error_reply(error: Exception, record: Record) -> ErrorReply:
             return _missing(error.miss, record)
         case BackendError():
             return _backend(error, record)
-        case NoTarget():
-            return wire.internal_failure()
         case _:
-            return UNEXPECTED
+            return wire.internal_failure()
 
 
 def _missing(miss: Miss, record: Record) -> ErrorReply:

@@ -1,0 +1,199 @@
+"""One request on its way through a face: read, serve, write, record. What differs between contracts is a `Face`.
+
+Whatever goes wrong before the head of the answer is sent becomes one answer in the face's own words. Once a stream's
+head is out, a failure becomes the face's way to say so inside the stream, and where the contract has none, a broken
+connection: a broken stream never looks like a finished one. Of an event that the upstream did not finish nothing is
+sent, since clients that parse each part would trip over half of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from backends.base import Headers, Invocation, Reply
+from backends.errors import BackendError
+from backends.http.edge import Answer, ClientGone, Exchange
+from backends.wire.framing import Reframer
+
+from ..pipeline import serve
+from ..record import Record
+from ..services import Services
+from ..telemetry import RequestTrace
+
+log = logging.getLogger("pointsman.faces")
+
+SLOW_READER_GRACE = 5.0
+"""Seconds past a stream's deadline after which a client that still has not read its end is cut off."""
+
+
+class Face(Protocol):
+    """A contract that is served. All but `read` is pure."""
+
+    async def read(self, exchange: Exchange, record: Record) -> Invocation:
+        """The request as an invocation; names the operation in `record` first. Raises what `refuse` understands."""
+        ...
+
+    def answer(self, reply: Reply, record: Record) -> tuple[Headers, bytes]:
+        """Head and body of a whole 200."""
+        ...
+
+    def stream_head(self, reply: Reply, record: Record) -> Headers:
+        """The head of a streamed 200."""
+        ...
+
+    def reframer(self, reply: Reply) -> Reframer:
+        """What cuts the body into parts."""
+        ...
+
+    def frames(self, parts: list[bytes]) -> bytes:
+        """Parts as they stand on the wire."""
+        ...
+
+    def broken(self, error: BackendError) -> tuple[str, bytes | None]:
+        """Type and bytes of the failure inside a stream; None where the contract has only a broken connection."""
+        ...
+
+    def refuse(self, error: Exception, record: Record) -> tuple[str, Answer]:
+        """Error type and answer for a failure before the head."""
+        ...
+
+    def unexpected(self, error: Exception) -> bool:
+        """True for a failure that is a bug of ours and wants its traceback in the log."""
+        ...
+
+
+async def handle(exchange: Exchange, face: Face, services: Services) -> None:
+    """Answer one request through `face`, and record it once."""
+    record = Record(request_id=services.new_id(), arrived=exchange.arrived, started=services.wall())
+    passage = _Passage(exchange, face, record, services)
+    try:
+        await passage.answer()
+    except ClientGone:
+        record.ended = "client_gone"
+        raise
+    finally:
+        record.bytes_in = exchange.body_size
+        outcome = record.outcome(services.now())
+        services.meters.record(outcome)
+        services.log.write(outcome)
+        if passage.trace is not None:
+            passage.trace.finish(outcome)
+
+
+class _Passage:
+    __slots__ = ("_exchange", "_face", "_record", "_services", "trace")
+
+    def __init__(self, exchange: Exchange, face: Face, record: Record, services: Services) -> None:
+        self._exchange = exchange
+        self._face = face
+        self._record = record
+        self._services = services
+        self.trace: RequestTrace | None = None
+
+    async def answer(self) -> None:
+        """Serve, or answer with the error that the failure is."""
+        try:
+            await self._serve()
+        except ClientGone:
+            raise
+        except Exception as error:
+            if not self._exchange.started:
+                await self._refuse(error)
+            elif not isinstance(error, BackendError):  # that one was told in the stream
+                self._log(error)
+                self._exchange.abort()
+                self._record.over("failed", "InternalFailure")
+
+    async def _serve(self) -> None:
+        record, services = self._record, self._services
+        record.invocation = invocation = await self._face.read(self._exchange, record)
+        self.trace = trace = services.telemetry.start(invocation, int(record.started * 1e9))
+        record.trace_id = trace.trace_id
+        async with serve(invocation, record, trace, services) as (reply, deadline):
+            record.usage = reply.usage
+            if invocation.streaming:
+                await self._stream(reply, deadline)
+            else:
+                await self._send(reply)
+
+    async def _send(self, reply: Reply) -> None:
+        record = self._record
+        headers, body = self._face.answer(reply, record)
+        record.head_sent(200)
+        record.bytes_out = len(body)
+        await self._exchange.reply(Answer(200, headers + record.headers(self._services.now()), body))
+        record.over("done")
+
+    async def _refuse(self, error: Exception) -> None:
+        record = self._record
+        if self._face.unexpected(error):
+            self._log(error)
+        kind, answer = self._face.refuse(error, record)
+        record.head_sent(answer.status, kind)
+        record.bytes_out = len(answer.body)
+        headers = answer.headers + record.headers(self._services.now())
+        await self._exchange.reply(Answer(answer.status, headers, answer.body))
+        record.over("refused" if 400 <= answer.status < 500 and not record.attempts else "failed")
+
+    def _log(self, error: Exception) -> None:
+        log.error("request %s failed inside the proxy", self._record.request_id, exc_info=error)
+
+    async def _stream(self, reply: Reply, deadline: float) -> None:
+        try:
+            async with asyncio.timeout_at(deadline + SLOW_READER_GRACE):
+                await self._write_stream(reply)
+        except TimeoutError as error:
+            self._exchange.abort()
+            raise ClientGone from error
+
+    async def _write_stream(self, reply: Reply) -> None:
+        exchange, record, face = self._exchange, self._record, self._face
+        head = face.stream_head(reply, record) + record.headers(self._services.now())
+        record.head_sent(200)
+        await exchange.start(200, head)
+        parts = face.reframer(reply)
+        try:
+            async for piece in self._pieces(reply):
+                await self._write_parts(parts.feed(piece))
+            await self._write_parts(parts.finish())
+        except BackendError as error:
+            await self._break(error)
+            raise
+        await exchange.finish()
+        record.over("done")
+
+    async def _break(self, error: BackendError) -> None:
+        kind, frame = self._face.broken(error)
+        self._record.over("deadline" if error.facts.timed_out else "upstream_broken", kind)
+        if frame is None:
+            self._exchange.abort()
+        else:
+            await self._exchange.write(frame)
+            await self._exchange.finish()
+
+    async def _write_parts(self, parts: list[bytes]) -> None:
+        if parts:
+            self._record.bytes_out += sum(map(len, parts))
+            self._record.parts_out += len(parts)
+            await self._exchange.write(self._face.frames(parts))
+
+    async def _pieces(self, reply: Reply) -> AsyncIterator[bytes]:
+        """The body's pieces; the time spent waiting for them counts as the target's."""
+        record, now = self._record, self._services.now
+        if reply.stream is None:
+            record.first_chunk = (now() - record.arrived, record.backend_seconds)
+            if reply.body:
+                yield reply.body
+            return
+        began = now()
+        async for piece in reply.stream:
+            arrived = now()
+            record.backend_seconds += arrived - began
+            if record.first_chunk is None:
+                record.first_chunk = (arrived - record.arrived, record.backend_seconds)
+            yield piece
+            began = now()
+        record.backend_seconds += now() - began
