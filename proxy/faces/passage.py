@@ -99,7 +99,7 @@ class _Passage:
             await self._serve()
         except ClientGone:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the last arm: whatever fails is one typed answer
             if not self._exchange.started:
                 await self._refuse(error)
             elif not isinstance(error, BackendError):  # that one was told in the stream
