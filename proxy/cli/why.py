@@ -146,7 +146,8 @@ def _sentences(outcome: Outcome) -> Iterator[str]:
         tokens = f"; {outcome.usage.prompt_tokens} prompt and {outcome.usage.completion_tokens} generated tokens"
     yield f"  size       {outcome.bytes_in} bytes in, {outcome.bytes_out} bytes out{tokens}"
     if outcome.sdk_invocation_id is not None:
-        yield f"  client     try {outcome.sdk_attempt} of its call {outcome.sdk_invocation_id} (finds all tries)"
+        call = outcome.sdk_invocation_id
+        yield f"  client     try {outcome.sdk_attempt} of SDK call {call}; `pointsman why {call}` tells of all"
     if outcome.trace_id is not None:
         yield f"  trace      {outcome.trace_id}"
 
