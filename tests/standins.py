@@ -69,7 +69,7 @@ class Standin:
         attempts: int = 1,
         url: str | None = None,
     ) -> Any:
-        """A boto3 client's own object (botocore) for `sagemaker-runtime` or `bedrock-runtime`; one attempt by default."""
+        """A botocore client (what boto3 makes) for `sagemaker-runtime` or `bedrock-runtime`; one attempt by default."""
         return _session().create_client(
             service,
             region_name=region,
@@ -86,7 +86,9 @@ class Standin:
 
 
 @asynccontextmanager
-async def running_emulator(config: EmulatorConfig | None = None, *, clock: Clock | None = None) -> AsyncIterator[Standin]:
+async def running_emulator(
+    config: EmulatorConfig | None = None, *, clock: Clock | None = None
+) -> AsyncIterator[Standin]:
     """The emulator in this loop, on port 0; drive it with `await asyncio.to_thread(...)`."""
     emulator = Emulator(config or config_of(), clock=clock)
     port = await emulator.start("127.0.0.1", 0)

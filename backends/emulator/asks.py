@@ -1,4 +1,5 @@
-"""What a model is asked: bodies of each dialect read into one value, refused as the real container would refuse them."""
+"""What a model is asked: bodies of each dialect read into one value, refused as the real container would refuse
+them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """What botocore's service models say of the two runtimes: errors, statuses, header names, limits.
 
-Nothing about AWS's shapes is typed in here a second time: error names, their HTTP status and their fields, the header each
-member travels in, and the constraints that no SDK checks are read from the models that boto3 itself uses
-(`sagemaker-runtime` 2017-05-13 and `bedrock-runtime` 2023-09-30). Errors that the services send without modelling them are
-the short table `UNMODELLED`, from the services' lists of common errors.
+Nothing about AWS's shapes is typed in here a second time: error names, their HTTP status and their fields, the header
+each member travels in, and the constraints that no SDK checks are read from the models that boto3 itself uses
+(`sagemaker-runtime` 2017-05-13 and `bedrock-runtime` 2023-09-30). Errors that the services send without modelling
+them are the short table `UNMODELLED`, from the services' lists of common errors.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """The Bedrock Runtime face: InvokeModel and InvokeModelWithResponseStream for imported models.
 
-A model is named by its full ARN, in any percent-encoding. The URL decides whether the answer streams (the body's `stream`
-is not Bedrock's); a stream is `chunk` frames, each with one JSON object in base64, without `data:` and without `[DONE]`,
-the last with `amazon-bedrock-invocationMetrics`. A model with an OpenAI dialect answers in the format that the body has
-(`messages`, `prompt` with `max_tokens`, or native), one with `bedrock-completion` in its native format alone, as imports
-from before 2025-11-11 do. Converse is refused as Bedrock refuses it for models without instruct support.
+A model is named by its full ARN, in any percent-encoding. The URL decides whether the answer streams (the body's
+`stream` is not Bedrock's); a stream is `chunk` frames, each with one JSON object in base64, without `data:` and
+without `[DONE]`, the last with `amazon-bedrock-invocationMetrics`. A model with an OpenAI dialect answers in the
+format that the body has (`messages`, `prompt` with `max_tokens`, or native), one with `bedrock-completion` in its
+native format alone, as imports from before 2025-11-11 do. Converse is refused as Bedrock refuses it for models
+without instruct support.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The emulator's own clock: real time flows through it, and tests may push it forward or stop it.
 
-Strategy: every wait of the stand-ins (restoring a copy, first byte, token by token, a queue) is a moment on this clock
-and never a sleep. A waiter re-reads the clock whenever its bell rings; `advance` and `freeze` ring every bell, so pushing
-the clock 15 minutes fires all timers that lie in them, at once and in any order. Signatures are not judged by this clock:
-a client signs with real time.
+Strategy: every wait of the stand-ins (restoring a copy, first byte, token by token, a queue) is a moment on this
+clock and never a sleep. A waiter re-reads the clock whenever its bell rings; `advance` and `freeze` ring every bell,
+so pushing the clock 15 minutes fires all timers that lie in them, at once and in any order. Signatures are not judged
+by this clock: a client signs with real time.
 """
 
 from __future__ import annotations

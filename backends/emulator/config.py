@@ -1,44 +1,34 @@
 """The emulator's configuration file, `apiVersion: pointsman-emulator/v1`.
 
-Strict: an unknown or doubled key, an unknown fault or a missing name is an error that says where (path and line) and what
-to do; all of them come in one report. Reading a text has no side effects, so the configuration is a value like any other.
+Strict: an unknown or doubled key, an unknown fault or a missing name is an error that says where (path and line) and
+what to do; all of them come in one report. Reading a text has no side effects, so the configuration is a value like
+any other.
 """
 
 from __future__ import annotations
 
 import datetime
-import difflib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from .aws import BEDROCK, SAGEMAKER
 from .faults import ENGINE, Fault
+from .reading import EmulatorConfigError, read_mapping, report, seconds
 
-API_VERSION = "pointsman-emulator/v1"
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _IMPORT = re.compile(r"arn:aws(-[a-z]+)*:bedrock:[a-z0-9-]+:\d{12}:imported-model/[a-z0-9]{12}")
-
-
-class EmulatorConfigError(ValueError):
-    """The configuration cannot be used; the text has one line per problem, each with its place and a remedy."""
-
-
-def seconds(value: object) -> float:
-    """Seconds from `90`, `1.5`, `"90s"`, `"250ms"`, `"15m"` or `"1h"`. Errors: ValueError that says so."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        msg = "write a duration as seconds or with a unit: 90, 250ms, 15m, 1h"
-        raise ValueError(msg)
-    return float(match[1]) * _UNITS[match[2]]
-
 
 Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
 
@@ -60,6 +50,7 @@ def _named(value: str) -> str:
 
 Faults = Annotated[tuple[Fault, ...], BeforeValidator(_as_faults)]
 Name = Annotated[str, AfterValidator(_named)]
+_FAULTS: TypeAdapter[tuple[Fault, ...]] = TypeAdapter(Faults)
 
 
 class _Part(BaseModel):
@@ -269,102 +260,27 @@ class EmulatorConfig(_Part):
 
 
 def load_config(text: str, source: str) -> EmulatorConfig:
-    """The configuration in `text`; `source` names it in messages. Errors: EmulatorConfigError with every problem found."""
-    try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines = dict(_lines(tree, ())) if tree is not None else {}
-        doubled = list(_doubled(tree, ())) if tree is not None else []
-        if doubled:
-            raise EmulatorConfigError(
-                "\n".join(f"{source}:{line}: {path}: the key is there twice" for path, line in doubled)
-            )
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else 1
-        msg = f"{source}:{line}: not YAML: {getattr(error, 'problem', None) or error}"
-        raise EmulatorConfigError(msg) from error
-    if not isinstance(value, dict):
-        msg = f"{source}:1: the file is empty or not a mapping; start with `apiVersion: {API_VERSION}`"
-        raise EmulatorConfigError(msg)
+    """The configuration in `text`; `source` names it in messages. Errors: EmulatorConfigError with every problem."""
+    value, lines = read_mapping(text, source)
     try:
         return EmulatorConfig.model_validate(value)
     except ValidationError as error:
-        raise EmulatorConfigError("\n".join(_report(error, source, lines))) from error
+        raise EmulatorConfigError(report(error, source, lines, _known_keys())) from error
 
 
 def load_faults(value: object, service: str) -> tuple[Fault, ...]:
-    """Faults as `POST /_emulator/faults` brings them. Errors: EmulatorConfigError."""
-
-    class _Faults(_Part):
-        faults: Faults
-
+    """Faults as `POST /_emulator/faults` brings them, for a model behind `service`. Errors: EmulatorConfigError."""
     try:
-        faults = _Faults.model_validate({"faults": value}).faults
+        faults = _FAULTS.validate_python(value)
     except ValidationError as error:
-        raise EmulatorConfigError("\n".join(_report(error, "faults", {}))) from error
+        raise EmulatorConfigError(report(error, "faults", {}, _known_keys())) from error
     problems = [said for fault in faults if (said := fault.complaint(service))]
     if problems:
         raise EmulatorConfigError("\n".join(problems))
     return faults
 
 
-def _report(error: ValidationError, source: str, lines: Mapping[tuple[str, ...], int]) -> Iterator[str]:
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        place = tuple(str(part) for part in problem["loc"] if part != "[key]")
-        known = next((place[:end] for end in range(len(place), -1, -1) if place[:end] in lines), ())
-        text = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            text = f"unknown key{_nearest(place)}"
-        elif problem["type"] == "string_type":
-            text = "must be text; put it in quotes"
-        elif problem["type"] == "missing":
-            text = "is missing; add it"
-        where = f"{source}:{lines[known]}" if known in lines else source
-        yield f"{where}: {'.'.join(place) or 'file'}: {text}"
-
-
-def _nearest(place: tuple[str, ...]) -> str:
-    shapes: tuple[Any, ...] = (
-        EmulatorConfig,
-        ModelConfig,
-        Fault,
-        Cold,
-        Copies,
-        Latency,
-        Tokens,
-        Limits,
-        Keep,
-        Credential,
-        Price,
-    )
-    keys = sorted({key for shape in shapes for key in shape.model_fields})
-    near = difflib.get_close_matches(place[-1], keys, n=1)
-    return f"; did you mean `{near[0]}`?" if near else ""
-
-
-def _lines(node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    yield path, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*path, str(key.value)), key.start_mark.line + 1
-            for place, line in _lines(value, (*path, str(key.value))):
-                if len(place) > len(path) + 1:
-                    yield place, line
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _lines(value, (*path, str(index)))
-
-
-def _doubled(node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name = str(key.value)
-            if name in seen:
-                yield ".".join((*path, name)), key.start_mark.line + 1
-            seen.add(name)
-            yield from _doubled(value, (*path, name))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _doubled(value, (*path, str(index)))
+def _known_keys() -> set[str]:
+    parts: tuple[type[BaseModel], ...] = (EmulatorConfig, ModelConfig, Cold, Copies, Latency, Tokens, Limits, Keep)
+    more: tuple[type[BaseModel], ...] = (Credential, Price, Fault)
+    return {key for part in (*parts, *more) for key in part.model_fields}

@@ -1,13 +1,15 @@
 """The model's container: a question in, an answer out, as the engine behind an endpoint or an import would give it.
 
-A container knows nothing of SageMaker's framing or Bedrock's: `stream: true` in the body is what makes it stream, and the
-face that it stands behind decides what its chunks become. It keeps one thing: the stateful sessions that it has opened.
+A container knows nothing of SageMaker's framing or Bedrock's: `stream: true` in the body is what makes it stream, and
+the face that it stands behind decides what its chunks become. It keeps one thing: the stateful sessions that it has
+opened.
 """
 
 from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -102,13 +104,14 @@ class Container:
 
     def _say(self, ask: Ask, question: Question) -> Reply:
         said, stamp = self.generate(ask, question)
-        counts = {"prompt_tokens": ask.prompt_tokens, "completion_tokens": len(said.pieces)}
         extra = self._opening(question)
         if ask.stream:
             objects = shapes.pieces(ask, said, stamp)
             kind, chunks = shapes.stream_bytes(ask.dialect, objects)
-            return Reply(200, kind, chunks, streamed=True, headers=extra, objects=tuple(objects), **counts)
-        return Reply(200, shapes.JSON, (shapes.encode(shapes.whole(ask, said, stamp)),), headers=extra, **counts)
+            reply = Reply(200, kind, chunks, streamed=True, headers=extra, objects=tuple(objects))
+        else:
+            reply = Reply(200, shapes.JSON, (shapes.encode(shapes.whole(ask, said, stamp)),), headers=extra)
+        return replace(reply, prompt_tokens=ask.prompt_tokens, completion_tokens=len(said.pieces))
 
     def stream_objects(self, question: Question) -> Reply:
         """The answer as the JSON objects of a stream whatever the body's `stream` says: what Bedrock's URL decides.
@@ -171,7 +174,7 @@ def _wish(body: bytes) -> str | None:
     if len(body) > 200 or b"requestType" not in body:
         return None
     try:
-        value = shapes.json.loads(body)
+        value = json.loads(body)
     except ValueError:
         return None
     return value.get("requestType") if isinstance(value, dict) else None

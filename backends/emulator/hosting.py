@@ -56,7 +56,7 @@ class Hosted:
         return self._faults
 
     def set_faults(self, faults: object) -> tuple[Fault, ...]:
-        """Replace the faults and forget their counts; returns the old ones. Errors: EmulatorConfigError, nothing changed."""
+        """Replace the faults, forget their counts, return the old. Errors: EmulatorConfigError, and nothing changed."""
         new = load_faults(faults, self.config.service)
         old, self._faults = self._faults, new
         self._counts = [0] * len(new)

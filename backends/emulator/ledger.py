@@ -1,8 +1,9 @@
 """Who called what, how many tokens, and what an import's copies have cost.
 
-An import is billed by copy in windows of five minutes; a window is opened by a copy's first successful call outside an
-open window and costs units x price x 5, whole (Bedrock guide and pricing page). Calls that fail open nothing. Endpoints,
-components and engines are billed by the instance whether called or not: for them only calls and tokens are counted.
+An import is billed by copy in windows of five minutes; a window is opened by a copy's first successful call outside
+an open window and costs units x price x 5, whole (Bedrock guide and pricing page). Calls that fail open nothing.
+Endpoints, components and engines are billed by the instance whether called or not: for them only calls and tokens are
+counted.
 """
 
 from __future__ import annotations

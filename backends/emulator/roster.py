@@ -1,9 +1,9 @@
 """The copies of one model: started by calls, busy, idle, gone again.
 
-The state is a function of what was written down and of the clock: nothing runs in the background, each look first removes
-the copies that have been idle long enough. A model without copies starts one at the first call that meets it and is
-`warming` until it is ready (each call that comes meanwhile is refused, or held). More work than the copies take, for
-`scale_out_after` seconds, starts another, up to the maximum.
+The state is a function of what was written down and of the clock: nothing runs in the background, each look first
+removes the copies that have been idle long enough. A model without copies starts one at the first call that meets it
+and is `warming` until it is ready (each call that comes meanwhile is refused, or held). More work than the copies
+take, for `scale_out_after` seconds, starts another, up to the maximum.
 """
 
 from __future__ import annotations

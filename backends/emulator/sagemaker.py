@@ -1,8 +1,9 @@
 """The SageMaker Runtime face: InvokeEndpoint and InvokeEndpointWithResponseStream as AWS answers them.
 
-Header names, constraints, errors and frames come from botocore's service model; the texts that clients match on come from
-AWS's own documentation and from issues in which they are quoted (docs/emulator.md names what is not verified). The body's
-`stream: true` makes the container stream; the URL only decides whether its bytes come in event-stream frames.
+Header names, constraints, errors and frames come from botocore's service model; the texts that clients match on come
+from AWS's own documentation and from issues in which they are quoted (docs/emulator.md names what is not verified).
+The body's `stream: true` makes the container stream; the URL only decides whether its bytes come in event-stream
+frames.
 """
 
 from __future__ import annotations
@@ -29,21 +30,23 @@ OPERATIONS = {
     "invocations-bidirectional-stream": "InvokeEndpointWithBidirectionalStream",
 }
 _NO_CAPACITY = (
-    "Inference Component has no capacity to process this request. ApplicationAutoScaling may be in-progress (if configured) "
-    "or try to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
+    "Inference Component has no capacity to process this request. ApplicationAutoScaling may be in-progress "
+    "(if configured) or try to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
 )
 _COMPONENT_REQUIRED = (
-    "Inference Component Name header is required for endpoints to which you plan to deploy inference components. Please "
-    "include Inference Component Name header or consider using SageMaker models."
+    "Inference Component Name header is required for endpoints to which you plan to deploy inference components. "
+    "Please include Inference Component Name header or consider using SageMaker models."
 )
 _COMPONENT_REFUSED = (
-    "Inference Component Name header is not allowed for endpoints to which you dont plan to deploy inference components. "
-    "Please remove the Inference Component Name header and try again."
+    "Inference Component Name header is not allowed for endpoints to which you dont plan to deploy inference "
+    "components. Please remove the Inference Component Name header and try again."
 )
 _TIMED_OUT = (
-    "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for each "
-    "container in Amazon CloudWatch, resolve the issue, and try again."
+    "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for "
+    "each container in Amazon CloudWatch, resolve the issue, and try again."
 )
+_TOO_LARGE = "Request body is larger than the allowed size."
+_ASKED = "The stand-in was asked for this."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,10 @@ class Sagemaker:
 
     def __init__(self, config: EmulatorConfig) -> None:
         self._config = config
+        self._names = {
+            config.address(name): name for name, model in config.models.items() if model.service == SAGEMAKER
+        }
+        self._packed = {address[1] for address in self._names if address[0] == "component"}
         self.unary_limit: float | None = config.limits.unary
         self.stream_limit: float | None = config.limits.stream
 
@@ -88,9 +95,7 @@ class Sagemaker:
             if said is not None:
                 return self.invalid(said)
         if size > self._config.limits.sagemaker_body:
-            return self.error(
-                "RequestEntityTooLargeException", {"Message": "Request body is larger than the allowed size."}
-            )
+            return self.error("RequestEntityTooLargeException", {"Message": _TOO_LARGE})
         if invocation.operation == STREAM and invocation.members.get("SessionId") == "NEW_SESSION":
             return self.invalid("A new session cannot be created on the response stream operation.")
         return None
@@ -98,17 +103,12 @@ class Sagemaker:
     def find(self, invocation: Invocation) -> str | Answer:
         """The name of the model that a call is for, or the refusal."""
         endpoint, component = invocation.endpoint, invocation.members.get("InferenceComponentName")
-        on_endpoint = {
-            self._config.address(name): name
-            for name, model in self._config.models.items()
-            if model.service == SAGEMAKER and self._config.address(name)[1] == endpoint
-        }
-        if not on_endpoint:
+        dedicated = ("endpoint", endpoint) in self._names
+        if not dedicated and endpoint not in self._packed:
             return self.invalid(f"Endpoint {endpoint} of account {self._config.account} not found.")
-        packed = ("endpoint", endpoint) not in on_endpoint
-        if packed != (component is not None):
-            return self.invalid(_COMPONENT_REQUIRED if packed else _COMPONENT_REFUSED)
-        name = on_endpoint.get(("component", endpoint, component) if component is not None else ("endpoint", endpoint))
+        if dedicated == (component is not None):
+            return self.invalid(_COMPONENT_REFUSED if dedicated else _COMPONENT_REQUIRED)
+        name = self._names.get(("endpoint", endpoint) if component is None else ("component", endpoint, component))
         if name is None:
             return self.invalid(f"Inference Component {component} of account {self._config.account} not found.")
         variant = invocation.members.get("TargetVariant")
@@ -136,19 +136,15 @@ class Sagemaker:
             case "model-timeout":
                 return self.late(call)
             case "413":
-                return self.error(
-                    "RequestEntityTooLargeException", {"Message": "Request body is larger than the allowed size."}
-                )
+                return self.error("RequestEntityTooLargeException", {"Message": _TOO_LARGE})
             case "ModelError":
                 status = 500 if fault.original_status_code is None else fault.original_status_code
-                answer = self.model_error(
-                    call, status, fault.original_message or "The stand-in was asked for this.", fault.message
-                )
+                answer = self.model_error(call, status, fault.original_message or _ASKED, fault.message)
                 return answer if fault.status is None else Answer(fault.status, answer.headers, answer.body)
             case _:
                 return self.error(
                     fault.name,
-                    {"Message": fault.message or _DEFAULTS.get(fault.name, "The stand-in was asked for this.")},
+                    {"Message": fault.message or _DEFAULTS.get(fault.name, _ASKED)},
                     fault.status,
                 )
 
@@ -229,7 +225,7 @@ def _endpoint(call: Call) -> str:
 
 
 def _stream_values(fault: Fault) -> dict[str, object]:
-    values: dict[str, object] = {"Message": fault.message or "The stand-in was asked for this."}
+    values: dict[str, object] = {"Message": fault.message or _ASKED}
     if "ErrorCode" in stream_errors_of(SAGEMAKER)[fault.name].fields:
         values["ErrorCode"] = fault.error_code or "StreamBroken"
     return values

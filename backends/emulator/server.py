@@ -1,9 +1,9 @@
 """The emulator: every stand-in on one port, and the only file here that speaks to sockets.
 
 Strategy: a request is read whole (up to the largest limit), noted in the journal, dispatched by its raw path, checked
-(signature, then validation, then existence, in the order in which AWS refuses), and answered by the face that it is for.
-Every answer carries `x-pointsman-emulator: stand-in`. Promises: nothing listens before `start` returns and nothing runs
-after `stop` has returned; a client that goes frees its place.
+(signature, then validation, then existence, in the order in which AWS refuses), and answered by the face that it is
+for. Every answer carries `x-pointsman-emulator: stand-in`. Promises: nothing listens before `start` returns and
+nothing runs after `stop` has returned; a client that goes frees its place.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from __future__ import annotations
 import datetime
 import hashlib
 import logging
-import socket
-import struct
 import uuid
 from collections.abc import Callable
-from typing import Literal
 from urllib.parse import unquote
 
 from aiohttp import web
 
 from . import bedrock, engine, sagemaker
-from .answers import Answer, Flow, Received
+from .answers import Answer, Received
 from .aws import BEDROCK, SAGEMAKER, SIGNING_NAMES
 from .bedrock import Bedrock
 from .clock import Clock
 from .config import EmulatorConfig
+from .connection import Connection
+from .container import Question
 from .control import PREFIX, Control
 from .desk import Call, serve
 from .engine import Engine
@@ -90,7 +89,7 @@ class Emulator:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         received = await self._receive(request)
-        outlet = _Connection(request, received.request_id, self.clock)
+        outlet = Connection(request, received.request_id, self.clock)
         if received.path == PREFIX or received.path.startswith(f"{PREFIX}/"):
             await outlet.answer(self._control.answer(received))
             return outlet.response
@@ -125,12 +124,13 @@ class Emulator:
             size=size,
         )
 
-    async def _dispatch(self, received: Received, seen: Seen, outlet: _Connection) -> None:
+    async def _dispatch(self, received: Received, seen: Seen, outlet: Connection) -> None:
         words = received.path.split("/")[1:]
+        post = received.method == "POST"
         match words:
-            case ["endpoints", name, action] if action in sagemaker.OPERATIONS:
+            case ["endpoints", name, action] if post and action in sagemaker.OPERATIONS:
                 await self._invoke_endpoint(received, seen, outlet, unquote(name), sagemaker.OPERATIONS[action])
-            case ["model", name, action] if action in bedrock.OPERATIONS:
+            case ["model", name, action] if post and action in bedrock.OPERATIONS:
                 await self._invoke_model(received, seen, outlet, unquote(name), bedrock.OPERATIONS[action])
             case ["_engine", name, *rest] if rest:
                 await self._invoke_engine(received, seen, outlet, unquote(name), "/".join(rest))
@@ -143,8 +143,10 @@ class Emulator:
             seen.signature = "off"
             return None
         signed = Signed(received.method, received.target, received.headers, received.body)
-        whole = received.size == len(received.body)
-        refusal = check(signed, self._keys, SIGNING_NAMES[service], self.config.region, self._wall) if whole else None
+        if received.size != len(received.body):
+            seen.signature = "body too large to check"
+            return None
+        refusal = check(signed, self._keys, SIGNING_NAMES[service], self.config.region, self._wall)
         seen.signature = "ok" if refusal is None else refusal.error
         if refusal is None:
             return None
@@ -154,11 +156,11 @@ class Emulator:
         return refusal.error, refusal.message
 
     async def _invoke_endpoint(
-        self, received: Received, seen: Seen, outlet: _Connection, name: str, operation: str
+        self, received: Received, seen: Seen, outlet: Connection, name: str, operation: str
     ) -> None:
         face = self._sagemaker
         seen.service, seen.operation = SAGEMAKER, operation
-        if received.method != "POST" or operation not in {sagemaker.UNARY, sagemaker.STREAM}:
+        if operation not in {sagemaker.UNARY, sagemaker.STREAM}:
             text = f"The stand-in does not offer {operation} on this endpoint."
             await outlet.answer(face.invalid(text))
             return
@@ -177,7 +179,7 @@ class Emulator:
         seen.faults = await serve(call, face, outlet)
 
     async def _invoke_model(
-        self, received: Received, seen: Seen, outlet: _Connection, name: str, operation: str
+        self, received: Received, seen: Seen, outlet: Connection, name: str, operation: str
     ) -> None:
         face = self._bedrock
         seen.service, seen.operation = BEDROCK, operation
@@ -191,12 +193,12 @@ class Emulator:
             await outlet.answer(found)
             return
         seen.model = found
-        question = engine.Question(body=received.body, call=received.request_id.replace("-", ""), now=self.clock.now())
+        question = Question(body=received.body, call=received.request_id.replace("-", ""), now=self.clock.now())
         seen.faults = await serve(
             Call(received, self.models[found], operation == bedrock.STREAM, question), face, outlet
         )
 
-    async def _invoke_engine(self, received: Received, seen: Seen, outlet: _Connection, name: str, path: str) -> None:
+    async def _invoke_engine(self, received: Received, seen: Seen, outlet: Connection, name: str, path: str) -> None:
         face, hosted = self._engine, self.models.get(name)
         seen.service, seen.operation, seen.model = "engine", path, name
         missing = Answer(404, (("Content-Type", "application/json"),), b'{"detail":"Not Found"}')
@@ -215,68 +217,6 @@ class Emulator:
             return
         question = face.question(received, path, self.clock.now())
         seen.faults = await serve(Call(received, hosted, engine.wants_stream(received.body), question), face, outlet)
-
-
-class _Connection:
-    """The outlet of one aiohttp request."""
-
-    def __init__(self, request: web.Request, request_id: str, clock: Clock) -> None:
-        self._request = request
-        self._request_id = request_id
-        self._clock = clock
-        self.seen: Seen | None = None
-        self.response: web.StreamResponse = web.Response(status=500)
-        self.was_cut = False
-
-    async def answer(self, answer: Answer) -> None:
-        response = web.StreamResponse(status=answer.status)
-        self._begin(response, answer.headers, answer.status)
-        response.content_length = len(answer.body) + answer.missing
-        await response.prepare(self._request)
-        if answer.body:
-            await response.write(answer.body)
-        if answer.missing:
-            self.cut("close")
-            return
-        await response.write_eof()
-
-    async def flow(self, flow: Flow) -> None:
-        response = web.StreamResponse(status=200)
-        self._begin(response, flow.headers, 200)
-        response.enable_chunked_encoding()
-        first = flow.parts[0].wait if flow.parts else 0.0
-        await self._clock.rest(first)
-        await response.prepare(self._request)
-        for number, part in enumerate(flow.parts, start=1):
-            if number > 1:
-                await self._clock.rest(part.wait)
-                if flow.gate is not None:
-                    await flow.gate.passed(number - 1)
-            await response.write(part.data)
-            if self.seen is not None:
-                self.seen.parts = number
-        if flow.ending == "clean":
-            await response.write_eof()
-        else:
-            self.cut(flow.ending)
-
-    def cut(self, how: Literal["close", "reset"]) -> None:
-        self.was_cut = True
-        transport = self._request.transport
-        if transport is None:
-            return
-        if how == "reset":
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            transport.abort()
-        else:
-            transport.close()
-
-    def _begin(self, response: web.StreamResponse, pairs: tuple[tuple[str, str], ...], status: int) -> None:
-        self.response = response
-        if self.seen is not None:
-            self.seen.status = status
-        for name, value in (("x-amzn-RequestId", self._request_id), *pairs):
-            response.headers[name] = value
 
 
 async def _mark(_request: web.Request, response: web.StreamResponse) -> None:

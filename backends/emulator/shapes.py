@@ -1,8 +1,8 @@
 """What a model answers: one generated text in the shape of each dialect, whole or piece by piece.
 
-OpenAI shapes are vLLM's (0.32), which imported models also answer in (Bedrock guide, "advanced API features"); TGI and
-LMI shapes are those of text-generation-inference and of djl-serving's LMI handlers. A stream is given as JSON values; how
-they become bytes (SSE, JSON lines, Bedrock chunks) is the last function's business.
+OpenAI shapes are vLLM's (0.32), which imported models also answer in (Bedrock guide, "advanced API features"); TGI
+and LMI shapes are those of text-generation-inference and of djl-serving's LMI handlers. A stream is given as JSON
+values; how they become bytes (SSE, JSON lines, Bedrock chunks) is the last function's business.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _usage(ask: Ask, said: Said) -> dict[str, Any]:
 
 
 def _chat(ask: Ask, said: Said, stamp: Stamp) -> dict[str, Any]:
-    message = {
+    message: dict[str, Any] = {
         "role": "assistant",
         "content": said.text,
         "refusal": None,

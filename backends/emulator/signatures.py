@@ -1,8 +1,9 @@
 """Signature Version 4, checked by computing it again with botocore.
 
-What the client sent is put into botocore's own signer as it came: raw path, raw query, the headers that the client names
-in SignedHeaders, and the hash of the body as received. A proxy that signs one path and sends another, signs with the wrong
-service name or touches the body after signing is refused here as AWS refuses it, with the services' own wording.
+What the client sent is put into botocore's own signer as it came: raw path, raw query, the headers that the client
+names in SignedHeaders, and the hash of the body as received. A proxy that signs one path and sends another, signs
+with the wrong service name or touches the body after signing is refused here as AWS refuses it, with the services'
+own wording.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 
 _AUTHORIZATION = re.compile(
-    r"AWS4-HMAC-SHA256\s+Credential=(?P<key>[^/,\s]+)/(?P<date>\d{8})/(?P<region>[^/,\s]+)/(?P<service>[^/,\s]+)/aws4_request\s*"
-    r",\s*SignedHeaders=(?P<headers>[^,\s]+)\s*,\s*Signature=(?P<signature>[0-9a-f]{64})\s*"
+    r"AWS4-HMAC-SHA256\s+Credential=(?P<key>[^/,\s]+)/(?P<date>\d{8})/(?P<region>[^/,\s]+)/(?P<service>[^/,\s]+)"
+    r"/aws4_request\s*,\s*SignedHeaders=(?P<headers>[^,\s]+)\s*,\s*Signature=(?P<signature>[0-9a-f]{64})\s*"
 )
 _SKEW = datetime.timedelta(minutes=5)
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -58,6 +59,13 @@ class Signed:
     def header(self, name: str) -> str | None:
         """The first value of a header, in any case."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+
+_WRONG = Refusal(
+    "InvalidSignatureException",
+    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key "
+    "and signing method. Consult the service documentation for details.",
+)
 
 
 class _AsSent(SigV4Auth):  # type: ignore[misc]  # botocore is untyped; only the choice of headers differs
@@ -109,32 +117,29 @@ def _date(request: Signed, match: re.Match[str], now: datetime.datetime) -> Refu
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date",
         )
     if moment < now - _SKEW:
-        text = f"Signature expired: {stamp} is now earlier than {(now - _SKEW).strftime(_STAMP)} ({now.strftime(_STAMP)} - 5 min.)"
+        edge = (now - _SKEW).strftime(_STAMP)
+        text = f"Signature expired: {stamp} is now earlier than {edge} ({now.strftime(_STAMP)} - 5 min.)"
         return Refusal("InvalidSignatureException", text)
     if moment > now + _SKEW:
-        text = f"Signature not yet current: {stamp} is still later than {(now + _SKEW).strftime(_STAMP)} ({now.strftime(_STAMP)} + 5 min.)"
+        edge = (now + _SKEW).strftime(_STAMP)
+        text = f"Signature not yet current: {stamp} is still later than {edge} ({now.strftime(_STAMP)} + 5 min.)"
         return Refusal("InvalidSignatureException", text)
     return None
 
 
 def _recompute(request: Signed, match: re.Match[str], key: Key) -> Refusal | None:
     names = match["headers"].split(";")
-    wrong = Refusal(
-        "InvalidSignatureException",
-        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key "
-        "and signing method. Consult the service documentation for details.",
-    )
     if "host" not in names or "x-amz-date" not in names:
-        return wrong
+        return _WRONG
     claimed = request.header("X-Amz-Content-SHA256")
     if claimed is not None and claimed != hashlib.sha256(request.body).hexdigest():
-        return wrong
+        return _WRONG
     headers = HTTPHeaders()
     for name, value in request.headers:
         if name.lower() in names:
             headers[name.lower()] = value
     if set(names) != {name.lower() for name in headers}:
-        return wrong
+        return _WRONG
     signer = _AsSent(Credentials(key.access_key_id, key.secret_access_key), match["service"], match["region"])
     url = f"http://{request.header('Host')}{request.target}"
     again = AWSRequest(method=request.method, url=url, data=request.body)
@@ -143,5 +148,5 @@ def _recompute(request: Signed, match: re.Match[str], key: Key) -> Refusal | Non
     try:
         expected = signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again)
     except (UnicodeError, ValueError):
-        return wrong
-    return None if hmac.compare_digest(expected, match["signature"]) else wrong
+        return _WRONG
+    return None if hmac.compare_digest(expected, match["signature"]) else _WRONG

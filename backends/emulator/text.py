@@ -1,8 +1,8 @@
 """The text that stand-in models say: a function of seed, weights, prompt and sampling parameters.
 
 Tokenisation is the plainest that counts right: a token is a word between white space, in prompts and in answers. Some
-words are not ASCII on purpose, so that whoever splits bytes in the middle of a character is found out. The same inputs
-give the same words on every machine; a limit only cuts them short.
+words are not ASCII on purpose, so that whoever splits bytes in the middle of a character is found out. The same
+inputs give the same words on every machine; a limit only cuts them short.
 """
 
 from __future__ import annotations
@@ -13,11 +13,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 WORDS = (
-    "the points signal line track switch train is set for north south a class method field query loop result value "
-    "returns list map apex trigger account record batch limit select where order by update insert call test future "
-    "naïve café Größe señal 日本語 → 🚂 élan with without before after every never always one two three and or not if "
-    "then else while done ready clear stop go"
-).split()
+    *(
+        "the",
+        "points",
+        "signal",
+        "line",
+        "track",
+        "switch",
+        "train",
+        "is",
+        "set",
+        "for",
+        "north",
+        "south",
+        "a",
+        "class",
+    ),
+    *("method", "field", "query", "loop", "result", "value", "returns", "list", "map", "apex", "trigger", "account"),
+    *("record", "batch", "limit", "select", "where", "order", "by", "update", "insert", "call", "test", "future"),
+    *("naïve", "café", "Größe", "señal", "日本語", "→", "🚂", "élan", "with", "without", "before", "after", "every"),
+    *("never", "always", "one", "two", "three", "and", "or", "not", "if", "then", "else", "while", "done", "ready"),
+    *("clear", "stop", "go"),
+)
 ACCENTED = "naïve"
 
 

@@ -10,7 +10,8 @@ import signal
 from importlib import resources
 from pathlib import Path
 
-from backends.emulator.config import EmulatorConfig, EmulatorConfigError, load_config
+from backends.emulator.config import EmulatorConfig, load_config
+from backends.emulator.reading import EmulatorConfigError
 from backends.emulator.server import Emulator
 
 from . import EXIT_OK, StartError
