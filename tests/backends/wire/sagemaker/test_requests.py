@@ -276,6 +276,7 @@ def test_any_headers_give_an_invocation_or_a_typed_refusal(
     headers: list[tuple[str, str]], kind: Kind, name: str
 ) -> None:
     """Whatever a client sends, the answer is one of two; what is accepted is ASCII."""
+    refused: str | None
     try:
         found = read_invocation(Operation(kind, name), tuple(headers), b"", "r")
     except WireError as error:
@@ -291,9 +292,9 @@ def test_any_headers_give_an_invocation_or_a_typed_refusal(
 @given(st.text(max_size=60), st.text(max_size=8))
 def test_any_request_line_gives_an_operation_or_a_typed_refusal(path: str, method: str) -> None:
     """No path and no method makes the reader fail in another way."""
+    refused: str | None = None
     try:
         read_operation(method, path)
-        refused = None
     except WireError as error:
         refused = error.reply.type
     assert refused in {None, "UnknownOperationException", "ValidationError"}
