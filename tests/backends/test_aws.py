@@ -27,6 +27,7 @@ from backends.aws import (
     CredentialsError,
     ObjectReader,
     StaticCredentials,
+    read_object,
     utc_now,
 )
 from backends.wire.sigv4 import Credentials
@@ -425,6 +426,12 @@ async def test_an_object_that_is_no_policy(static_config: Path, url: str, text: 
         reader = ObjectReader(make_session=lambda: session_with(static_config), s3_url=address)
         with pytest.raises(OSError, match=text):
             await reader.read(url, whole=True)
+
+
+async def test_a_single_read_asks_boto3_itself() -> None:
+    """`read_object` refuses a wrong address before it makes a session."""
+    with pytest.raises(OSError, match="write s3://bucket/key"):
+        await read_object("file:///policy.yaml", whole=True)
 
 
 async def test_s3_without_credentials(static_config: Path) -> None:

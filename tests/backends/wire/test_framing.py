@@ -196,15 +196,21 @@ def test_bytes_that_are_no_text_are_cut_all_the_same() -> None:
 def test_a_cut_never_falls_into_a_blank_line(newline: bytes, before: int) -> None:
     """Where a long event's blank line lies across the limit, the next event still begins a part."""
     unit = b"data:" + b"x" * (PART_LIMIT - 5 - before) + newline + newline
-    parts = parts_of(SSE, [unit + b"data: next" + newline + newline])
-    assert parts[-1] == b"data: next" + newline + newline
+    after = b"data: next" + newline + newline
+    parts = parts_of(SSE, [unit + after])
+    assert parts[-1] == after
     assert b"".join(parts[:-1]) == unit
+    near = PART_LIMIT - 8
+    late = (unit + after)[near:]
+    assert parts_of(SSE, [unit[:near], *(late[at : at + 1] for at in range(len(late)))]) == parts
 
 
 def test_a_line_end_at_the_cut_of_a_long_event_does_not_end_it() -> None:
     """Inside a long event a single line end at the cut is no blank line."""
     unit = b"data:" + b"x" * (PART_LIMIT - 5) + b"\ndata: y\n\n"
-    assert parts_of(SSE, [unit]) == [unit[:PART_LIMIT], unit[PART_LIMIT:]]
+    expected = [unit[:PART_LIMIT], unit[PART_LIMIT:]]
+    assert parts_of(SSE, [unit]) == expected
+    assert parts_of(SSE, [unit[: PART_LIMIT + 1], unit[PART_LIMIT + 1 :]]) == expected
 
 
 def test_a_newline_added_to_a_full_part_is_a_part() -> None:
