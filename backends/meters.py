@@ -21,7 +21,6 @@ from .metric_names import (
     METRICS,
     OTHER,
     POLICY,
-    RELOAD_OK,
     RELOADS,
     REQUEST_COUNTERS,
     REQUEST_HISTOGRAMS,
@@ -48,7 +47,6 @@ class Meters:
         self._attempts: dict[Labels, int] = {}
         self._in_flight: dict[str, int] = {}
         self._reloads = {"ok": 0, "refused": 0}
-        self._last_reload_ok = True
         self._policy: tuple[str, int] | None = None
 
     def record(self, outcome: Outcome) -> None:
@@ -74,14 +72,13 @@ class Meters:
     def reload(self, ok: bool) -> None:
         """A changed policy was put in force, or refused while the old one stays."""
         self._reloads["ok" if ok else "refused"] += 1
-        self._last_reload_ok = ok
 
     def policy(self, digest: str, generation: int) -> None:
         """The policy in force, first load included."""
         self._policy = (digest, generation)
 
     def merge(self, other: Meters) -> None:
-        """Add the counts of another process. The newest policy generation wins; one refused reload marks them all."""
+        """Add the counts of another process. The newest policy generation wins."""
         for labels, series in other._series.items():
             self._of(self._series, labels, Series).merge(series)
         for mine, theirs in ((self._responses, other._responses), (self._attempts, other._attempts)):
@@ -91,7 +88,6 @@ class Meters:
             self.in_flight(key, count)
         for result, count in other._reloads.items():
             self._reloads[result] += count
-        self._last_reload_ok = self._last_reload_ok and other._last_reload_ok
         if other._policy and (self._policy is None or other._policy[1] > self._policy[1]):
             self._policy = other._policy
 
@@ -105,7 +101,6 @@ class Meters:
                 "attempts": list(self._attempts.items()),
                 "in_flight": self._in_flight,
                 "reloads": self._reloads,
-                "last_reload_ok": self._last_reload_ok,
                 "policy": self._policy,
             },
             separators=(",", ":"),
@@ -126,7 +121,6 @@ class Meters:
             meters._attempts = {tuple(labels): int(count) for labels, count in data["attempts"]}
             meters._in_flight = {key: int(count) for key, count in data["in_flight"].items()}
             meters._reloads = {result: int(data["reloads"][result]) for result in ("ok", "refused")}
-            meters._last_reload_ok = bool(data["last_reload_ok"])
             meters._policy = (str(data["policy"][0]), int(data["policy"][1])) if data["policy"] else None
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             message = "not a snapshot of these meters; do all workers run the same version?"
@@ -154,7 +148,6 @@ class Meters:
             exposition.scalars(ATTEMPTS, self._attempts.items()),
             exposition.scalars(CONCURRENT, [((key,), count) for key, count in self._in_flight.items()]),
             exposition.scalars(RELOADS, [((result,), count) for result, count in self._reloads.items()]),
-            exposition.scalars(RELOAD_OK, [((), int(self._last_reload_ok))]),
             exposition.scalars(POLICY, [((self._policy[0], str(self._policy[1])), 1)] if self._policy else []),
             exposition.scalars(BUILD, [((self._version,), 1)]),
             exposition.extras(EXTRAS, extra, taken=frozenset(metric.name for metric in METRICS) - _EXTRA_NAMES),

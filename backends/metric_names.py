@@ -143,26 +143,25 @@ CONCURRENT = Metric(
 RELOADS = Metric(
     "pointsman_policy_reloads_total", COUNTER, ("result",), "Policies read since the start: ok, or refused as bad."
 )
-RELOAD_OK = Metric(
-    "pointsman_policy_last_reload_ok", GAUGE, (), "1 when the newest policy is the one in force, 0 when it was refused."
-)
 POLICY = Metric(
     "pointsman_policy_info", GAUGE, ("digest", "generation"), "Always 1: digest and generation of the policy in force."
 )
 BUILD = Metric("pointsman_build_info", GAUGE, ("version",), "Always 1: version of the running code.")
 
 EXTRAS = (
-    Metric("pointsman_event_loop_lag_seconds", GAUGE, (), "How late the event loop runs a due callback, at worst."),
+    Metric("pointsman_policy_generation", GAUGE, (), "How many policies have been put in force since the start."),
+    Metric(
+        "pointsman_policy_stale", GAUGE, (), "1 while a newer policy is refused or unreadable, so an older one rules."
+    ),
+    Metric("pointsman_event_loop_lag_seconds", GAUGE, (), "How late the event loop was for its last timer."),
     Metric("pointsman_log_lines_lost_total", COUNTER, (), "Request log lines lost: disk full, or a reader too slow."),
     Metric("pointsman_spans_lost_total", COUNTER, (), "Spans that the OpenTelemetry exporter could not deliver."),
-    Metric("pointsman_in_flight_bytes", GAUGE, (), "Bytes of request bodies held now, against the global budget."),
-    Metric("pointsman_workers", GAUGE, (), "Worker processes that answered this scrape."),
 )
 """What the caller of `render` may know and the meters do not. An unknown name is exported without help."""
 
 METRICS: tuple[Metric, ...] = (
     *REQUEST_COUNTERS.values(),
     *REQUEST_HISTOGRAMS.values(),
-    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, RELOAD_OK, POLICY, BUILD),
+    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, BUILD),
     *EXTRAS,
 )
