@@ -34,7 +34,7 @@ STREAM: Operation = "invocations-response-stream"
 
 PATIENT = 20.0
 """Deadline, in seconds, of the routes on which the failure itself must end the request, long before."""
-BRIEF = 0.7
+BRIEF = 0.5
 """Deadline of the routes on which only the deadline can end it."""
 MARGIN = 3.0
 """Seconds past its deadline that an answer may take on a busy machine."""
@@ -204,7 +204,6 @@ def inside_the_answer_body(wire: Wire) -> None:
 
 
 UNANSWERED: tuple[Script, ...] = (
-    before_the_request,
     inside_the_request_head,
     after_the_request_head,
     inside_the_request_body,
@@ -226,6 +225,22 @@ def test_refused_connection_is_service_unavailable(stage: Stage, kind: Kind, ope
 
 
 @pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("operation", [UNARY, STREAM])
+def test_connection_that_ends_before_the_request_gives_one_typed_answer(
+    stage: Stage, kind: Kind, operation: Operation, end: End
+) -> None:
+    """It depends on the moment whether any of the request had left: 503 when surely not, else 424, and never both."""
+    stage.upstreams[kind].play(stopping(before_the_request, end))
+    answer = stage.ask(kind, operation, end)
+    if answer.status == 503 and end != "hang":
+        assert (answer.error, answer.whole, answer.rest) == ("ServiceUnavailable", True, b"")
+    else:
+        assert_model_error(answer, 0 if end == "hang" else 502)
+    assert_in_time(answer, end)
+
+
+@pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("step", [*UNANSWERED, after_the_answer_head, inside_the_answer_body])
 @pytest.mark.parametrize("kind", KINDS)
 def test_blocking_call_ends_in_one_model_error(stage: Stage, kind: Kind, step: Script, end: End) -> None:
@@ -240,12 +255,12 @@ def test_blocking_call_ends_in_one_model_error(stage: Stage, kind: Kind, step: S
 
 def stream_head(kind: Kind) -> bytes:
     """The head of a streamed answer."""
-    return b"HTTP/1.1 200 OK\r\n" + SPOKEN[kind].head + b"Transfer-Encoding: chunked\r\n\r\n"
+    return b"HTTP/1.1 200 OK\r\n" + SPOKEN[kind].head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
 
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("step", UNANSWERED)
+@pytest.mark.parametrize("step", [inside_the_request_body, after_the_request, inside_the_answer_head])
 def test_stream_without_an_answer_ends_in_one_model_error(stage: Stage, kind: Kind, step: Script, end: End) -> None:
     """Until the first byte of the answer a stream fails as a blocking call does: an HTTP error, not a frame."""
     upstream = stage.upstreams[kind]
@@ -306,8 +321,9 @@ def test_stream_that_breaks_between_parts_says_so(stage: Stage, kind: Kind, end:
     assert_broken_off(answer, end, EVENTS[:2])
 
 
-@pytest.mark.parametrize("cut", [0.03, 0.3, 0.8, 0.99])
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(
+    ("end", "cut"), [*((end, cut) for end in ("close", "reset") for cut in (0.03, 0.3, 0.8, 0.99)), ("hang", 0.3)]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_stream_that_breaks_inside_a_part_sends_nothing_of_it(stage: Stage, kind: Kind, end: End, cut: float) -> None:
     """The cuts fall into a frame's prelude, headers, payload and checksum; half a part would mislead every client."""
