@@ -7,7 +7,9 @@ from pathlib import Path
 
 from backends.metric_names import COUNTER, HISTOGRAM, METRICS, OVERHEAD_BOUNDS
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+DOCUMENT = (DOCS / "observability.md").read_text()
+RUNBOOKS = (DOCS / "runbooks.md").read_text()
 
 # What SageMaker publishes for an endpoint's invocations and that a proxy can know (AWS developer guide).
 SAGEMAKER = {
@@ -72,3 +74,11 @@ def test_the_document_states_the_units() -> None:
     """A threshold moves from microseconds to seconds; the document says so, and lists the buckets."""
     assert "microseconds" in DOCUMENT
     assert ", ".join(f"{bound:g}" for bound in OVERHEAD_BOUNDS) in DOCUMENT
+
+
+def test_the_runbooks_speak_of_metrics_that_exist_and_of_sections_they_have() -> None:
+    """At 3 a.m. a metric that was renamed, or a link to nowhere, costs most."""
+    names = {metric.name for metric in METRICS}
+    assert set(re.findall(r"pointsman_[a-z0-9_]+", RUNBOOKS)) <= names
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^## (.+)$", RUNBOOKS, re.M)}
+    assert set(re.findall(r"\]\(#([a-z-]+)\)", RUNBOOKS)) == headings
