@@ -1,0 +1,97 @@
+"""The admin port: what operators read is free, what they write needs the token."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from backends.http.edge import ByteBudget, Listener
+from proxy.faces.admin import Admin, State
+from proxy.services import Services
+
+from ..parts import POLICY, Scripted, TextSource, services
+
+
+@asynccontextmanager
+async def admin(token: str | None = "t") -> AsyncIterator[tuple[int, State, Services]]:
+    parts, state = await services(Scripted()), State()
+    face = Admin(parts, state, token, lambda: 7)
+    listener = Listener(face.handle, face.malformed, ByteBudget(4096), drain=1.0)
+    port = await listener.start("127.0.0.1", 0)
+    try:
+        yield port, state, parts
+    finally:
+        await listener.stop()
+        parts.log.close()
+
+
+async def ask(port: int, line: str, token: str | None = None) -> tuple[int, bytes]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"{line} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n"
+    writer.write((head + (f"Authorization: Bearer {token}\r\n" if token else "") + "\r\n").encode())
+    raw = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return int(raw.split(b" ", 2)[1]), raw.partition(b"\r\n\r\n")[2]
+
+
+async def test_live_and_ready_are_told_apart() -> None:
+    """A draining process lives on but takes no new traffic."""
+    async with admin() as (port, state, _):
+        assert (await ask(port, "GET /livez"))[0] == 200
+        assert (await ask(port, "GET /readyz"))[0] == 200
+        state.draining = True
+        assert (await ask(port, "GET /livez"))[0] == 200
+        status, body = await ask(port, "GET /readyz")
+    assert (status, json.loads(body)["draining"]) == (503, True)
+
+
+async def test_metrics_are_in_prometheus_form() -> None:
+    """Scrapers get text with the process's own gauges."""
+    async with admin() as (port, state, _):
+        state.loop_lag = 0.25
+        status, body = await ask(port, "GET /metrics?name=x")
+    assert status == 200
+    assert b"pointsman_event_loop_lag_seconds 0.25" in body
+    assert b"# TYPE pointsman_invocations_total counter" in body
+
+
+async def test_the_policy_in_force_can_be_read() -> None:
+    """Routes with their targets, in order, and what is in flight."""
+    async with admin() as (port, _, parts):
+        _, body = await ask(port, "GET /admin/policy")
+    told = json.loads(body)
+    assert (told["policy"], told["in_flight"]) == (parts.policy.current.label, 7)
+    assert told["routes"][0]["fallback"] == ["second"]
+
+
+@pytest.mark.parametrize(
+    ("token", "given", "status"), [(None, "t", 403), ("t", None, 401), ("t", "wrong", 401), ("t", "t", 200)]
+)
+async def test_a_reload_needs_the_token(token: str | None, given: str | None, status: int) -> None:
+    """Without a token writes are off; with one it must be given exactly."""
+    async with admin(token) as (port, _, _):
+        assert (await ask(port, "POST /admin/reload", given))[0] == status
+
+
+async def test_a_reload_that_fails_says_why() -> None:
+    """409, the policy that stays, and the whole report."""
+    async with admin() as (port, _, parts):
+        source = parts.policy._source
+        assert isinstance(source, TextSource)
+        source.text = POLICY + "surprise: 1\n"
+        status, body = await ask(port, "POST /admin/reload", "t")
+    told = json.loads(body)
+    assert (status, "surprise" in told["problem"], told["policy"]) == (409, True, parts.policy.current.label)
+
+
+@pytest.mark.parametrize(("line", "status"), [("GET /", 404), ("POST /admin/x", 404), ("DELETE /livez", 405)])
+async def test_anything_else_says_what_there_is(line: str, status: int) -> None:
+    """An operator's typo is answered with the way on."""
+    async with admin() as (port, _, _):
+        found, body = await ask(port, line, "t")
+    assert (found, "error" in json.loads(body)) == (status, True)

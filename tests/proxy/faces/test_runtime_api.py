@@ -1,0 +1,195 @@
+"""The Runtime API on a real socket, over scripted backends: heads, frames, failures, one record a request."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from botocore.eventstream import EventStreamBuffer
+
+from backends.base import Reply
+from backends.errors import BackendError
+from backends.http.edge import ByteBudget, Listener
+from policies.facts import FailureFacts, Fault
+from policies.table import Target, VllmSpec
+from proxy.faces.runtime_api import RuntimeApi
+
+from ..parts import Answer, Pieces, Scripted, services
+
+TARGET = Target("first", "vllm", VllmSpec(("http://127.0.0.1:1",), "m"))
+BROKEN = BackendError(FailureFacts(Fault.NETWORK, None), TARGET, "reset")
+LATE = BackendError(FailureFacts(Fault.NETWORK, None, timed_out=True), TARGET, "late")
+
+
+@asynccontextmanager
+async def serving(*answers: Answer, budget: int = 4096) -> AsyncIterator[tuple[int, Scripted, io.BytesIO]]:
+    backend, log = Scripted(list(answers)), io.BytesIO()
+    parts = await services(backend, log=log)
+    loop = asyncio.get_running_loop()
+    parts = type(parts)(**{name: getattr(parts, name) for name in parts.__slots__} | {"now": loop.time})
+    face = RuntimeApi(parts)
+    listener = Listener(face.handle, face.malformed, ByteBudget(budget), drain=1.0)
+    port = await listener.start("127.0.0.1", 0)
+    try:
+        yield port, backend, log
+    finally:
+        await listener.stop()
+        parts.log.close()
+
+
+async def post(port: int, path: str, body: bytes = b"{}", *headers: str) -> tuple[int, dict[str, str], bytes]:
+    """One request over one connection; the body comes back without its chunks."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    writer.write((head + "".join(f"{line}\r\n" for line in headers) + "\r\n").encode() + body)
+    raw = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    top, _, rest = raw.partition(b"\r\n\r\n")
+    lines = top.decode().split("\r\n")
+    fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+    if fields.get("transfer-encoding") == "chunked":
+        rest = unchunked(rest)
+    return int(lines[0].split(" ")[1]), fields, rest
+
+
+def unchunked(data: bytes) -> bytes:
+    """The body of a chunked answer. Raises ValueError when its last chunk is missing."""
+    body = b""
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        if int(size, 16) == 0:
+            return body
+        body, data = body + data[: int(size, 16)], data[int(size, 16) + 2 :]
+    raise ValueError
+
+
+def frames(body: bytes) -> list[tuple[str, bytes]]:
+    """Event or exception type and payload of each frame, decoded by botocore."""
+    buffer = EventStreamBuffer()
+    buffer.add_data(body)
+    found = [(event.headers, event.payload) for event in buffer]
+    return [(headers.get(":event-type") or headers[":exception-type"], payload) for headers, payload in found]
+
+
+async def test_a_reply_goes_out_with_the_contracts_head() -> None:
+    """The body as it came, the container's type and attributes, AWS's request id, and where it went."""
+    reply = Reply(body=b"\x00ok", content_type="text/x", custom_attributes="a=b", variant="blue")
+    async with serving(reply) as (port, backend, _):
+        status, headers, body = await post(port, "/gw/endpoints/chat/invocations", b"raw", "Content-Type: text/csv")
+    assert (status, body, headers["content-type"]) == (200, b"\x00ok", "text/x")
+    assert headers["x-amzn-sagemaker-custom-attributes"] == "a=b"
+    assert headers["x-amzn-invoked-production-variant"] == "blue"
+    assert headers["x-amzn-requestid"] == "request-1"
+    assert (headers["x-pointsman-target"], headers["x-pointsman-attempts"]) == ("first", "1")
+    assert int(headers["x-pointsman-overhead-us"]) >= 0
+    assert headers["x-pointsman-policy"].endswith("/1")
+    call = backend.calls[0][1]
+    assert (call.body, call.content_type) == (b"raw", "text/csv")
+
+
+async def test_one_event_is_one_part() -> None:
+    """However the upstream cuts its bytes, a client that parses each part by itself sees whole events."""
+    stream = Pieces(b"data: a\n", b"\ndata: \xc3", b"\xa9\n\ndata: [DONE]\n\n")
+    async with serving(Reply(stream=stream, content_type="text/event-stream")) as (port, _, _):
+        status, headers, body = await post(port, "/endpoints/chat/invocations-response-stream")
+    assert (status, headers["content-type"]) == (200, "application/vnd.amazon.eventstream")
+    assert headers["x-amzn-sagemaker-content-type"] == "text/event-stream"
+    assert frames(body) == [
+        ("PayloadPart", b"data: a\n\n"),
+        ("PayloadPart", "data: é\n\n".encode()),
+        ("PayloadPart", b"data: [DONE]\n\n"),
+    ]
+    assert stream.closed == 1
+
+
+async def test_a_whole_body_on_the_stream_url_is_one_part() -> None:
+    """A container that does not stream still answers in frames."""
+    async with serving(Reply(body=b'{"a": 1}', content_type="application/json")) as (port, _, _):
+        _, _, body = await post(port, "/endpoints/chat/invocations-response-stream")
+    assert frames(body) == [("PayloadPart", b'{"a": 1}')]
+
+
+@pytest.mark.parametrize(("error", "code"), [(BROKEN, "StreamBroken"), (LATE, "ModelInvocationTimeExceeded")])
+async def test_a_stream_that_breaks_ends_in_an_exception_frame(error: BackendError, code: str) -> None:
+    """What was whole is delivered, half an event is not, and the end is typed, never clean."""
+    stream = Pieces(b"data: a\n\n", b"data: hal", error)
+    async with serving(Reply(stream=stream, content_type="text/event-stream")) as (port, _, log):
+        _, _, body = await post(port, "/endpoints/chat/invocations-response-stream")
+    (first, part), (last, payload) = frames(body)
+    assert (first, part, last) == ("PayloadPart", b"data: a\n\n", "ModelStreamError")
+    assert json.loads(payload)["ErrorCode"] == code
+    line = json.loads(log.getvalue())
+    assert (line["status"], line["error_type"], line["parts_out"]) == (200, "ModelStreamError", 1)
+    assert line["ended"] in {"deadline", "upstream_broken"}
+    assert stream.closed == 1
+
+
+async def test_a_bug_while_streaming_is_no_clean_end() -> None:
+    """Even a failure that nothing foresaw breaks the connection rather than ending the stream."""
+    stream = Pieces(b"data: a\n\n", ZeroDivisionError())
+    async with serving(Reply(stream=stream, content_type="text/event-stream")) as (port, _, log):
+        with pytest.raises((ValueError, ConnectionError)):
+            await post(port, "/endpoints/chat/invocations-response-stream")
+    assert json.loads(log.getvalue())["ended"] == "failed"
+
+
+async def test_failures_are_typed_answers() -> None:
+    """A failed attempt, a miss and a bug each give AWS's error head and body."""
+    refused = FailureFacts(Fault.NETWORK, True)
+    async with serving(refused, refused, ZeroDivisionError("insides")) as (port, _, _):
+        unavailable = await post(port, "/endpoints/chat/invocations")
+        missed = await post(port, "/endpoints/nowhere/invocations")
+        bug = await post(port, "/endpoints/alone/invocations")
+    assert [answer[1]["x-amzn-errortype"] for answer in (unavailable, missed, bug)] == [
+        "ServiceUnavailable",
+        "ValidationError",
+        "InternalFailure",
+    ]
+    assert unavailable[1]["x-pointsman-attempts"] == "2"
+    assert b"insides" not in bug[2]
+
+
+@pytest.mark.parametrize(("size", "status"), [(1024, 200), (1025, 413)])
+async def test_the_body_limit_is_exact(size: int, status: int) -> None:
+    """The last byte that fits is served, one more is a 413."""
+    async with serving(Reply(body=b"ok")) as (port, _, _):
+        assert (await post(port, "/endpoints/chat/invocations", b"x" * size))[0] == status
+
+
+async def test_a_full_budget_is_throttling_with_a_time_to_come_back() -> None:
+    """SDKs wait and send it again."""
+    async with serving(budget=10) as (port, _, _):
+        status, headers, _ = await post(port, "/endpoints/chat/invocations", b"x" * 11)
+    assert (status, headers["x-amzn-errortype"]) == (429, "ThrottlingException")
+    assert headers["x-amz-retry-after"] == "1000"
+
+
+async def test_each_request_is_one_line_without_its_contents() -> None:
+    """Served, refused and unparsable requests are each recorded once; bodies and attributes never."""
+    async with serving(Reply(body=b"reply-secret")) as (port, _, log):
+        await post(
+            port, "/endpoints/chat/invocations", b"body-secret", "X-Amzn-SageMaker-Custom-Attributes: attr-secret"
+        )
+        await post(port, "/endpoints/a!/invocations")
+        await post(port, "/elsewhere")
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [line["ended"] for line in lines] == ["done", "refused", "refused"]
+    assert [line["status"] for line in lines][:2] == [200, 400]
+    assert b"secret" not in log.getvalue()
+
+
+async def test_garbage_gets_the_contracts_error() -> None:
+    """What is no HTTP is a ValidationError with a request id."""
+    async with serving() as (port, _, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"nonsense\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert b"x-amzn-ErrorType: ValidationError" in answer
+    assert b"x-amzn-RequestId: request-1" in answer
