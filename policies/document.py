@@ -170,7 +170,7 @@ class _Reading:
         elif isinstance(value, float) and not math.isfinite(value):
             complaint = "is not a finite number"
         elif isinstance(value, str) and _SURROGATE.search(value):
-            complaint = "holds half of a surrogate pair, which is no character"
+            complaint = "has a surrogate escape (`\\ud800`); write the character itself"
         self.place(line, value, complaint, event.value)
 
     def begin_entry(self, top: _Open, event: yaml.ScalarEvent, value: Scalar, line: int) -> None:

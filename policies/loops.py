@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from .addresses import host_and_port, is_loopback
 from .errors import Problem, dotted
-from .table import BedrockSpec, EndpointSpec, RouteTable, Target, VllmSpec
+from .table import RouteTable, Target, VllmSpec
 
 
 def check_loops(table: RouteTable, own_addresses: frozenset[tuple[str, int]]) -> tuple[Problem, ...]:
@@ -36,12 +36,9 @@ def _host(host: str) -> str:
 
 
 def _urls(target: Target) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    match target.spec:
-        case EndpointSpec(url=url) | BedrockSpec(url=url):
-            if url is not None:
-                yield ("url",), url
-        case VllmSpec(urls=(url,)):
-            yield ("url",), url
-        case VllmSpec(urls=urls):
-            for index, url in enumerate(urls):
-                yield ("urls", index), url
+    spec = target.spec
+    if isinstance(spec, VllmSpec):
+        for index, url in enumerate(spec.urls):
+            yield ("urls", index) if len(spec.urls) > 1 else ("url",), url
+    elif spec.url is not None:
+        yield ("url",), spec.url

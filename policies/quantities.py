@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 
-DURATION_PATTERN = r"^(\d{1,9}(\.\d{1,6})?h)?(\d{1,9}(\.\d{1,6})?m)?(\d{1,9}(\.\d{1,6})?s)?(\d{1,9}(\.\d{1,6})?ms)?$"
-SIZE_PATTERN = r"^\d{1,12}(B|KB|KiB|MB|MiB|GB|GiB)$"
+_NUMBER = r"[0-9]{1,9}(\.[0-9]{1,6})?"
+DURATION_PATTERN = rf"^({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?$"
+SIZE_PATTERN = r"^[0-9]{1,12}(B|KB|KiB|MB|MiB|GB|GiB)$"
 RANGE_PATTERN = r"^[0-9.hms]+\.\.[0-9.hms]+$"
 
-_PART = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|h|m|s)")
+_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _BYTES = {"B": 1, "KB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
 

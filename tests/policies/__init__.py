@@ -1,0 +1,1 @@
+"""Tests of the pure part, one file for each of its modules."""

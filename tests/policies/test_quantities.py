@@ -1,0 +1,82 @@
+"""Durations and sizes as people write them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.quantities import duration_range, seconds, show_seconds, size
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("60s", 60.0),
+        ("8m", 480.0),
+        ("1h30m", 5400.0),
+        ("500ms", 0.5),
+        ("1.5s", 1.5),
+        ("1m500ms", 60.5),
+        ("0s", 0.0),
+        ("2h", 7200.0),
+    ],
+)
+def test_duration(text: str, expected: float) -> None:
+    """A duration is read in seconds."""
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "60", "s", "60 s", "-1s", "1s1m", "1s1s", "1M", "٦s", "1e3s", "60s\n", "1..2s"])
+def test_not_a_duration(text: str) -> None:
+    """What could be read in two ways is refused, with the right way."""
+    with pytest.raises(ValueError, match="write it like 60s"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("25MiB", 26_214_400),
+        ("25MB", 25_000_000),
+        ("1B", 1),
+        ("2KB", 2000),
+        ("2KiB", 2048),
+        ("1GB", 10**9),
+        ("1GiB", 2**30),
+    ],
+)
+def test_size(text: str, expected: int) -> None:
+    """The binary and the decimal units are told apart: Bedrock's limit is one, SageMaker's the other."""
+    assert size(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "25", "25 MB", "25mb", "MiB", "1.5MiB", "-1B", "25MB\n"])
+def test_not_a_size(text: str) -> None:
+    """A size without a unit, or with one that is nearly right, is refused."""
+    with pytest.raises(ValueError, match="write it like 25MiB"):
+        size(text)
+
+
+def test_range_of_durations() -> None:
+    """A range has a shortest and a longest duration."""
+    assert duration_range("60s..5m") == (60.0, 300.0)
+    assert duration_range("1s..1s") == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("5m..60s", "backwards"), ("60s", "range"), ("60s..", "duration"), ("..", "duration")]
+)
+def test_not_a_range(text: str, reason: str) -> None:
+    """A range that is none says why."""
+    with pytest.raises(ValueError, match=reason):
+        duration_range(text)
+
+
+@given(st.integers(min_value=1, max_value=10**10))
+def test_shown_duration_reads_back(milliseconds: int) -> None:
+    """A duration in a message is one that could be written into the policy."""
+    assert round(seconds(show_seconds(milliseconds / 1000)) * 1000) == milliseconds
+
+
+def test_shown_zero() -> None:
+    """Nothing is shown as something."""
+    assert show_seconds(0.0) == "0s"
