@@ -1,0 +1,144 @@
+"""The kinds of hosting that the contract is tested over, each reached through the proxy under its own endpoint name.
+
+Four are stand-ins, which fail on demand; the fifth is real vLLM. The models behind the stand-ins have the same weights,
+so that the same request has the same words in its answer wherever it was served.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tests.standins import ACCOUNT, REGION, Standin
+
+from .serving import Proxy
+
+Name = Literal["dedicated", "packed", "imported", "engine", "vllm"]
+STANDINS: tuple[Name, ...] = ("dedicated", "packed", "imported", "engine")
+ARN = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:imported-model/contract0001"
+
+MODELS: Mapping[str, Any] = {
+    "dedicated": {"kind": "endpoint", "dialect": "openai-chat", "weights": "same"},
+    "packed": {"kind": "component", "endpoint": "host", "dialect": "openai-chat", "weights": "same"},
+    "imported": {"kind": "import", "arn": ARN, "dialect": "openai-chat", "weights": "same"},
+    "engine": {"kind": "engine", "dialect": "openai-chat", "weights": "same", "adapters": ["lora-a"]},
+    "echo": {"kind": "endpoint", "dialect": "echo"},
+    "echo-component": {"kind": "component", "endpoint": "host", "dialect": "echo"},
+    "lines": {"kind": "endpoint", "dialect": "lmi"},
+}
+"""What the emulator hosts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """One kind of hosting, as clients of the proxy address it."""
+
+    name: Name
+    proxy: Proxy
+    params: Mapping[str, str]
+    """EndpointName, and InferenceComponentName where the endpoint has components."""
+    standin: Standin | None
+    """None for real vLLM."""
+
+    def ask(self, **more: str) -> dict[str, str]:
+        """Parameters of a call with a JSON body."""
+        return {**self.params, "ContentType": "application/json", **more}
+
+    def control(self, method: str, path: str, body: object = None) -> Any:
+        """Ask the stand-ins' control interface; an answer that is not 200 is a mistake of the test."""
+        assert self.standin is not None
+        connection = http.client.HTTPConnection("127.0.0.1", self.standin.port, timeout=10)
+        try:
+            connection.request(method, f"/_emulator/{path}", None if body is None else json.dumps(body))
+            answer = connection.getresponse()
+            text = answer.read()
+            assert answer.status == 200, text
+            return json.loads(text)
+        finally:
+            connection.close()
+
+    def fail(self, *faults: Mapping[str, Any]) -> None:
+        """Make the stand-in behind this hosting fail so, until told otherwise."""
+        self.control("POST", "faults", {"model": self.name, "faults": list(faults)})
+
+    def calls(self) -> list[dict[str, Any]]:
+        """What the stand-ins were sent since the test began."""
+        found: list[dict[str, Any]] = self.control("GET", "calls")
+        return found
+
+
+def policy(standins: str) -> str:
+    """The proxy's policy for the stand-ins at that URL. One attempt each, so that every failure reaches the client."""
+    endpoint = {"kind": "endpoint", "region": REGION, "url": standins}
+    targets = {
+        "dedicated": endpoint | {"endpoint": "dedicated", "speaks": "openai-chat"},
+        "packed": endpoint | {"endpoint": "host", "component": "packed", "speaks": "openai-chat"},
+        "imported": {"kind": "bedrock", "model": ARN, "url": standins, "speaks": "openai-chat"},
+        "engine": {"kind": "vllm", "url": f"{standins}/_engine/engine", "model": "engine", "speaks": "openai-chat"},
+        "engine-lora": {
+            "kind": "vllm",
+            "url": f"{standins}/_engine/engine",
+            "model": "engine",
+            "adapter": "lora-a",
+            "speaks": "openai-chat",
+        },
+        "echo": endpoint | {"endpoint": "echo"},
+        "echo-component": endpoint | {"endpoint": "host", "component": "echo-component"},
+        "lines": endpoint | {"endpoint": "lines", "speaks": "lmi"},
+    }
+    return written(
+        targets,
+        {
+            "dedicated": {"clients_speak": "openai-chat", "serve_from": "dedicated"},
+            "imported": {"clients_speak": "openai-chat", "serve_from": "imported"},
+            "engine": {"clients_speak": "openai-chat", "serve_from": "engine"},
+            "engine-lora": {"clients_speak": "openai-chat", "serve_from": "engine-lora"},
+            "echo": {"serve_from": "echo"},
+            "lines": {"clients_speak": "lmi", "serve_from": "lines"},
+            "host": {
+                "components": {
+                    "packed": {"clients_speak": "openai-chat", "serve_from": "packed"},
+                    "echo-component": {"serve_from": "echo-component"},
+                }
+            },
+        },
+    )
+
+
+def written(targets: Mapping[str, Any], endpoints: Mapping[str, Any]) -> str:
+    """A policy file."""
+    document = {
+        "apiVersion": "pointsman/v1",
+        "account": ACCOUNT,
+        "defaults": {"timeout": "20s", "stream_timeout": "30s", "retry": {"attempts": 1}},
+        "targets": targets,
+        "endpoints": endpoints,
+    }
+    return json.dumps(document)
+
+
+def params_of(name: Name) -> Mapping[str, str]:
+    """How clients address a hosting."""
+    return {"EndpointName": "host", "InferenceComponentName": name} if name == "packed" else {"EndpointName": name}
+
+
+def chat(*, stream: bool | None = None, tokens: int = 6, says: str = "Which track does the train take?") -> bytes:
+    """The body of an OpenAI chat request; `model` names something that nobody serves, as clients' bodies do."""
+    document: dict[str, Any] = {
+        "model": "what-the-client-believes",
+        "messages": [{"role": "user", "content": says}],
+        "max_tokens": tokens,
+        "temperature": 0,
+    }
+    return json.dumps(document if stream is None else {**document, "stream": stream}).encode()
+
+
+def deltas(parts: tuple[bytes, ...]) -> list[str]:
+    """The text of each Server-Sent Event of a chat, one event a part; the last must be the end mark."""
+    assert all(part.startswith(b"data: ") and part.endswith(b"\n\n") and part.count(b"\n\n") == 1 for part in parts)
+    assert parts[-1] == b"data: [DONE]\n\n"
+    choices = [json.loads(part.removeprefix(b"data: "))["choices"] for part in parts[:-1]]
+    return [choice[0]["delta"].get("content") or "" for choice in choices if choice]
