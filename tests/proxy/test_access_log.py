@@ -118,6 +118,7 @@ def test_odd_text_is_escaped_and_read_back(text: str) -> None:
     """What a client put into amz-sdk-invocation-id stays one value of one line."""
     written = line(outcome(sdk_invocation_id=text))
     assert written.count(b"\n") == 1
+    assert b"\x7f" not in written
     back = read(written)
     assert back is not None
     assert back.sdk_invocation_id == text

@@ -159,6 +159,23 @@ def test_rotated_logs_are_searched(tmp_path: Path, capsys: pytest.CaptureFixture
         written(log, *OTHERS)
 
 
+def test_newer_logs_come_first_and_a_request_found_ends_the_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A request's own id occurs once: older logs are not read, so that a damaged one does not matter."""
+    log = written(tmp_path / "log", *OTHERS)
+    damaged = tmp_path / "log.3.gz"
+    damaged.write_bytes(gzip.compress(line(WANTED))[:-9])
+    os.utime(damaged, (1000, 1000))
+    os.utime(written(tmp_path / "log.2", outcome(request_id="old", trace_id="feed")), (2000, 2000))
+    os.utime(written(tmp_path / "log.1", WANTED, outcome(request_id="new", trace_id="feed")), (3000, 3000))
+    assert main(["why", "wanted", "--log", str(log)]) == 0
+    damaged.unlink()
+    capsys.readouterr()
+    assert main(["why", "feed", "--log", str(log), "--json"]) == 0
+    assert [json.loads(text)["request_id"] for text in capsys.readouterr().out.splitlines()] == ["new", "old"]
+
+
 def test_a_name_with_brackets_is_a_name(tmp_path: Path) -> None:
     """Patterns in the log's name are not expanded."""
     written(tmp_path / "log[1]", *OTHERS)
