@@ -41,7 +41,7 @@ def call(body: bytes, *, accept: str | None = None, streaming: bool = False) -> 
     ],
 )
 def test_the_body_picks_the_operation(body: bytes, streams: bool, streaming: bool) -> None:
-    """The client's operation does not matter: a streaming body is a stream, a plain one is not, and both end the same."""
+    """The client's operation does not matter: a streaming body is a stream, and a plain one is not."""
     asked = write_request("https://h", BedrockSpec(ARN), call(body, streaming=streaming))
     operation = "invoke-with-response-stream" if streams else "invoke"
     assert asked.streams is streams
