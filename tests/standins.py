@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -79,6 +80,24 @@ class Standin:
             aws_session_token=session_token,
             config=Config(retries={"total_max_attempts": attempts}, read_timeout=15, connect_timeout=5),
         )
+
+    def control(self, method: str, path: str, value: object = None) -> tuple[int, Any]:
+        """Ask the control API (blocking); returns status and JSON."""
+        body = None if value is None else json.dumps(value).encode()
+        status, _, answer = self.http(method, f"/_emulator/{path}", body)
+        return status, json.loads(answer)
+
+    def http(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """A plain, unsigned request (blocking); returns status, lower-cased headers and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
 
     def set_faults(self, model: str, *faults: Mapping[str, Any] | str) -> None:
         """Replace a model's faults (in the emulator's own loop or before any call)."""

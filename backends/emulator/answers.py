@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -82,13 +81,3 @@ class Outlet(Protocol):
     def cut(self, how: Literal["close", "reset"]) -> None:
         """End the connection without (the rest of) an answer."""
         ...
-
-
-def headers(**named: str) -> Headers:
-    """Header pairs from keyword arguments, `_` for `-`."""
-    return tuple((name.replace("_", "-"), value) for name, value in named.items())
-
-
-def merged(first: Headers, second: Mapping[str, str]) -> Headers:
-    """The pairs of both."""
-    return (*first, *second.items())
