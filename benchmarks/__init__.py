@@ -1,0 +1,1 @@
+"""Timed comparisons. Numbers are results with their machine and commit, never assertions."""

@@ -1,0 +1,73 @@
+"""What a measurement needs of the machine: CPU time of a process, cores to pin to, facts for the record."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, all its threads. From schedstat (nanoseconds), else from stat (10 ms)."""
+    try:
+        tasks = [(task / "schedstat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+        return sum(int(task.split()[0]) for task in tasks) / 1e9
+    except OSError:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def pin(pid: int, cores: set[int]) -> bool:
+    """Keep a process on `cores`; False where the machine does not allow it."""
+    try:
+        os.sched_setaffinity(pid, cores)
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def split_cores() -> tuple[set[int], set[int]] | None:
+    """A core for the proxy and one for client and target; None on a machine with one core."""
+    cores = sorted(os.sched_getaffinity(0))
+    return ({cores[0]}, {cores[-1]}) if len(cores) > 1 else None
+
+
+def facts() -> dict[str, str]:
+    """The machine and the releases that matter, and how busy it was when asked."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "load before": f"{os.getloadavg()[0]:.1f}",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("pointsman", "aiohttp", "uvloop", "boto3")},
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """Short hash of the checkout, with `-dirty` when what is measured differs from it."""
+    try:
+        known = _git("rev-parse", "--short", "HEAD")
+        changed = _git(
+            "status", "--porcelain", "--", "policies", "backends", "warmers", "deploy", "proxy", "benchmarks/*.py"
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return known + ("-dirty" if changed else "")
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
