@@ -18,10 +18,8 @@ from policies.table import Miss
 
 from .record import Record
 from .services import Services
+from .spans import Step
 from .telemetry import RequestTrace
-
-LOOKUP, CHOOSE, BACKEND = "lookup", "choose", "backend"
-"""Names of the steps, in spans and docs."""
 
 
 class RouteMissing(Exception):
@@ -47,7 +45,7 @@ async def serve(
         NoTarget: it does, but nothing may serve it.
         BackendError: the last of the attempts that the policy and the facts allow has failed.
     """
-    with trace.step(LOOKUP):
+    with trace.step(Step.LOOKUP):
         record.policy = policy = services.policy.current
         route = policy.table.lookup(invocation.endpoint, invocation.component)
         if isinstance(route, Miss):
@@ -62,7 +60,7 @@ async def serve(
         custom_attributes=invocation.custom_attributes,
         trace=trace.outgoing,
     )
-    with trace.step(CHOOSE):
+    with trace.step(Step.CHOOSE):
         views = services.book.views(route.targets)
         key = sticky_key(route.sticky, invocation.session_id, invocation.inference_id, invocation.header)
         plan = first_plan(route, views, key, services.draw, len(call.body))
@@ -118,7 +116,7 @@ async def _attempt(
     failure: BackendError | None = None
     answered = False
     try:
-        with trace.attempt(target, len(record.attempts) + 1) as context:
+        with trace.attempt(target, len(record.attempts) + 1, attempt.replica) as context:
             reply = await services.backends[target.kind].invoke(
                 target, replace(call, trace=context), deadline, attempt.replica
             )

@@ -61,6 +61,7 @@ class Record:
                 cold=facts is not None and facts.cold,
                 throttled=facts is not None and facts.throttled,
                 timed_out=facts is not None and facts.timed_out,
+                status=(error.said.status or None) if error and error.said else None,
             )
         )
 

@@ -7,11 +7,10 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO
 
 from backends.vllm import VllmBackend
 
@@ -38,34 +37,30 @@ async def serving(
 
     Raises PolicyError or UnreadableError when the policy can't be used, OSError when the log can't be opened.
     """
-    transport = HttpTransport()
-    chain = AwsCredentials() if credentials is None else None
-    source = credentials if credentials is not None else chain
-    assert source is not None  # noqa: S101 - narrowed for the type checker: one of the two was just made
-    signer = Signer()
-    book, meters = Book(), Meters(version("pointsman"))
-    telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
+    async with AsyncExitStack() as parts:
+        log = _log(settings.log, parts)
+        transport = HttpTransport()
+        parts.push_async_callback(transport.aclose)
+        if credentials is None:
+            credentials = chain = AwsCredentials()
+            parts.push_async_callback(chain.aclose)
+        signer = Signer()
+        book, meters = Book(), Meters(version("pointsman"))
+        telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
+        parts.callback(telemetry.shutdown)
 
-    def swapped(policy: InForce) -> None:
-        book.keep(policy.table.targets)
-        meters.policy(policy.table.digest, policy.generation)
+        def swapped(policy: InForce) -> None:
+            book.keep(policy.table.targets)
+            meters.policy(policy.table.digest, policy.generation)
 
-    policy = Policy(
-        _source(settings),
-        variables,
-        frozenset({(settings.host, settings.port), ("127.0.0.1", settings.admin_port)}),
-        swapped,
-        meters.reload,
-    )
-    stream = _open_log(settings.log)
-    log = AccessLog(stream)
-    try:
+        own = frozenset({(settings.host, settings.port), ("127.0.0.1", settings.admin_port)})
+        policy = Policy(_source(settings), variables, own, swapped, meters.reload)
         await policy.load()
         yield Services(
             policy=policy,
             backends={
-                "endpoint": EndpointBackend(transport, source, signer, _utc),
-                "bedrock": BedrockBackend(transport, source, signer, _utc),
+                "endpoint": EndpointBackend(transport, credentials, signer, _utc),
+                "bedrock": BedrockBackend(transport, credentials, signer, _utc),
                 "vllm": VllmBackend(transport),
             },
             book=book,
@@ -78,14 +73,6 @@ async def serving(
             new_id=_new_id,
             body_limit=settings.body_limit,
         )
-    finally:
-        await transport.aclose()
-        if chain is not None:
-            await chain.aclose()
-        telemetry.shutdown()
-        log.close()
-        if stream is not sys.stdout.buffer:
-            stream.close()
 
 
 def static_credentials(access_key: str, secret_key: str) -> CredentialSource:
@@ -109,8 +96,11 @@ def _source(settings: Settings) -> Source:
     return ObjectSource(settings.policy, settings.poll, read)
 
 
-def _open_log(path: str) -> BinaryIO:
-    return sys.stdout.buffer if path == "-" else Path(path).open("ab")
+def _log(path: str, parts: AsyncExitStack) -> AccessLog:
+    stream = sys.stdout.buffer if path == "-" else parts.enter_context(Path(path).open("ab"))
+    log = AccessLog(stream)
+    parts.callback(log.close)
+    return log
 
 
 def _utc() -> datetime:

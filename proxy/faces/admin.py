@@ -69,6 +69,8 @@ class Admin:
             case "/metrics":
                 extra = {
                     "pointsman_event_loop_lag_seconds": self._state.loop_lag,
+                    "pointsman_log_lines_lost_total": float(self._services.log.lost),
+                    "pointsman_spans_lost_total": float(self._services.telemetry.spans_lost),
                     "pointsman_policy_generation": float(policy.current.generation),
                     "pointsman_policy_stale": float(policy.problem is not None),
                 }

@@ -150,7 +150,7 @@ async def test_a_client_that_leaves_during_an_attempt_gives_the_target_back() ->
     """Cancellation is recorded as given up, and nothing stays in flight."""
 
     class Hanging(Scripted):
-        async def invoke(self, *_: object) -> Reply:  # type: ignore[override]
+        async def invoke(self, *_: object) -> Reply:
             begun.set()
             await asyncio.Event().wait()
             raise AssertionError

@@ -1,0 +1,70 @@
+"""A running proxy: where it listens, how it is told to reload and to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from proxy.server import CannotListen, running, until_signalled
+from proxy.settings import Settings
+
+from .parts import POLICY, Scripted, TextSource, services
+
+
+def settings(**given: int) -> Settings:
+    return Settings(**{"policy": "unused", "port": 0, "admin_port": 0, "drain": 1.0} | given)  # type: ignore[arg-type]
+
+
+async def head_of(port: int, path: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer.split(b"\r\n", 1)[0]
+
+
+async def test_contracts_and_operators_have_their_own_ports() -> None:
+    """The admin port serves operators only, the other port clients only; both are gone afterwards."""
+    parts = await services(Scripted())
+    async with running(settings(), parts) as addresses:
+        assert await head_of(addresses.admin_port, "/livez") == b"HTTP/1.1 200 OK"
+        assert b"200" not in await head_of(addresses.port, "/livez")
+    parts.log.close()
+    for port in (addresses.port, addresses.admin_port):
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("flag", ["port", "admin_port"])
+async def test_a_port_in_use_says_which_and_leaves_nothing_behind(flag: str) -> None:
+    """The message names address and flag, and a port that was already had is given back."""
+    parts = await services(Scripted())
+    async with running(settings(), parts) as addresses:
+        taken = getattr(addresses, flag)
+        with pytest.raises(CannotListen, match=f"127.0.0.1:{taken}.*--{flag.replace('_', '-')}"):
+            async with running(settings(**{flag: taken}), parts):
+                pass
+        assert await head_of(addresses.admin_port, "/livez") == b"HTTP/1.1 200 OK"
+    parts.log.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signals_reload_and_end(number: signal.Signals) -> None:
+    """SIGHUP puts a changed policy in force, SIGTERM and SIGINT end the wait."""
+    parts = await services(Scripted())
+    source = parts.policy._source
+    assert isinstance(source, TextSource)
+    reloaded = asyncio.Event()
+    parts.policy._reloaded = lambda _: reloaded.set()
+    waiting = asyncio.create_task(until_signalled(parts))
+    await asyncio.sleep(0)
+    source.text = POLICY.replace("owner: us", "owner: them")
+    os.kill(os.getpid(), signal.SIGHUP)
+    await reloaded.wait()
+    os.kill(os.getpid(), number)
+    await waiting
+    parts.log.close()

@@ -1,0 +1,49 @@
+"""The composition root: parts that fit, and starts that fail before anything runs."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from policies.errors import PolicyError
+from proxy.policy_source import UnreadableError
+from proxy.settings import Settings
+from proxy.wiring import serving, static_credentials
+
+from .parts import POLICY
+
+
+async def test_every_kind_of_the_policy_has_a_backend(tmp_path: Path) -> None:
+    """A policy is loaded, and what it can name can be served."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    settings = Settings(str(policy), log=str(tmp_path / "log"))
+    async with serving(settings, {}, static_credentials("k", "s")) as services:
+        assert set(services.backends) == {"endpoint", "bedrock", "vllm"}
+        assert services.policy.current.generation == 1
+        assert uuid.UUID(services.new_id()).version == 4
+        assert services.new_id() != services.new_id()
+        assert 0 <= services.draw() < 1
+        assert services.wall() > 1.7e9
+
+
+async def test_static_credentials_are_what_was_given() -> None:
+    """The stand-ins' pair, for every role."""
+    found = await static_credentials("key", "secret").get(None)
+    assert (found.access_key, found.secret_key, found.token) == ("key", "secret", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "log", "error"),
+    [(None, "log", UnreadableError), ("nonsense: [", "log", PolicyError), (POLICY, "no/such/folder/log", OSError)],
+)
+async def test_what_can_not_start_says_so(tmp_path: Path, text: str | None, log: str, error: type[Exception]) -> None:
+    """A missing policy, a wrong one, and a log that can't be written."""
+    policy = tmp_path / "policy.yaml"
+    if text is not None:
+        policy.write_text(text)
+    with pytest.raises(error):
+        async with serving(Settings(str(policy), log=str(tmp_path / log)), {}, static_credentials("k", "s")):
+            pass
