@@ -26,7 +26,13 @@ PAGES = sorted(
 )
 CLI = ROOT / "docs" / "cli.md"
 
-COME_WITH = {"multidict": "aiohttp", "yarl": "aiohttp", "botocore": "boto3", "opentelemetry-api": "opentelemetry-sdk"}
+COME_WITH = {
+    "multidict": "aiohttp",
+    "yarl": "aiohttp",
+    "botocore": "boto3",
+    "pydantic-core": "pydantic",
+    "opentelemetry-api": "opentelemetry-sdk",
+}
 """Distributions that are imported though another one, whose calls take or give their types, is the declared one."""
 
 
@@ -65,6 +71,21 @@ def test_files_that_front_pages_name_exist(page: Path) -> None:
     words = re.findall(r"`([\w.-]+(?:/[\w.*-]+)+/?)`", page.read_text())
     missing = [word for word in words if not any(ROOT.glob(word.rstrip("/"))) and not re.search("[A-Z]{3}", word)]
     assert missing == []
+
+
+IN_THE_MAP_AS_FOLDERS = ("backends/emulator/", "backends/wire/sagemaker/", "backends/wire/bedrock/", "proxy/cli/")
+
+
+def test_the_map_shows_every_file() -> None:
+    """The tree in docs/architecture.md names each file that ships, and none that is gone."""
+    tree = (ROOT / "docs" / "architecture.md").read_text().split("## The tree")[1].split("```")[1]
+    shown, folders = set(), [""]
+    for indent, name in re.findall(r"^( *)([\w]+(?:/|\.py))(?: |$)", tree, flags=re.MULTILINE):
+        folders = [*folders[: len(indent) // 2 + 1], folders[len(indent) // 2] + name]
+        shown |= {folders[-1]} if name.endswith(".py") else set()
+    files = [file for package in SHIPPED for file in (ROOT / package).rglob("*.py") if not file.name.startswith("__")]
+    there = {str(file.relative_to(ROOT)) for file in files}
+    assert shown == {path for path in there if not path.startswith(IN_THE_MAP_AS_FOLDERS)}
 
 
 def command(name: str) -> argparse.ArgumentParser:
@@ -169,7 +190,7 @@ def distribution_of(module: str) -> str:
         if module.startswith("opentelemetry.exporter"):
             return "opentelemetry-exporter-otlp-proto-http"
         return "opentelemetry-sdk" if module.startswith("opentelemetry.sdk") else "opentelemetry-api"
-    return packages_distributions()[module.split(".")[0]][0].lower()
+    return packages_distributions()[module.split(".")[0]][0].lower().replace("_", "-")
 
 
 def test_decisions_are_numbered_and_listed() -> None:
