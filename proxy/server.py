@@ -7,7 +7,6 @@ SIGHUP reloads the policy. The first line on standard output says where it liste
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
@@ -67,8 +66,9 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
         await operators.stop()
 
 
-async def until_signalled(services: Services) -> None:
-    """Return at SIGTERM or SIGINT; reload the policy at every SIGHUP until then."""
+@asynccontextmanager
+async def signals(services: Services) -> AsyncIterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set; SIGHUP reloads the policy. Both hold from before the block to its end."""
     loop = asyncio.get_running_loop()
     ended, hung_up = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -76,11 +76,10 @@ async def until_signalled(services: Services) -> None:
     loop.add_signal_handler(signal.SIGHUP, hung_up.set)
     reloads = start(_reload_at(hung_up, services), name="policy-reload")
     try:
-        await ended.wait()
+        yield ended
     finally:
         reloads.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await reloads
+        await asyncio.gather(reloads, return_exceptions=True)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
 

@@ -12,14 +12,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from backends.vllm import VllmBackend
-
 from backends.aws import AwsCredentials, CredentialSource, ObjectReader, StaticCredentials
 from backends.bedrock import BedrockBackend
 from backends.book import Book
 from backends.endpoint import EndpointBackend
 from backends.http.transport import HttpTransport
 from backends.meters import Meters
+from backends.vllm import VllmBackend
 from backends.wire.sigv4 import Credentials, Signer
 
 from .access_log import AccessLog
@@ -97,8 +96,10 @@ def _source(settings: Settings) -> Source:
 
 
 def _log(path: str, parts: AsyncExitStack) -> AccessLog:
-    stream = sys.stdout.buffer if path == "-" else parts.enter_context(Path(path).open("ab"))
-    log = AccessLog(stream)
+    if path == "-":
+        log = AccessLog(sys.stdout.buffer)
+    else:
+        log = AccessLog(parts.enter_context(Path(path).open("ab")))  # noqa: SIM115 - the stack closes it
     parts.callback(log.close)
     return log
 

@@ -10,18 +10,17 @@ import argparse
 import logging
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import uvloop
-from backends.emulator.server import Emulator
 
 from backends.emulator.config import EmulatorConfig, load_config
+from backends.emulator.server import Emulator
 from policies.errors import PolicyError
 from policies.table import Route
 
 from ..policy_source import UnreadableError
-from ..server import Addresses, CannotListen, running, until_signalled
+from ..server import Addresses, CannotListen, running, signals
 from ..settings import Settings, environment
 from ..wiring import serving, static_credentials
 from . import EXIT_OK, StartError
@@ -90,10 +89,13 @@ async def _serve(settings: Settings, config: EmulatorConfig, emulator_port: int)
         variables = dict(environment()) | {"POINTSMAN_EMULATOR_URL": f"http://127.0.0.1:{bound}"}
         pair = config.credentials[0]
         credentials = static_credentials(pair.access_key_id, pair.secret_access_key)
-        async with serving(settings, variables, credentials) as services, running(settings, services) as addresses:
-            settings = replace(settings, port=addresses.port)
+        async with (
+            serving(settings, variables, credentials) as services,
+            running(settings, services) as addresses,
+            signals(services) as ended,
+        ):
             print(_welcome(addresses, bound, services.policy.current.table.routes, settings.log), flush=True)
-            await until_signalled(services)
+            await ended.wait()
             print("stopping", flush=True)
     finally:
         await emulator.stop()

@@ -13,7 +13,7 @@ from policies.errors import PolicyError
 
 from .. import settings as flags
 from ..policy_source import UnreadableError
-from ..server import Addresses, CannotListen, running, until_signalled
+from ..server import Addresses, CannotListen, running, signals
 from ..wiring import serving
 from . import EXIT_OK, StartError
 
@@ -42,9 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(settings: flags.Settings) -> None:
-    async with serving(settings, flags.environment()) as services, running(settings, services) as addresses:
+    async with (
+        serving(settings, flags.environment()) as services,
+        running(settings, services) as addresses,
+        signals(services) as ended,
+    ):
         _announce(addresses, services.policy.current.label)
-        await until_signalled(services)
+        await ended.wait()
         logging.getLogger("pointsman.server").info("draining")
 
 

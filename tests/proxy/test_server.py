@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from proxy.server import CannotListen, running, until_signalled
+from proxy.server import CannotListen, running, signals
 from proxy.settings import Settings
 
 from .parts import POLICY, Scripted, TextSource, services
@@ -60,11 +60,11 @@ async def test_signals_reload_and_end(number: signal.Signals) -> None:
     assert isinstance(source, TextSource)
     reloaded = asyncio.Event()
     parts.policy._reloaded = lambda _: reloaded.set()
-    waiting = asyncio.create_task(until_signalled(parts))
-    await asyncio.sleep(0)
-    source.text = POLICY.replace("owner: us", "owner: them")
-    os.kill(os.getpid(), signal.SIGHUP)
-    await reloaded.wait()
-    os.kill(os.getpid(), number)
-    await waiting
+    async with signals(parts) as ended:
+        source.text = POLICY.replace("owner: us", "owner: them")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await reloaded.wait()
+        assert (parts.policy.current.generation, ended.is_set()) == (2, False)
+        os.kill(os.getpid(), number)
+        await ended.wait()
     parts.log.close()
