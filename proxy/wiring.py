@@ -96,10 +96,9 @@ def _source(settings: Settings) -> Source:
 
 
 def _log(path: str, parts: AsyncExitStack) -> AccessLog:
-    if path == "-":
-        log = AccessLog(sys.stdout.buffer)
-    else:
-        log = AccessLog(parts.enter_context(Path(path).open("ab")))  # noqa: SIM115 - the stack closes it
+    log = AccessLog(
+        sys.stdout.buffer if path == "-" else parts.enter_context(Path(path).open("ab"))  # noqa: SIM115 - it does
+    )
     parts.callback(log.close)
     return log
 
