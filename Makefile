@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@rm -f $(VENV)/.lock-*; touch $@
 
 run: setup ## stand-ins on :9080 and the proxy on :8080, with a policy to try
-	@exec $(BIN)/pointsman quickstart
+	@exec $(BIN)/pointsman quickstart $(ARGS)
 
 test: setup ## every test, as CI runs them
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
