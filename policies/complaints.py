@@ -42,9 +42,11 @@ class Refusal:
 
 def refusals(error: ValidationError, document: Document) -> tuple[Refusal, ...]:
     """Everything that one validation refuses."""
-    schema = json_schema()
+    details = error.errors(include_url=False)
+    # Making the schema costs more than reading a policy; only an unknown key needs it.
+    schema = json_schema() if any(detail["type"] == "extra_forbidden" for detail in details) else {}
     found = []
-    for detail in error.errors(include_url=False):
+    for detail in details:
         path, of_key = _path(detail["loc"])
         message = _name_message(path) if of_key else _message(detail, path, document, schema)
         lacking = detail["type"] == "missing" and len(path) > 1
@@ -138,6 +140,7 @@ _PATTERN_RULES = {
     "component": "must be letters, digits and `-` between them, as SageMaker's InferenceComponentName",
     "version": 'must be a number in quotes such as "1", or DRAFT',
     "region": "must be a region such as us-east-1",
+    "regions": "must be a region such as us-east-1",
     "serve_from": "must be the name of a target",
     "goes_to": "must be the name of a target",
 }

@@ -51,6 +51,8 @@ class Document:
     data: object
     marks: Mapping[Path, Mark]
     problems: tuple[Problem, ...]
+    whole: bool = True
+    """False: reading stopped before the end, so that what seems missing may only not have been reached."""
 
     def line(self, path: Path) -> int:
         """The line of `path`, or of the nearest thing around it that exists."""
@@ -62,9 +64,11 @@ class Document:
 def read_document(text: str) -> Document:
     """Parse one YAML document."""
     reading = _Reading()
+    whole = False
     try:
         for event in _events(text):
             reading.take(event)
+        whole = reading.documents > 0
     except _Abandoned:
         pass
     except yaml.MarkedYAMLError as error:
@@ -79,7 +83,7 @@ def read_document(text: str) -> Document:
         reading.complain((), 1, "not valid YAML: a character escape is out of range")
     if reading.documents == 0 and not reading.problems:
         reading.complain((), 1, "the policy is empty; it starts with `apiVersion: pointsman/v1`")
-    return Document(reading.root, reading.marks, tuple(reading.problems))
+    return Document(reading.root, reading.marks, tuple(reading.problems), whole)
 
 
 def plain_scalar(text: str) -> Scalar:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from .document import Document
 from .errors import Path, Problem, dotted
@@ -37,7 +38,7 @@ def interpolate(document: Document, environment: Mapping[str, str]) -> Document:
             case _:
                 return value
 
-    return Document(walk(document.data, ()), document.marks, tuple(problems))
+    return replace(document, data=walk(document.data, ()), problems=tuple(problems))
 
 
 def substitute(text: str, environment: Mapping[str, str]) -> tuple[str, str | None]:

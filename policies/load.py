@@ -41,13 +41,16 @@ def load_policy(text: str, environment: Mapping[str, str], source: str = "policy
         PolicyError: with every problem found, and nothing else, whatever `text` holds.
     """
     document = interpolate(read_document(text), environment)
+    if not document.whole:
+        raise PolicyError(document.problems, source)
     policy, refused = _usable(document)
     later = [refusal.problem for refusal in refused]
     if policy is not None:
         declared = _target_names(document.data)
         doubtful = frozenset(str(one.path[1]) for one in refused if one.path[:1] == ("targets",) and len(one.path) > 1)
         table, found = compile_policy(policy, digest(document.data), document.line, declared, doubtful)
-        later.extend(problem for problem in found if not _follows_from(problem, refused))
+        told = [*(refusal.problem.path for refusal in refused), *(problem.path for problem in document.problems)]
+        later.extend(problem for problem in found if not _follows_from(problem, told))
         if not later and not document.problems:
             return table
     # A value that YAML itself refuses is not complained of twice.
@@ -98,10 +101,9 @@ def _target_names(data: object) -> frozenset[str]:
     return frozenset(targets) if isinstance(targets, dict) else frozenset()
 
 
-def _follows_from(problem: Problem, refused: Iterable[Refusal]) -> bool:
-    """Whether a problem may be there only because a part of the same block was refused and taken out."""
-    for refusal in refused:
-        path = refusal.problem.path
+def _follows_from(problem: Problem, told: Iterable[str]) -> bool:
+    """Whether a problem may be there only because something in its block was refused; `told` are the paths of that."""
+    for path in told:
         if path == problem.path or path.startswith((f"{problem.path}.", f"{problem.path}[")):
             return True
         if ".expect[" in problem.path and problem.path.split(".")[:2] == path.split(".")[:2]:

@@ -13,7 +13,7 @@ from policies.choose import Attempt, Plan, after_failure, explain, first_plan, s
 from policies.facts import FailureFacts, Fault, TargetView
 from policies.table import Boundary, Isolation, RetryRule, Route, Sticky, Target, Weighted
 
-from .written import engine, split, target
+from .written import PATIENT, engine, split, target
 
 NOT_SENT = FailureFacts(Fault.NETWORK, retry_safe=True)
 UNKNOWN = FailureFacts(Fault.NETWORK, retry_safe=None)
@@ -161,6 +161,7 @@ def test_replica_without_a_view_is_idle() -> None:
     assert first_plan(route, {"e": (TargetView(in_flight=1),)}, None, drawing(0.0, 0.0)).attempts[0].replica == 1
 
 
+@PATIENT
 @given(st.integers(2, 9), st.floats(0, 1), st.floats(0, 1))
 def test_two_different_replicas_are_compared(count: int, one: float, other: float) -> None:
     """Whatever is drawn, a busy replica loses to some other one, and an index never runs over."""
@@ -241,7 +242,7 @@ def test_sticky_key(sticky: Sticky, expected: str | None) -> None:
 
 def test_opening_a_session_is_no_key() -> None:
     """All callers that open a session send the same word; it must not send them all to one target."""
-    assert sticky_key(Sticky("session"), "NEW_SESSION", None, {}.get) is None
+    assert sticky_key(Sticky("session"), "NEW_SESSION", None, lambda name: name) is None
 
 
 # --- explanations -----------------------------------------------------------------------------------------------------
@@ -318,6 +319,7 @@ routes = st.builds(
 failures = st.builds(FailureFacts, st.sampled_from(Fault), st.sampled_from([True, None, False]), cold=st.booleans())
 
 
+@PATIENT
 @given(
     routes,
     st.none() | st.text(max_size=5),
@@ -345,6 +347,7 @@ def test_no_plan_ever_leaves_the_boundary_or_the_budget(
 weights = st.dictionaries(st.sampled_from("abcdef"), st.floats(0.01, 1000), min_size=2)
 
 
+@PATIENT
 @given(weights, st.data(), st.floats(1.01, 100))
 def test_raising_a_weight_moves_keys_only_to_that_target(
     before: dict[str, float], data: st.DataObject, factor: float
@@ -357,6 +360,7 @@ def test_raising_a_weight_moves_keys_only_to_that_target(
         assert now in (was, raised)
 
 
+@PATIENT
 @given(weights, st.data())
 def test_order_of_the_split_does_not_matter(written: dict[str, float], data: st.DataObject) -> None:
     """Sorting a policy's keys moves nobody."""

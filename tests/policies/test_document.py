@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from policies.document import Document, plain_scalar, read_document
 
+from .written import PATIENT
+
 
 def told(text: str) -> list[tuple[int, str, str]]:
     return [(problem.line, problem.path, problem.message) for problem in read_document(text).problems]
@@ -138,6 +140,7 @@ json_values = st.recursive(
 )
 
 
+@PATIENT
 @given(json_values)
 def test_json_is_read_as_it_is(value: object) -> None:
     """JSON is YAML: what a program writes as JSON comes back the same, without problems."""
@@ -146,6 +149,7 @@ def test_json_is_read_as_it_is(value: object) -> None:
     assert document.problems == ()
 
 
+@PATIENT
 @given(st.text(st.sampled_from("ab:-[]{}\"'\\#&*!|>%@?, \n\t0.~<ux€\x00\ud800"), max_size=60))
 def test_any_text_gives_a_document(text: str) -> None:
     """Garbage ends in problems, never in an exception."""

@@ -16,21 +16,21 @@ from .written import HEAD, IMPORT, policy
 
 SCHEMA = json_schema()
 RICH = policy(
-    f"""
+    """
     x:
       owner: team
       shed: first
       wave: 1
-      data: {{class: secret, isolation: container, regions: [us-east-1]}}
+      data: {class: secret, isolation: container, regions: [us-east-1]}
       clients_speak: openai-chat
-      split: {{a: 90, n: 10.5}}
+      split: {a: 90, n: 10.5}
       fallback: [a]
       sticky_by: header:x-user
       timeout: 30s
-      retry: {{attempts: 3}}
+      retry: {attempts: 3}
       idempotent: true
-      expect: [{{header: {{x-user: u}}, goes_to: a}}]
-    y: {{components: {{c: {{serve_from: e}}}}}}
+      expect: [{header: {x-user: u}, goes_to: a}]
+    y: {components: {c: {serve_from: e}}}
     """,
     f"""
     a: {{}}

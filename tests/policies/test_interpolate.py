@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from policies.document import read_document
 from policies.interpolate import interpolate, substitute
 
+from .written import PATIENT
+
 SET = {"HOST": "models.internal", "EMPTY": "", "ODD": "${HOST}"}
 
 
@@ -73,6 +75,7 @@ def test_result_is_text_even_when_it_looks_like_a_number() -> None:
     assert interpolate(read_document("a: ${N}"), {"N": "5"}).data == {"a": "5"}
 
 
+@PATIENT
 @given(st.text("a$${}:-_N", max_size=30), st.dictionaries(st.sampled_from(["N", "_", "NN"]), st.text("x$", max_size=3)))
 def test_any_text_is_resolved_or_told(text: str, environment: dict[str, str]) -> None:
     """No text raises, and one without `${` is left alone."""

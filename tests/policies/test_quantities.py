@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from policies.quantities import duration_range, seconds, show_seconds, size
 
+from .written import PATIENT
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -71,6 +73,7 @@ def test_not_a_range(text: str, reason: str) -> None:
         duration_range(text)
 
 
+@PATIENT
 @given(st.integers(min_value=1, max_value=10**10))
 def test_shown_duration_reads_back(milliseconds: int) -> None:
     """A duration in a message is one that could be written into the policy."""

@@ -6,9 +6,14 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from hypothesis import settings
+
 from policies.errors import PolicyError
 from policies.load import load_policy
 from policies.table import EndpointSpec, Route, RouteTable, Target, VllmSpec, Weighted
+
+PATIENT = settings(deadline=None, max_examples=60)
+"""For property tests: on a busy machine a single example may take long, which says nothing about the code."""
 
 HEAD = 'apiVersion: pointsman/v1\naccount: "123456789012"\n'
 IMPORT = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abcdefghij12"
@@ -19,7 +24,7 @@ def policy(endpoints: str, targets: str = "a: {}\nb: {}\n") -> str:
     lines = []
     for line in textwrap.dedent(targets).strip().splitlines():
         name, _, rest = line.partition(":")
-        plain = rest.strip() == "{}" and not line.startswith(" ")
+        plain = rest == " {}" and not line.startswith(" ")
         lines.append(f"{name}: {{kind: endpoint, endpoint: {name}, region: us-east-1}}" if plain else line)
     written = textwrap.indent("\n".join(lines), "  ")
     return f"{HEAD}targets:\n{written}\nendpoints:\n{textwrap.indent(textwrap.dedent(endpoints).strip(), '  ')}\n"
@@ -51,7 +56,8 @@ def report(text: str, environment: Mapping[str, str] | None = None) -> dict[str,
 
 def target(name: str, **changes: Any) -> Target:
     """A target like any other, but for the changes."""
-    return Target(**{"name": name, "kind": "endpoint", "spec": EndpointSpec(name), "region": "us-east-1"} | changes)
+    fields: dict[str, Any] = {"kind": "endpoint", "spec": EndpointSpec(name), "region": "us-east-1"}
+    return Target(name, **fields | changes)
 
 
 def engine(name: str, replicas: int) -> Target:
