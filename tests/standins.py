@@ -58,6 +58,12 @@ class Standin:
         self.emulator = emulator
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self._clients: list[Any] = []
+
+    def close(self) -> None:
+        """Close the connections of every client given out."""
+        while self._clients:
+            self._clients.pop().close()
 
     def client(
         self,
@@ -71,7 +77,7 @@ class Standin:
         url: str | None = None,
     ) -> Any:
         """A botocore client (what boto3 makes) for `sagemaker-runtime` or `bedrock-runtime`; one attempt by default."""
-        return _session().create_client(
+        client = _session().create_client(
             service,
             region_name=region,
             endpoint_url=url or self.url,
@@ -80,6 +86,8 @@ class Standin:
             aws_session_token=session_token,
             config=Config(retries={"total_max_attempts": attempts}, read_timeout=15, connect_timeout=5),
         )
+        self._clients.append(client)
+        return client
 
     def control(self, method: str, path: str, value: object = None) -> tuple[int, Any]:
         """Ask the control API (blocking); returns status and JSON."""
@@ -110,10 +118,11 @@ async def running_emulator(
 ) -> AsyncIterator[Standin]:
     """The emulator in this loop, on port 0; drive it with `await asyncio.to_thread(...)`."""
     emulator = Emulator(config or config_of(), clock=clock)
-    port = await emulator.start("127.0.0.1", 0)
+    standin = Standin(emulator, await emulator.start("127.0.0.1", 0))
     try:
-        yield Standin(emulator, port)
+        yield standin
     finally:
+        standin.close()
         await emulator.stop()
 
 
@@ -129,10 +138,11 @@ def emulator_in_thread(config: EmulatorConfig | None = None, *, clock: Clock | N
 
     try:
         emulator = Emulator(config or config_of(), clock=clock)
-        port = inside(lambda: emulator.start("127.0.0.1", 0))
+        standin = Standin(emulator, inside(lambda: emulator.start("127.0.0.1", 0)))
         try:
-            yield Standin(emulator, port)
+            yield standin
         finally:
+            standin.close()
             inside(emulator.stop)
     finally:
         loop.call_soon_threadsafe(loop.stop)

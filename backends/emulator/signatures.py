@@ -147,7 +147,10 @@ def _recompute(request: Signed, match: re.Match[str], key: Key) -> Refusal | Non
     again = AWSRequest(method=request.method, url=url, data=request.body)
     again.headers = headers
     again.context["timestamp"] = request.header("X-Amz-Date")
-    expected = signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again)
+    try:
+        expected = signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again)
+    except ValueError:  # a Host or path that is no URL
+        return _WRONG
     return None if hmac.compare_digest(expected, match["signature"]) else _WRONG
 
 

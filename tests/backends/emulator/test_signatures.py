@@ -78,6 +78,8 @@ def test_temporary_credentials_need_their_token() -> None:
         (changed(signed(), headers=without(signed(), "Content-Type")), "InvalidSignatureException"),
         (changed(signed(), headers=without(signed(), "Host", "elsewhere")), "InvalidSignatureException"),
         (changed(signed(), headers=without(signed(), "Content-Type", "\udcff")), "InvalidSignatureException"),
+        (changed(signed(), headers=without(signed(), "Host", "[")), "InvalidSignatureException"),
+        (changed(signed(), target="/\udcff"), "InvalidSignatureException"),
         (changed(signed(), headers=()), "MissingAuthenticationTokenException"),
         (changed(signed(), headers=(("Authorization", "Bearer x"),)), "UnrecognizedClientException"),
         (changed(signed(), headers=(("Authorization", "Basic x"),)), "IncompleteSignatureException"),
