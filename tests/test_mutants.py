@@ -1,0 +1,144 @@
+"""Deliberate mistakes in the places where clients would notice them first: each makes its own tests fail.
+
+A test that can't fail proves nothing. Every mutant is one edit of one shipped file in a copy of the tree; the tests
+named beside it are run there and must fail, and must have been able to pass: they run unmutated in the suite itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parent.parent
+COPIED = ("policies", "backends", "warmers", "deploy", "proxy", "tests", "docs", "examples")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One mistake: in `file`, `right` becomes `wrong`; `tests` notice."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant(
+        "frame CRC leaves out the head",
+        "backends/wire/eventstream.py",
+        "crc32(payload, crc32(head))",
+        "crc32(payload)",
+        "tests/backends/wire/test_eventstream.py",
+    ),
+    Mutant(
+        "ARN is not encoded on the wire",
+        "backends/wire/bedrock/requests.py",
+        "quote(spec.model, safe='')",
+        "quote(spec.model, safe=':/')",
+        "tests/backends/wire/bedrock/test_requests.py",
+    ),
+    Mutant(
+        "path is signed as sent, not encoded once more",
+        "backends/wire/sigv4.py",
+        'return quote(path, safe="/~") or "/"',
+        'return path or "/"',
+        "tests/backends/wire/test_sigv4.py",
+    ),
+    Mutant(
+        "header names count only in one case",
+        "backends/wire/sagemaker/requests.py",
+        "lower = name.lower()",
+        "lower = name",
+        "tests/backends/wire/sagemaker/test_requests.py",
+    ),
+    Mutant(
+        "error type under another name",
+        "backends/wire/sagemaker/errors.py",
+        '("x-amzn-ErrorType", reply.type)',
+        '("x-amzn-Error-Type", reply.type)',
+        "tests/backends/wire/sagemaker/test_errors.py",
+    ),
+    Mutant(
+        "message in lower case",
+        "backends/wire/sagemaker/errors.py",
+        '{"Message": clip(reply.message)}',
+        '{"message": clip(reply.message)}',
+        "tests/backends/wire/sagemaker/test_errors.py",
+    ),
+    Mutant(
+        "stream without its last newline",
+        "backends/wire/framing.py",
+        'held += b"\\n"',
+        "pass",
+        "tests/backends/wire/test_framing.py",
+    ),
+    Mutant(
+        "broken stream ends cleanly",
+        "proxy/faces/passage.py",
+        "await self._exchange.write(frame)",
+        "pass",
+        "tests/proxy/faces/test_runtime_api.py",
+    ),
+    Mutant(
+        "lost answer counts as safe to send again",
+        "backends/http/transport.py",
+        "retry_safe=None if self.sent else True",
+        "retry_safe=True",
+        "tests/backends/http/test_transport.py",
+    ),
+    Mutant(
+        "deadline becomes an error that SDKs repeat",
+        "proxy/faces/failures.py",
+        "return wire.model_timeout(**_place(error, record))",
+        "return wire.service_unavailable(None)",
+        "tests/proxy/faces/test_failures.py",
+    ),
+    Mutant(
+        "boundary lets weaker isolation in",
+        "policies/table.py",
+        "if target.isolation < self.isolation:",
+        "if target.isolation > self.isolation:",
+        "tests/policies/test_choose.py tests/policies/test_table.py",
+    ),
+    Mutant(
+        "a larger weight loses keys",
+        "policies/choose.py",
+        "return -weighted.weight / math.log",
+        "return weighted.weight / math.log",
+        "tests/policies/test_choose.py",
+    ),
+    Mutant(
+        "the byte budget is never given back",
+        "backends/http/edge.py",
+        "self.used -= size",
+        "self.used -= 0",
+        "tests/backends/http/test_edge.py",
+    ),
+)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
+def test_a_mistake_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
+    """The tests of the mutated file fail: not by an import error, but by an assertion."""
+    for name in COPIED:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / mutant.file
+    text = path.read_text()
+    assert text.count(mutant.right) == 1, "the mutant no longer fits the file: write it anew"
+    path.write_text(text.replace(mutant.right, mutant.wrong))
+    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *mutant.tests.split()]
+    environment = dict(os.environ) | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "1 failed" in done.stdout) == (1, True), done.stdout[-2000:]
