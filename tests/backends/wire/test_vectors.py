@@ -25,7 +25,8 @@ def identity(record: dict[str, Any]) -> str:
 
 
 def at_sagemaker(record: dict[str, Any], *endings: str) -> bool:
-    return record["path"].startswith("/endpoints/") and record["path"].endswith(endings)
+    path: str = record["path"]
+    return path.startswith("/endpoints/") and path.endswith(endings)
 
 
 SERVED = [record for record in RECORDS if at_sagemaker(record, INVOKE, STREAM)]
@@ -48,7 +49,7 @@ def captured(client: str, n: int) -> dict[str, Any]:
 
 def test_there_is_something_to_parse() -> None:
     """All clients that call SageMaker are among the captures."""
-    assert len(SERVED) == 120
+    assert len(SERVED) == 134
     assert {record["client"].split("_")[0] for record in SERVED} == {"aiobotocore", "awscli", "boto3"}
 
 

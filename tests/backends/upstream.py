@@ -1,0 +1,135 @@
+"""An upstream on a free port that a test scripts, for the two kinds that speak to AWS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from backends.aws import CredentialsError
+from backends.base import Call, Invocation, Reply, Trace
+from backends.wire.sigv4 import Credentials
+from policies.table import AssumedRole
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+CREDENTIALS = Credentials("AKIDTEST", "a-secret", "a-token")
+FRAMED = "application/vnd.amazon.eventstream"
+Step = bytes | asyncio.Event
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Upstream:
+    """`says` or `streams` scripts the answer; what came is in `requests` and `bodies`."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.requests: list[web.BaseRequest] = []
+        self.bodies: list[bytes] = []
+        self.gone = asyncio.Event()
+        """Set when the caller went away before an answer was whole."""
+        self._answer: Handler | None = None
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer as the script says."""
+        self.requests.append(request)
+        self.bodies.append(await request.read())
+        assert self._answer is not None, "the test has not said what to answer"
+        try:
+            return await self._answer(request)
+        except (asyncio.CancelledError, ConnectionError):
+            self.gone.set()
+            raise
+
+    def says(self, body: bytes = b"{}", status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        """Answer everything with this."""
+
+        async def answer(_: web.BaseRequest) -> web.StreamResponse:
+            return web.Response(status=status, body=body, headers=headers or {"Content-Type": "application/json"})
+
+        self._answer = answer
+
+    def fails(self, kind: str, status: int, body: bytes) -> None:
+        """Answer everything with an AWS error."""
+        self.says(body, status, {"Content-Type": "application/json", "x-amzn-ErrorType": kind})
+
+    def streams(
+        self, *steps: Step, headers: Mapping[str, str] | None = None, status: int = 200, cut: bool = False
+    ) -> None:
+        """Answer in chunks, waiting where there is an event; `cut`: drop the connection at the end."""
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            response = web.StreamResponse(status=status, headers={"Content-Type": FRAMED, **(headers or {})})
+            response.enable_chunked_encoding()
+            await response.prepare(request)
+            for step in steps:
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                else:
+                    await response.write(step)
+            if cut and request.transport is not None:
+                request.transport.abort()
+            return response
+
+        self._answer = answer
+
+
+@asynccontextmanager
+async def running_upstream() -> AsyncIterator[Upstream]:
+    """An upstream, listening; it stops at once when the block is left."""
+    upstream = Upstream()
+    runner = web.ServerRunner(web.Server(upstream.handle, handler_cancellation=True), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    upstream.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield upstream
+    finally:
+        await runner.cleanup()
+
+
+class Source:
+    """`CredentialSource` that remembers which roles it was asked for."""
+
+    def __init__(self, failure: str | None = None) -> None:
+        self.roles: list[AssumedRole | None] = []
+        self._failure = failure
+
+    async def get(self, role: AssumedRole | None = None) -> Credentials:
+        """The test's credentials, or the failure that was asked for."""
+        self.roles.append(role)
+        if self._failure is not None:
+            raise CredentialsError(self._failure)
+        return CREDENTIALS
+
+
+def call(
+    body: bytes = b"{}",
+    *,
+    streaming: bool = False,
+    accept: str | None = None,
+    attributes: str | None = None,
+    trace: Trace | None = None,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Call:
+    """A call as the pipeline makes it."""
+    invocation = Invocation(
+        endpoint="front", component=None, streaming=streaming, body=body, request_id="r-1", headers=headers
+    )
+    return Call(invocation, body, "application/json", accept, attributes, trace)
+
+
+def soon(seconds: float = 10.0) -> float:
+    """A deadline on the loop's clock."""
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def pieces(reply: Reply) -> list[bytes]:
+    """All pieces of a streamed reply, which is closed afterwards, also when it breaks."""
+    assert reply.stream is not None
+    try:
+        return [piece async for piece in reply.stream]
+    finally:
+        await reply.stream.aclose()
