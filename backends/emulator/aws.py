@@ -147,7 +147,10 @@ def violation(service: str, operation: str, member: str, value: str) -> str | No
 
 @cache
 def _pattern(source: str) -> re.Pattern[str]:
-    return re.compile(source.replace(r"\p{ASCII}", r"[\x00-\x7f]").replace(r"\p{Print}", r"[\x20-\x7e]"), re.DOTALL)
+    # Java's classes and anchor in Python's words; `\p{Print}` stands inside a class in these models, `\p{ASCII}` alone.
+    for java, python in ((r"\p{ASCII}", r"[\x00-\x7f]"), (r"\p{Print}", r"\x20-\x7e"), (r"\z", r"\Z")):
+        source = source.replace(java, python)
+    return re.compile(source, re.DOTALL)
 
 
 def _headers(shape: Any) -> Mapping[str, str]:

@@ -40,8 +40,12 @@ MARGIN = 3.0
 """Seconds past its deadline that an answer may take on a busy machine."""
 
 CHUNKS = [
-    {"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": word}}]}
-    for word in ("one", "two", "three")
+    {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": finish_reason}],
+    }
+    for word, finish_reason in (("one", None), ("two", None), ("three", "stop"))
 ]
 OBJECTS = [json.dumps(chunk).encode() for chunk in CHUNKS]
 EVENTS = [b"data: " + each + b"\n\n" for each in OBJECTS]
