@@ -147,11 +147,8 @@ class _Reading:
                 if self.documents > 1:
                     self.abandon((), line, "a second document begins here; a policy is one document")
             case yaml.AliasEvent():
-                self.place(
-                    line,
-                    None,
-                    f"refers to the anchor `*{event.anchor}`; write the value out: each line says what it does",
-                )
+                self.refuse_as_key(line)
+                self.place(line, None, f"refers to the anchor `*{event.anchor}`; write the value out in its place")
             case yaml.ScalarEvent():
                 self.scalar(event, line)
             case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
@@ -199,10 +196,9 @@ class _Reading:
         top.key, top.key_line = key, line
 
     def open(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent, line: int) -> None:
+        self.refuse_as_key(line)
         top = self.stack[-1] if self.stack else None
         path = self.next_path()
-        if top is not None and isinstance(top.value, dict) and top.key is None:
-            self.abandon(top.path, line, "a key must be text, not a list or a mapping")
         if len(self.stack) >= MAX_DEPTH:
             self.abandon(path, line, f"nested deeper than {MAX_DEPTH} levels")
         mapping = isinstance(event, yaml.MappingStartEvent)
@@ -210,6 +206,12 @@ class _Reading:
         dropped = top is not None and (top.ignored or top.dropped)
         self.place(line, value, _decoration(event))
         self.stack.append(_Open(path, value, dropped=dropped))
+
+    def refuse_as_key(self, line: int) -> None:
+        """Give up where a key is due and something else than text comes."""
+        top = self.stack[-1] if self.stack else None
+        if top is not None and isinstance(top.value, dict) and top.key is None:
+            self.abandon(top.path, line, "a key must be text, not a list, a mapping or an alias")
 
     def next_path(self) -> Path:
         """Where the next value goes."""

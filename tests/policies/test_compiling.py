@@ -197,6 +197,12 @@ def test_expectation_of_one_choice_needs_no_key() -> None:
     assert len(one_route("split: {a: 1, b: 0}\nexpect: [{goes_to: a}]").expect) == 1
 
 
+def test_target_of_which_a_part_was_refused_is_not_judged() -> None:
+    """Whether it lies inside the boundary depends on what it was meant to say."""
+    text = policy("x: {serve_from: t, data: {isolation: instance}}", f"t: {WEAK[:-1]}, isolaton: instance}}")
+    assert list(report(text)) == ["targets.t.isolaton"]
+
+
 @pytest.mark.parametrize("key", ["targets", "endpoints"])
 def test_policy_without_targets_or_endpoints(key: str) -> None:
     """A policy that can serve nothing is not one."""

@@ -91,6 +91,7 @@ def test_duplicate_key_is_told_with_both_lines_and_first_counts() -> None:
         ('"\\ud800": 1', 1, "\ud800", "quote it"),
         ("? [a]\n: b", 1, "", "must be text"),
         ("? {a: 1}\n: b", 1, "", "must be text"),
+        ("a:\n  *x : b", 2, "a", "must be text"),
         ("a: 1\n--- \nb: 2", 2, "", "second document"),
         ("", 1, "", "empty"),
         ("# nothing\n", 1, "", "empty"),
