@@ -100,7 +100,7 @@ async def _whole(incoming: Incoming, target: Target, *, streaming: bool) -> Repl
         raise refuse_garbled(target, f"a body that is not {target.speaks}", wire.garbled("a body")[1])
     return Reply(
         body=b"" if streaming else body,
-        stream=PrimedStream(body, _nothing(), _already_closed) if streaming else None,
+        stream=PrimedStream(b"", _one_piece(body), _already_closed) if streaming else None,
         content_type=header(incoming.headers, "content-type") or "application/json",
         upstream_request_id=header(incoming.headers, "x-amzn-requestid"),
         usage=counted or wire.read_usage(incoming.headers),
@@ -120,10 +120,8 @@ async def _collected(reply: Reply, stream: PrimedStream, writer: wire.EventWrite
     return replace(reply, stream=None, body=b"".join(pieces), usage=writer.usage or reply.usage)
 
 
-async def _nothing() -> AsyncGenerator[bytes, None]:
-    nothing: tuple[bytes, ...] = ()
-    for piece in nothing:
-        yield piece
+async def _one_piece(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body
 
 
 async def _already_closed() -> None:

@@ -32,7 +32,7 @@ from tests.standins import (
     with_model,
 )
 
-from .upstream import NOW, Source, Step, Upstream, call, pieces, running_upstream, soon
+from .upstream import NOW, Source, Step, Unreachable, Upstream, call, pieces, running_upstream, soon
 
 ARN = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abcdefghij12"
 PATH = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aimported-model%2Fabcdefghij12"
@@ -119,6 +119,17 @@ async def test_a_call_is_addressed_signed_and_counted(upstream: Upstream, transp
     }
     assert request.headers["X-Amzn-Bedrock-GuardrailIdentifier"] == "gr1"
     assert "X-Amzn-SageMaker-Custom-Attributes" not in request.headers
+
+
+async def test_without_a_url_it_is_aws_that_is_called() -> None:
+    """The regional host over TLS, which gets neither hop count nor trace."""
+    nobody = Unreachable()
+    where = Target("t", "bedrock", BedrockSpec(ARN), region=REGION)
+    with pytest.raises(BackendError, match="nobody there"):
+        await BedrockBackend(nobody, Source(), Signer(), lambda: NOW).invoke(where, call(trace=Trace("p")), soon())
+    (sent,) = nobody.sent
+    assert sent.url == f"https://bedrock-runtime.us-east-1.amazonaws.com{PATH}/invoke"
+    assert {name.lower() for name, _ in sent.headers}.isdisjoint({"x-pointsman-hop", "traceparent"})
 
 
 async def test_another_kind_of_target_is_a_bug(transport: HttpTransport) -> None:

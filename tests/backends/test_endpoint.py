@@ -22,7 +22,7 @@ from policies.facts import FailureFacts, Fault
 from policies.table import AssumedRole, BedrockSpec, EndpointSpec, Target
 from tests.standins import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Standin, running_emulator
 
-from .upstream import NOW, Source, Step, Upstream, call, pieces, running_upstream, soon
+from .upstream import NOW, Source, Step, Unreachable, Upstream, call, pieces, running_upstream, soon
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -128,6 +128,17 @@ async def test_a_target_can_take_the_trace_in_its_attributes(
     made = call(attributes="a=1", trace=trace)
     await scripted(transport).invoke(target(upstream.url, trace_attributes=True), made, soon())
     assert upstream.requests[0].headers["X-Amzn-SageMaker-Custom-Attributes"] == attributes
+
+
+async def test_without_a_url_it_is_aws_that_is_called() -> None:
+    """The regional host over TLS, which gets neither hop count nor trace."""
+    nobody = Unreachable()
+    where = Target("t", "endpoint", EndpointSpec("back"), region=REGION)
+    with pytest.raises(BackendError, match="nobody there"):
+        await EndpointBackend(nobody, Source(), Signer(), lambda: NOW).invoke(where, call(trace=Trace("p")), soon())
+    (sent,) = nobody.sent
+    assert sent.url == "https://runtime.sagemaker.us-east-1.amazonaws.com/endpoints/back/invocations"
+    assert {name.lower() for name, _ in sent.headers}.isdisjoint({"x-pointsman-hop", "traceparent"})
 
 
 async def test_another_kind_of_target_is_a_bug(transport: HttpTransport) -> None:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from backends.aws import CredentialsError
 from backends.base import Call, Invocation, Reply, Trace
+from backends.http.transport import Incoming, Outgoing, TransportError
 from backends.wire.sigv4 import Credentials
 from policies.table import AssumedRole
 
@@ -88,6 +89,18 @@ async def running_upstream() -> AsyncIterator[Upstream]:
         yield upstream
     finally:
         await runner.cleanup()
+
+
+class Unreachable:
+    """`Transport` that keeps what it is given and reaches nobody."""
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+
+    async def send(self, request: Outgoing, *, deadline: float, connect_timeout: float) -> Incoming:
+        """Always a failure, as when nobody listens."""
+        self.sent.append(request)
+        raise TransportError("nobody there", sent=False)
 
 
 class Source:
