@@ -1,4 +1,4 @@
-"""What every test gets: an environment without the developer's own settings.
+"""What every test gets: an environment without the developer's own settings; and what several need: a fresh checkout.
 
 A session-wide fixture that installs packages runs before this and keeps the machine's proxy settings; a test does not.
 """
@@ -6,8 +6,12 @@ A session-wide fixture that installs packages runs before this and keeps the mac
 from __future__ import annotations
 
 import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.checkout import READY, SETUP_SECONDS, Program, copy, ended, started, variables
 
 OURS_TO_KEEP = frozenset({"POINTSMAN_ENV_CACHE"})
 """Where built environments are kept: about the test run, not about the product."""
@@ -24,3 +28,31 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that skips itself has failed: what a test needs it builds, and what can't be built is an error."""
+    report = yield
+    if report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and a skipped test holds nothing: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout in which `make setup` has run, as on a fresh machine."""
+    folder = tmp_path_factory.mktemp("checkout")
+    copy(folder)
+    done = ended(["make", "setup"], folder, SETUP_SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quickstart(checkout: Path) -> Iterator[Program]:
+    """`make run` in that copy, on free ports, with a broken AWS profile that it must not look at."""
+    command = ["make", "run", "ARGS=--port 0 --admin-port 0 --emulator-port 0"]
+    with started(command, checkout, READY, variables(AWS_PROFILE="missing", AWS_CONFIG_FILE="/nowhere")) as program:
+        yield program

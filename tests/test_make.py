@@ -1,0 +1,169 @@
+"""`make`: what a person types first works on a fresh copy, says what to do when it can't, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.checkout import READY, ROOT, Program, ended, listening, started
+
+POINTSMAN = Path(sys.executable).parent / "pointsman"
+slow = [pytest.mark.slow, pytest.mark.timeout(400)]
+FREE = ["--port", "0", "--admin-port", "0", "--emulator-port", "0"]
+
+
+def pasted(said: str, first: str, last: str) -> str:
+    """The lines of a printed snippet."""
+    lines = said.splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith(first))
+    end = next(number for number, line in enumerate(lines) if number >= begin and line.endswith(last))
+    return "\n".join(lines[begin : end + 1])
+
+
+def ports(said: str) -> list[int]:
+    """Every port of 127.0.0.1 that was printed."""
+    return sorted({int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", said)})
+
+
+def test_help_lists_every_target() -> None:
+    """`make` alone says what there is."""
+    listed = ended(["make"], ROOT).stdout
+    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert [line.split()[1] for line in listed.splitlines()] == targets
+
+
+def test_ci_runs_all_tests() -> None:
+    """.ci/run calls `make test`, which leaves no test out; `make test-fast` leaves the slow ones out."""
+    assert "make test\n" in (ROOT / ".ci" / "run").read_text()
+    all_tests = ended(["make", "--dry-run", "test"], ROOT).stdout.splitlines()[-1]
+    fast = ended(["make", "--dry-run", "test-fast"], ROOT).stdout.splitlines()[-1]
+    assert "pytest" in all_tests
+    assert ' -m "' not in all_tests
+    assert "not slow" in fast
+
+
+def test_setup_refuses_an_old_python(tmp_path: Path) -> None:
+    """One line names the remedy, and no environment is begun."""
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    done = ended(["make", "setup", f"PYTHON={old}"], tmp_path)
+    assert done.returncode == 2
+    assert f"make setup: {old} is older than 3.11; run `make setup PYTHON=" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+class TestFreshCheckout:
+    """On a copy with nothing but what git carries."""
+
+    pytestmark = slow
+
+    def test_second_setup_does_nothing(self, checkout: Path) -> None:
+        """What is installed is not installed again."""
+        assert ended(["make", "setup"], checkout).stdout.replace("make: Nothing to be done for 'setup'.\n", "") == ""
+
+    def test_run_says_where_each_model_goes(self, quickstart: Program) -> None:
+        """The four endpoints of the quickstart are listed with their targets."""
+        routes = re.findall(r"^  (\S+) +-> (\S+) \((\w+)\)", quickstart.said, flags=re.MULTILINE)
+        assert routes == [
+            ("inline", "inline-gpu", "endpoint"),
+            ("blockgen/blockgen", "codegen-blockgen", "endpoint"),
+            ("codegen-shared/blockgen", "codegen-blockgen", "endpoint"),
+            ("apexguru", "apexguru-import", "bedrock"),
+        ]
+
+    def test_printed_boto3_snippet_works_when_pasted(self, quickstart: Program, tmp_path: Path) -> None:
+        """It prints the model's words, with nothing set but what the snippet sets."""
+        done = ended(["bash", "-c", pasted(quickstart.said, "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=", "EOF")], tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout.split()) > 3
+
+    def test_printed_curl_line_works_when_pasted(self, quickstart: Program, tmp_path: Path) -> None:
+        """It prints headers that name the target, and the answer."""
+        done = ended(["bash", "-c", pasted(quickstart.said, "curl ", "}'")], tmp_path)
+        assert done.stdout.startswith("HTTP/1.1 200 OK")
+        assert "x-pointsman-target: codegen-blockgen" in done.stdout
+        assert '"chat.completion"' in done.stdout
+
+    def test_printed_why_command_finds_the_request(self, quickstart: Program, checkout: Path, tmp_path: Path) -> None:
+        """The request id of an answer leads to where the request went."""
+        answer = ended(["bash", "-c", pasted(quickstart.said, "curl ", "}'")], tmp_path).stdout
+        request = re.findall(r"(?i)^x-amzn-requestid: (\S+)", answer, flags=re.MULTILINE)[0]
+        command = pasted(quickstart.said, "  pointsman why", ".log").strip().replace("REQUEST_ID", request)
+        done = ended(["bash", "-c", f".venv/bin/{command}"], checkout)
+        assert done.returncode == 0, done.stderr
+        assert "codegen-blockgen" in done.stdout
+
+    def test_interrupt_ends_all_of_it(self, checkout: Path) -> None:
+        """After Ctrl-C no process is left and every printed port is free."""
+        with started(["make", "run", f"ARGS={' '.join(FREE)}"], checkout, READY) as program:
+            taken = ports(program.said)
+            assert [listening(port) for port in taken] == [True] * 3
+            program.interrupt()
+            assert program.left() == []
+            assert [listening(port) for port in taken] == [False] * 3
+
+
+@pytest.fixture
+def occupied() -> Iterator[int]:
+    """A port that something else holds."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+def refused(*flags: str, folder: Path = ROOT) -> str:
+    """What `pointsman quickstart` says in its one line, with exit code 2."""
+    done: subprocess.CompletedProcess[str] = ended([str(POINTSMAN), "quickstart", *flags], folder)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    line, _, rest = done.stderr.partition("\n")
+    assert rest == ""
+    return line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", ["--port", "--admin-port", "--emulator-port"])
+def test_port_in_use_is_one_line(flag: str, occupied: int, tmp_path: Path) -> None:
+    """The line names the port and the flag that takes another one; exit 2."""
+    line = refused(*FREE, "--log", str(tmp_path / "log"), flag, str(occupied))
+    assert f"127.0.0.1:{occupied}" in line
+    assert f"choose another with {flag}" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("missing", ["emulator.yaml", "policy.yaml"])
+def test_missing_file_is_one_line(missing: str, tmp_path: Path) -> None:
+    """The line names the file; exit 2."""
+    for name in {"emulator.yaml", "policy.yaml"} - {missing}:
+        (tmp_path / name).write_bytes((ROOT / "examples" / "quickstart" / name).read_bytes())
+    line = refused(*FREE, "--folder", str(tmp_path), "--log", str(tmp_path / "log"))
+    assert f"{tmp_path / missing}: no such file" in line.lower()
+
+
+@pytest.mark.slow
+def test_unwritable_directory_is_one_line(tmp_path: Path) -> None:
+    """The line names what can't be written; exit 2. Not even root may write below a file."""
+    (tmp_path / "file").write_text("not a directory")
+    line = refused(*FREE, "--log", str(tmp_path / "file" / "requests.log"))
+    assert str(tmp_path / "file") in line
+    assert "run it where you may write" in line
+
+
+@pytest.mark.slow
+def test_skipped_test_fails(tmp_path: Path) -> None:
+    """A test that is skipped for a missing part fails the run, so that CI can't pass without it."""
+    (tmp_path / "test_it.py").write_text("import pytest\n\n\ndef test_it():\n    pytest.skip('no GPU here')\n")
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", str(tmp_path)]
+    done = ended(command, tmp_path, more={"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 1
+    assert "no GPU here" in done.stdout
