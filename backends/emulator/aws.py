@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import botocore.session
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
 
 SAGEMAKER, BEDROCK = "sagemaker-runtime", "bedrock-runtime"
 SIGNING_NAMES = {SAGEMAKER: "sagemaker", BEDROCK: "bedrock"}
@@ -65,7 +66,9 @@ class StreamErrorShape:
 @cache
 def model_of(service: str) -> Any:
     """Botocore's service model; `Any`, because botocore is untyped."""
-    return botocore.session.Session().get_service_model(service)
+    # Not through a session: that reads the user's profile, and fails where AWS_PROFILE names one that is not there.
+    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+    return ServiceModel(loader.load_service_model(service, "service-2"), service)
 
 
 @cache
