@@ -47,6 +47,10 @@ class Invocation:
     """The caller's trace context, from HTTP or from CustomAttributes."""
     headers: Headers = ()
     """All header fields as received, for `sticky_by: header:<name>`."""
+    speaks: str | None = None
+    """The dialect of the body where the URL says it (an OpenAI path); None: what the route's clients speak."""
+    longest: float | None = None
+    """Seconds in which the contract that is served wants an answer, where that is less than the route allows."""
 
     def header(self, name: str) -> str | None:
         """The first value of a header field, `name` in lower case."""

@@ -51,7 +51,8 @@ async def serve(
         if isinstance(route, Miss):
             raise RouteMissing(route)
         record.route = route
-    deadline = record.arrived + (route.stream_timeout if invocation.streaming else route.timeout)
+    allowed = route.stream_timeout if invocation.streaming else route.timeout
+    deadline = record.arrived + (allowed if invocation.longest is None else min(allowed, invocation.longest))
     call = Call(
         invocation=invocation,
         body=invocation.body,

@@ -52,8 +52,8 @@ class Face(Protocol):
         """Parts as they stand on the wire."""
         ...
 
-    def broken(self, error: BackendError) -> tuple[str, bytes | None]:
-        """Type and bytes of the failure inside a stream; None where the contract has only a broken connection."""
+    def broken(self, error: BackendError, reply: Reply) -> tuple[str, bytes | None]:
+        """Type and bytes of the failure inside the stream `reply`; None where there is only a broken connection."""
         ...
 
     def refuse(self, error: Exception, record: Record) -> tuple[str, Answer]:
@@ -160,13 +160,13 @@ class _Passage:
                 await self._write_parts(parts.feed(piece))
             await self._write_parts(parts.finish())
         except BackendError as error:
-            await self._break(error)
+            await self._break(error, reply)
             raise
         await exchange.finish()
         record.over("done")
 
-    async def _break(self, error: BackendError) -> None:
-        kind, frame = self._face.broken(error)
+    async def _break(self, error: BackendError, reply: Reply) -> None:
+        kind, frame = self._face.broken(error, reply)
         self._record.over("deadline" if error.facts.timed_out else "upstream_broken", kind)
         if frame is None:
             self._exchange.abort()

@@ -56,7 +56,7 @@ class RuntimeApi:
     def frames(self, parts: list[bytes]) -> bytes:
         return b"".join(map(payload_part, parts))
 
-    def broken(self, error: BackendError) -> tuple[str, bytes]:
+    def broken(self, error: BackendError, reply: Reply) -> tuple[str, bytes]:
         failure = failures.stream_failure(error)
         return failure.type, wire.stream_failure(failure.type, failure.message, failure.error_code)
 
