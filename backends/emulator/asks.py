@@ -71,10 +71,8 @@ def read_ask(dialect: Dialect, body: bytes) -> Ask:
             return _completion(value)
         case "tgi" | "lmi":
             return _inputs(value, dialect)
-        case "bedrock-completion":
+        case "bedrock-completion" | "echo":
             return _bedrock(value)
-        case "echo":
-            return Ask(dialect="echo", prompt="", limit=None)
 
 
 def openai_shape(body: bytes) -> Dialect:

@@ -58,8 +58,8 @@ class Bedrock:
     def __init__(self, config: EmulatorConfig) -> None:
         self._config = config
         self._models = {model.arn: name for name, model in config.models.items() if model.kind == "import"}
-        self.unary_limit: float | None = None
-        self.stream_limit: float | None = None
+        self.unary_limit: float | None = config.limits.bedrock
+        self.stream_limit: float | None = config.limits.bedrock
 
     def error(self, name: str, values: Mapping[str, object], status: int | None = None) -> Answer:
         """An error on the wire: typed header, JSON with the model's own field names."""
@@ -145,7 +145,7 @@ class Bedrock:
         }
         last: dict[str, Any] = {**reply.objects[-1], "amazon-bedrock-invocationMetrics": metrics}
         chunks = [encode(value) for value in (*reply.objects[:-1], last)]
-        parts, ending = framed(BEDROCK, chunks, effects, pace, lambda fault: self._stream_values(fault))
+        parts, ending = framed(BEDROCK, chunks, effects, pace, self._stream_values)
         kind = (response_header(BEDROCK, STREAM, "contentType"), "application/json")
         return (("Content-Type", "application/vnd.amazon.eventstream"), kind), parts, ending
 

@@ -79,6 +79,8 @@ class Limits(_Part):
     """Seconds in which a container must answer (developer guide, "your own inference code")."""
     stream: Seconds = 480.0
     """Seconds for a whole stream (hosting FAQ: 8 minutes)."""
+    bedrock: Seconds | None = None
+    """Seconds after which an import's answer is ModelTimeoutException; AWS publishes no figure, so none is set."""
     sagemaker_body: int = Field(default=25 * 1024 * 1024, ge=1)
     """Bytes. The hosting FAQ says 25 MB; whether MB or MiB is not known."""
     bedrock_body: int = Field(default=25_000_000, ge=1)

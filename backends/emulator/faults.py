@@ -9,7 +9,7 @@ calls.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Literal
@@ -173,11 +173,6 @@ def effects(faults: Sequence[Fault], counts: Sequence[int], service: str, seed: 
 def applies(fault: Fault, stream: bool) -> bool:
     """Whether a call of this form counts for the fault."""
     return fault.on == "any" or (fault.on == "stream") == stream
-
-
-def names(faults: Iterable[Fault]) -> tuple[str, ...]:
-    """The names alone, for the log and the journal."""
-    return tuple(fault.name for fault in faults)
 
 
 def _fires(fault: Fault, count: int, key: str) -> bool:

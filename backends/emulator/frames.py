@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Literal
 
-from .aws import BEDROCK, stream_errors_of, stream_shape
+from .aws import stream_errors_of, stream_shape
 
 _STRING = 7
 _PADDING = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -31,9 +31,9 @@ def data_frame(service: str, content: bytes, bad_crc: BadCrc = "none") -> bytes:
     if blob.serialization.get("eventpayload"):
         kind, payload = "application/octet-stream", content
     else:
-        value = {member: base64.b64encode(content).decode()}
-        if service == BEDROCK:
-            value["p"] = _PADDING[: 1 + zlib.crc32(content) % len(_PADDING)]
+        # `p` is padding of varying length, which the service adds and decoders must ignore.
+        padding = _PADDING[: 1 + zlib.crc32(content) % len(_PADDING)]
+        value = {member: base64.b64encode(content).decode(), "p": padding}
         kind, payload = "application/json", json.dumps(value, separators=(",", ":")).encode()
     return frame({":event-type": name, ":content-type": kind, ":message-type": "event"}, payload, bad_crc)
 

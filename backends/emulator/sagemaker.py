@@ -96,8 +96,6 @@ class Sagemaker:
                 return self.invalid(said)
         if size > self._config.limits.sagemaker_body:
             return self.error("RequestEntityTooLargeException", {"Message": _TOO_LARGE})
-        if invocation.operation == STREAM and invocation.members.get("SessionId") == "NEW_SESSION":
-            return self.invalid("A new session cannot be created on the response stream operation.")
         return None
 
     def find(self, invocation: Invocation) -> str | Answer:

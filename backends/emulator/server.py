@@ -35,8 +35,6 @@ from .signatures import Key, Signed, check
 
 STAND_IN = ("x-pointsman-emulator", "stand-in")
 _LOG = logging.getLogger(__name__)
-_DRAIN_LIMIT = 256 * 1024 * 1024
-"""Bytes of an oversized body that are read and dropped before the connection is closed instead."""
 
 
 def _utc() -> datetime.datetime:
@@ -111,8 +109,6 @@ class Emulator:
             size += len(chunk)
             if size <= self._limit:
                 kept += chunk
-            elif size > _DRAIN_LIMIT:
-                break
         digest = hashlib.sha256(f"{self.config.seed}/{self._seen}/{self.clock.now()}".encode()).digest()
         return Received(
             number=self._seen,

@@ -192,3 +192,12 @@ def test_a_full_model_throttles() -> None:
         open_ = client.invoke_model_with_response_stream(modelId=IMPORT_ARN, body=BODY)
         assert refused(standin)["Error"]["Code"] == "ThrottlingException"
         open_["body"].close()
+
+
+def test_an_answer_after_the_configured_limit_is_a_model_timeout() -> None:
+    """408 ModelTimeoutException on the unary operation, its in-stream form on a stream."""
+    models = with_model("imported", latency={"first_byte": 2})
+    with emulator_in_thread(config_of(models, limits={"bedrock": 0.01})) as standin:
+        assert refused(standin)["ResponseMetadata"]["HTTPStatusCode"] == 408
+        with pytest.raises(EventStreamError, match="modelTimeoutException"):
+            stream(standin)
