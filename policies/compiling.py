@@ -11,11 +11,12 @@ from collections.abc import Callable
 from . import schema
 from .errors import Path, Problem, dotted
 from .findings import Findings, Names
-from .table import Boundary, Expectation, Isolation, RetryRule, Route, RouteTable, Sticky, Target, Weighted
+from .table import Boundary, Expectation, HandlerSpec, Isolation, RetryRule, Route, RouteTable, Sticky, Target, Weighted
 from .targets import ISOLATION, compile_target
 
 INHERITED = (
     "owner", "shed", "wave", "clients_speak", "sticky_by", "timeout", "stream_timeout", "retry", "idempotent",
+    "handler",
 )  # fmt: skip
 """What a component takes from its endpoint unless it says its own; `data` it takes and may narrow."""
 
@@ -104,6 +105,7 @@ def _route(
         source_line=names.findings.line(rule),
         rule=dotted(rule),
         expect=expect,
+        handler=_handler(block.handler, path, names.findings),
     )
 
 
@@ -183,6 +185,19 @@ def _as_boundary(data: schema.Data | None) -> Boundary:
         return Boundary()
     isolation = ISOLATION[data.isolation] if data.isolation else Isolation.SHARED
     return Boundary(data.class_, isolation, frozenset(data.regions or ()))
+
+
+def _handler(written: schema.Handler | None, path: Path, findings: Findings) -> HandlerSpec | None:
+    if written is None:
+        return None
+    lost = written.fail_after
+    if written.run == "thread" and lost > written.workers:
+        if "fail_after" in written.model_fields_set:
+            few = f"is {lost}, and there are {written.workers} threads to lose; give at most {written.workers}"
+            findings.add((*path, "handler", "fail_after"), few)
+        lost = written.workers
+    line = findings.line((*path, "handler"))
+    return HandlerSpec(**{**dict(written), "fail_after": lost}, source_line=line)
 
 
 def _sticky(written: str | None) -> Sticky:

@@ -214,6 +214,26 @@ class Expect(_Block):
     goes_to: TargetName = Field(description="Target that the request goes to first.")
 
 
+class Handler(_Block):
+    """The customer's own code around the model."""
+
+    path: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
+        description="The customer's model.py; a relative path starts at the policy's own folder."
+    )
+    run: Literal["inline", "thread", "process"] = Field(
+        "process",
+        description="Where it runs: in the proxy's event loop, in threads beside it, or in processes of its own.",
+    )
+    timeout: Duration = Field(5.0, description="Limit of one hook; time spent in call.invoke does not count. 5s.")
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, description="Threads or processes: as many hooks run at a time. Without a meaning inline."
+    )
+    fail_after: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, description="Threads lost to hooks that hang, or workers that died in a row, after which requests fail fast."
+    )
+    memory: Size = Field(1024**3, description="Resident memory at which a worker process is replaced: 1GiB.")
+
+
 class _Shared(_Block):
     """Keys that a component takes from its endpoint when it does not give its own."""
 
@@ -231,6 +251,7 @@ class _Shared(_Block):
     idempotent: bool | None = Field(
         None, description="true: a request may be sent again although an earlier attempt may have run."
     )
+    handler: Handler | None = Field(None, description="The customer's pre- and post-processing (model.py).")
 
 
 class Component(_Shared):

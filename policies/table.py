@@ -142,6 +142,25 @@ class Sticky:
 
 
 @dataclass(frozen=True, slots=True)
+class HandlerSpec:
+    """The customer's code around a model, and where it runs. Two routes with equal specs share its workers."""
+
+    path: str
+    """As written in the policy; a relative one starts at the policy's own folder."""
+    run: str = "process"
+    """`inline`, `thread` or `process`."""
+    timeout: float = 5.0
+    """Seconds that one hook may take, time in `call.invoke` left out."""
+    workers: int = 2
+    """Threads or processes at most."""
+    fail_after: int = 2
+    """Lost threads, or deaths of workers in a row, after which requests fail at once."""
+    memory: int = 1024**3
+    """Resident bytes at which a worker process is replaced."""
+    source_line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Expectation:
     """One case of a policy's own tests: a request with these marks goes to that target first."""
 
@@ -177,6 +196,7 @@ class Route:
     rule: str = ""
     """The policy path that decided, e.g. `endpoints.inline.split`."""
     expect: tuple[Expectation, ...] = ()
+    handler: HandlerSpec | None = None
     admitted: tuple[Weighted, ...] = field(init=False, compare=False, default=())
     """First choices inside the boundary that take traffic. Plans are made of these and `reserves`, of nothing else."""
     reserves: tuple[Target, ...] = field(init=False, compare=False, default=())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from policies.table import Boundary, Expectation, Isolation, RetryRule, Sticky
+from policies.table import Boundary, Expectation, HandlerSpec, Isolation, RetryRule, Sticky
 
 from .written import IMPORT, load, one_route, policy, report
 
@@ -211,3 +211,30 @@ def test_policy_without_targets_or_endpoints(key: str) -> None:
     if key == "targets":
         emptied += "endpoints: {x: {serve_from: a}}\n"
     assert key in report(emptied)
+
+
+def test_handler_and_its_defaults() -> None:
+    """A handler runs in two processes for at most 5 seconds a hook unless the policy says otherwise."""
+    plain = one_route("serve_from: a\nhandler: {path: model.py}").handler
+    assert plain == HandlerSpec("model.py", "process", 5.0, 2, 2, 1024**3)
+    written = "{path: /opt/m.py, run: thread, timeout: 500ms, workers: 4, fail_after: 3, memory: 64MiB}"
+    full = one_route(f"serve_from: a\nhandler: {written}").handler
+    assert full == HandlerSpec("/opt/m.py", "thread", 0.5, 4, 3, 64 * 1024**2)
+    assert full is not None
+    assert full.source_line > 0
+
+
+def test_component_takes_its_endpoints_handler() -> None:
+    """A handler on an endpoint is that of its components, but for the one that has its own."""
+    text = "x:\n  handler: {path: m.py}\n  components:\n    p: {serve_from: a}\n    q: {serve_from: a, handler: {path: q.py}}"
+    found = {key[1]: route.handler for key, route in load(policy(text)).routes.items()}
+    assert [found[name].path for name in ("p", "q")] == ["m.py", "q.py"]  # type: ignore[union-attr]  # None fails here
+
+
+def test_threads_to_lose_are_those_that_exist() -> None:
+    """`fail_after` beyond the number of threads is refused; where it was not written it is that number."""
+    bad = report(policy("x: {serve_from: a, handler: {path: m, run: thread, workers: 1, fail_after: 2}}"))
+    assert list(bad) == ["endpoints.x.handler.fail_after"]
+    route = one_route("serve_from: a\nhandler: {path: m, run: thread, workers: 1}")
+    assert route.handler is not None
+    assert route.handler.fail_after == 1
