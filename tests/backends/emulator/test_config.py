@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from backends.emulator.aws import BEDROCK, SAGEMAKER
-from backends.emulator.config import EmulatorConfig, load_config, load_faults
+from backends.emulator.config import (
+    Cold,
+    Copies,
+    EmulatorConfig,
+    Keep,
+    Limits,
+    ModelConfig,
+    Price,
+    load_config,
+    load_faults,
+)
 from backends.emulator.faults import ENGINE
 from backends.emulator.reading import EmulatorConfigError
 from tests.standins import IMPORT_ARN, MODELS, config_of
@@ -122,3 +132,12 @@ def test_configuration_is_a_value() -> None:
     config = config_of()
     again = EmulatorConfig.model_validate(json.loads(config.model_dump_json(exclude_defaults=True)))
     assert again == config
+
+
+def test_every_key_is_documented() -> None:
+    """docs/emulator.md names each key of the file."""
+    text = (ROOT / "docs/emulator.md").read_text()
+    keys = {
+        key for part in (EmulatorConfig, ModelConfig, Cold, Copies, Limits, Keep, Price) for key in part.model_fields
+    }
+    assert {key for key in keys if f"`{key}`" not in text} == set()

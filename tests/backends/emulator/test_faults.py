@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +107,16 @@ def test_complaints_name_what_there_is() -> None:
     assert fault("hang").complaint(ENGINE) is None
     assert "engine has: acknowledged, cut-stream" in str(fault("nope").complaint(ENGINE))
     assert "is one of sagemaker-runtime, not of engine" in str(fault("ModelError").complaint(ENGINE))
+
+
+def test_every_fault_is_documented_where_it_can_be() -> None:
+    """docs/emulator.md names each fault of the three faces, and no other; and each parameter."""
+    text = (Path(__file__).parents[3] / "docs/emulator.md").read_text().split("## Faults")[1].split("\n## ")[0]
+    parameters, _, faults = text.partition("| name | where |")
+    there = {
+        name
+        for row in faults.splitlines()
+        for name in re.findall(r"`([\w-]+)`", row.split("|")[1] if "|" in row else "")
+    }
+    assert there == {name for service in (SAGEMAKER, BEDROCK, ENGINE) for name in table(service)}
+    assert {key for key in Fault.model_fields if f"`{key}" not in parameters} == set()
