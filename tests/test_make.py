@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-import socket
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.checkout import READY, ROOT, Program, ended, listening, started
 
-POINTSMAN = Path(sys.executable).parent / "pointsman"
 slow = [pytest.mark.slow, pytest.mark.timeout(400)]
 FREE = ["--port", "0", "--admin-port", "0", "--emulator-port", "0"]
 
@@ -110,53 +106,6 @@ class TestFreshCheckout:
             program.interrupt()
             assert program.left() == []
             assert [listening(port) for port in taken] == [False] * 3
-
-
-@pytest.fixture
-def occupied() -> Iterator[int]:
-    """A port that something else holds."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        holder.listen()
-        yield holder.getsockname()[1]
-
-
-def refused(*flags: str, folder: Path = ROOT) -> str:
-    """What `pointsman quickstart` says in its one line, with exit code 2."""
-    done: subprocess.CompletedProcess[str] = ended([str(POINTSMAN), "quickstart", *flags], folder)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    line, _, rest = done.stderr.partition("\n")
-    assert rest == ""
-    return line
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("flag", ["--port", "--admin-port", "--emulator-port"])
-def test_port_in_use_is_one_line(flag: str, occupied: int, tmp_path: Path) -> None:
-    """The line names the port and the flag that takes another one; exit 2."""
-    line = refused(*FREE, "--log", str(tmp_path / "log"), flag, str(occupied))
-    assert f"127.0.0.1:{occupied}" in line
-    assert f"choose another with {flag}" in line
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("missing", ["emulator.yaml", "policy.yaml"])
-def test_missing_file_is_one_line(missing: str, tmp_path: Path) -> None:
-    """The line names the file; exit 2."""
-    for name in {"emulator.yaml", "policy.yaml"} - {missing}:
-        (tmp_path / name).write_bytes((ROOT / "examples" / "quickstart" / name).read_bytes())
-    line = refused(*FREE, "--folder", str(tmp_path), "--log", str(tmp_path / "log"))
-    assert f"{tmp_path / missing}: no such file" in line.lower()
-
-
-@pytest.mark.slow
-def test_unwritable_directory_is_one_line(tmp_path: Path) -> None:
-    """The line names what can't be written; exit 2. Not even root may write below a file."""
-    (tmp_path / "file").write_text("not a directory")
-    line = refused(*FREE, "--log", str(tmp_path / "file" / "requests.log"))
-    assert str(tmp_path / "file") in line
-    assert "run it where you may write" in line
 
 
 @pytest.mark.slow
