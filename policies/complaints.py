@@ -18,7 +18,7 @@ from .errors import Path, Problem, dotted
 from .findings import nearest
 
 PLANNED = frozenset(
-    {"warm", "migrate", "handler", "when_cold", "release", "idle_limit", "budget", "shadow", "hedge", "keep", "freeze"}
+    {"warm", "migrate", "when_cold", "release", "idle_limit", "budget", "shadow", "hedge", "keep", "freeze"}
 )
 """Keys that later versions will have; someone who writes one has read about it, not mistyped."""
 

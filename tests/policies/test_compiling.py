@@ -226,8 +226,9 @@ def test_handler_and_its_defaults() -> None:
 
 def test_component_takes_its_endpoints_handler() -> None:
     """A handler on an endpoint is that of its components, but for the one that has its own."""
-    text = "x:\n  handler: {path: m.py}\n  components:\n    p: {serve_from: a}\n    q: {serve_from: a, handler: {path: q.py}}"
-    found = {key[1]: route.handler for key, route in load(policy(text)).routes.items()}
+    components = "{p: {serve_from: a}, q: {serve_from: a, handler: {path: q.py}}}"
+    table = load(policy(f"x: {{handler: {{path: m.py}}, components: {components}}}"))
+    found = {key[1]: route.handler for key, route in table.routes.items()}
     assert [found[name].path for name in ("p", "q")] == ["m.py", "q.py"]  # type: ignore[union-attr]  # None fails here
 
 

@@ -30,6 +30,7 @@ SECTIONS = {
     "Component": "## Endpoints",
     "Data": "### The boundary of data",
     "Expect": "### Cases",
+    "Handler": "### The handler",
 }
 """Block of the schema -> where docs/policy.md has its keys."""
 
