@@ -19,7 +19,7 @@ from aiohttp import web
 
 from . import bedrock, engine, sagemaker
 from .answers import Answer, Received
-from .aws import BEDROCK, SAGEMAKER, SIGNING_NAMES
+from .aws import BEDROCK, SAGEMAKER, SIGNING_NAMES, errors_of, stream_errors_of
 from .bedrock import Bedrock
 from .clock import Clock
 from .config import EmulatorConfig
@@ -64,6 +64,9 @@ class Emulator:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Listen, and return the port. Errors: OSError when the address cannot be had."""
+        for service in SIGNING_NAMES:  # read botocore's models now, so that no call waits for it
+            errors_of(service)
+            stream_errors_of(service)
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
         app.on_response_prepare.append(_mark)
