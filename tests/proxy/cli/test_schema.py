@@ -28,6 +28,7 @@ SECTIONS = {
     "Guardrail": "### kind: bedrock",
     "Endpoint": "## Endpoints",
     "Component": "## Endpoints",
+    "Handler": "### The customer's code",
     "Data": "### The boundary of data",
     "Expect": "### Cases",
     "Handler": "### The handler",
