@@ -133,13 +133,13 @@ def test_sessions_on_what_keeps_no_state() -> None:
 
 def test_more_imported_models_than_the_quota() -> None:
     """Bedrock's default is three imported models in an account and region; the fourth is named."""
-    arns = [IMPORT.replace("hij12", f"hij1{number}") for number in range(5)]
+    arns = [IMPORT.replace("hij12", f"hij1{number}") for number in range(4)]
     targets = "\n".join(
         f'n{number}: {{kind: bedrock, model: "{arn}", speaks: openai-chat}}' for number, arn in enumerate(arns)
     )
-    block = "split: {n0: 1, n1: 1, n2: 1, n3: 1, n4: 1}"
+    block = "split: {n0: 1, n1: 1, n2: 1, n3: 1}"
     assert about(
-        "targets.n3.model", "one of 5 imported models of account 123456789012 in us-east-1", warned(block, targets)
+        "targets.n3.model", "one of 4 imported models of account 123456789012 in us-east-1", warned(block, targets)
     )
 
 

@@ -135,6 +135,21 @@ def test_component_may_narrow_or_repeat_the_boundary() -> None:
         assert report(policy(f"x: {{data: {outer}, components: {{c: {{serve_from: a, data: {inner}}}}}}}")) == {}
 
 
+@pytest.mark.parametrize(
+    ("inner", "expected"),
+    [
+        ("{class: secret}", Boundary("secret", Isolation.CONTAINER, frozenset({"us-east-1", "eu-west-1"}))),
+        ("{isolation: instance}", Boundary("secret", Isolation.INSTANCE, frozenset({"us-east-1", "eu-west-1"}))),
+        ("{regions: [us-east-1]}", Boundary("secret", Isolation.CONTAINER, frozenset({"us-east-1"}))),
+    ],
+)
+def test_component_that_narrows_one_side_keeps_the_others(inner: str, expected: Boundary) -> None:
+    """A key of `data` that a component leaves out is its endpoint's, not the weakest there is."""
+    outer = "{class: secret, isolation: container, regions: [us-east-1, eu-west-1]}"
+    table = load(policy(f"x: {{data: {outer}, components: {{c: {{serve_from: a, data: {inner}}}}}}}"))
+    assert table.routes["x", "c"].boundary == expected
+
+
 def test_component_may_set_a_boundary_where_the_endpoint_has_none() -> None:
     """The narrowest boundary there is counts."""
     table = load(policy("x: {components: {c: {serve_from: a, data: {class: secret, isolation: instance}}}}"))
