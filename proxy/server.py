@@ -15,11 +15,13 @@ from dataclasses import dataclass
 
 from backends.http.edge import ByteBudget, Listener
 from backends.tasks import start
+from policies.table import Route
 
 from .faces.admin import Admin, State
-from .faces.runtime_api import RuntimeApi
+from .faces.container import Started
+from .faces.front import front
 from .services import Services
-from .settings import MIB, Settings
+from .settings import MIB, Settings, SettingsError
 
 log = logging.getLogger("pointsman.server")
 
@@ -37,21 +39,27 @@ class Addresses:
 
     host: str
     port: int
-    admin_port: int
+    admin_port: int | None
+    """None where there is no admin port: in a SageMaker container, which has one port."""
 
 
 @asynccontextmanager
 async def running(settings: Settings, services: Services) -> AsyncIterator[Addresses]:
-    """A proxy that serves until the block is left, and then drains. Raises CannotListen."""
+    """A proxy that serves until the block is left, and then drains.
+
+    Raises CannotListen, or SettingsError where it is to be the container of an endpoint that the policy lacks.
+    """
     state = State()
-    runtime = RuntimeApi(services)
-    contracts = Listener(runtime.handle, runtime.malformed, ByteBudget(settings.body_budget), drain=settings.drain)
+    door = front(services, _started(settings, services), _ready)
+    contracts = Listener(door.handle, door.malformed, ByteBudget(settings.body_budget), drain=settings.drain)
     admin = Admin(services, state, settings.admin_token, lambda: contracts.in_flight)
     operators = Listener(admin.handle, admin.malformed, ByteBudget(MIB), drain=1.0)
     duties = []
     try:
         port = await _listen(contracts, settings.host, settings.port, "--port")
-        admin_port = await _listen(operators, "127.0.0.1", settings.admin_port, "--admin-port")
+        admin_port = None
+        if settings.face != "container":
+            admin_port = await _listen(operators, "127.0.0.1", settings.admin_port, "--admin-port")
         duties = [
             start(services.policy.watch(asyncio.sleep), name="policy-watch"),
             start(_watch_lag(state), name="loop-lag"),
@@ -82,6 +90,24 @@ async def signals(services: Services) -> AsyncIterator[asyncio.Event]:
         await asyncio.gather(reloads, return_exceptions=True)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
+
+
+def _started(settings: Settings, services: Services) -> Started | None:
+    """What the process is the container of, held against the policy; None where it is none."""
+    inside = settings.face == "container"
+    if not inside and settings.endpoint is None and settings.endpoint_attribute is None:
+        return None
+    started = Started(settings.endpoint, settings.endpoint_attribute, inside=inside)
+    why = started.unready(services.policy.current.table, lambda _: None)
+    if why is not None:
+        msg = f"can't be a container: {why}"
+        raise SettingsError(msg)
+    return started
+
+
+def _ready(_route: Route) -> str | None:
+    """A route has nothing to wait for but its policy."""
+    return None
 
 
 async def _reload_at(hung_up: asyncio.Event, services: Services) -> None:

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 MIB = 1024 * 1024
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+MODEL_FOLDER = Path("/opt/ml/model")
+"""Where SageMaker puts a model's artifact (developer guide); the folder exists in its containers and nowhere else."""
+CONTAINER_PORT = "SAGEMAKER_BIND_TO_PORT"
+"""Variable by which SageMaker names a container's port when it is not 8080."""
+CONTAINER_DRAIN = 25.0
+"""Seconds: SageMaker kills a container 30 s after SIGTERM."""
 
 
 def environment() -> Mapping[str, str]:
@@ -43,6 +52,12 @@ class Settings:
     poll: float = 10.0
     auth: bool = True
     admin_token: str | None = None
+    face: str = "all"
+    """`all`, or `container`: SageMaker's container contract alone, without an admin port."""
+    endpoint: str | None = None
+    """`endpoint` or `endpoint/component` that the container contract's requests are for."""
+    endpoint_attribute: str | None = None
+    """The item of CustomAttributes that names it instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +115,18 @@ def _switch(text: str) -> bool:
     return text.lower() in {"1", "true"}
 
 
+def _face(text: str) -> str:
+    if text not in {"all", "container"}:
+        raise ValueError
+    return text
+
+
+def _attribute(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]{1,64}", text, re.ASCII):
+        raise ValueError
+    return text
+
+
 FLAGS = (
     Flag("policy", str, "the policy: a file, or s3://bucket/key", metavar="FILE"),
     Flag("host", str, "address that clients reach", "127.0.0.1"),
@@ -114,6 +141,9 @@ FLAGS = (
     Flag("body-budget", _mib, "bodies of all requests in flight together, in MiB", 1024 * MIB, "MIB"),
     Flag("drain", _seconds, "seconds that requests in flight are given at the end", 30.0, "S"),
     Flag("poll", _seconds, "seconds between two looks at an s3:// policy", 10.0, "S"),
+    Flag("face", _face, "what is served: all, or container for SageMaker's container contract alone", metavar="FACE"),
+    Flag("endpoint", str, "endpoint, or endpoint/component, that this process is the container of", metavar="NAME"),
+    Flag("endpoint-attribute", _attribute, "item of CustomAttributes that names the endpoint instead", metavar="KEY"),
     Flag("admin-token", str, "token that writes on the admin port ask for; without one they are off", metavar="TOKEN"),
 )
 
@@ -137,24 +167,20 @@ def _shown(flag: Flag) -> str:
     return str(flag.default)
 
 
-def read(given: Mapping[str, Any], variables: Mapping[str, str]) -> Settings:
-    """Settings from parsed flags and the environment. Raises SettingsError."""
+def read(given: Mapping[str, Any], variables: Mapping[str, str], model_folder: Path = MODEL_FOLDER) -> Settings:
+    """Settings from parsed flags and the environment. Raises SettingsError.
+
+    Where neither says which contracts are served, SageMaker is recognised by its port's variable or by `model_folder`.
+    Its containers have defaults of their own.
+    """
     values: dict[str, Any] = {}
     for flag in FLAGS:
-        field = flag.name.replace("-", "_")
-        text = given.get(field)
-        origin = f"--{flag.name}"
-        if text is None:
-            text, origin = variables.get(flag.variable), flag.variable
-        if text is None:
-            if flag.default is not None:
-                values[field] = flag.default
-            continue
-        try:
-            values[field] = flag.read(text)
-        except ValueError:
-            msg = f"{origin} can't be {text!r}: {flag.help}"
-            raise SettingsError(msg) from None
+        found, value = _value(flag, given, variables)
+        if found:
+            values[flag.name.replace("-", "_")] = value
+    values.setdefault("face", "container" if CONTAINER_PORT in variables or model_folder.is_dir() else "all")
+    inside = values["face"] == "container"
+    values = (_container_defaults(variables, model_folder) if inside else {}) | values
     if "policy" not in values:
         msg = "no policy given: name one with --policy FILE (`make run` starts with an example)"
         raise SettingsError(msg)
@@ -163,7 +189,7 @@ def read(given: Mapping[str, Any], variables: Mapping[str, str]) -> Settings:
     except ValueError:
         msg = f"POINTSMAN_NO_AUTH can't be {variables['POINTSMAN_NO_AUTH']!r}: 1 or 0"
         raise SettingsError(msg) from None
-    settings = Settings(**values, auth=not no_auth)
+    settings = Settings(**values, auth=not no_auth and not inside)
     if settings.host not in LOOPBACK and settings.auth:
         msg = (
             f"--host {settings.host} is reachable by others and callers can't be authenticated yet: "
@@ -171,3 +197,32 @@ def read(given: Mapping[str, Any], variables: Mapping[str, str]) -> Settings:
         )
         raise SettingsError(msg)
     return settings
+
+
+def _value(flag: Flag, given: Mapping[str, Any], variables: Mapping[str, str]) -> tuple[bool, Any]:
+    """Whether a flag was set at all, on the command line or by its variable, and to what."""
+    text, origin = given.get(flag.name.replace("-", "_")), f"--{flag.name}"
+    if text is None:
+        text, origin = variables.get(flag.variable), flag.variable
+    if text is None:
+        return False, None
+    try:
+        return True, flag.read(text)
+    except ValueError:
+        msg = f"{origin} can't be {text!r}: {flag.help}"
+        raise SettingsError(msg) from None
+
+
+def _container_defaults(variables: Mapping[str, str], model_folder: Path) -> dict[str, Any]:
+    """What holds in a SageMaker container unless it is said otherwise; the platform authenticates callers there."""
+    try:
+        port = _port(variables.get(CONTAINER_PORT, "8080"))
+    except ValueError:
+        msg = f"{CONTAINER_PORT} can't be {variables[CONTAINER_PORT]!r}: a port"
+        raise SettingsError(msg) from None
+    return {
+        "host": "0.0.0.0",
+        "port": port,
+        "drain": CONTAINER_DRAIN,
+        "policy": str(model_folder / "policy.yaml"),
+    }

@@ -56,5 +56,6 @@ def _announce(addresses: Addresses, policy: str) -> None:
     ready = {"ready": True, "host": addresses.host, "port": addresses.port, "admin_port": addresses.admin_port}
     sys.stdout.buffer.write(orjson.dumps(ready | {"policy": policy}) + b"\n")
     sys.stdout.flush()
-    url = f"http://{addresses.host}:{addresses.port}"
-    logging.getLogger("pointsman.server").info("serving on %s, admin on 127.0.0.1:%d", url, addresses.admin_port)
+    where = f"http://{addresses.host}:{addresses.port}"
+    operators = "no admin port" if addresses.admin_port is None else f"admin on 127.0.0.1:{addresses.admin_port}"
+    logging.getLogger("pointsman.server").info("serving on %s, %s", where, operators)

@@ -29,7 +29,7 @@ from .errors import (
     write_error,
 )
 from .failures import STREAM_BROKEN, TIME_EXCEEDED, read_error, read_event
-from .fields import FIELDS, Field, Kind
+from .fields import FIELDS, Field, Kind, is_name
 from .replies import DEFAULT_VARIANT, stream_failure, write_reply, write_stream_head
 from .requests import Operation, read_invocation, read_operation
 
@@ -51,6 +51,7 @@ __all__ = [
     "endpoint_not_found",
     "internal_dependency",
     "internal_failure",
+    "is_name",
     "model_error",
     "model_not_ready",
     "model_timeout",

@@ -80,6 +80,12 @@ _NAME_PATTERN = "^[a-zA-Z0-9](-*[a-zA-Z0-9])*"
 ENDPOINT = Field("endpointName", "endpoint", MappingProxyType({}), 63, _NAME_PATTERN, _NAME)
 """The endpoint's name, which stands in the path."""
 
+
+def is_name(name: str) -> bool:
+    """Whether an endpoint can be called so."""
+    return not any(ENDPOINT.problems(name, Kind.INVOKE))
+
+
 FIELDS: tuple[Field, ...] = (
     Field("contentType", "content_type", _both("Content-Type"), 1024, r"\p{ASCII}*", _ASCII),
     Field(
