@@ -79,8 +79,8 @@ class Bench:
 def main() -> None:
     """Measure, print the tables, write both files."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hop", description="What the added hop costs.")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=0.4, help="length of one side of one round")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.25, help="length of one side of one round")
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"some of {', '.join(KINDS)}")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     arguments = parser.parse_args()
@@ -194,15 +194,16 @@ async def one_round(pair: tuple[Fire, Fire], pid: int, seconds: float, *, proxy_
     """Both sides once; which goes first alternates."""
     results: dict[bool, Measured] = {}
     for through_proxy in (proxy_first, not proxy_first):
-        before = machine.cpu_seconds(pid)
+        before = machine.cpu(pid)
         samples, took = await pair[through_proxy](seconds)
-        spent = machine.cpu_seconds(pid) - before
+        after = machine.cpu(pid)
         results[through_proxy] = Measured(
             median_us=median(each.whole for each in samples) / 1e3,
             first_byte_us=median(each.first for each in samples) / 1e3,
             per_second=len(samples) / took,
             requests=len(samples),
-            cpu_us=spent / len(samples) * 1e6 if through_proxy else None,
+            cpu_us=(after.ran - before.ran) / len(samples) * 1e6 if through_proxy else None,
+            waited=(after.waited - before.waited) / took if through_proxy else 0.0,
         )
     return Round(results[False], results[True])
 

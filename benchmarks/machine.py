@@ -5,20 +5,31 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, all its threads. From schedstat (nanoseconds), else from stat (10 ms)."""
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """Seconds of a process, all its threads, since it began."""
+
+    ran: float
+    """User and system time."""
+    waited: float
+    """Ready to run, but something else had the core; 0 where the kernel does not tell."""
+
+
+def cpu(pid: int) -> Cpu:
+    """From schedstat, in nanoseconds, else from stat, in steps of 10 ms."""
     try:
-        tasks = [(task / "schedstat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-        return sum(int(task.split()[0]) for task in tasks) / 1e9
+        tasks = [(task / "schedstat").read_text().split() for task in Path(f"/proc/{pid}/task").iterdir()]
+        return Cpu(sum(int(task[0]) for task in tasks) / 1e9, sum(int(task[1]) for task in tasks) / 1e9)
     except OSError:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return Cpu((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), 0.0)
 
 
 def pin(pid: int, cores: set[int]) -> bool:

@@ -55,3 +55,23 @@ def test_json_keeps_every_round() -> None:
     document = json.loads(json.dumps(as_json([DRIFTING], {"commit": "abc1234"})))
     assert document["about"] == {"commit": "abc1234"}
     assert [each["direct"]["median_us"] for each in document["cells"][0]["rounds"]] == [100.0, 200.0, 400.0]
+
+
+def with_waits(*waits: float) -> Cell:
+    """Rounds in which the proxy waited for its core for these shares of the time; the busier, the slower."""
+    rounds = (Round(measured(100.0), Measured(100.0 + wait * 1e3, 50.0, 1e4, 100, 50.0, wait)) for wait in waits)
+    return Cell("vllm", "whole", 1, tuple(rounds))
+
+
+def test_busy_rounds_are_left_out() -> None:
+    """What other processes did to a round is not what the hop costs; the report says how many rounds were used."""
+    cell = with_waits(0.0, 0.5, 0.0, 0.04, 0.9, 0.0, 0.01)
+    assert cell.summary()["proxied_us"].high == 110.0
+    assert "| 5 of 7 |" in as_markdown([cell], {})
+
+
+def test_all_rounds_count_where_too_few_were_quiet() -> None:
+    """Four lucky rounds of seven are no measurement; all count, and the report says that the machine was busy."""
+    cell = with_waits(0.0, 0.5, 0.0, 0.0, 0.9, 0.0, 0.5)
+    assert len(cell.used) == 7
+    assert "| 7 of 7, busy |" in as_markdown([cell], {})
