@@ -16,6 +16,12 @@ DISTURBED = 0.05
 FEWEST = 5
 """Quiet rounds that a cell needs to be summed up by them alone; with fewer, all its rounds count."""
 
+LEGEND = f"""\
+Median over rounds, quartiles in brackets. *Ratio* and *added* compare the two calls of one round; trust them before any
+absolute value. *CPU* is user and system time of the proxy per request. *Rounds* that count are those in which the proxy
+waited for its core for at most {DISTURBED:.0%} of the time. Where fewer than {FEWEST} were so quiet all count, marked
+*busy*: then times say more about the machine than about the hop; CPU still does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -113,13 +119,7 @@ def as_json(cells: Sequence[Cell], about: Mapping[str, object]) -> dict[str, obj
 def as_markdown(cells: Sequence[Cell], about: Mapping[str, object]) -> str:
     """The tables, for people."""
     lines = ["# The added hop", "", *(f"- {name}: {value}" for name, value in about.items()), ""]
-    lines += [
-        "Median over rounds, quartiles in brackets. *Ratio* and *added* compare the two calls of one round; trust them",
-        "before any absolute value. *CPU* is user and system time of the proxy per request. *Rounds* that count are those",
-        f"in which the proxy waited for its core for at most {DISTURBED:.0%} of the time. Where fewer than {FEWEST} were so quiet",
-        "all count, marked *busy*: then times say more about the machine than about the hop; CPU still does not.",
-        "",
-    ]
+    lines += [LEGEND, ""]
     for answer in dict.fromkeys(cell.answer for cell in cells):
         lines += [
             f"## {answer}",

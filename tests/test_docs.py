@@ -73,7 +73,16 @@ def test_files_that_front_pages_name_exist(page: Path) -> None:
     assert missing == []
 
 
-IN_THE_MAP_AS_FOLDERS = ("backends/emulator/", "backends/wire/sagemaker/", "backends/wire/bedrock/", "proxy/cli/")
+IN_THE_MAP_AS_FOLDERS = (
+    "backends/emulator/",
+    "backends/wire/bedrock/",
+    "backends/wire/dialects/",
+    "backends/wire/sagemaker/",
+    "deploy/engine/",
+    "proxy/cli/",
+    "proxy/handlers/",
+)
+"""What the map shows as one line a folder."""
 
 
 def test_the_map_shows_every_file() -> None:
