@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from policies.table import Target
+from policies.table import Target, TranslateRule
 
 Headers = tuple[tuple[str, str], ...]
 """Header fields in the order of the wire, names in their original case, values as latin-1/surrogateescape text."""
@@ -67,6 +67,10 @@ class Call:
     accept: str | None
     custom_attributes: str | None
     trace: Trace | None = None
+    speaks: str = "opaque"
+    """Dialect of `body`, as the policy declares it for the route's clients."""
+    translate: TranslateRule = TranslateRule()
+    """What may be done to carry it to a target of another dialect."""
 
     @property
     def streaming(self) -> bool:

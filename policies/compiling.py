@@ -9,14 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import schema
+from .dialects import impossible
 from .errors import Path, Problem, dotted
 from .findings import Findings, Names
-from .table import Boundary, Expectation, HandlerSpec, Isolation, RetryRule, Route, RouteTable, Sticky, Target, Weighted
+from .table import (
+    Boundary,
+    Expectation,
+    HandlerSpec,
+    Isolation,
+    RetryRule,
+    Route,
+    RouteTable,
+    Sticky,
+    Target,
+    TranslateRule,
+    Weighted,
+)
 from .targets import ISOLATION, compile_target
 
 INHERITED = (
     "owner", "shed", "wave", "clients_speak", "sticky_by", "timeout", "stream_timeout", "retry", "idempotent",
-    "handler",
+    "handler", "translate",
 )  # fmt: skip
 """What a component takes from its endpoint unless it says its own; `data` it takes and may narrow."""
 
@@ -30,9 +43,14 @@ def compile_policy(
     line: Callable[[Path], int],
     declared: frozenset[str],
     doubtful: frozenset[str] = frozenset(),
+    read_file: Callable[[str], str] | None = None,
 ) -> tuple[RouteTable, tuple[Problem, ...]]:
-    """The table of `policy`, and what is wrong with it. `declared` and `doubtful` are names of targets: see `Names`."""
-    findings = Findings(line)
+    """The table of `policy`, and what is wrong with it. `declared` and `doubtful` are names of targets: see `Names`.
+
+    `read_file` gives the text of a file that the policy names, by the path as written, or raises OSError or ValueError;
+    without it naming one is a problem.
+    """
+    findings = Findings(line, read_file)
     for key, count in (("targets", len(policy.targets)), ("endpoints", len(policy.endpoints))):
         if count == 0:
             findings.add((key,), "is empty; a policy needs at least one target and one endpoint")
@@ -79,9 +97,10 @@ def _route(
     fallback = _fallback(block, path, names)
     retry = block.retry or defaults.retry
     speaks = block.clients_speak or "opaque"
+    translate = _translate(block.translate, path, names.findings)
     for target, where in [*((weighted.target, place) for weighted, place in serve), *fallback]:
         if target.name not in names.doubtful:
-            _check_use(target, where, speaks, boundary, names.findings)
+            _check_use(target, where, (speaks, translate), boundary, names.findings)
     first = tuple(weighted for weighted, _ in serve)
     sticky = _sticky(block.sticky_by)
     expect = _expectations(block, (first, sticky), path, names)
@@ -93,6 +112,7 @@ def _route(
         serve=first,
         fallback=tuple(target for target, _ in fallback),
         clients_speak=speaks,
+        translate=translate,
         boundary=boundary,
         sticky=sticky,
         timeout=block.timeout or defaults.timeout,
@@ -144,17 +164,26 @@ def _fallback(block: schema.Component, path: Path, names: Names) -> list[Placed]
     return found
 
 
-def _check_use(target: Target, path: Path, speaks: str, boundary: Boundary, findings: Findings) -> None:
+def _translate(written: schema.Translate | None, path: Path, findings: Findings) -> TranslateRule:
+    if written is None:
+        return TranslateRule()
+    template: str | None = None
+    if written.chat_template is not None:
+        template = findings.file(written.chat_template, (*path, "translate", "chat_template"))
+    return TranslateRule(written.prompt_as, template, frozenset(written.drop or ()))
+
+
+def _check_use(
+    target: Target, path: Path, clients: tuple[str, TranslateRule], boundary: Boundary, findings: Findings
+) -> None:
     """What forbids a route to use a target at all."""
     refusal = boundary.refusal(target)
     if refusal is not None:
         findings.add(path, f"`{target.name}` lies outside the data boundary: its {refusal}")
-    if "opaque" not in (speaks, target.speaks) and speaks != target.speaks:
-        findings.add(
-            path,
-            f"clients speak {speaks} and `{target.name}` speaks {target.speaks}: there is no translation from "
-            f"{speaks} to {target.speaks} in this version; use a target that speaks {speaks}",
-        )
+    speaks, translate = clients
+    reason = impossible(speaks, target.speaks, translate)
+    if reason is not None:
+        findings.add(path, f"clients speak {speaks} and `{target.name}` speaks {target.speaks}: {reason}")
 
 
 def _boundary(outer: schema.Data | None, inner: schema.Data | None, path: Path, findings: Findings) -> Boundary:

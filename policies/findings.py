@@ -15,11 +15,25 @@ class Findings:
     """Problems as they are found; `line` gives the line of a path in the document."""
 
     line: Callable[[Path], int]
+    read_file: Callable[[str], str] | None = None
+    """Gives the text of a file that the policy names, or raises OSError or ValueError; None: there are no files."""
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, path: Path, message: str) -> None:
         """Note one problem; reading goes on."""
         self.problems.append(Problem(dotted(path), self.line(path), message))
+
+    def file(self, name: str, path: Path) -> str:
+        """The text of a file that stands at `path`; "" with the problem noted when it cannot be had."""
+        if self.read_file is None:
+            self.add(path, "names a file, but this policy is read from where there are no files beside it")
+            return ""
+        try:
+            return self.read_file(name)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            self.add(path, f"cannot read {name}: {reason}; give a path relative to the policy, or an absolute one")
+            return ""
 
 
 @dataclass(frozen=True, slots=True)

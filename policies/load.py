@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -34,8 +35,16 @@ _ROUNDS = 10
 """Taking out a block can leave the one around it wanting; no block is nested deeper than this."""
 
 
-def load_policy(text: str, environment: Mapping[str, str], source: str = "policy.yaml") -> RouteTable:
+def load_policy(
+    text: str,
+    environment: Mapping[str, str],
+    source: str = "policy.yaml",
+    read_file: Callable[[str], str] | None = None,
+) -> RouteTable:
     """The compiled policy. `source` is its name in the report.
+
+    `read_file` gives the text of a file that the policy names, by the path as written, or raises OSError or ValueError.
+    What the files hold counts in the digest.
 
     Raises:
         PolicyError: with every problem found, and nothing else, whatever `text` holds.
@@ -48,15 +57,30 @@ def load_policy(text: str, environment: Mapping[str, str], source: str = "policy
     if policy is not None:
         declared = _target_names(document.data)
         doubtful = frozenset(str(one.path[1]) for one in refused if one.path[:1] == ("targets",) and len(one.path) > 1)
-        table, found = compile_policy(policy, digest(document.data), document.line, declared, doubtful)
+        files = _Files(read_file)
+        read = files.read if read_file is not None else None
+        table, found = compile_policy(policy, digest(document.data), document.line, declared, doubtful, read)
         told = [*(refusal.problem.path for refusal in refused), *(problem.path for problem in document.problems)]
         later.extend(problem for problem in found if not _follows_from(problem, told))
         if not later and not document.problems:
-            return table
+            return replace(table, digest=digest([document.data, files.texts])) if files.texts else table
     # A value that YAML itself refuses is not complained of twice.
     known = {(problem.path, problem.line) for problem in document.problems}
     rest = (problem for problem in later if (problem.path, problem.line) not in known)
     raise PolicyError((*document.problems, *rest), source)
+
+
+@dataclass(slots=True)
+class _Files:
+    """Files as they are read, each once."""
+
+    source: Callable[[str], str] | None
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def read(self, name: str) -> str:
+        if name not in self.texts and self.source is not None:
+            self.texts[name] = self.source(name)
+        return self.texts[name]
 
 
 def digest(data: object) -> str:

@@ -22,7 +22,6 @@ ENDPOINT_NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
 COMPONENT_NAME = r"^[a-zA-Z0-9]([\-a-zA-Z0-9]*[a-zA-Z0-9])?$"
 HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z\-]+"
 
-DIALECTS = ("openai-chat", "openai-completions", "bedrock-completion", "tgi", "lmi", "opaque")
 Dialect = Literal["openai-chat", "openai-completions", "bedrock-completion", "tgi", "lmi", "opaque"]
 IsolationName = Literal["shared", "container", "instance"]
 
@@ -205,6 +204,19 @@ class Data(_Block):
     regions: list[Region] | None = Field(None, min_length=1, description="Regions the data may go to. Without it: any.")
 
 
+class Translate(_Block):
+    prompt_as: Literal["user-message"] | None = Field(
+        None, description="user-message: a prompt may go to a chat target, as its one user message."
+    )
+    chat_template: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+        None,
+        description="File with the Jinja chat template of the model, relative to the policy: chats become prompts.",
+    )
+    drop: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)]] | None = Field(
+        None, min_length=1, description="Keys to leave out when the target's dialect has nothing for them."
+    )
+
+
 class Expect(_Block):
     session: Word | None = Field(None, description="X-Amzn-SageMaker-Session-Id of the request.")
     inference_id: Word | None = Field(None, description="X-Amzn-SageMaker-Inference-Id of the request.")
@@ -242,6 +254,9 @@ class _Shared(_Block):
     wave: Annotated[int, Field(ge=0, le=1000)] | None = Field(None, description="Order of migration.")
     data: Data | None = Field(None, description="Where its data may go. It binds fallbacks as well.")
     clients_speak: Dialect | None = Field(None, description="Dialect of its clients' bodies; opaque: never looked at.")
+    translate: Translate | None = Field(
+        None, description="What may be done where a target speaks another dialect than the clients."
+    )
     sticky_by: Annotated[str, Field(pattern=f"^(session|inference-id|none|header:{HEADER_NAME})$")] | None = Field(
         None, description="What keeps a caller on one side of a split: session, inference-id, header:<name> or none."
     )

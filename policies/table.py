@@ -161,6 +161,18 @@ class HandlerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TranslateRule:
+    """What the policy allows where a target speaks another dialect than the route's clients."""
+
+    prompt_as: str | None = None
+    """`user-message`: a prompt may become the one user message of a chat."""
+    chat_template: str | None = None
+    """Text of the Jinja template by which a chat may become a prompt."""
+    drop: frozenset[str] = frozenset()
+    """Keys that may be left out when they cannot be carried; every other such key refuses the request."""
+
+
+@dataclass(frozen=True, slots=True)
 class Expectation:
     """One case of a policy's own tests: a request with these marks goes to that target first."""
 
@@ -180,6 +192,7 @@ class Route:
     serve: tuple[Weighted, ...]
     fallback: tuple[Target, ...] = ()
     clients_speak: str = "opaque"
+    translate: TranslateRule = TranslateRule()
     boundary: Boundary = Boundary()
     sticky: Sticky = Sticky()
     timeout: float = 60.0

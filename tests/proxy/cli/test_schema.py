@@ -30,6 +30,7 @@ SECTIONS = {
     "Component": "## Endpoints",
     "Handler": "### The customer's code",
     "Data": "### The boundary of data",
+    "Translate": "### Dialects",
     "Expect": "### Cases",
     "Handler": "### The handler",
 }
