@@ -32,7 +32,6 @@ SECTIONS = {
     "Data": "### The boundary of data",
     "Translate": "### Dialects",
     "Expect": "### Cases",
-    "Handler": "### The handler",
 }
 """Block of the schema -> where docs/policy.md has its keys."""
 
