@@ -91,7 +91,7 @@ MUTANTS = (
     ),
     Mutant(
         "lost answer counts as safe to send again",
-        "backends/http/transport.py",
+        "backends/http/connection.py",
         "retry_safe=None if self.sent else True",
         "retry_safe=True",
         "tests/backends/http/test_transport.py",

@@ -79,7 +79,7 @@ def _missing(miss: Miss, record: Record) -> ErrorReply:
 
 
 def _backend(error: BackendError, record: Record) -> ErrorReply:
-    facts, said = error.facts, error.said
+    facts = error.facts
     if facts.cold:
         # A component at zero has its own text on SageMaker; every other cold model is "not ready".
         cold_component = record.route is not None and record.route.component is not None
@@ -90,7 +90,7 @@ def _backend(error: BackendError, record: Record) -> ErrorReply:
         return wire.throttled(None, facts.retry_after)
     match facts.fault:
         case Fault.CALLER:
-            return ErrorReply(status=400, type="ValidationError", message=said.message if said else "Invalid request.")
+            return _from_caller(error)
         case Fault.MODEL:
             return _from_model(error, record)
         case Fault.PLATFORM:
@@ -104,6 +104,13 @@ def _backend(error: BackendError, record: Record) -> ErrorReply:
             return wire.model_error(
                 502, "The model's answer was lost or could not be understood.", **_place(error, record)
             )
+
+
+def _from_caller(error: BackendError) -> ErrorReply:
+    said = error.said
+    if said is not None and said.status == 413:
+        return wire.payload_too_large(error.target.body_limit)
+    return ErrorReply(status=400, type="ValidationError", message=said.message if said else "Invalid request.")
 
 
 def _from_model(error: BackendError, record: Record) -> ErrorReply:

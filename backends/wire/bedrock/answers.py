@@ -32,6 +32,8 @@ METRICS = "amazon-bedrock-invocationMetrics"
 _DONE = b"data: [DONE]\n\n"
 _OPENAI = {"openai-chat": ("message", "delta"), "openai-completions": ("text", "text")}
 """Dialect: the key of a choice in a whole answer, and in a streamed object."""
+_ENDS = frozenset({*_OPENAI, "bedrock-completion"})
+"""Dialects whose last piece says why the model stopped."""
 
 
 def read_answer(speaks: str, body: bytes) -> tuple[bool, Usage | None]:
@@ -57,14 +59,14 @@ def garbled(what: str) -> tuple[FailureFacts, Said]:
 class EventWriter:
     """Turns one stream of frames into Server-Sent Events. Pure state: frames in, bytes out."""
 
-    __slots__ = ("_last", "_seen", "_speaks", "_told_usage", "_wants_usage", "usage")
+    __slots__ = ("_finished", "_last", "_speaks", "_told_usage", "_wants_usage", "usage")
 
     def __init__(self, speaks: str, *, include_usage: bool) -> None:
         self._speaks = speaks
         self._wants_usage = include_usage
         self._told_usage = False
         self._last: dict[str, Any] = {}
-        self._seen = False
+        self._finished = False
         self.usage: Usage | None = None
         """Tokens, once the stream has said them."""
 
@@ -83,8 +85,8 @@ class EventWriter:
 
     def finish(self) -> bytes | tuple[FailureFacts, Said]:
         """What belongs behind the last event of a stream that came to its proper end."""
-        if not self._seen:
-            return garbled("an empty stream")
+        if not self._finished:
+            return garbled("a stream without its last piece")
         if self._speaks not in _OPENAI:
             return b""
         if not (self._wants_usage and self.usage) or self._told_usage:
@@ -102,7 +104,7 @@ class EventWriter:
             return b""
         if not _recognised(self._speaks, document, streamed=True):
             return garbled("a piece of a stream")
-        self._seen = True
+        self._finished = self._finished or self._speaks not in _ENDS or _finishes(document)
         self._last = document
         counted = _usage(document)
         if counted is not None:
@@ -135,6 +137,14 @@ def _recognised(speaks: str, document: dict[str, Any], *, streamed: bool) -> boo
     if speaks == "bedrock-completion":
         return "generation" in document
     return True
+
+
+def _finishes(document: dict[str, Any]) -> bool:
+    """Whether the model says in this piece that it has stopped: vLLM, which serves imports, always does."""
+    choices = document.get("choices")
+    if isinstance(choices, list):
+        return any(choice.get("finish_reason") is not None for choice in choices)
+    return document.get("stop_reason") is not None
 
 
 def _usage(document: dict[str, Any]) -> Usage | None:

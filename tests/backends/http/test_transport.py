@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import pytest
 
-from backends.http.transport import HttpTransport, Incoming, Outgoing, TransportError
+from backends.http.transport import HttpTransport, TransportError
 from policies.facts import Fault
 
-Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[str]:
-    """A server that runs `script` for every connection; yields its URL."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await script(reader, writer)
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        await server.wait_closed()
+from .scripts import Script, answering, close_after_request, outgoing, read, scripted, send
 
 
 @pytest.fixture
@@ -41,35 +19,6 @@ async def transport() -> AsyncIterator[HttpTransport]:
     transport = HttpTransport()
     yield transport
     await transport.aclose()
-
-
-def outgoing(url: str, body: bytes = b"hi") -> Outgoing:
-    return Outgoing("POST", url + "/a%3Ab%2Fc", (("X-One", "1"),), body)
-
-
-async def send(transport: HttpTransport, request: Outgoing, seconds: float = 5.0) -> Incoming:
-    deadline = asyncio.get_running_loop().time() + seconds
-    return await transport.send(request, deadline=deadline, connect_timeout=1.0)
-
-
-async def read(transport: HttpTransport, request: Outgoing) -> bytes:
-    answer = await send(transport, request)
-    try:
-        return await answer.read(100)
-    finally:
-        await answer.aclose()
-
-
-def answering(answer: bytes, seen: list[bytes] | None = None) -> Script:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        body = await reader.readexactly(2)
-        if seen is not None:
-            seen.append(head + body)
-        writer.write(answer)
-        await writer.drain()
-
-    return script
 
 
 async def test_the_request_goes_out_as_given(transport: HttpTransport) -> None:
@@ -114,11 +63,6 @@ async def test_a_name_that_does_not_resolve_was_not_sent(transport: HttpTranspor
     with pytest.raises(TransportError) as caught:
         await send(transport, outgoing("http://name.invalid"))
     assert caught.value.facts.retry_safe is True
-
-
-async def close_after_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.readuntil(b"\r\n\r\n")
-    await reader.readexactly(2)
 
 
 async def half_a_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

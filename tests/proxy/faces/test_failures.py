@@ -123,6 +123,13 @@ def test_failures_of_our_own_have_their_words(error: Exception, kind: str, statu
     assert failures.is_bug(error) is isinstance(error, ZeroDivisionError)
 
 
+def test_a_body_that_the_target_finds_too_long_is_a_413() -> None:
+    """Whoever refuses it, the client sees the status that its SDK knows, and the limit that was met."""
+    error = BackendError(FailureFacts(Fault.CALLER, False), TARGET, "too long", Said(413, "inner words"))
+    reply = failures.error_reply(error, record())
+    assert (reply.status, str(TARGET.body_limit) in reply.message) == (413, True)
+
+
 def test_every_miss_has_an_answer() -> None:
     """A fifth way to miss a route would be noticed here."""
     assert {failures.error_reply(RouteMissing(miss), record()).type for miss in Miss} == {"ValidationError"}

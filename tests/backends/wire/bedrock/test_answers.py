@@ -20,10 +20,10 @@ CHAT = {
     "object": "chat.completion.chunk",
     "created": 1,
     "model": "m",
-    "choices": [{"index": 0, "delta": {"content": "a"}}],
+    "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}],
 }
-TEXT = {"id": "t1", "object": "text_completion", "choices": [{"index": 0, "text": "a"}]}
-GENERATION = {"generation": "a", "prompt_token_count": None, "generation_token_count": 1, "stop_reason": None}
+TEXT = {"id": "t1", "object": "text_completion", "choices": [{"index": 0, "text": "a", "finish_reason": "stop"}]}
+GENERATION = {"generation": "a", "prompt_token_count": None, "generation_token_count": 1, "stop_reason": "stop"}
 METRICS = {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 3, "outputTokenCount": 5, "invocationLatency": 9}}
 BROKEN = (FailureFacts(Fault.NETWORK, None), 502)
 
@@ -200,6 +200,23 @@ def test_a_piece_of_another_form_is_a_failure(frame: Frame) -> None:
     assert (found[0], found[1].status) == BROKEN
 
 
+@pytest.mark.parametrize(
+    ("speaks", "document"),
+    [
+        ("openai-chat", {"choices": [{"delta": {"content": "a"}, "finish_reason": None}]}),
+        ("openai-completions", {"choices": [{"text": "a"}]}),
+        ("bedrock-completion", {"generation": "a", "stop_reason": None}),
+    ],
+)
+def test_a_stream_that_stops_before_the_model_did_is_a_failure(speaks: str, document: object) -> None:
+    """A clean end of the connection is no end of the answer: half of one must not be marked as whole."""
+    writer = EventWriter(speaks, include_usage=False)
+    assert isinstance(writer.feed(chunk(document)), bytes)
+    found = writer.finish()
+    assert isinstance(found, tuple)
+    assert (found[0], found[1].status) == BROKEN
+
+
 def test_an_empty_stream_is_a_failure() -> None:
     """A stream without a single object was no answer."""
     found = EventWriter("openai-chat", include_usage=False).finish()
@@ -240,5 +257,6 @@ def test_a_garbled_answer_quotes_nothing() -> None:
 def test_every_token_comes_out_once_and_in_order(tokens: list[str]) -> None:
     """Whatever characters tokens hold, one event carries one of them, and the order is the model's."""
     documents = [{"choices": [{"delta": {"content": token}}]} for token in tokens]
+    documents[-1]["choices"][0]["finish_reason"] = "stop"  # type: ignore[assignment]
     found = events(written(EventWriter("openai-chat", include_usage=False), *documents))
     assert [json.loads(event)["choices"][0]["delta"]["content"] for event in found[:-1]] == tokens

@@ -1,0 +1,314 @@
+"""One connection to an upstream: one request at a time out, one answer in, parsed by llhttp in its strict mode.
+
+Strategy: an `asyncio.Protocol` that feeds bytes to httptools and hands the answer to an `Answer`, which a reader
+empties. What is ahead of the reader is bounded by `READ_AHEAD`: past it the socket is not read. One timer per request
+ends whatever is being waited for when its deadline comes. An answer's end is known by its length, its last chunk, or,
+where it has neither, by the connection's end; anything else that ends it is a failure that says whether the request had
+been sent. Interim answers (1xx) are passed over. Promises for the pool above: `reusable` is True only when the answer
+was read to its end, the other side means to keep the connection, and nothing came after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+import httptools
+
+from policies.facts import FailureFacts, Fault
+
+from ..base import Headers
+
+READ_AHEAD = 64 * 1024
+"""Bytes of one answer that may wait for their reader before the socket is no longer read."""
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes of an answer's head, all fields together: four times what common servers send at most."""
+
+FIELD_LIMIT = 256
+"""Fields of an answer's head."""
+
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_NO_BODY = frozenset({204, 304})
+
+
+class TransportError(Exception):
+    """No whole answer came. `sent` is False when the request surely did not reach the other side."""
+
+    def __init__(self, cause: str, *, sent: bool, timed_out: bool = False) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.sent = sent
+        self.timed_out = timed_out
+
+    @property
+    def facts(self) -> FailureFacts:
+        """A request that never left is safe to repeat; one that did may have run."""
+        return FailureFacts(Fault.NETWORK, retry_safe=None if self.sent else True, timed_out=self.timed_out)
+
+
+class Answer:
+    """The answer to one request, arriving. `headers` and `status` are set once `head` is done."""
+
+    __slots__ = (
+        "_connection",
+        "_error",
+        "_pieces",
+        "_timer",
+        "_waiter",
+        "_waiting_bytes",
+        "complete",
+        "head",
+        "headers",
+        "status",
+        "until_close",
+    )
+
+    def __init__(self, connection: Connection, deadline: float) -> None:
+        loop = connection.loop
+        self._connection = connection
+        self._pieces: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: TransportError | None = None
+        self._timer = loop.call_at(deadline, self._late)
+        self.head: asyncio.Future[None] = loop.create_future()
+        self.status = 0
+        self.headers: Headers = ()
+        self.complete = False
+        self.until_close = False
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header field; `name` in lower case."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises TransportError when it breaks, is late, or is longer than `limit` bytes."""
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self.chunks():
+            size += len(piece)
+            if size > limit:
+                cause = f"the answer is longer than {limit} bytes"
+                raise TransportError(cause, sent=True)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, in non-empty pieces. Raises TransportError when it breaks or is late."""
+        while True:
+            while self._pieces:
+                piece = self._pieces.popleft()
+                self._waiting_bytes -= len(piece)
+                if self._waiting_bytes <= READ_AHEAD // 2:
+                    self._connection.resume()
+                yield piece
+            if self.complete:
+                return
+            if self._error is not None:
+                raise self._error
+            self._waiter = self._connection.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    async def aclose(self) -> None:
+        """Free the connection; one whose answer was not read to its end is closed, not reused."""
+        self._timer.cancel()
+        self._connection.release(self)
+
+    @property
+    def emptied(self) -> bool:
+        """The whole answer has arrived and been read."""
+        return self.complete and not self._pieces
+
+    def began(self, status: int, headers: Headers, *, until_close: bool) -> None:
+        """The head is here."""
+        self.status, self.headers, self.until_close = status, headers, until_close
+        if not self.head.done():
+            self.head.set_result(None)
+
+    def arrived(self, piece: bytes) -> bool:
+        """A piece of the body is here; True when the reader is too far behind for more."""
+        self._pieces.append(piece)
+        self._waiting_bytes += len(piece)
+        self._wake()
+        return self._waiting_bytes > READ_AHEAD
+
+    def ended(self) -> None:
+        """The last piece has arrived."""
+        self.complete = True
+        self._timer.cancel()
+        self._wake()
+
+    def failed(self, error: TransportError) -> None:
+        """No more will arrive; what has is still read first."""
+        if self.complete or self._error is not None:
+            return
+        self._error = error
+        self._timer.cancel()
+        if not self.head.done():
+            self.head.set_exception(error)
+        self._wake()
+
+    def _late(self) -> None:
+        where = "while the answer was arriving" if self.head.done() else "before the answer began"
+        self.failed(TransportError(f"the deadline passed {where}", sent=True, timed_out=True))
+        self._connection.abort()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Connection(asyncio.Protocol):
+    """One connection. `freed` is told when its answer was released, and may take it for another request."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, freed: Callable[[Connection], None]) -> None:
+        self.loop = loop
+        self.closed = False
+        self.idle_since = 0.0
+        self._freed = freed
+        self._transport: asyncio.Transport | None = None
+        self._answer: Answer | None = None
+        self._paused = False
+        self._spoiled = False
+        self._parser = httptools.HttpResponseParser(self)
+        self._begin_head()
+
+    def _begin_head(self) -> None:
+        self._fields: list[tuple[str, str]] = []
+        self._head_bytes = 0
+        self._in_head = True
+        self._framed = False
+
+    # The pool's side.
+
+    def send(self, request: bytes, deadline: float) -> Answer:
+        """Write a whole request and return its answer, whose `head` is still to come."""
+        if self._transport is None:
+            cause = "the connection closed before the request was sent"
+            raise TransportError(cause, sent=False)
+        self._begin_head()
+        answer = self._answer = Answer(self, deadline)
+        self._transport.write(request)
+        return answer
+
+    def resume(self) -> None:
+        """Read on: the reader has caught up."""
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def release(self, answer: Answer) -> None:
+        """`answer` is not wanted any more, read or not."""
+        if self._answer is not answer:
+            return
+        self._answer = None
+        if answer.emptied and not self._spoiled and not self.closed:
+            self._freed(self)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once; what is unsent is dropped."""
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def fileno(self) -> int:
+        """The socket's descriptor, to look whether an idle connection has news; -1 when it is gone."""
+        socket = None if self._transport is None else self._transport.get_extra_info("socket")
+        return -1 if socket is None else int(socket.fileno())
+
+    def detach(self) -> asyncio.Transport:
+        """Give the raw connection away, as after CONNECT."""
+        if self._transport is None:
+            message = "there is no connection to give away"
+            raise RuntimeError(message)
+        self._answer = None
+        return self._transport
+
+    # asyncio's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        answer = self._answer
+        if answer is None or answer.complete:
+            self.abort()  # nothing was asked: what the next answer would be is in doubt
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._fail("the answer is not valid HTTP/1.1")
+            return
+        if self._in_head and self._head_bytes > HEAD_LIMIT:
+            self._fail(f"the answer's head is longer than {HEAD_LIMIT} bytes")
+
+    def eof_received(self) -> None:
+        self.closed = True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.closed = True
+        answer, self._transport = self._answer, None
+        if answer is None:
+            return
+        if answer.until_close and error is None:
+            answer.ended()
+        else:
+            where = "while the answer was arriving" if answer.head.done() else "before the answer began"
+            cause = f"the connection broke {where}" + (f": {type(error).__name__}" if error else "")
+            answer.failed(TransportError(cause, sent=True))
+
+    def _fail(self, cause: str) -> None:
+        if self._answer is not None:
+            self._answer.failed(TransportError(cause, sent=True))
+        self.abort()
+
+    # httptools' side.
+
+    def on_message_begin(self) -> None:
+        if self._answer is None or self._answer.complete:
+            raise _Refused  # bytes after the answer: whose they are is in doubt
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() in _FRAMING:
+            self._framed = True
+        if len(self._fields) >= FIELD_LIMIT:
+            raise _Refused
+        self._fields.append((name.decode("latin-1"), value.decode("utf-8", "surrogateescape")))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            if status == 101:
+                raise _Refused
+            return
+        self._in_head = False
+        until_close = not (self._framed or status in _NO_BODY)
+        self._spoiled = until_close or not self._parser.should_keep_alive()
+        if self._answer is not None:
+            self._answer.began(status, tuple(self._fields), until_close=until_close)
+
+    def on_body(self, body: bytes) -> None:
+        answer = self._answer
+        if answer is not None and answer.arrived(body) and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._in_head:  # an interim answer
+            self._fields = []
+        elif self._answer is not None:
+            self._answer.ended()
+
+
+class _Refused(Exception):
+    """An answer that the parser would take and we do not."""

@@ -1,0 +1,251 @@
+"""One connection to an upstream: what ends an answer, what bounds it, and when the connection is used again."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from backends.http.connection import FIELD_LIMIT, HEAD_LIMIT, READ_AHEAD, Answer
+from backends.http.transport import HttpTransport, Outgoing, TransportError
+
+from .scripts import Script, answering, close_after_request, outgoing, read, scripted, send
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[HttpTransport]:
+    transport = HttpTransport()
+    yield transport
+    await transport.aclose()
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        pytest.param(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, b"ok", id="interim"
+        ),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\nto the end", b"to the end", id="until close"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\n", b"", id="empty until close"),
+        pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", b"", id="no content"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n", b"ok", id="trailer"
+        ),
+    ],
+)
+async def test_an_answer_ends_where_http_says(answer: bytes, body: bytes, transport: HttpTransport) -> None:
+    """By its length, its last chunk, its status, or the connection's end; interim answers are passed over."""
+    async with scripted(answering(answer)) as url:
+        assert await read(transport, outgoing(url)) == body
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"a" * (HEAD_LIMIT + 1), id="one endless field"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * (FIELD_LIMIT + 1) + b"\r\n", id="too many fields"),
+        pytest.param(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", id="another protocol"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", id="two lengths"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", id="length and chunks"
+        ),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok", id="negative length"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n", id="space in a name"),
+    ],
+)
+async def test_what_is_not_strict_http_is_refused(answer: bytes, transport: HttpTransport) -> None:
+    """Leniency here is how answers of one client reach another; the limits bound what a head may cost."""
+    async with scripted(answering(answer)) as url:
+        with pytest.raises(TransportError) as caught:
+            await read(transport, outgoing(url))
+    assert caught.value.facts.retry_safe is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(OK + OK, id="bytes after the answer"),
+        pytest.param(OK.replace(b"Content", b"Connection: close\r\nContent"), id="connection: close"),
+        pytest.param(OK.replace(b"1.1", b"1.0"), id="HTTP/1.0"),
+    ],
+)
+async def test_a_connection_in_doubt_is_not_used_again(answer: bytes, transport: HttpTransport) -> None:
+    """The next request gets a connection of its own, and so its own answer."""
+    connections = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await answering(answer)(reader, writer)
+        await reader.read()
+
+    async with scripted(script) as url:
+        for _ in range(2):
+            assert await read(transport, outgoing(url)) == b"ok"
+    assert connections == 2
+
+
+async def test_an_idle_connection_that_ended_is_not_used_again(transport: HttpTransport) -> None:
+    """A server that closes between two requests costs a new connection, not a lost request."""
+    connections = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await answering(OK)(reader, writer)
+
+    async with scripted(once) as url:
+        assert await read(transport, outgoing(url)) == b"ok"
+        async with asyncio.timeout(5):
+            while not all(connection.closed for connection in transport._keys):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
+        assert await read(transport, outgoing(url)) == b"ok"
+    assert connections == 2
+
+
+async def test_an_idle_connection_is_closed_in_time() -> None:
+    """The pool lets go before common servers do."""
+    transport = HttpTransport(keepalive=0.05)
+    ended = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answering(OK)(reader, writer)
+        assert await reader.read() == b""
+        ended.set()
+
+    async with scripted(script) as url:
+        assert await read(transport, outgoing(url)) == b"ok"
+        await ended.wait()
+    await transport.aclose()
+
+
+async def test_a_slow_reader_bounds_what_is_read_ahead(transport: HttpTransport) -> None:
+    """The upstream is held back by the sockets' buffers and READ_AHEAD, and goes on when the reader does."""
+    sent = 0
+    stalled = asyncio.Event()
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await close_after_request(reader, writer)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 33554432\r\n\r\n")
+        loop = asyncio.get_running_loop()
+        for _ in range(512):
+            writer.write(b"x" * 65536)
+            alarm = loop.call_later(0.2, stalled.set)
+            await writer.drain()
+            alarm.cancel()
+            sent += 65536
+
+    async with scripted(flood) as url:
+        answer = await send(transport, outgoing(url), seconds=15.0)
+        await stalled.wait()
+        assert isinstance(answer, Answer)
+        held = answer._waiting_bytes
+        assert held <= READ_AHEAD + 256 * 1024, "one read of the socket may pass the mark"
+        assert sent < 33554432
+        assert sum([len(piece) async for piece in answer.chunks()]) == 33554432
+        await answer.aclose()
+
+
+@pytest.mark.parametrize("value", ["a\r\nInjected: b", "a\nb", "a\rb", "a\0b"])
+async def test_a_field_can_not_smuggle_another(value: str, transport: HttpTransport) -> None:
+    """A line break in a value is refused before anything is sent."""
+    seen: list[bytes] = []
+    async with scripted(answering(OK, seen)) as url:
+        with pytest.raises(TransportError, match="line break") as caught:
+            await send(transport, Outgoing("POST", url, (("X", value),), b""))
+    assert (seen, caught.value.sent) == ([], False)
+
+
+@pytest.mark.parametrize("url", ["ftp://h/", "nonsense", "http://"])
+async def test_an_address_that_is_none_is_refused(url: str, transport: HttpTransport) -> None:
+    """Nothing is sent, and the cause says what is wrong."""
+    with pytest.raises(TransportError, match="not an http or https address"):
+        await send(transport, Outgoing("POST", url, (), b""))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*words, *names, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return cert, key
+
+
+def server_context(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    return context
+
+
+async def test_tls_is_verified(certificate: tuple[Path, Path], transport: HttpTransport) -> None:
+    """A certificate that nobody vouches for is refused before the request is sent; one's own authority is trusted."""
+    own = HttpTransport(context=ssl.create_default_context(cafile=str(certificate[0])))
+    async with scripted(answering(OK), server_context(certificate)) as url:
+        with pytest.raises(TransportError, match="TLS failed") as caught:
+            await read(transport, outgoing(url))
+        assert caught.value.facts.retry_safe is True
+        assert await read(own, outgoing(url)) == b"ok"
+    await own.aclose()
+
+
+def forwarding(seen: list[bytes]) -> Script:
+    """An HTTP proxy that knows CONNECT, and answers 502 to hosts that refuse."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        seen.append(head.split(b"\r\n")[0])
+        host, port = head.split(b" ")[1].decode().split(":")
+        try:
+            upstream, away = await asyncio.open_connection(host, int(port))
+        except OSError:
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+            return
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(pump(reader, away), pump(upstream, writer), return_exceptions=True)
+
+    return script
+
+
+async def test_a_proxy_is_tunnelled_through(certificate: tuple[Path, Path]) -> None:
+    """https targets are reached by CONNECT, verified end to end; a tunnel refused was not sent."""
+    seen: list[bytes] = []
+    context = ssl.create_default_context(cafile=str(certificate[0]))
+    async with scripted(answering(OK), server_context(certificate)) as url, scripted(forwarding(seen)) as proxy:
+        through = HttpTransport(context=context, proxies={"https": proxy})
+        assert await read(through, outgoing(url)) == b"ok"
+        with pytest.raises(TransportError, match="CONNECT with 502") as caught:
+            await read(through, outgoing("https://127.0.0.1:1"))
+        await through.aclose()
+    assert seen[0] == f"CONNECT {url.removeprefix('https://')} HTTP/1.1".encode()
+    assert caught.value.sent is False
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "direct"), [("", False), ("127.0.0.1", True), ("*", True), ("other,.example", False)]
+)
+async def test_plain_targets_go_through_a_proxy_by_their_whole_address(exceptions: str, direct: bool) -> None:
+    """Unless NO_PROXY names them."""
+    asked, reached = list[bytes](), list[bytes]()
+    async with scripted(answering(OK, asked)) as proxy, scripted(answering(OK, reached)) as url:
+        through = HttpTransport(proxies={"http": proxy, "no": exceptions})
+        assert await read(through, outgoing(url)) == b"ok"
+        await through.aclose()
+    assert (len(asked), len(reached)) == ((0, 1) if direct else (1, 0))
+    if asked:
+        assert asked[0].startswith(f"POST {url}/a%3Ab%2Fc HTTP/1.1\r\n".encode())
