@@ -178,7 +178,8 @@ async def test_a_stream_is_passed_on_as_it_arrives(upstream: Upstream, transport
 async def test_tokens_in_headers_are_known_before_the_stream_ends(upstream: Upstream, transport: HttpTransport) -> None:
     """Where Bedrock counts in headers, the reply has them at once."""
     counts = {"X-Amzn-Bedrock-Input-Token-Count": "7", "X-Amzn-Bedrock-Output-Token-Count": "8"}
-    upstream.streams(chunk(PIECE), LAST, headers=counts)
+    last = chunk(b'{"choices":[{"delta":{},"finish_reason":"stop"}]}')
+    upstream.streams(chunk(PIECE), last, headers=counts)
     reply = await scripted(transport).invoke(target(upstream.url), call(WISH, streaming=True), soon())
     assert reply.usage == Usage(7, 8)
     await pieces(reply)
