@@ -30,6 +30,7 @@ NEVER = {"tests", "benchmarks", "docs", "examples", "model"}
 ONLY_IN = {
     "boto3": ("backends/aws.py", "backends/emulator/"),
     "botocore": ("backends/aws.py", "backends/emulator/"),
+    "httptools": ("backends/http/connection.py",),
     "aiohttp": ("backends/http/", "backends/emulator/"),
     "aiohttp.web": ("backends/http/edge.py", "backends/emulator/"),
     "opentelemetry.sdk": ("proxy/telemetry.py",),
