@@ -21,8 +21,6 @@ from . import failures
 
 DEFAULT_WAIT = 10.0
 """Seconds after which a client should ask a model again that is not ready, when nobody knows better."""
-LONGEST_WAIT = 60.0
-"""Seconds; OpenAI's clients ignore a Retry-After beyond this and come back after half a second."""
 
 
 def is_bug(error: Exception) -> bool:
@@ -60,11 +58,11 @@ def _backend(error: BackendError) -> Problem:
     again = facts.retry_safe is not True
     if facts.cold:
         wait = facts.retry_after or (error.target.restore[0] if error.target.restore else DEFAULT_WAIT)
-        return wire.throttled("The model is not ready yet.", min(wait, LONGEST_WAIT), "model_not_ready")
+        return wire.throttled("The model is not ready yet.", wait, "model_not_ready")
     if facts.timed_out:
         return wire.late()
     if facts.throttled and facts.fault is Fault.PLATFORM:
-        return wire.throttled("Rate limit reached.", min(facts.retry_after or 1.0, LONGEST_WAIT))
+        return wire.throttled("Rate limit reached.", facts.retry_after or 1.0)
     match facts.fault:
         case Fault.CALLER:
             return wire.invalid(error.said.message if error.said else "Invalid request.")
