@@ -38,20 +38,26 @@ ANSWER = json.dumps(
 EVENTS = 50
 
 
-def _chunk(number: int) -> bytes:
-    delta = {"index": 0, "delta": {"content": f"{number:04}x"}, "logprobs": None, "finish_reason": None}
+def _chunk(number: int) -> dict[str, object]:
+    finish = "stop" if number == EVENTS - 2 else None
+    delta = {"index": 0, "delta": {"content": f"{number:04}" + "x" * 18}, "logprobs": None, "finish_reason": finish}
     common = {"id": "chatcmpl-0", "object": "chat.completion.chunk", "created": 1795219200}
-    return json.dumps(common | {"model": "static", "choices": [delta]}).encode()
+    return common | {"model": "static", "choices": [delta]}
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 CHUNKS = tuple(_chunk(number) for number in range(EVENTS - 1))
-SSE = (*(b"data: " + chunk + b"\n\n" for chunk in CHUNKS), b"data: [DONE]\n\n")
+METRICS = {"inputTokenCount": 200, "outputTokenCount": 49, "invocationLatency": 1, "firstByteLatency": 1}
+SSE = (*(b"data: " + _compact(chunk) + b"\n\n" for chunk in CHUNKS), b"data: [DONE]\n\n")
 _BEDROCK_HEADERS = ((":event-type", "chunk"), (":content-type", "application/json"), (":message-type", "event"))
 
 
-def bedrock_frame(chunk: bytes) -> bytes:
-    """One chunk of a Bedrock response stream."""
-    return encode(_BEDROCK_HEADERS, json.dumps({"bytes": base64.b64encode(chunk).decode()}).encode())
+def bedrock_frame(chunk: dict[str, object]) -> bytes:
+    """One chunk of a Bedrock response stream; the service puts its metrics into the last one."""
+    return encode(_BEDROCK_HEADERS, _compact({"bytes": base64.b64encode(_compact(chunk)).decode()}))
 
 
 def _chunked(piece: bytes) -> bytes:
@@ -76,7 +82,8 @@ STREAMS = {
         _FRAMES + b"X-Amzn-SageMaker-Content-Type: text/event-stream\r\n", tuple(map(payload_part, SSE))
     ),
     b"/invoke-with-response-stream": _stream(
-        _FRAMES + b"X-Amzn-Bedrock-Content-Type: application/json\r\n", tuple(map(bedrock_frame, CHUNKS))
+        _FRAMES + b"X-Amzn-Bedrock-Content-Type: application/json\r\n",
+        (*map(bedrock_frame, CHUNKS[:-1]), bedrock_frame(CHUNKS[-1] | {"amazon-bedrock-invocationMetrics": METRICS})),
     ),
 }
 

@@ -28,7 +28,6 @@ CLI = ROOT / "docs" / "cli.md"
 
 COME_WITH = {
     "multidict": "aiohttp",
-    "yarl": "aiohttp",
     "botocore": "boto3",
     "pydantic-core": "pydantic",
     "opentelemetry-api": "opentelemetry-sdk",
