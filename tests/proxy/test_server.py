@@ -9,12 +9,12 @@ import signal
 import pytest
 
 from proxy.server import CannotListen, running, signals
-from proxy.settings import Settings
+from proxy.settings import Settings, SettingsError
 
 from .parts import POLICY, Scripted, TextSource, services
 
 
-def settings(**given: int) -> Settings:
+def settings(**given: int | str) -> Settings:
     return Settings(**{"policy": "unused", "port": 0, "admin_port": 0, "drain": 1.0} | given)  # type: ignore[arg-type]
 
 
@@ -31,6 +31,7 @@ async def test_contracts_and_operators_have_their_own_ports() -> None:
     """The admin port serves operators only, the other port clients only; both are gone afterwards."""
     parts = await services(Scripted())
     async with running(settings(), parts) as addresses:
+        assert addresses.admin_port is not None
         assert await head_of(addresses.admin_port, "/livez") == b"HTTP/1.1 200 OK"
         assert b"200" not in await head_of(addresses.port, "/livez")
     parts.log.close()
@@ -44,11 +45,47 @@ async def test_a_port_in_use_says_which_and_leaves_nothing_behind(flag: str) -> 
     """The message names address and flag, and a port that was already had is given back."""
     parts = await services(Scripted())
     async with running(settings(), parts) as addresses:
+        assert addresses.admin_port is not None
         taken = getattr(addresses, flag)
         with pytest.raises(CannotListen, match=f"127.0.0.1:{taken}.*--{flag.replace('_', '-')}"):
             async with running(settings(**{flag: taken}), parts):
                 pass
         assert await head_of(addresses.admin_port, "/livez") == b"HTTP/1.1 200 OK"
+    parts.log.close()
+
+
+async def test_a_container_has_one_port_and_one_contract() -> None:
+    """Health and invocations; nothing for operators anywhere."""
+    parts = await services(Scripted())
+    async with running(settings(face="container", endpoint="chat"), parts) as addresses:
+        assert addresses.admin_port is None
+        assert await head_of(addresses.port, "/ping") == b"HTTP/1.1 200 OK"
+        assert b"404" in await head_of(addresses.port, "/livez")
+    parts.log.close()
+
+
+async def test_every_contract_is_on_the_port_beside_a_container() -> None:
+    """With an endpoint named, the container's paths are there as well; without one they are not."""
+    parts = await services(Scripted())
+    async with running(settings(endpoint="chat"), parts) as addresses:
+        assert await head_of(addresses.port, "/ping") == b"HTTP/1.1 200 OK"
+        assert await head_of(addresses.port, "/v1/models") == b"HTTP/1.1 200 OK"
+    async with running(settings(), parts) as addresses:
+        assert b"404" in await head_of(addresses.port, "/ping")
+        assert await head_of(addresses.port, "/v1/models") == b"HTTP/1.1 200 OK"
+    parts.log.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"face": "container"}, "several endpoints"), ({"endpoint": "nowhere"}, "no route for nowhere")],
+)
+async def test_the_container_of_nothing_does_not_start(given: dict[str, str], said: str) -> None:
+    """A wrong name is told at the start, not by a health check that never passes."""
+    parts = await services(Scripted())
+    with pytest.raises(SettingsError, match=said):
+        async with running(settings(**given), parts):
+            pass
     parts.log.close()
 
 

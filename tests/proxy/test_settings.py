@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +87,64 @@ def test_every_flag_is_a_setting() -> None:
     """No flag is read and then forgotten."""
     fields = set(Settings.__dataclass_fields__)
     assert {flag.name.replace("-", "_") for flag in FLAGS} | {"auth"} == fields
+
+
+def test_a_flags_default_is_the_settings_own() -> None:
+    """What `--help` says holds."""
+    settings = Settings(policy="p")
+    told = {flag.name: flag.default for flag in FLAGS if flag.default is not None}
+    assert {name: getattr(settings, name.replace("-", "_")) for name in told} == told
+
+
+@pytest.mark.parametrize("how", ["variable", "folder", "flag", "own variable"])
+def test_a_sagemaker_container_needs_no_flags(how: str, tmp_path: Path) -> None:
+    """Told by the platform's variable, its folder or a word: one open port, the artifact's policy, a short drain."""
+    folder = tmp_path / "model"
+    variables = {"SAGEMAKER_BIND_TO_PORT": "9000"} if how == "variable" else {}
+    if how == "folder":
+        folder.mkdir()
+    if how == "own variable":
+        variables = {"POINTSMAN_FACE": "container"}
+    settings = read(given(*(("--face", "container") if how == "flag" else ())), variables, folder)
+    assert (settings.face, settings.host, settings.drain) == ("container", "0.0.0.0", 25.0)
+    assert settings.port == (9000 if how == "variable" else 8080)
+    assert settings.policy == str(folder / "policy.yaml")
+    assert settings.log == "-"
+
+
+def test_what_is_said_wins_over_a_containers_defaults(tmp_path: Path) -> None:
+    """Every one of them, and the face itself."""
+    words = ("--policy", "s3://b/k", "--port", "1", "--drain", "3", "--endpoint", "a/b", "--endpoint-attribute", "m")
+    variables = {"SAGEMAKER_BIND_TO_PORT": "9000", "POINTSMAN_HOST": "127.0.0.1"}
+    settings = read(given(*words), variables, tmp_path)
+    got = (
+        settings.policy,
+        settings.host,
+        settings.port,
+        settings.drain,
+        settings.endpoint,
+        settings.endpoint_attribute,
+    )
+    assert got == ("s3://b/k", "127.0.0.1", 1, 3.0, "a/b", "m")
+    assert read(given("--policy", "p", "--face", "all"), variables, tmp_path).port == 8080
+
+
+def test_a_folder_elsewhere_is_no_container(tmp_path: Path) -> None:
+    """Where neither is there, everything is served on loopback, and a policy has to be named."""
+    assert read(given("--policy", "p"), {}, tmp_path / "none") == Settings(policy="p")
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "said"),
+    [
+        (("--face", "openai"), {}, "--face can't be 'openai'"),
+        (("--endpoint-attribute", "a b"), {}, "--endpoint-attribute can't be"),
+        ((), {"SAGEMAKER_BIND_TO_PORT": "http"}, "SAGEMAKER_BIND_TO_PORT can't be 'http'"),
+    ],
+)
+def test_nonsense_about_the_container_names_its_place(
+    words: tuple[str, ...], variables: dict[str, str], said: str
+) -> None:
+    """Flag or variable, ours or SageMaker's."""
+    with pytest.raises(SettingsError, match=said):
+        read(given("--policy", "p", *words), variables)
