@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.lock-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast check format lock wheel bench clean
+.PHONY: help setup run run-vllm test test-fast check format lock wheel bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 run: setup ## stand-ins on :9080 and the proxy on :8080, with a policy to try
 	@exec $(BIN)/pointsman quickstart $(ARGS)
+
+run-vllm: setup ## real vLLM with a small model behind the proxy; fetches 0.7 GB once
+	@exec $(BIN)/pointsman quickstart --engine vllm $(ARGS)
 
 test: setup ## every test, as CI runs them
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered

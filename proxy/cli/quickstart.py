@@ -23,7 +23,8 @@ from ..policy_source import UnreadableError
 from ..server import Addresses, CannotListen, running, signals
 from ..settings import Settings, environment
 from ..wiring import serving, static_credentials
-from . import EXIT_OK, StartError
+from . import EXIT_OK, StartError, quickstart_vllm
+from .ways import way
 
 FOLDER = "examples/quickstart"
 
@@ -34,10 +35,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Start stand-ins for SageMaker and Bedrock on 127.0.0.1:9080 and the proxy on 127.0.0.1:8080, and print what "
         "to paste. Nothing here is AWS, nothing is billed, and your AWS profile is not read. Ctrl-C ends all of it."
     )
-    parser.add_argument("--folder", default=FOLDER, help=f"where policy.yaml and emulator.yaml are (default {FOLDER})")
+    parser.add_argument(
+        "--engine",
+        choices=["stand-ins", "vllm"],
+        default="stand-ins",
+        help="what answers: stand-ins, or real vLLM on this machine's CPU, which is fetched once (default stand-ins)",
+    )
+    parser.add_argument(
+        "--folder",
+        help=f"where policy.yaml is, and for stand-ins emulator.yaml (default {FOLDER}, or {FOLDER}-vllm)",
+    )
     parser.add_argument("--port", type=int, default=8080, help="port of the proxy (default 8080)")
     parser.add_argument("--admin-port", type=int, default=8081, help="port for operators (default 8081)")
     parser.add_argument("--emulator-port", type=int, default=9080, help="port of the stand-ins (default 9080)")
+    parser.add_argument("--engine-port", type=int, default=8100, help="port of vLLM; 0 takes a free one (default 8100)")
+    parser.add_argument("--engine-log", default=".cache/vllm.log", help="what vLLM says (default .cache/vllm.log)")
     parser.add_argument(
         "--log", default=".cache/quickstart.log", help="the request log (default .cache/quickstart.log)"
     )
@@ -46,12 +58,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    if arguments.engine == "vllm":
+        return quickstart_vllm.run(arguments)
+    folder = Path(arguments.folder or FOLDER)
     try:
-        config = _stand_ins(Path(arguments.folder) / "emulator.yaml")
+        config = _stand_ins(folder / "emulator.yaml")
         log = Path(arguments.log)
         log.parent.mkdir(parents=True, exist_ok=True)
         settings = Settings(
-            policy=str(Path(arguments.folder) / "policy.yaml"),
+            policy=str(folder / "policy.yaml"),
             port=arguments.port,
             admin_port=arguments.admin_port,
             log=str(log),
@@ -107,7 +122,7 @@ def _welcome(addresses: Addresses, emulator: int, routes: Mapping[tuple[str, str
         f"Pointsman is serving on {url}; stand-ins (not AWS) answer on http://127.0.0.1:{emulator}.",
         "",
         "Where each model is routed:",
-        *(f"  {route.key:24} {_way(route)}" for route in routes.values()),
+        *(f"  {route.key:24} {way(route)}" for route in routes.values()),
         "",
         "Paste into another terminal. With boto3, unchanged but for the environment:",
         "",
@@ -130,13 +145,3 @@ def _welcome(addresses: Addresses, emulator: int, routes: Mapping[tuple[str, str
         "Ctrl-C ends all of it.",
     ]
     return "\n".join(lines)
-
-
-def _way(route: Route) -> str:
-    total = sum(each.weight for each in route.serve)
-    shares = [
-        f"{each.target.name} ({each.target.kind})" + (f" {each.weight / total:.0%}" if len(route.serve) > 1 else "")
-        for each in route.serve
-    ]
-    fallback = [f"else {target.name} ({target.kind})" for target in route.fallback]
-    return "-> " + ", ".join(shares + fallback)
