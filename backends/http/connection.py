@@ -11,7 +11,6 @@ was read to its end, the other side means to keep the connection, and nothing ca
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import cast
 
@@ -69,7 +68,7 @@ class Answer:
     def __init__(self, connection: Connection, deadline: float) -> None:
         loop = connection.loop
         self._connection = connection
-        self._pieces: deque[bytes] = deque()
+        self._pieces: list[bytes] = []
         self._waiting_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._error: TransportError | None = None
@@ -99,11 +98,12 @@ class Answer:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, in non-empty pieces. Raises TransportError when it breaks or is late."""
         while True:
-            while self._pieces:
-                piece = self._pieces.popleft()
-                self._waiting_bytes -= len(piece)
-                if self._waiting_bytes <= READ_AHEAD // 2:
-                    self._connection.resume()
+            if self._pieces:
+                # All that has arrived at once: one turn through the layers above for many small chunks.
+                piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+                self._pieces.clear()
+                self._waiting_bytes = 0
+                self._connection.resume()
                 yield piece
             if self.complete:
                 return
