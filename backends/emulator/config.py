@@ -145,11 +145,20 @@ class Tokens(_Part):
 Dialect = Literal["openai-chat", "openai-completions", "tgi", "lmi", "bedrock-completion", "echo"]
 
 
+class ContainerConfig(_Part):
+    """A container of one's own, which answers in place of a generated model."""
+
+    url: str = Field(pattern=r"^http://(127\.0\.0\.1|localhost):\d{1,5}$")
+    """Where its `/ping` and `/invocations` are; loopback only, like everything here."""
+
+
 class ModelConfig(_Part):
     """One model and the way it is hosted."""
 
     kind: Literal["endpoint", "component", "import", "engine"]
-    dialect: Dialect
+    dialect: Dialect | None = None
+    """Required, but for a model with a `container`, which speaks for itself."""
+    container: ContainerConfig | None = None
     endpoint: Name | None = None
     """The endpoint's name; default: the model's own. A component must say on which endpoint it is."""
     component: Name | None = None
@@ -194,10 +203,20 @@ class ModelConfig(_Part):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        problems = [*self._kind_problems(), *(said for fault in self.faults if (said := fault.complaint(self.service)))]
+        problems = [
+            *self._answer_problems(),
+            *self._kind_problems(),
+            *(said for fault in self.faults if (said := fault.complaint(self.service))),
+        ]
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _answer_problems(self) -> Iterator[str]:
+        if (self.container is None) != (self.dialect is not None):
+            yield "a model needs either `dialect:` or `container: {url: ...}`"
+        if self.container is not None and self.service != SAGEMAKER:
+            yield f"`container:` belongs to kinds endpoint and component, not to kind {self.kind}"
 
     def _kind_problems(self) -> Iterator[str]:
         if self.kind == "component" and self.endpoint is None:
@@ -283,6 +302,16 @@ def load_faults(value: object, service: str) -> tuple[Fault, ...]:
 
 
 def _known_keys() -> set[str]:
-    parts: tuple[type[BaseModel], ...] = (EmulatorConfig, ModelConfig, Cold, Copies, Latency, Tokens, Limits, Keep)
+    parts: tuple[type[BaseModel], ...] = (
+        EmulatorConfig,
+        ModelConfig,
+        ContainerConfig,
+        Cold,
+        Copies,
+        Latency,
+        Tokens,
+        Limits,
+        Keep,
+    )
     more: tuple[type[BaseModel], ...] = (Credential, Price, Fault)
     return {key for part in (*parts, *more) for key in part.model_fields}

@@ -56,6 +56,23 @@ class Connection:
         else:
             self.cut(flow.ending)
 
+    async def begin(self, headers: tuple[tuple[str, str], ...]) -> None:
+        """Begin a streamed answer whose parts are not known yet."""
+        response = web.StreamResponse(status=200)
+        self._begin(response, headers, 200)
+        response.enable_chunked_encoding()
+        await response.prepare(self._request)
+
+    async def put(self, data: bytes) -> None:
+        """One part of it."""
+        await self.response.write(data)
+        if self.seen is not None:
+            self.seen.parts += 1
+
+    async def end(self) -> None:
+        """Its end."""
+        await self.response.write_eof()
+
     def cut(self, how: Literal["close", "reset"]) -> None:
         self.was_cut = True
         transport = self._request.transport

@@ -64,14 +64,15 @@ class Container:
         self._config = config
         self._name = name
         self._model: ModelConfig = config.models[name]
+        self._dialect: Dialect = self._model.dialect or "echo"
         self._sessions: dict[str, float] = {}
         self._opened = 0
 
     def answer(self, question: Question) -> Reply:
         """The answer to a question on `/invocations`."""
-        if self._model.dialect == "echo":
+        if self._dialect == "echo":
             return _echo(question)
-        dialect = question.dialect or self._model.dialect
+        dialect = question.dialect or self._dialect
         try:
             self._check_type(question)
             session = self._session(question)
@@ -118,13 +119,13 @@ class Container:
 
         Errors: AskError.
         """
-        dialect = question.dialect or self._model.dialect
+        dialect = question.dialect or self._dialect
         ask = replace(asks.read_ask(dialect, question.body), stream=True)
         return self._say(ask, question)
 
     def whole(self, question: Question) -> Reply:
         """The answer in one piece whatever the body's `stream` says. Errors: AskError."""
-        dialect = question.dialect or self._model.dialect
+        dialect = question.dialect or self._dialect
         ask = replace(asks.read_ask(dialect, question.body), stream=False)
         return self._say(ask, question)
 

@@ -6,6 +6,7 @@ the model failed. The desk keeps the order, so that the same faults mean the sam
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -70,8 +71,13 @@ class Wording(Protocol):
         ...
 
 
-async def serve(call: Call, wording: Wording, outlet: Outlet) -> tuple[str, ...]:
-    """Answer one call; returns the names of the faults that struck it. ConnectionError when the client has gone."""
+async def serve(
+    call: Call, wording: Wording, outlet: Outlet, live: Callable[[Call], Awaitable[None]] | None = None
+) -> tuple[str, ...]:
+    """Answer one call; returns the names of the faults that struck it. ConnectionError when the client has gone.
+
+    `live` answers in place of the generated model, once the call has its place.
+    """
     hosted = call.hosted
     effects = hosted.effects(call.stream)
     if effects.connection is not None:
@@ -84,6 +90,11 @@ async def serve(call: Call, wording: Wording, outlet: Outlet) -> tuple[str, ...]
     place = await hosted.roster.enter()
     if isinstance(place, Turned):
         await outlet.answer(wording.turned(call, place))
+        return effects.fired
+    if live is not None:
+        await hosted.clock.rest(effects.first_byte)
+        with hosted.seated(place, Reply(200, "", ())):
+            await live(call)
         return effects.fired
     call = replace(call, question=replace(call.question, accent="split-utf8" in effects.reshape))
     reply = wording.ask(call)

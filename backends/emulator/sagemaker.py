@@ -75,6 +75,7 @@ class Sagemaker:
             config.address(name): name for name, model in config.models.items() if model.service == SAGEMAKER
         }
         self._packed = {address[1] for address in self._names if address[0] == "component"}
+        self.account = config.account
         self.unary_limit: float | None = config.limits.unary
         self.stream_limit: float | None = config.limits.stream
 

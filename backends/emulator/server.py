@@ -13,6 +13,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -30,6 +31,7 @@ from .desk import Call, serve
 from .engine import Engine
 from .hosting import Hosted
 from .journal import Journal, Seen
+from .platform import Platform
 from .sagemaker import Sagemaker
 from .signatures import Key, Signed, check
 
@@ -60,6 +62,7 @@ class Emulator:
         self._control = Control(self.models, self.clock, self.journal)
         self._limit = max(config.limits.sagemaker_body, config.limits.bedrock_body)
         self._seen = 0
+        self._platform: Platform | None = None
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
@@ -80,6 +83,7 @@ class Emulator:
             await runner.cleanup()
             raise
         self._runner = runner
+        self._platform = Platform(self._sagemaker, self.config.limits, self.clock)
         return int(runner.addresses[0][1])
 
     async def stop(self) -> None:
@@ -87,6 +91,9 @@ class Emulator:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        platform, self._platform = self._platform, None
+        if platform is not None:
+            await platform.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         received = await self._receive(request)
@@ -175,7 +182,10 @@ class Emulator:
         seen.model = found
         question = sagemaker.question(received, invocation, self.clock.now())
         call = Call(received, self.models[found], operation == sagemaker.STREAM, question)
-        seen.faults = await serve(call, face, outlet)
+        live = None
+        if call.hosted.config.container is not None and self._platform is not None:
+            live = partial(self._platform.answer, invocation=invocation, outlet=outlet)
+        seen.faults = await serve(call, face, outlet, live)
 
     async def _invoke_model(
         self, received: Received, seen: Seen, outlet: Connection, name: str, operation: str

@@ -71,6 +71,9 @@ def test_defaults_are_awss_own() -> None:
         ({"kind": "endpoint", "dialect": "tgi", "arn": IMPORT_ARN}, "belongs to kind import"),
         ({"kind": "endpoint", "dialect": "tgi", "adapters": ["a"]}, "belongs to kind engine"),
         ({"kind": "endpoint", "dialect": "bedrock-completion"}, "spoken by imports only"),
+        ({"kind": "endpoint", "dialect": "tgi", "container": {"url": "http://127.0.0.1:1"}}, "a model needs either"),
+        ({"kind": "endpoint", "container": {"url": "http://10.0.0.1:1"}}, "should match pattern"),
+        ({"kind": "engine", "container": {"url": "http://127.0.0.1:1"}}, "kinds endpoint and component"),
         ({"kind": "engine", "dialect": "tgi"}, "spoken behind SageMaker endpoints only"),
         ({"kind": "endpoint", "dialect": "tgi", "copies": {"min": 3}}, "copies.max 1 is below copies.min 3"),
         ({"kind": "endpoint", "dialect": "tgi", "tokens": {"min": 9, "max": 8}}, "min 9 is above max 8"),
@@ -102,7 +105,7 @@ def test_all_problems_come_in_one_report() -> None:
     assert len(text.splitlines()) == 4
     assert "account: must be text; put it in quotes" in text
     assert "colour: unknown key" in text
-    assert "models.m.dialect: is missing; add it" in text
+    assert "models.m: a model needs either `dialect:` or `container: {url: ...}`" in text
     assert "models.bad name: a name has 1 to 63" in text
 
 
