@@ -8,9 +8,10 @@ after `snapshot` and `restore` where a process boundary lies between. Names and 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from . import exposition
 from .metric_names import (
@@ -18,6 +19,9 @@ from .metric_names import (
     BUILD,
     CONCURRENT,
     EXTRAS,
+    HOOK_TIME,
+    HOOKS,
+    LOOP_HELD,
     METRICS,
     OTHER,
     POLICY,
@@ -28,7 +32,7 @@ from .metric_names import (
     UNKNOWN,
 )
 from .outcome import AttemptOutcome, Outcome
-from .series import CLIENT_GONE, Labels, Series
+from .series import CLIENT_GONE, Histogram, Labels, Series
 
 CAP: Final = 1000
 """Label sets per family. A policy of a hundred endpoints with three targets each needs about a third of it."""
@@ -45,6 +49,9 @@ class Meters:
         self._series: dict[Labels, Series] = {}
         self._responses: dict[Labels, int] = {}
         self._attempts: dict[Labels, int] = {}
+        self._hooks: dict[Labels, int] = {}
+        self._hook_times: dict[Labels, Histogram] = {}
+        self._loop_held: dict[Labels, Histogram] = {}
         self._in_flight: dict[str, int] = {}
         self._reloads = {"ok": 0, "refused": 0}
         self._policy: tuple[str, int] | None = None
@@ -69,6 +76,15 @@ class Meters:
             key = OTHER
         self._in_flight[key] = self._in_flight.get(key, 0) + delta
 
+    def hook(self, handler: str, step: str, result: str, seconds: float) -> None:
+        """A hook of a customer's handler is over."""
+        self._add(self._hooks, (handler, step, result), 1)
+        self._of(self._hook_times, (handler, step), lambda: Histogram(HOOK_TIME.bounds)).observe(seconds)
+
+    def held(self, handler: str, seconds: float) -> None:
+        """A hook held the event loop for so long at a stretch."""
+        self._of(self._loop_held, (handler,), lambda: Histogram(LOOP_HELD.bounds)).observe(seconds)
+
     def reload(self, ok: bool) -> None:
         """A changed policy was put in force, or refused while the old one stays."""
         self._reloads["ok" if ok else "refused"] += 1
@@ -81,9 +97,13 @@ class Meters:
         """Add the counts of another process. The newest policy generation wins."""
         for labels, series in other._series.items():
             self._of(self._series, labels, Series).merge(series)
-        for mine, theirs in ((self._responses, other._responses), (self._attempts, other._attempts)):
+        counts = ((self._responses, other._responses), (self._attempts, other._attempts), (self._hooks, other._hooks))
+        for mine, theirs in counts:
             for labels, count in theirs.items():
                 self._add(mine, labels, count)
+        for own, others in ((self._hook_times, other._hook_times), (self._loop_held, other._loop_held)):
+            for labels, histogram in others.items():
+                self._of(own, labels, functools.partial(Histogram, histogram.bounds)).merge(histogram)
         for key, count in other._in_flight.items():
             self.in_flight(key, count)
         for result, count in other._reloads.items():
@@ -99,6 +119,9 @@ class Meters:
                 "series": [[labels, series.dump()] for labels, series in self._series.items()],
                 "responses": list(self._responses.items()),
                 "attempts": list(self._attempts.items()),
+                "hooks": list(self._hooks.items()),
+                "hook_times": _dump(self._hook_times),
+                "loop_held": _dump(self._loop_held),
                 "in_flight": self._in_flight,
                 "reloads": self._reloads,
                 "policy": self._policy,
@@ -119,6 +142,9 @@ class Meters:
             meters._series = {tuple(labels): Series.load(values) for labels, values in data["series"]}
             meters._responses = {tuple(labels): int(count) for labels, count in data["responses"]}
             meters._attempts = {tuple(labels): int(count) for labels, count in data["attempts"]}
+            meters._hooks = {tuple(labels): int(count) for labels, count in data["hooks"]}
+            meters._hook_times = _load(data["hook_times"], HOOK_TIME.bounds)
+            meters._loop_held = _load(data["loop_held"], LOOP_HELD.bounds)
             meters._in_flight = {key: int(count) for key, count in data["in_flight"].items()}
             meters._reloads = {result: int(data["reloads"][result]) for result in ("ok", "refused")}
             meters._policy = (str(data["policy"][0]), int(data["policy"][1])) if data["policy"] else None
@@ -149,6 +175,9 @@ class Meters:
             exposition.scalars(CONCURRENT, [((key,), count) for key, count in self._in_flight.items()]),
             exposition.scalars(RELOADS, [((result,), count) for result, count in self._reloads.items()]),
             exposition.scalars(POLICY, [((self._policy[0], str(self._policy[1])), 1)] if self._policy else []),
+            exposition.scalars(HOOKS, self._hooks.items()),
+            exposition.histograms(HOOK_TIME, self._hook_times.items()),
+            exposition.histograms(LOOP_HELD, self._loop_held.items()),
             exposition.scalars(BUILD, [((self._version,), 1)]),
             exposition.extras(EXTRAS, extra, taken=frozenset(metric.name for metric in METRICS) - _EXTRA_NAMES),
         ]
@@ -168,6 +197,18 @@ class Meters:
         if labels not in family and len(family) >= self._cap:
             labels = (OTHER,) * len(labels)
         family[labels] = family.get(labels, 0) + count
+
+
+def _dump(family: Mapping[Labels, Histogram]) -> list[object]:
+    return [[labels, histogram.sum, histogram.counts] for labels, histogram in family.items()]
+
+
+def _load(rows: list[Any], bounds: tuple[float, ...]) -> dict[Labels, Histogram]:
+    family: dict[Labels, Histogram] = {}
+    for labels, total, counts in rows:
+        histogram = family[tuple(labels)] = Histogram(bounds)
+        histogram.sum, histogram.counts = float(total), [int(count) for count in counts]
+    return family
 
 
 _EXTRA_NAMES = frozenset(metric.name for metric in EXTRAS)

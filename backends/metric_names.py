@@ -146,6 +146,27 @@ RELOADS = Metric(
 POLICY = Metric(
     "pointsman_policy_info", GAUGE, ("digest", "generation"), "Always 1: digest and generation of the policy in force."
 )
+HOOKS = Metric(
+    "pointsman_handler_hooks_total",
+    COUNTER,
+    ("handler", "step", "result"),
+    "Hooks of customers' handlers: ok, raised, timed_out, crashed, busy (no worker free in time), refused (it keeps "
+    "failing) or given_up (the client left).",
+)
+HOOK_TIME = Metric(
+    "pointsman_handler_hook_seconds",
+    HISTOGRAM,
+    ("handler", "step"),
+    "How long hooks took, waiting for a worker and `call.invoke` included.",
+    bounds=OVERHEAD_BOUNDS,
+)
+LOOP_HELD = Metric(
+    "pointsman_handler_loop_held_seconds",
+    HISTOGRAM,
+    ("handler",),
+    "Handlers that run inline: the longest stretch for which each hook held up every other request.",
+    bounds=OVERHEAD_BOUNDS,
+)
 BUILD = Metric("pointsman_build_info", GAUGE, ("version",), "Always 1: version of the running code.")
 
 EXTRAS = (
@@ -162,6 +183,6 @@ EXTRAS = (
 METRICS: tuple[Metric, ...] = (
     *REQUEST_COUNTERS.values(),
     *REQUEST_HISTOGRAMS.values(),
-    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, BUILD),
+    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BUILD),
     *EXTRAS,
 )

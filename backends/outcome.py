@@ -67,6 +67,8 @@ class Outcome:
     sdk_attempt: int = 1
     trace_id: str | None = None
     """32 hex digits, when the request belongs to a trace."""
+    handler_status: int | None = None
+    """Status of a failure in the customer's own code around the model."""
 
     @property
     def overhead_seconds(self) -> float:

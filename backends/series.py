@@ -145,8 +145,11 @@ def model_status(outcome: Outcome) -> int:
     """The status that decides between 4xx and 5xx.
 
     A ModelError reaches the client as a 424 whatever the model said, and CloudWatch counts what the model said. A model
-    that said nothing (timeout, broken connection) counts as 5xx: it was not the caller's doing.
+    that said nothing (timeout, broken connection) counts as 5xx: it was not the caller's doing. What fails in the
+    customer's code around the model counts as the model's.
     """
+    if outcome.handler_status is not None:
+        return outcome.handler_status
     if outcome.error_type != "ModelError" or not outcome.attempts:
         return outcome.status
     return outcome.attempts[-1].status or 500

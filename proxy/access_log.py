@@ -51,6 +51,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "sdk_invocation_id": "`amz-sdk-invocation-id`: the same on every try of one client call, or null",
         "sdk_attempt": "which try of the client this is, from 1",
         "trace_id": "32 hex digits when the request belongs to a trace, or null",
+        "handler_status": "status of a failure in the customer's own code around the model, or null",
     }
 )
 ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
@@ -109,6 +110,7 @@ def line(outcome: Outcome) -> bytes:
         "sdk_invocation_id": outcome.sdk_invocation_id and outcome.sdk_invocation_id[:LONGEST_TEXT],
         "sdk_attempt": outcome.sdk_attempt,
         "trace_id": outcome.trace_id,
+        "handler_status": outcome.handler_status,
     }
     try:
         text = orjson.dumps(entry, option=_OPTIONS)

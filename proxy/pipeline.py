@@ -7,15 +7,19 @@ the upstream, however it is left. The only loop is the one over attempts, and wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError
 from policies.choose import Attempt, Plan, after_failure, first_plan, sticky_key
-from policies.table import Miss
+from policies.table import Miss, Route
 
+from . import ensembles
+from .handlers.errors import HandlerError
+from .handlers.guest.values import Question
+from .handlers.guest.values import Reply as Given
 from .record import Record
 from .services import Services
 from .spans import Step
@@ -36,14 +40,17 @@ class NoTarget(Exception):
 
 @asynccontextmanager
 async def serve(
-    invocation: Invocation, record: Record, trace: RequestTrace, services: Services
+    invocation: Invocation, record: Record, trace: RequestTrace, services: Services, depth: int = 0
 ) -> AsyncIterator[tuple[Reply, float]]:
     """The reply to `invocation`, with the deadline (on the loop's clock) that binds writing it.
+
+    `depth` counts the requests of handlers that this one is inside of.
 
     Raises:
         RouteMissing: the policy knows no such endpoint or component.
         NoTarget: it does, but nothing may serve it.
         BackendError: the last of the attempts that the policy and the facts allow has failed.
+        HandlerError: the customer's code has.
     """
     with trace.step(Step.LOOKUP):
         record.policy = policy = services.policy.current
@@ -61,6 +68,33 @@ async def serve(
         custom_attributes=invocation.custom_attributes,
         trace=trace.outgoing,
     )
+    if route.handler is None:
+        async with _answered(route, call, deadline, record, trace, services) as reply:
+            yield reply, deadline
+        return
+    asked = _Asked(route, call, deadline, record, trace, services, depth)
+    passage = services.handlers.open(route)
+    try:
+        with trace.step(Step.BEFORE), asked.own_failure_first():
+            changed = await passage.before(call, deadline, asked.invoke)
+        if isinstance(changed, Reply):
+            record.why = record.why or f"{route.key}'s handler answered by itself"
+            yield changed, deadline
+            return
+        async with _answered(route, changed, deadline, record, trace, services) as reply:
+            with trace.step(Step.AFTER):
+                reply = await passage.after(reply, invocation.streaming)
+            yield reply, deadline
+    finally:
+        passage.close()
+
+
+@asynccontextmanager
+async def _answered(
+    route: Route, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
+) -> AsyncIterator[Reply]:
+    """The reply of the first of the route's targets that gives one; it is freed when the block is left."""
+    invocation = call.invocation
     with trace.step(Step.CHOOSE):
         views = services.book.views(route.targets)
         key = sticky_key(route.sticky, invocation.session_id, invocation.inference_id, invocation.header)
@@ -72,7 +106,7 @@ async def serve(
     try:
         attempt, reply = await _first_answer(plan, call, deadline, record, trace, services)
         async with _held(attempt, reply, services):
-            yield reply, deadline
+            yield reply
     finally:
         services.meters.in_flight(route.key, -1)
 
@@ -130,3 +164,64 @@ async def _attempt(
         record.attempted(attempt, services.now() - began, failure, answered=answered)
         if not answered:
             services.book.end(target, attempt.replica, failure.facts if failure else None)
+
+
+class _Asked:
+    """What the hooks of one request ask of others, and of their own route's targets."""
+
+    def __init__(
+        self,
+        route: Route,
+        call: Call,
+        deadline: float,
+        record: Record,
+        trace: RequestTrace,
+        services: Services,
+        depth: int,
+    ) -> None:
+        self._route = route
+        self._call = call
+        self._deadline = deadline
+        self._record = record
+        self._trace = trace
+        self._services = services
+        self._depth = depth
+        self._own: BackendError | None = None
+
+    async def invoke(self, question: Question) -> Given:
+        """`call.invoke` of a hook. Raises InvokeError."""
+        if question.endpoint is None:
+            return await self._ask_own(question)
+        began = self._services.now()
+        try:
+            return await ensembles.ask(
+                question, self._call.invocation, self._deadline, self._depth, self._trace, self._services, serve
+            )
+        finally:
+            self._record.backend_seconds += self._services.now() - began
+
+    @contextmanager
+    def own_failure_first(self) -> Iterator[None]:
+        """A hook that lets the failure of its own model through has not failed itself."""
+        try:
+            yield
+        except HandlerError as error:
+            if error.of_invoke and self._own is not None:
+                raise self._own from error
+            raise
+
+    async def _ask_own(self, question: Question) -> Given:
+        call = replace(
+            self._call,
+            invocation=replace(self._call.invocation, streaming=False),
+            body=question.body,
+            content_type=question.content_type,
+            accept=question.accept,
+        )
+        try:
+            async with _answered(self._route, call, self._deadline, self._record, self._trace, self._services) as reply:
+                self._record.usage = reply.usage
+                return await ensembles.whole(reply)
+        except (BackendError, NoTarget) as error:
+            self._own = error if isinstance(error, BackendError) else None
+            raise ensembles.refusal(error) from error

@@ -111,13 +111,18 @@ class Policy:
         own_addresses: frozenset[tuple[str, int]],
         swapped: Callable[[InForce], None],
         reloaded: Callable[[bool], None],
+        prepare: Callable[[RouteTable], Awaitable[None]] | None = None,
     ) -> None:
-        """`swapped` is told of every new policy, `reloaded` whether an attempt at one succeeded."""
+        """`swapped` is told of every new policy, `reloaded` whether an attempt at one succeeded.
+
+        `prepare` makes ready what a table needs before it is put in force; it raises PolicyError to refuse the table.
+        """
         self._source = source
         self._variables = variables
         self._own = own_addresses
         self._swapped = swapped
         self._reloaded = reloaded
+        self._prepare = prepare
         self._version: str | None = None
         self._lock = asyncio.Lock()
         self._unusable: str | None = None
@@ -146,6 +151,8 @@ class Policy:
             loops = check_loops(table, self._own)
             if loops:
                 raise PolicyError(loops, self._source.name)
+            if self._prepare is not None:
+                await self._prepare(table)
             self._unusable = self._unreadable = None
             if self._current is not None and self._current.table.digest == table.digest:
                 return

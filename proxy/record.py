@@ -39,6 +39,8 @@ class Record:
     bytes_in: int = 0
     bytes_out: int = 0
     parts_out: int = 0
+    handler_status: int | None = None
+    """Status of a failure in the customer's code, which counts as their model's."""
     why: str = ""
     usage: Usage | None = None
     trace_id: str | None = None
@@ -114,4 +116,5 @@ class Record:
             sdk_invocation_id=invocation.sdk_invocation_id if invocation else None,
             sdk_attempt=invocation.sdk_attempt if invocation else 1,
             trace_id=self.trace_id,
+            handler_status=self.handler_status,
         )

@@ -62,6 +62,7 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
             admin_port = await _listen(operators, "127.0.0.1", settings.admin_port, "--admin-port")
         duties = [
             start(services.policy.watch(asyncio.sleep), name="policy-watch"),
+            start(services.handlers.watch(asyncio.sleep), name="handlers-watch"),
             start(_watch_lag(state), name="loop-lag"),
         ]
         yield Addresses(settings.host, port, admin_port)

@@ -10,6 +10,7 @@ from backends.book import Book
 from backends.meters import Meters
 
 from .access_log import AccessLog
+from .handlers.registry import Handlers
 from .policy_source import Policy
 from .telemetry import Telemetry
 
@@ -21,6 +22,8 @@ class Services:
     policy: Policy
     backends: Mapping[str, Backend]
     """By target kind."""
+    handlers: Handlers
+    """The customers' own code."""
     book: Book
     meters: Meters
     telemetry: Telemetry

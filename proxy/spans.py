@@ -25,13 +25,17 @@ class Step(StrEnum):
     """The pipeline's steps, each a span of kind INTERNAL under the request's."""
 
     LOOKUP = "lookup"
+    BEFORE = "before"
     CHOOSE = "choose"
+    AFTER = "after"
 
 
 STEPS: Final[Mapping[Step, str]] = MappingProxyType(
     {
         Step.LOOKUP: "find the route of the endpoint and component",
+        Step.BEFORE: "the customer's code ahead of the model",
         Step.CHOOSE: "look at the targets and put them in order",
+        Step.AFTER: "the customer's code behind the model; of a stream only what comes before its first event",
     }
 )
 

@@ -66,6 +66,10 @@ class RequestTrace(Protocol):
         """Time one attempt; yields the trace context to send to `target`."""
         ...
 
+    def inner(self, invocation: Invocation) -> RequestTrace:
+        """The trace of a request that this one's handler makes; `finish` it before this one."""
+        ...
+
     def finish(self, outcome: Outcome) -> None:
         """The request is over. Call it once, last."""
         ...
@@ -160,6 +164,9 @@ class Unsampled:
     def attempt(self, target: Target, number: int, replica: int = 0) -> AbstractContextManager[Trace | None]:
         return self._attempt
 
+    def inner(self, invocation: Invocation) -> RequestTrace:
+        return self
+
     def finish(self, outcome: Outcome) -> None:
         pass
 
@@ -202,6 +209,15 @@ class Sampled:
             start_time=self._clock_ns(),
         )
         return _Timed(self, span, _outgoing(span, self._tracestate), answers=True)
+
+    def inner(self, invocation: Invocation) -> RequestTrace:
+        span = self._tracer.start_span(
+            f"{spans.operation(invocation)} {invocation.endpoint}",
+            context=self._inside,
+            attributes=spans.of_request(invocation),
+            start_time=self._clock_ns(),
+        )
+        return Sampled(self._tracer, self._clock_ns, span, invocation, self._tracestate)
 
     def finish(self, outcome: Outcome) -> None:
         now = self._clock_ns()

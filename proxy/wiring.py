@@ -22,6 +22,8 @@ from backends.vllm import VllmBackend
 from backends.wire.sigv4 import Credentials, Signer
 
 from .access_log import AccessLog
+from .handlers.loads import Loader
+from .handlers.registry import Handlers
 from .policy_source import FileSource, InForce, ObjectSource, Policy, Source, UnreadableError
 from .services import Services
 from .settings import Settings
@@ -53,7 +55,10 @@ async def serving(
             meters.policy(policy.table.digest, policy.generation)
 
         own = frozenset({(settings.host, settings.port), ("127.0.0.1", settings.admin_port)})
-        policy = Policy(_source(settings), variables, own, swapped, meters.reload)
+        loader = Loader(meters, time.monotonic)
+        handlers = Handlers(_folder(settings), loader.load, meters, time.monotonic, settings.drain)
+        parts.push_async_callback(handlers.stop)
+        policy = Policy(_source(settings), variables, own, swapped, meters.reload, handlers.use)
         await policy.load()
         yield Services(
             policy=policy,
@@ -62,6 +67,7 @@ async def serving(
                 "bedrock": BedrockBackend(transport, credentials, signer, _utc),
                 "vllm": VllmBackend(transport),
             },
+            handlers=handlers,
             book=book,
             meters=meters,
             telemetry=telemetry,
@@ -77,6 +83,11 @@ async def serving(
 def static_credentials(access_key: str, secret_key: str) -> CredentialSource:
     """Fixed credentials, for targets that are stand-ins."""
     return StaticCredentials(Credentials(access_key, secret_key, None, None))
+
+
+def _folder(settings: Settings) -> Path:
+    """Where relative paths of handlers start: beside the policy, or here when it is in S3."""
+    return Path() if settings.policy.startswith("s3://") else Path(settings.policy).absolute().parent
 
 
 def _source(settings: Settings) -> Source:

@@ -82,5 +82,6 @@ outcomes = st.builds(
     sdk_invocation_id=st.none() | _text,
     sdk_attempt=st.integers(1, 9),
     trace_id=st.none() | _text,
+    handler_status=st.none() | st.integers(400, 599),
 )
 """Any outcome, sensible or not."""

@@ -65,7 +65,9 @@ class Admin:
             case "/readyz":
                 ready = not self._state.draining
                 facts = {"ready": ready, "policy": policy.current.label, "draining": self._state.draining}
-                return _answer(200 if ready else 503, facts | {"problem": policy.problem})
+                return _answer(
+                    200 if ready else 503, facts | {"problem": policy.problem or self._services.handlers.problem}
+                )
             case "/metrics":
                 extra = {
                     "pointsman_event_loop_lag_seconds": self._state.loop_lag,

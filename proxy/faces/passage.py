@@ -14,10 +14,12 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from backends.base import Headers, Invocation, Reply
-from backends.errors import BackendError
+from backends.errors import BackendError, Said
 from backends.http.edge import Answer, ClientGone, Exchange
 from backends.wire.framing import Reframer
+from policies.facts import FailureFacts, Fault
 
+from ..handlers.errors import HandlerError
 from ..pipeline import serve
 from ..record import Record
 from ..services import Services
@@ -99,6 +101,9 @@ class _Passage:
             await self._serve()
         except ClientGone:
             raise
+        except HandlerError as error:
+            if not self._exchange.started:  # else it was told in the stream
+                await self._refuse(as_model(error, self._record))
         except Exception as error:  # noqa: BLE001 - the last arm: whatever fails is one typed answer
             if not self._exchange.started:
                 await self._refuse(error)
@@ -136,7 +141,8 @@ class _Passage:
         record.bytes_out = len(answer.body)
         headers = answer.headers + record.headers(self._services.now())
         await self._exchange.reply(Answer(answer.status, headers, answer.body))
-        record.over("refused" if 400 <= answer.status < 500 and not record.attempts else "failed")
+        ours = not record.attempts and record.handler_status is None
+        record.over("refused" if 400 <= answer.status < 500 and ours else "failed")
 
     def _log(self, error: Exception) -> None:
         log.error("request %s failed inside the proxy", self._record.request_id, exc_info=error)
@@ -161,6 +167,9 @@ class _Passage:
             await self._write_parts(parts.finish())
         except BackendError as error:
             await self._break(error, reply)
+            raise
+        except HandlerError as error:
+            await self._break(as_model(error, record), reply)
             raise
         await exchange.finish()
         record.over("done")
@@ -197,3 +206,11 @@ class _Passage:
             yield piece
             began = now()
         record.backend_seconds += now() - began
+
+
+def as_model(error: HandlerError, record: Record) -> BackendError:
+    """A failure of the customer's code in the words of every face: their model answered with that error."""
+    assert record.route is not None  # noqa: S101 - a handler is a route's
+    record.handler_status = error.status
+    facts = FailureFacts(Fault.MODEL, retry_safe=False, timed_out=error.timed_out)
+    return BackendError(facts, record.route.targets[0], error.reason, Said(error.status, error.said))

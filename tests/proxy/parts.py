@@ -6,6 +6,7 @@ import io
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from backends.base import Call, Invocation, Reply
 from backends.book import Book
@@ -14,6 +15,8 @@ from backends.meters import Meters
 from policies.facts import FailureFacts
 from policies.table import Target
 from proxy.access_log import AccessLog
+from proxy.handlers.loads import Loader
+from proxy.handlers.registry import Handlers
 from proxy.policy_source import Policy
 from proxy.services import Services
 from proxy.telemetry import Telemetry
@@ -96,21 +99,32 @@ class Pieces:
 
 
 async def services(
-    backend: Scripted, *, text: str = POLICY, now: Callable[[], float] | None = None, log: io.BytesIO | None = None
+    backend: Scripted,
+    *,
+    text: str = POLICY,
+    now: Callable[[], float] | None = None,
+    log: io.BytesIO | None = None,
+    folder: Path = Path(),
 ) -> Services:
-    """Services around one scripted backend. The caller closes `log`."""
+    """Services around one scripted backend. The caller closes `log`, and stops the handlers where it has any.
+
+    `folder` is where handlers' paths start; with handlers `now` has to be the loop's clock.
+    """
     ids = itertools.count(1)
     ticks = itertools.count(100)
-    policy = Policy(TextSource(text), {}, frozenset(), lambda _: None, lambda _: None)
+    meters, clock = Meters(), now or (lambda: float(next(ticks)))
+    handlers = Handlers(folder, Loader(meters, clock).load, meters, clock)
+    policy = Policy(TextSource(text), {}, frozenset(), lambda _: None, lambda _: None, handlers.use)
     await policy.load()
     return Services(
         policy=policy,
         backends={"vllm": backend, "endpoint": backend, "bedrock": backend},
+        handlers=handlers,
         book=Book(),
-        meters=Meters(),
+        meters=meters,
         telemetry=Telemetry("off", 0.0, lambda: 0.5, "test"),
         log=AccessLog(log or io.BytesIO()),
-        now=now or (lambda: float(next(ticks))),
+        now=clock,
         wall=lambda: 1_800_000_000.0,
         draw=lambda: 0.5,
         new_id=lambda: f"request-{next(ids)}",

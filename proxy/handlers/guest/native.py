@@ -1,0 +1,80 @@
+"""The reference convention: `before(call)`, `during(event)`, `after(reply)`, each optional, each sync or async."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from .values import Call, Event, Reply, as_body
+
+Hook = Callable[..., Any]
+
+
+class Program(Protocol):
+    """A loaded handler, whatever its convention. One for all requests; what belongs to one is in `call.state`."""
+
+    steps: frozenset[str]
+    """Those of `before`, `during` and `after` that do something."""
+
+    async def before(self, call: Call) -> Call | Reply:
+        """What goes to the model, or the answer when the model is not to be asked."""
+        ...
+
+    async def during(self, event: Event) -> bytes:
+        """What the client gets for one event of a stream; nothing when empty."""
+        ...
+
+    async def after(self, reply: Reply) -> Reply:
+        """What the client gets for the model's whole answer. `reply.call` is what `before` gave."""
+        ...
+
+
+async def run(hook: Hook, *arguments: Any) -> Any:
+    """Call a hook, sync or async."""
+    given = hook(*arguments)
+    return await given if inspect.isawaitable(given) else given
+
+
+class Native:
+    """A handler of the reference convention."""
+
+    def __init__(self, hooks: Mapping[str, Hook]) -> None:
+        self._hooks = hooks
+        self.steps = frozenset(hooks)
+
+    async def before(self, call: Call) -> Call | Reply:
+        given = await run(self._hooks["before"], call)
+        if given is None:
+            return call
+        if isinstance(given, Call):
+            return given
+        if isinstance(given, Reply):
+            return given
+        body, kind = _body(given, "before", "Call (call.replace), a Reply (call.reply)")
+        return call.replace(body=body, content_type=kind or call.content_type)
+
+    async def during(self, event: Event) -> bytes:
+        given = await run(self._hooks["during"], event)
+        if given is None or isinstance(given, Event):
+            return event.data
+        if isinstance(given, dict | list):
+            return event.replace(json=given)
+        return _body(given, "during", "event.replace(json=...)")[0]
+
+    async def after(self, reply: Reply) -> Reply:
+        given = await run(self._hooks["after"], reply)
+        if given is None:
+            return reply
+        if isinstance(given, Reply):
+            return given
+        body, kind = _body(given, "after", "Reply (reply.replace)")
+        return reply.replace(body=body, content_type=kind or reply.content_type)
+
+
+def _body(given: Any, hook: str, more: str) -> tuple[bytes, str | None]:
+    try:
+        return as_body(given)
+    except TypeError:
+        message = f"{hook} returned {type(given).__name__}; it can return None, a {more}, bytes, str, dict or list"
+        raise TypeError(message) from None

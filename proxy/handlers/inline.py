@@ -1,0 +1,132 @@
+"""A handler in the proxy's own event loop: the fastest, and for code that never blocks.
+
+A hook that computes or blocks holds up every request of the process, and its time limit comes too late. How long a
+hook held the loop at a stretch is measured and reported, so that it shows.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Generator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import HandlerError, LoadError, raised
+from .guest import handler
+from .guest.loading import own_trace
+from .guest.values import Call, Event, InvokeError, Reply
+from .runs import Limit
+
+T = TypeVar("T")
+
+
+class Inline:
+    """A handler that is loaded here."""
+
+    def __init__(self, loaded: handler.Loaded, now: Callable[[], float], held: Callable[[float], None]) -> None:
+        self._loaded = loaded
+        self._now = now
+        self._held = held
+        self.steps = loaded.program.steps
+
+    def open(self, call: Call, limit: Limit) -> InlineSession:
+        return InlineSession(self._loaded, call, limit, self._now, self._held)
+
+    async def stop(self) -> None:
+        self._loaded.close()
+
+
+async def load_inline(file: Path, version: str, now: Callable[[], float], held: Callable[[float], None]) -> Inline:
+    """Load `file` here. `held` is told the seconds for which a hook held the loop. Raises LoadError."""
+    try:
+        return Inline(await handler.load(file, version, blocking=False), now, held)
+    except handler.Unusable as error:
+        message = f"{file}: {error}"
+        raise LoadError(message) from error
+
+
+class InlineSession:
+    """One request."""
+
+    def __init__(
+        self,
+        loaded: handler.Loaded,
+        call: Call,
+        limit: Limit,
+        now: Callable[[], float],
+        held: Callable[[float], None],
+    ) -> None:
+        self._loaded = loaded
+        self._call = call
+        self._limit = limit
+        self._now = now
+        self._held = held
+
+    async def before(self) -> Call | Reply:
+        given = await self._run(self._loaded.program.before(self._call))
+        if isinstance(given, Call):
+            self._call = given
+        return given
+
+    async def during(self, events: list[bytes], first: int) -> list[bytes]:
+        numbered = enumerate(events, first)
+        return [
+            await self._run(self._loaded.program.during(Event(data, number, self._call))) for number, data in numbered
+        ]
+
+    async def after(self, reply: Reply) -> Reply:
+        return await self._run(self._loaded.program.after(reply))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    async def _run(self, hook: Awaitable[T]) -> T:
+        async with self._limit.running():
+            try:
+                given: T = await _Measured(hook, self._now, self._held)
+                return given
+            except Exception as error:
+                raise told(error, self._loaded.folder) from error
+
+
+def told(error: Exception, folder: Path) -> HandlerError:
+    """What a hook raised, as facts."""
+    if isinstance(error, HandlerError):
+        return error
+    status = getattr(error, "status_code", None)
+    usable = status if isinstance(status, int) and 400 <= status <= 599 else None
+    return raised(usable, str(error), own_trace(error, folder), of_invoke=isinstance(error, InvokeError))
+
+
+class _Measured:
+    """Awaits a coroutine and tells the longest stretch for which it held the loop."""
+
+    __slots__ = ("_held", "_hook", "_now")
+
+    def __init__(self, hook: Awaitable[Any], now: Callable[[], float], held: Callable[[float], None]) -> None:
+        self._hook = hook
+        self._now = now
+        self._held = held
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps = self._hook.__await__()
+        assert inspect.isgenerator(steps) or hasattr(steps, "send")  # noqa: S101 - hooks are coroutines of ours
+        longest = 0.0
+        given: Any = None
+        failure: BaseException | None = None
+        try:
+            while True:
+                began = self._now()
+                try:
+                    waited = steps.send(given) if failure is None else steps.throw(failure)
+                except StopIteration as end:
+                    return end.value
+                finally:
+                    longest = max(longest, self._now() - began)
+                given, failure = None, None
+                try:
+                    given = yield waited
+                except BaseException as error:  # noqa: BLE001 - handed on to the hook, which sees what it awaits fail
+                    failure = error
+        finally:
+            self._held(longest)

@@ -1,0 +1,194 @@
+"""One request's way through its route's handler, between the pipeline's values and the customer's.
+
+A stream is never gathered: each event passes `during` as it comes, and a stream without that hook passes untouched.
+What a hook raises is logged here, once, with the customer's own frames, and goes on as a HandlerError.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from backends.base import ByteStream, Call, Reply
+from backends.meters import Meters
+from backends.wire.framing import reframer
+from policies.table import Route
+
+from .errors import HandlerError
+from .guest import values
+from .runs import Limit, Run, Session
+
+log = logging.getLogger("pointsman.handlers")
+
+T = TypeVar("T")
+
+SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "x-amz-security-token"})
+"""Header fields, lower case, that a customer's code does not get."""
+
+Invoke = Callable[[values.Question], Awaitable[values.Reply]]
+
+
+class Passage:
+    """One request in one handler. `close` it when the request is over."""
+
+    def __init__(self, run: Run, route: Route, meters: Meters, now: Callable[[], float]) -> None:
+        self._run = run
+        self._route = route
+        self._meters = meters
+        self._now = now
+        self._session: Session | None = None
+        self._call: values.Call | None = None
+        self._closed: list[Callable[[], None]] = []
+
+    async def before(self, call: Call, deadline: float, invoke: Invoke) -> Call | Reply:
+        """What goes to the model; or a Reply, when the handler answers by itself. Raises HandlerError."""
+        handler = self._route.handler
+        assert handler is not None  # noqa: S101 - only routes with a handler have passages
+        limit = Limit(handler.timeout, deadline)
+
+        async def ask(question: values.Question) -> values.Reply:
+            with limit.paused():
+                return await invoke(question)
+
+        self._call = given = _to_guest(call, self._route, ask)
+        try:
+            self._session = session = self._run.open(given, limit)
+        except HandlerError as error:
+            self._failed("before", call.invocation.request_id, error)
+            raise
+        if "before" not in self._run.steps:
+            return call
+        changed = await self._timed("before", session.before())
+        if isinstance(changed, values.Reply):
+            return Reply(
+                body=changed.body, content_type=changed.content_type, custom_attributes=changed.custom_attributes
+            )
+        self._call = changed
+        return replace(
+            call,
+            body=changed.body,
+            content_type=changed.content_type,
+            accept=changed.accept,
+            custom_attributes=changed.custom_attributes,
+        )
+
+    async def after(self, reply: Reply, streaming: bool) -> Reply:
+        """What the client gets for `reply`. Raises HandlerError; a stream raises it while it is read."""
+        session, steps = self._session, self._run.steps
+        assert session is not None  # noqa: S101 - `before` comes first
+        if streaming:
+            if "during" not in steps:
+                return reply
+            stream = reply.stream or _Whole(reply.body)
+            return replace(reply, body=b"", stream=_Hooked(stream, reply.content_type, self._during))
+        if "after" not in steps:
+            return reply
+        given = values.Reply(reply.body, reply.content_type, reply.custom_attributes, self._call)
+        changed = await self._timed("after", session.after(given))
+        return replace(
+            reply,
+            body=changed.body,
+            content_type=changed.content_type,
+            custom_attributes=changed.custom_attributes,
+        )
+
+    def close(self) -> None:
+        """The request is over."""
+        if self._session is not None:
+            self._session.close()
+        for closed in self._closed:
+            closed()
+
+    def when_closed(self, told: Callable[[], None]) -> None:
+        """Have `told` called by `close`."""
+        self._closed.append(told)
+
+    async def _during(self, events: list[bytes], first: int) -> list[bytes]:
+        assert self._session is not None  # noqa: S101 - `before` comes first
+        return await self._timed("during", self._session.during(events, first))
+
+    async def _timed(self, step: str, hook: Awaitable[T]) -> T:
+        began = self._now()
+        result = "given_up"
+        try:
+            given = await hook
+            result = "ok"
+            return given
+        except HandlerError as error:
+            result = error.reason
+            self._failed(step, self._call.request_id if self._call else "", error)
+            raise
+        finally:
+            if self._route.handler is not None:
+                self._meters.hook(self._route.handler.path, step, result, self._now() - began)
+
+    def _failed(self, step: str, request_id: str, error: HandlerError) -> None:
+        log.warning("%s of %s, request %s: %s%s", step, self._route.key, request_id, error.reason, _trace(error))
+
+
+def _trace(error: HandlerError) -> str:
+    return f"\n{error.trace}" if error.trace else ""
+
+
+def _to_guest(call: Call, route: Route, invoke: Invoke) -> values.Call:
+    invocation = call.invocation
+    pairs = ((name.lower(), value) for name, value in invocation.headers)
+    return values.Call(
+        body=call.body,
+        content_type=call.content_type,
+        accept=call.accept,
+        custom_attributes=call.custom_attributes,
+        endpoint=invocation.endpoint,
+        component=invocation.component,
+        streaming=invocation.streaming,
+        request_id=invocation.request_id,
+        speaks=invocation.speaks or route.clients_speak,
+        headers={name: value for name, value in pairs if name not in SECRET},
+        _invoke=invoke,
+    )
+
+
+class _Whole:
+    """A body in one piece as a stream."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._body:
+            yield self._body
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+class _Hooked:
+    """A stream whose events pass a hook."""
+
+    def __init__(
+        self,
+        inner: ByteStream,
+        content_type: str | None,
+        during: Callable[[list[bytes], int], Awaitable[list[bytes]]],
+    ) -> None:
+        self._inner = inner
+        self._parts = reframer(content_type)
+        self._during = during
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        count = 0
+        async for piece in self._inner:
+            parts = self._parts.feed(piece)
+            if parts:
+                data = b"".join(await self._during(parts, count))
+                count += len(parts)
+                if data:
+                    yield data
+        parts = self._parts.finish()
+        if parts and (data := b"".join(await self._during(parts, count))):
+            yield data
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

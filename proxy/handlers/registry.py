@@ -1,0 +1,202 @@
+"""Which handlers are loaded: all that the policy in force names, in the newest version of their files that can be used.
+
+A handler is loaded before the policy that needs it is put in force, so that no request waits for one; a handler that
+cannot be loaded makes the policy unusable, and what served before goes on. The files are watched as well: a new version
+takes over when it is loaded, and a bad one changes nothing but a line in the log. Requests on their way end where they
+began. Routes with equal specs share one loaded handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from backends.meters import Meters
+from backends.tasks import start
+from policies.errors import PolicyError, Problem
+from policies.table import HandlerSpec, Route, RouteTable
+
+from .errors import LoadError, gone
+from .passages import Passage
+from .runs import Run
+
+log = logging.getLogger("pointsman.handlers")
+
+POLL = 1.0
+"""Seconds between two looks at the handlers' files."""
+AT_ONCE = 4
+"""Handlers that are loaded side by side: each may start a process."""
+WATCHED_FILES = 500
+"""Files of one handler's folder that are looked at for changes."""
+
+Load = Callable[[HandlerSpec, Path, str], Awaitable[Run]]
+"""(what the policy says, the file, its version) -> the handler, loaded. Raises LoadError."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    run: Run
+    version: str
+    active: int = 0
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def begin(self) -> None:
+        self.active += 1
+        self.idle.clear()
+
+    def end(self) -> None:
+        self.active -= 1
+        if self.active == 0:
+            self.idle.set()
+
+
+class Handlers:
+    """The handlers of the policy in force."""
+
+    def __init__(self, folder: Path, load: Load, meters: Meters, now: Callable[[], float], drain: float = 30.0) -> None:
+        """`folder` is where relative paths start. An old version is given `drain` seconds to finish its requests."""
+        self._folder = folder
+        self._load = load
+        self._meters = meters
+        self._now = now
+        self._drain = drain
+        self._entries: dict[HandlerSpec, _Entry] = {}
+        self._routes: tuple[Route, ...] = ()
+        self._refused: dict[HandlerSpec, str] = {}
+        self._lock = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self.problem: str | None = None
+        """Why the newest version of some handler is not in force; None when all are."""
+
+    def open(self, route: Route) -> Passage:
+        """Begin a request of a route that has a handler. Raises HandlerError when it is not there."""
+        entry = self._entries.get(route.handler) if route.handler is not None else None
+        if entry is None:  # a request that kept the table of a policy which has just left
+            raise gone()
+        entry.begin()
+        passage = Passage(entry.run, route, self._meters, self._now)
+        passage.when_closed(entry.end)
+        return passage
+
+    async def use(self, table: RouteTable) -> None:
+        """Load what `table` needs and put it in force. Raises PolicyError, and then nothing has changed."""
+        async with self._lock:
+            await self._use(tuple(route for route in table.routes.values() if route.handler is not None))
+
+    async def watch(self, pause: Callable[[float], Awaitable[None]]) -> None:
+        """Put new versions of files in force, until cancelled. `pause` waits that many seconds."""
+        while True:
+            await pause(POLL)
+            changed = [spec for spec, entry in self._entries.items() if self._version(spec) != entry.version]
+            if any(self._refused.get(spec) != self._version(spec) for spec in changed):
+                await self._refresh()
+            elif not changed:
+                self.problem = None
+
+    async def stop(self) -> None:
+        """Give everything back."""
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+        entries, self._entries = self._entries, {}
+        await asyncio.gather(*(entry.run.stop() for entry in entries.values()))
+
+    async def _refresh(self) -> None:
+        async with self._lock:
+            try:
+                await self._use(self._routes)
+            except PolicyError as error:
+                log.error("a changed handler is not used, the one before it goes on: %s", error)  # noqa: TRY400
+            else:
+                log.info("a changed handler is in force")
+
+    async def _use(self, routes: tuple[Route, ...]) -> None:
+        specs = {route.handler: route for route in routes if route.handler is not None}
+        fresh: dict[HandlerSpec, _Entry] = {}
+        failed: list[Problem] = []
+        turn = asyncio.Semaphore(AT_ONCE)
+
+        async def load(spec: HandlerSpec, route: Route) -> None:
+            version = self._version(spec)
+            entry = self._entries.get(spec)
+            if entry is not None and entry.version == version:
+                return
+            async with turn:
+                try:
+                    fresh[spec] = _Entry(await self._load(spec, self.path(spec), version), version)
+                except LoadError as error:
+                    self._refused[spec] = version
+                    where = f"endpoints.{route.key.replace('/', '.components.')}.handler"
+                    failed.append(Problem(where, spec.source_line, str(error)))
+
+        try:
+            await asyncio.gather(*(load(spec, route) for spec, route in specs.items()))
+        except BaseException:
+            await _stop(fresh)
+            raise
+        if failed:
+            await _stop(fresh)
+            refused = PolicyError(tuple(failed))
+            self.problem = str(refused)
+            raise refused
+        self._adopt(specs, fresh, routes)
+
+    def _adopt(
+        self, specs: Mapping[HandlerSpec, Route], fresh: dict[HandlerSpec, _Entry], routes: tuple[Route, ...]
+    ) -> None:
+        kept = {spec: entry for spec, entry in self._entries.items() if spec in specs and spec not in fresh}
+        for spec, entry in self._entries.items():
+            if kept.get(spec) is not entry:
+                task = start(self._leave(entry), name=f"handler-leaves {spec.path}")
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
+        self._entries = kept | fresh
+        self._routes = routes
+        self._refused = {}
+        self.problem = None
+
+    async def _leave(self, entry: _Entry) -> None:
+        try:
+            if entry.active:
+                async with asyncio.timeout(self._drain):
+                    await entry.idle.wait()
+        except TimeoutError:
+            log.warning("%d requests outlived the handler that they began in", entry.active)
+        finally:
+            await entry.run.stop()
+
+    def path(self, spec: HandlerSpec) -> Path:
+        """Where the file of `spec` is."""
+        return (self._folder / spec.path).resolve()
+
+    def _version(self, spec: HandlerSpec) -> str:
+        marks = hashlib.sha256()
+        for file in _watched(self.path(spec)):
+            try:
+                status = file.stat()
+            except OSError:
+                continue
+            marks.update(f"{file} {status.st_ino} {status.st_size} {status.st_mtime_ns}\n".encode())
+        return marks.hexdigest()[:16]
+
+
+async def _stop(entries: Mapping[HandlerSpec, _Entry]) -> None:
+    await asyncio.gather(*(entry.run.stop() for entry in entries.values()))
+
+
+def _watched(file: Path) -> Iterator[Path]:
+    """The files whose change makes a new version: code and requirements in the handler's folder."""
+    yield file
+    found = sorted(path for path in file.parent.rglob("*.py") if not _hidden(path, file.parent))
+    yield from found[:WATCHED_FILES]
+    yield file.parent / "requirements.txt"
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(
+        part.startswith(".") or part in {"__pycache__", "site-packages"} for part in path.relative_to(root).parts
+    )

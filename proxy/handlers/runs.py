@@ -1,0 +1,95 @@
+"""What the three ways to run a handler have in common: one interface, and a clock that stands still while one waits.
+
+A hook's time limit is about the customer's code. While `call.invoke` waits for another endpoint the limit does not run;
+that wait has the request's own deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
+
+from .errors import too_slow
+from .guest import values
+
+Steps = frozenset[str]
+
+
+class Session(Protocol):
+    """One request's way through a handler. Every method raises HandlerError and nothing else."""
+
+    async def before(self) -> values.Call | values.Reply:
+        """What goes to the model, or an answer without it."""
+        ...
+
+    async def during(self, events: list[bytes], first: int) -> list[bytes]:
+        """What the client gets for these events of a stream, the first of which has the number `first`."""
+        ...
+
+    async def after(self, reply: values.Reply) -> values.Reply:
+        """What the client gets for the model's whole answer."""
+        ...
+
+    def close(self) -> None:
+        """The request is over."""
+        ...
+
+
+class Run(Protocol):
+    """A handler that is loaded."""
+
+    steps: Steps
+    """Those of `before`, `during` and `after` that it has."""
+
+    def open(self, call: values.Call, limit: Limit) -> Session:
+        """Begin one request. Raises HandlerError when the handler takes none now."""
+        ...
+
+    async def stop(self) -> None:
+        """Give everything back. Requests on their way fail."""
+        ...
+
+
+class Limit:
+    """The time limit of the hooks of one request."""
+
+    def __init__(self, seconds: float, deadline: float) -> None:
+        self.seconds = seconds
+        self._deadline = deadline
+        self._running: asyncio.Timeout | None = None
+        self._waits = 0
+        self._left = 0.0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """One hook. Raises HandlerError (`timed_out`) when it takes too long, or the request's deadline passes."""
+        try:
+            async with asyncio.timeout_at(self._end(self.seconds)) as self._running:
+                yield
+        except TimeoutError as error:
+            raise too_slow(self.seconds) from error
+        finally:
+            self._running = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Waiting for another endpoint: the limit stands still until the last such wait is over."""
+        timeout, loop = self._running, asyncio.get_running_loop()
+        if timeout is None or timeout.expired():
+            yield
+            return
+        if self._waits == 0:
+            self._left = (timeout.when() or loop.time()) - loop.time()
+            timeout.reschedule(self._deadline)
+        self._waits += 1
+        try:
+            yield
+        finally:
+            self._waits -= 1
+            if self._waits == 0 and timeout is self._running and not timeout.expired():
+                timeout.reschedule(self._end(max(0.0, self._left)))
+
+    def _end(self, seconds: float) -> float:
+        return min(self._deadline, asyncio.get_running_loop().time() + seconds)
