@@ -54,7 +54,10 @@ class Invocation:
 
     def header(self, name: str) -> str | None:
         """The first value of a header field, `name` in lower case."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        for key, value in self.headers:
+            if len(key) == len(name) and key.lower() == name:
+                return value
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from policies.table import Target, VllmSpec
 from .base import ByteStream, Call, Headers, Reply
 from .errors import BackendError, Said
 from .http.transport import Incoming, Outgoing, Transport, TransportError
-from .signed import primed, proxy_headers
+from .signed import primed, proxy_headers, read_body
 from .streams import end
 from .wire.restjson import media_type, read_count
 from .wire.sagemaker import RESPONSE_LIMIT, STREAM_BROKEN
@@ -61,11 +61,10 @@ class VllmBackend:
             raise BackendError(error.facts, target, error.cause) from error
         if not 200 <= incoming.status < 300:
             raise await _refusal(incoming, target)
-        pieces = _pieces(incoming, target)
         if call.streaming:
-            return _reply(incoming, stream=await primed(incoming, pieces))
+            return _reply(incoming, stream=await primed(incoming, _pieces(incoming, target)))
         try:
-            return _reply(incoming, body=await _whole(pieces, target))
+            return _reply(incoming, body=await _whole(incoming, target))
         finally:
             await incoming.aclose()
 
@@ -113,7 +112,10 @@ async def _pieces(incoming: Incoming, target: Target) -> AsyncGenerator[bytes, N
         raise BackendError(GARBLED, target, "the stream ended without [DONE]", said)
 
 
-async def _whole(pieces: AsyncGenerator[bytes, None], target: Target) -> bytes:
+async def _whole(incoming: Incoming, target: Target) -> bytes:
+    if media_type(incoming.header("content-type")) != _SERVER_SENT_EVENTS:
+        return await read_body(incoming, target, RESPONSE_LIMIT)
+    pieces = _pieces(incoming, target)
     collected: list[bytes] = []
     size = 0
     async with aclosing(pieces):

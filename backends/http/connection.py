@@ -11,7 +11,7 @@ was read to its end, the other side means to keep the connection, and nothing ca
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import cast
 
 import httptools
@@ -29,7 +29,6 @@ HEAD_LIMIT = 64 * 1024
 FIELD_LIMIT = 256
 """Fields of an answer's head."""
 
-_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _NO_BODY = frozenset({204, 304})
 
 
@@ -54,6 +53,7 @@ class Answer:
     __slots__ = (
         "_connection",
         "_error",
+        "_first",
         "_pieces",
         "_timer",
         "_waiter",
@@ -76,37 +76,47 @@ class Answer:
         self.head: asyncio.Future[None] = loop.create_future()
         self.status = 0
         self.headers: Headers = ()
+        self._first: Mapping[str, str] = {}
         self.complete = False
         self.until_close = False
 
     def header(self, name: str) -> str | None:
         """The first value of a header field; `name` in lower case."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        return self._first.get(name)
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises TransportError when it breaks, is late, or is longer than `limit` bytes."""
-        pieces: list[bytes] = []
-        size = 0
-        async for piece in self.chunks():
+        whole = self._taken()
+        pieces = [whole]
+        size = len(whole)
+        while size <= limit and await self._more():
+            piece = self._taken()
             size += len(piece)
-            if size > limit:
-                cause = f"the answer is longer than {limit} bytes"
-                raise TransportError(cause, sent=True)
             pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if size > limit:
+            cause = f"the answer is longer than {limit} bytes"
+            raise TransportError(cause, sent=True)
+        return whole if len(pieces) == 1 else b"".join(pieces)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, in non-empty pieces. Raises TransportError when it breaks or is late."""
-        while True:
-            if self._pieces:
-                # All that has arrived at once: one turn through the layers above for many small chunks.
-                piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-                self._pieces.clear()
-                self._waiting_bytes = 0
-                self._connection.resume()
-                yield piece
+        while self._pieces or await self._more():
+            yield self._taken()
+
+    def _taken(self) -> bytes:
+        """All that has arrived, at once: one turn through the layers above for many small chunks."""
+        pieces = self._pieces
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._waiting_bytes = 0
+        self._connection.resume()
+        return piece
+
+    async def _more(self) -> bool:
+        """Wait until there is something to take; False at the proper end."""
+        while not self._pieces:
             if self.complete:
-                return
+                return False
             if self._error is not None:
                 raise self._error
             self._waiter = self._connection.loop.create_future()
@@ -114,6 +124,7 @@ class Answer:
                 await self._waiter
             finally:
                 self._waiter = None
+        return True
 
     async def aclose(self) -> None:
         """Free the connection; one whose answer was not read to its end is closed, not reused."""
@@ -125,9 +136,9 @@ class Answer:
         """The whole answer has arrived and been read."""
         return self.complete and not self._pieces
 
-    def began(self, status: int, headers: Headers, *, until_close: bool) -> None:
-        """The head is here."""
-        self.status, self.headers, self.until_close = status, headers, until_close
+    def began(self, status: int, headers: Headers, first: Mapping[str, str], *, until_close: bool) -> None:
+        """The head is here; `first` has the first value of each field by its name in lower case."""
+        self.status, self.headers, self._first, self.until_close = status, headers, first, until_close
         if not self.head.done():
             self.head.set_result(None)
 
@@ -181,9 +192,9 @@ class Connection(asyncio.Protocol):
 
     def _begin_head(self) -> None:
         self._fields: list[tuple[str, str]] = []
+        self._first: dict[str, str] = {}
         self._head_bytes = 0
         self._in_head = True
-        self._framed = False
 
     # The pool's side.
 
@@ -279,11 +290,11 @@ class Connection(asyncio.Protocol):
             raise _Refused  # bytes after the answer: whose they are is in doubt
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() in _FRAMING:
-            self._framed = True
         if len(self._fields) >= FIELD_LIMIT:
             raise _Refused
-        self._fields.append((name.decode("latin-1"), value.decode("utf-8", "surrogateescape")))
+        field, text = name.decode("latin-1"), value.decode("utf-8", "surrogateescape")
+        self._fields.append((field, text))
+        self._first.setdefault(field.lower(), text)
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -292,10 +303,11 @@ class Connection(asyncio.Protocol):
                 raise _Refused
             return
         self._in_head = False
-        until_close = not (self._framed or status in _NO_BODY)
+        first = self._first
+        until_close = not ("content-length" in first or "transfer-encoding" in first or status in _NO_BODY)
         self._spoiled = until_close or not self._parser.should_keep_alive()
         if self._answer is not None:
-            self._answer.began(status, tuple(self._fields), until_close=until_close)
+            self._answer.began(status, tuple(self._fields), first, until_close=until_close)
 
     def on_body(self, body: bytes) -> None:
         answer = self._answer
@@ -305,7 +317,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._in_head:  # an interim answer
-            self._fields = []
+            self._fields, self._first = [], {}
         elif self._answer is not None:
             self._answer.ended()
 

@@ -121,9 +121,17 @@ class Exchange:
                 raise BodyTooLarge(limit)
             self._take(declared)
         await self._continue()
+        content = self._request.content
         try:
-            async with asyncio.timeout_at(deadline):
-                body = await self._read(limit, self._held)
+            if content.is_eof():  # it came with the head: nothing to wait for
+                body = content.read_nowait(-1)
+                if len(body) > limit:
+                    raise BodyTooLarge(limit)
+                if len(body) > self._held:
+                    self._take(len(body) - self._held)
+            else:
+                async with asyncio.timeout_at(deadline):
+                    body = await self._read(limit, self._held)
         except (TimeoutError, web.RequestPayloadError, ConnectionError) as error:
             raise ClientGone from error
         self.body_size = len(body)
