@@ -169,6 +169,9 @@ async def _frames(response: aiohttp.ClientResponse, late: asyncio.Task[None]) ->
     except _LateError:
         yield _broken("Model invocation exceeded the time limit for streaming.", "ModelInvocationTimeExceeded")
     except (aiohttp.ClientError, OSError):
+        # aiohttp tells of the break before it hands out what came before it; SageMaker passes that on.
+        if rest := response.content._read_nowait(-1):
+            yield data_frame(SAGEMAKER, rest)
         yield _broken("The container broke the stream off.", "StreamBroken")
 
 
