@@ -16,7 +16,10 @@ class Findings:
 
     line: Callable[[Path], int]
     read_file: Callable[[str], str] | None = None
-    """Gives the text of a file that the policy names, or raises OSError or ValueError; None: there are no files."""
+    """Gives the text of a file that the policy names, or raises OSError, or ValueError with what is wrong with it.
+
+    None: there are no files.
+    """
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, path: Path, message: str) -> None:
@@ -30,10 +33,12 @@ class Findings:
             return ""
         try:
             return self.read_file(name)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            self.add(path, f"cannot read {name}: {reason}; give a path relative to the policy, or an absolute one")
-            return ""
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            self.add(path, f"{name} cannot be read: {reason}; give a path relative to the policy, or an absolute one")
+        except ValueError as error:
+            self.add(path, f"{name} {error}")
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

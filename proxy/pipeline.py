@@ -67,6 +67,8 @@ async def serve(
         accept=invocation.accept,
         custom_attributes=invocation.custom_attributes,
         trace=trace.outgoing,
+        speaks=invocation.speaks or route.clients_speak,
+        translate=route.translate,
     )
     if route.handler is None:
         async with _answered(route, call, deadline, record, trace, services) as reply:

@@ -112,10 +112,12 @@ class Policy:
         swapped: Callable[[InForce], None],
         reloaded: Callable[[bool], None],
         prepare: Callable[[RouteTable], Awaitable[None]] | None = None,
+        read_file: Callable[[str], str] | None = None,
     ) -> None:
         """`swapped` is told of every new policy, `reloaded` whether an attempt at one succeeded.
 
         `prepare` makes ready what a table needs before it is put in force; it raises PolicyError to refuse the table.
+        `read_file` reads the files that a policy names: see `load_policy`.
         """
         self._source = source
         self._variables = variables
@@ -123,6 +125,7 @@ class Policy:
         self._swapped = swapped
         self._reloaded = reloaded
         self._prepare = prepare
+        self._read_file = read_file
         self._version: str | None = None
         self._lock = asyncio.Lock()
         self._unusable: str | None = None
@@ -147,7 +150,7 @@ class Policy:
         async with self._lock:
             self._version = await self._source.version()
             text = await self._source.read()
-            table = load_policy(text, self._variables, self._source.name)
+            table = load_policy(text, self._variables, self._source.name, self._read_file)
             loops = check_loops(table, self._own)
             if loops:
                 raise PolicyError(loops, self._source.name)

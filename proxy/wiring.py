@@ -18,10 +18,12 @@ from backends.book import Book
 from backends.endpoint import EndpointBackend
 from backends.http.transport import HttpTransport
 from backends.meters import Meters
+from backends.translated import Translated
 from backends.vllm import VllmBackend
 from backends.wire.sigv4 import Credentials, Signer
 
 from .access_log import AccessLog
+from .chat_templates import template_reader
 from .handlers.loads import Loader
 from .handlers.registry import Handlers
 from .policy_source import FileSource, InForce, ObjectSource, Policy, Source, UnreadableError
@@ -58,14 +60,15 @@ async def serving(
         loader = Loader(meters, time.monotonic)
         handlers = Handlers(_folder(settings), loader.load, meters, time.monotonic, settings.drain)
         parts.push_async_callback(handlers.stop)
-        policy = Policy(_source(settings), variables, own, swapped, meters.reload, handlers.use)
+        beside = template_reader(_folder(settings))
+        policy = Policy(_source(settings), variables, own, swapped, meters.reload, handlers.use, beside)
         await policy.load()
         yield Services(
             policy=policy,
             backends={
-                "endpoint": EndpointBackend(transport, credentials, signer, _utc),
-                "bedrock": BedrockBackend(transport, credentials, signer, _utc),
-                "vllm": VllmBackend(transport),
+                "endpoint": Translated(EndpointBackend(transport, credentials, signer, _utc), time.time),
+                "bedrock": Translated(BedrockBackend(transport, credentials, signer, _utc), time.time),
+                "vllm": Translated(VllmBackend(transport), time.time),
             },
             handlers=handlers,
             book=book,

@@ -12,6 +12,7 @@ from policies.errors import PolicyError, Problem
 from policies.load import load_policy
 from policies.table import RouteTable
 
+from ..chat_templates import template_reader
 from . import StartError
 
 LARGEST = 16 * 1024 * 1024
@@ -31,7 +32,7 @@ def read_policy(path: str, environment: Mapping[str, str]) -> RouteTable:
         StartError: the file cannot be read.
         PolicyError: it was read and cannot be used.
     """
-    return load_policy(_text(path), environment, path)
+    return load_policy(_text(path), environment, path, template_reader(Path(path).parent))
 
 
 def _text(path: str) -> str:

@@ -84,13 +84,13 @@ def test_template_that_cannot_be_read_is_a_problem_with_its_line() -> None:
     def read(name: str) -> str:
         raise FileNotFoundError(2, "No such file or directory", name)
 
-    with pytest.raises(PolicyError, match=r"cannot read t\.jinja: No such file or directory"):
+    with pytest.raises(PolicyError, match=r"t\.jinja cannot be read: No such file or directory"):
         load_policy(text, {}, read_file=read)
 
     def garbled(name: str) -> str:
-        raise ValueError("not UTF-8")
+        raise ValueError("is not UTF-8")
 
-    with pytest.raises(PolicyError, match="not UTF-8"):
+    with pytest.raises(PolicyError, match=r"t\.jinja is not UTF-8"):
         load_policy(text, {}, read_file=garbled)
 
 

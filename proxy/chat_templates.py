@@ -1,0 +1,36 @@
+"""Chat templates that a policy names: read beside it, and tried out before the policy is put in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from backends.wire.dialects import template_problem
+
+LARGEST = 1024 * 1024
+"""Bytes; what is larger is the wrong file."""
+
+
+def template_reader(folder: Path) -> Callable[[str], str]:
+    """Reads a template by its path as written in a policy; a relative one starts at `folder`.
+
+    The reader raises OSError for a file that cannot be read, ValueError for one that is no usable template.
+    """
+
+    def read(name: str) -> str:
+        with (folder / name).open("rb") as file:
+            raw = file.read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            message = f"is larger than {LARGEST // 1024} KiB; that is not a chat template"
+            raise ValueError(message)
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            message = f"is not UTF-8 at byte {error.start}"
+            raise ValueError(message) from error
+        problem = template_problem(text)
+        if problem is not None:
+            raise ValueError(problem)
+        return text
+
+    return read
