@@ -45,7 +45,7 @@ class Folder:
         package = ModuleType(self.name)
         package.__path__ = [self._root]
         sys.modules[self.name] = package
-        sys.meta_path.append(self)
+        sys.meta_path.insert(0, self)  # ahead of the one that would load these files in the ordinary way
         try:
             return importlib.import_module(f"{self._prefix}{self.file.stem}")
         except BaseException:
