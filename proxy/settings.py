@@ -50,6 +50,7 @@ class Settings:
     body_budget: int = 1024 * MIB
     drain: float = 30.0
     poll: float = 10.0
+    handler_cache: str = "~/.cache/pointsman/handlers"
     auth: bool = True
     admin_token: str | None = None
     face: str = "all"
@@ -144,6 +145,13 @@ FLAGS = (
     Flag("face", _face, "what is served: all, or container for SageMaker's container contract alone", metavar="FACE"),
     Flag("endpoint", str, "endpoint, or endpoint/component, that this process is the container of", metavar="NAME"),
     Flag("endpoint-attribute", _attribute, "item of CustomAttributes that names the endpoint instead", metavar="KEY"),
+    Flag(
+        "handler-cache",
+        str,
+        "where environments for handlers' requirements.txt are kept",
+        "~/.cache/pointsman/handlers",
+        "DIR",
+    ),
     Flag("admin-token", str, "token that writes on the admin port ask for; without one they are off", metavar="TOKEN"),
 )
 

@@ -57,7 +57,7 @@ async def serving(
             meters.policy(policy.table.digest, policy.generation)
 
         own = frozenset({(settings.host, settings.port), ("127.0.0.1", settings.admin_port)})
-        loader = Loader(meters, time.monotonic)
+        loader = Loader(meters, time.monotonic, variables, _cache(settings))
         handlers = Handlers(_folder(settings), loader.load, meters, time.monotonic, settings.drain)
         parts.push_async_callback(handlers.stop)
         beside = template_reader(_folder(settings))
@@ -86,6 +86,10 @@ async def serving(
 def static_credentials(access_key: str, secret_key: str) -> CredentialSource:
     """Fixed credentials, for targets that are stand-ins."""
     return StaticCredentials(Credentials(access_key, secret_key, None, None))
+
+
+def _cache(settings: Settings) -> Path:
+    return Path(settings.handler_cache).expanduser()
 
 
 def _folder(settings: Settings) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .guest.native import Raised
+
 
 class LoadError(Exception):
     """A handler cannot be used. The message is for the operator: file, reason, remedy, the customer's own frames."""
@@ -36,12 +38,12 @@ class HandlerError(Exception):
         """What was raised came out of `call.invoke`."""
 
 
-def raised(status: int | None, text: str, trace: str, *, of_invoke: bool = False) -> HandlerError:
-    """A hook raised. `status` is its exception's `status_code`, `text` the exception's; both go to the client only
-    together, because an exception that names no status was not meant for it."""
-    if status is None:
-        return HandlerError("raised", "The model's handler failed.", trace=trace)
-    return HandlerError("raised", text, status=status, trace=trace, of_invoke=of_invoke)
+def raised(told: Raised) -> HandlerError:
+    """A hook raised. Status and text go to the client only together: an exception that names no status was not meant
+    for it."""
+    if told.status is None:
+        return HandlerError("raised", "The model's handler failed.", trace=told.trace)
+    return HandlerError("raised", told.text, status=told.status, trace=told.trace, of_invoke=told.of_invoke)
 
 
 def too_slow(seconds: float) -> HandlerError:
@@ -58,3 +60,24 @@ def too_slow(seconds: float) -> HandlerError:
 def gone() -> HandlerError:
     """The handler is being replaced, or was."""
     return HandlerError("refused", "The model's handler has been replaced.", status=503)
+
+
+def crashed(how: str) -> HandlerError:
+    """The worker process died; `how` is for the log."""
+    return HandlerError("crashed", "The model's handler stopped working.", trace=how)
+
+
+def busy(seconds: float) -> HandlerError:
+    """No worker came free within the limit."""
+    return HandlerError("busy", "The model's handler is busy.", status=503, trace=f"no worker free for {seconds} s")
+
+
+def state_lost() -> HandlerError:
+    """What `before` left for `after` was in a worker that is gone."""
+    return crashed("the worker that held the state of this request is gone")
+
+
+def failing(lost: int) -> HandlerError:
+    """So many workers are lost that it takes no requests for now."""
+    why = f"{lost} workers are lost; it is tried again in a moment"
+    return HandlerError("refused", "The model's handler keeps failing.", status=503, trace=why)

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .errors import HandlerError, LoadError, raised
+from .errors import LoadError, raised
 from .guest import handler
-from .guest.loading import own_trace
-from .guest.values import Call, Event, InvokeError, Reply
+from .guest.native import describe
+from .guest.values import Call, Event, Reply
 from .runs import Limit
 
 T = TypeVar("T")
@@ -86,16 +86,7 @@ class InlineSession:
                 given: T = await _Measured(hook, self._now, self._held)
                 return given
             except Exception as error:
-                raise told(error, self._loaded.folder) from error
-
-
-def told(error: Exception, folder: Path) -> HandlerError:
-    """What a hook raised, as facts."""
-    if isinstance(error, HandlerError):
-        return error
-    status = getattr(error, "status_code", None)
-    usable = status if isinstance(status, int) and 400 <= status <= 599 else None
-    return raised(usable, str(error), own_trace(error, folder), of_invoke=isinstance(error, InvokeError))
+                raise raised(describe(error, self._loaded.folder)) from error
 
 
 class _Measured:

@@ -56,6 +56,7 @@ class Passage:
         try:
             self._session = session = self._run.open(given, limit)
         except HandlerError as error:
+            self._meters.hook(handler.path, "before", error.reason, 0.0)
             self._failed("before", call.invocation.request_id, error)
             raise
         if "before" not in self._run.steps:
@@ -125,7 +126,9 @@ class Passage:
                 self._meters.hook(self._route.handler.path, step, result, self._now() - began)
 
     def _failed(self, step: str, request_id: str, error: HandlerError) -> None:
-        log.warning("%s of %s, request %s: %s%s", step, self._route.key, request_id, error.reason, _trace(error))
+        # A handler that takes no requests has been complained of when it began to.
+        level = logging.DEBUG if error.reason == "refused" else logging.WARNING
+        log.log(level, "%s of %s, request %s: %s%s", step, self._route.key, request_id, error.reason, _trace(error))
 
 
 def _trace(error: HandlerError) -> str:

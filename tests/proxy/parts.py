@@ -113,7 +113,7 @@ async def services(
     ids = itertools.count(1)
     ticks = itertools.count(100)
     meters, clock = Meters(), now or (lambda: float(next(ticks)))
-    handlers = Handlers(folder, Loader(meters, clock).load, meters, clock)
+    handlers = Handlers(folder, Loader(meters, clock, {}, folder / ".environments").load, meters, clock)
     policy = Policy(TextSource(text), {}, frozenset(), lambda _: None, lambda _: None, handlers.use)
     await policy.load()
     return Services(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
-from .values import Call, Event, Reply, as_body
+from .loading import own_trace
+from .values import Call, Event, InvokeError, Reply, as_body
 
 Hook = Callable[..., Any]
 
@@ -34,6 +37,26 @@ async def run(hook: Hook, *arguments: Any) -> Any:
     """Call a hook, sync or async."""
     given = hook(*arguments)
     return await given if inspect.isawaitable(given) else given
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What a hook raised."""
+
+    status: int | None
+    """Its `status_code`, where that is an error status of HTTP."""
+    text: str
+    trace: str
+    """The customer's own frames, for the log."""
+    of_invoke: bool
+    """It came out of `call.invoke` and was let through."""
+
+
+def describe(error: Exception, folder: Path) -> Raised:
+    """What a hook that lives in `folder` raised."""
+    status = getattr(error, "status_code", None)
+    usable = status if isinstance(status, int) and 400 <= status <= 599 else None
+    return Raised(usable, str(error), own_trace(error, folder), isinstance(error, InvokeError))
 
 
 class Native:

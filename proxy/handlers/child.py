@@ -1,0 +1,228 @@
+"""One worker process as the proxy sees it: started, asked, killed.
+
+A worker has a session of its own for signals, so that a kill takes what the customer's code started along. Its standard
+output goes to our standard error: standard output is the request log's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from backends.tasks import start
+
+from .errors import HandlerError, LoadError, crashed, raised
+from .guest import frames, values
+from .guest.native import Raised
+
+START = Path(__file__).parent / "guest" / "start.py"
+LOAD_SECONDS = 60.0
+"""How long a handler may take to load: tokenizers are slow."""
+
+Answer = tuple[frames.Head, bytes]
+Ask = Callable[[values.Question], Awaitable[values.Reply]]
+
+
+class Child:
+    """A worker process that is ready."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        steps: frozenset[str],
+        freed: Callable[[Child], None],
+        died: Callable[[Child], None],
+    ) -> None:
+        """`freed` is told when it could take another hook, `died` once, when it is gone."""
+        self.steps = steps
+        self.waiters: deque[asyncio.Future[None]] = deque()
+        """Sessions that can go on in this worker only."""
+        self.sessions: set[int] = set()
+        """Those whose call it has."""
+        self.kept: set[int] = set()
+        """Those that left state in it."""
+        self.leaving = False
+        self.served = False
+        """It has answered at least once."""
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._freed = freed
+        self._died = died
+        self._running = 0
+        self._answers: dict[int, asyncio.Future[Answer]] = {}
+        self._asks: dict[int, Ask] = {}
+        self._questions: set[asyncio.Task[None]] = set()
+        self.gone = False
+        self.end = start(self._read(), name=f"handler-worker {process.pid}")
+
+    @property
+    def free(self) -> bool:
+        """It runs no hook: has none, or they all wait for `call.invoke`."""
+        return self._running <= 0 and not self.gone
+
+    @property
+    def idle(self) -> bool:
+        """No hook of it is under way at all, and no session needs it."""
+        return not self._answers and not self.kept
+
+    def memory(self) -> int:
+        """Resident bytes; 0 when it is gone."""
+        try:
+            pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError, ValueError):
+            return 0
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    async def run(self, session: int, head: frames.Head, bodies: tuple[bytes, ...], ask: Ask) -> Answer:
+        """Run one hook. Raises HandlerError. Given up by the caller, it goes on until `kill`, or its answer."""
+        answer = self._answers[session] = asyncio.get_running_loop().create_future()
+        self._asks[session] = ask
+        self._running += 1
+        self._writer.write(frames.encode({**head, "id": session}, *bodies))
+        with contextlib.suppress(ConnectionError):  # the reading side tells
+            await self._writer.drain()
+        found, body = await asyncio.shield(answer)
+        if "failed" in found:
+            raise raised(Raised(**found["failed"]))
+        return found, body
+
+    def busy_with(self, session: int) -> bool:
+        """A hook of the session is still under way."""
+        return session in self._answers
+
+    def close(self, session: int) -> None:
+        """A request is over."""
+        self.kept.discard(session)
+        if session in self.sessions:
+            self.sessions.discard(session)
+            if not self.gone:
+                self._writer.write(frames.encode({"do": "close", "id": session}))
+
+    def kill(self) -> None:
+        """End it at once, with all that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def _read(self) -> None:
+        how = ""
+        try:
+            while True:
+                head, body = await frames.read(self._reader)
+                if "ask" in head:
+                    self._question(head, body)
+                else:
+                    self._answered(head, body)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except (frames.Malformed, KeyError, TypeError) as error:
+            how = f", after {error}"
+        finally:
+            self.gone = True
+            self.kill()
+            self._writer.close()
+            status = await self._process.wait()
+            for question in self._questions:
+                question.cancel()
+            self._fail(crashed(f"the worker ended with status {status}{how}"))
+            self._died(self)
+
+    def _answered(self, head: frames.Head, body: bytes) -> None:
+        session = head["id"]
+        if head["kept"] and session in self.sessions:
+            self.kept.add(session)
+        self.served = True
+        self._asks.pop(session, None)
+        answer = self._answers.pop(session)
+        if not answer.cancelled():
+            answer.set_result((head, body))
+        self._running -= 1
+        self._freed(self)
+
+    def _question(self, head: frames.Head, body: bytes) -> None:
+        task = start(self._invoke(head, body), name="handler-invoke")
+        self._questions.add(task)
+        task.add_done_callback(self._questions.discard)
+
+    async def _invoke(self, head: frames.Head, body: bytes) -> None:
+        self._running -= 1
+        self._freed(self)
+        told: frames.Head = {"do": "invoked", "ask": head["ask"]}
+        given = b""
+        try:
+            ask = self._asks[head["id"]]
+            reply = await ask(frames.to_question(head["question"], body))
+            told["reply"], given = frames.reply_head(reply), reply.body
+        except values.InvokeError as error:
+            told["error"] = {"status": error.status_code, "message": str(error)}
+        except KeyError:  # asked after its request was over
+            told["error"] = {"status": 500, "message": "the request is over"}
+        self._running += 1
+        if not self.gone:
+            self._writer.write(frames.encode(told, given))
+
+    def _fail(self, error: HandlerError) -> None:
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+                answer.exception()  # read here: whoever gave up does not come back for it
+        self._answers.clear()
+
+
+async def start_child(
+    python: str,
+    file: Path,
+    version: str,
+    environment: Mapping[str, str],
+    freed: Callable[[Child], None],
+    died: Callable[[Child], None],
+) -> Child:
+    """A worker with `file` loaded, in the interpreter `python`. Raises LoadError."""
+    ours, theirs = socket.socketpair()
+    arguments = [python, "-I", str(START), str(theirs.fileno()), str(os.getpid()), str(file), version]
+    options: dict[str, Any] = {"env": dict(environment), "cwd": file.parent, "start_new_session": True}
+    try:
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=2, pass_fds=(theirs.fileno(),), **options
+            )
+    except OSError as error:
+        ours.close()
+        message = f"{file}: no worker can be started with {python}: {error.strerror}"
+        raise LoadError(message) from error
+    reader, writer = await asyncio.open_connection(sock=ours)
+    try:
+        async with asyncio.timeout(LOAD_SECONDS):
+            head, _ = await frames.read(reader)
+        if "unusable" in head:
+            _refuse(f"{file}: {head['unusable']}")
+        return Child(process, reader, writer, frozenset(head["steps"]), freed, died)
+    except BaseException as error:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        writer.close()
+        status = await process.wait()
+        if isinstance(error, TimeoutError):
+            _refuse(f"{file}: did not load within {LOAD_SECONDS:.0f} s")
+        if isinstance(error, asyncio.IncompleteReadError | ConnectionError | frames.Malformed):
+            _refuse(f"{file}: the worker ended with status {status} while it loaded the file")
+        raise
+
+
+def _refuse(message: str) -> None:
+    raise LoadError(message)
+
+
+def interpreter() -> str:
+    """The interpreter that runs the proxy."""
+    return sys.executable

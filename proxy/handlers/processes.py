@@ -1,0 +1,250 @@
+"""A handler in processes of its own: what it burns, leaks or breaks is its own.
+
+One worker is started at load, which proves that the file can be used; others when all are busy, up to the policy's
+number. A worker runs one hook at a time; while a hook waits for `call.invoke`, it may run another. A hook that is over
+its limit is killed with its worker, and another worker is started at once. When workers die in a row without an answer
+in between, requests fail at once for some seconds, so that a handler which always crashes costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from backends.tasks import start
+from policies.table import HandlerSpec
+
+from .child import Child
+from .errors import HandlerError, LoadError, busy, failing, state_lost
+from .guest import frames
+from .guest.values import Call, Reply
+from .runs import Limit
+
+log = logging.getLogger("pointsman.handlers")
+
+REST = 5.0
+"""Seconds without a worker after deaths in a row."""
+MEMORY_PERIOD = 1.0
+"""Seconds between two looks at the workers' memory."""
+
+StartChild = Callable[[Callable[[Child], None], Callable[[Child], None]], Awaitable[Child]]
+"""(told when it is free, told when it died) -> a worker that is ready. Raises LoadError."""
+
+
+class Processes:
+    """The workers of one handler."""
+
+    def __init__(self, spec: HandlerSpec, start_child: StartChild) -> None:
+        self.steps: frozenset[str] = frozenset()
+        self._spec = spec
+        self._start_child = start_child
+        self._children: list[Child] = []
+        self._starting: set[asyncio.Task[None]] = set()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._deaths = 0
+        self._resting_until = 0.0
+        self._stopping = False
+        self._numbers = itertools.count()
+        self._memory: asyncio.Task[None] | None = None
+
+    async def load(self) -> Processes:
+        """Start the first worker. Raises LoadError."""
+        await self._add()
+        self.steps = self._children[0].steps
+        self._memory = start(self._watch_memory(), name=f"handler-memory {self._spec.path}")
+        return self
+
+    def open(self, call: Call, limit: Limit) -> ProcessSession:
+        loop = asyncio.get_running_loop()
+        if self._deaths >= self._spec.fail_after:
+            if loop.time() < self._resting_until:
+                raise failing(self._deaths)
+            self._resting_until = loop.time() + REST
+            self._grow()
+        return ProcessSession(self, next(self._numbers), call, limit)
+
+    async def stop(self) -> None:
+        self._stopping = True
+        tasks = [*self._starting, *([self._memory] if self._memory else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        children = list(self._children)
+        for child in children:
+            child.kill()
+        await asyncio.gather(*(child.end for child in children), return_exceptions=True)
+
+    async def take(self, number: int, own: Child | None) -> Child:
+        """A worker for one hook of a session: the one it left state in, or any that is free."""
+        while True:
+            if own is not None and number in own.kept:
+                if own.gone:
+                    raise state_lost()
+                if own.free:
+                    return own
+                await self._wait(own.waiters)
+                continue
+            free = next((child for child in self._children if child.free and not child.leaving), None)
+            if free is not None:
+                return free
+            self._grow()
+            await self._wait(self._waiters)
+
+    async def _wait(self, queue: deque[asyncio.Future[None]]) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                _wake(queue)  # the turn that came too late is another's
+            raise
+        finally:
+            if turn in queue:
+                queue.remove(turn)
+
+    def _freed(self, child: Child) -> None:
+        self._deaths = 0
+        if child.leaving and child.idle:
+            child.kill()
+        elif not _wake(child.waiters):
+            _wake(self._waiters)
+
+    def _died(self, child: Child) -> None:
+        self._children.remove(child)
+        while _wake(child.waiters):
+            pass
+        if self._stopping or child.leaving:
+            return
+        self._deaths += 1
+        log.warning("a worker of %s died (%d in a row)", self._spec.path, self._deaths)
+        if self._deaths >= self._spec.fail_after:
+            self._rest()
+        else:
+            self._grow()
+
+    def _rest(self) -> None:
+        self._resting_until = asyncio.get_running_loop().time() + REST
+        log.error(
+            "%s: %d workers died in a row; its requests fail at once for %.0f s", self._spec.path, self._deaths, REST
+        )
+
+    def _grow(self) -> None:
+        staying = sum(not child.leaving for child in self._children)
+        if self._stopping or staying + len(self._starting) >= self._spec.workers:
+            return
+        task = start(self._try_add(), name=f"handler-starts {self._spec.path}")
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    async def _try_add(self) -> None:
+        try:
+            await self._add()
+        except LoadError as error:
+            self._deaths += 1
+            log.error("no new worker of %s: %s", self._spec.path, error)  # noqa: TRY400 - the message is all there is
+            if self._deaths >= self._spec.fail_after:
+                self._rest()
+
+    async def _add(self) -> None:
+        child = await self._start_child(self._freed, self._died)
+        self._children.append(child)
+        _wake(self._waiters)
+
+    async def _watch_memory(self) -> None:
+        while True:
+            await asyncio.sleep(MEMORY_PERIOD)
+            for child in list(self._children):
+                size = child.memory()
+                if size > self._spec.memory and not child.leaving:
+                    log.warning("a worker of %s has %d MiB, and is replaced", self._spec.path, size >> 20)
+                    child.leaving = True
+                    self._grow()
+                if child.leaving and (child.idle or size > 2 * self._spec.memory):
+                    child.kill()
+
+
+def _wake(queue: deque[asyncio.Future[None]]) -> bool:
+    while queue:
+        turn = queue.popleft()
+        if not turn.done():
+            turn.set_result(None)
+            return True
+    return False
+
+
+class ProcessSession:
+    """One request."""
+
+    def __init__(self, pool: Processes, number: int, call: Call, limit: Limit) -> None:
+        self._pool = pool
+        self._number = number
+        self._call = call
+        self._limit = limit
+        self._child: Child | None = None
+
+    async def before(self) -> Call | Reply:
+        head, body = await self._run({"do": "before"})
+        if "reply" in head:
+            return frames.to_reply(head["reply"], body, self._call)
+        self._call = frames.to_call(head["call"], body, self._call._invoke)
+        return self._call
+
+    async def during(self, events: list[bytes], first: int) -> list[bytes]:
+        sizes = [len(event) for event in events]
+        head, body = await self._run({"do": "during", "first": first, "sizes": sizes}, *events)
+        return frames.split(body, head["sizes"])
+
+    async def after(self, reply: Reply) -> Reply:
+        head, body = await self._run({"do": "after", "reply": frames.reply_head(reply)}, reply.body)
+        return frames.to_reply(head["reply"], body, self._call)
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.close(self._number)
+
+    async def _run(self, head: frames.Head, *bodies: bytes) -> tuple[frames.Head, bytes]:
+        child: Child | None = None
+        try:
+            async with self._limit.running():
+                child = await self._pool.take(self._number, self._child)
+                return await child.run(self._number, *self._with_call(child, head, bodies), self._ask)
+        except HandlerError as error:
+            if not error.timed_out:
+                raise
+            if child is None:
+                raise busy(self._limit.seconds) from error
+            child.kill()
+            raise
+        except asyncio.CancelledError:
+            # The client left. The hook may end by itself, for as long as it would have been waited for.
+            if child is not None:
+                asyncio.get_running_loop().call_later(self._limit.seconds, _kill_if_busy, child, self._number)
+            raise
+
+    def _with_call(
+        self, child: Child, head: frames.Head, bodies: tuple[bytes, ...]
+    ) -> tuple[frames.Head, tuple[bytes, ...]]:
+        """The message, with the call when this worker does not have it."""
+        if self._number in child.sessions:
+            return head, bodies
+        if self._child is not None:
+            self._child.close(self._number)
+        self._child = child
+        child.sessions.add(self._number)
+        call = self._call
+        return {**head, "call": {**frames.call_head(call), "size": len(call.body)}}, (call.body, *bodies)
+
+    @property
+    def _ask(self) -> Callable[..., Awaitable[Reply]]:
+        invoke = self._call._invoke
+        assert invoke is not None  # noqa: S101 - the pipeline gave it
+        return invoke
+
+
+def _kill_if_busy(child: Child, number: int) -> None:
+    if child.busy_with(number):
+        child.kill()

@@ -1,0 +1,212 @@
+"""A handler in threads of the proxy: for code that blocks on something and is trusted not to compute.
+
+A hook over its time limit is answered in time, but a thread can't be killed: its slot is lost until the hook ends by
+itself. When as many are lost as the policy allows, requests fail at once. All threads share the interpreter's lock, so
+that a hook that computes slows down every other request of the process, and a crash ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from policies.table import HandlerSpec
+
+from .errors import HandlerError, LoadError, busy, failing, raised
+from .guest import handler
+from .guest.native import describe
+from .guest.values import Call, Event, Question, Reply
+from .runs import Limit
+
+T = TypeVar("T")
+
+Job = tuple[Callable[[], Coroutine[Any, Any, Any]], Future[Any]]
+
+
+class Threads:
+    """A handler that is loaded here and runs in its own threads."""
+
+    def __init__(self, spec: HandlerSpec, loaded: handler.Loaded) -> None:
+        self.steps = loaded.program.steps
+        self._spec = spec
+        self._loaded = loaded
+        self._slots: list[_Slot] = []
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._lost = 0
+
+    def open(self, call: Call, limit: Limit) -> ThreadSession:
+        if self._lost >= self._spec.fail_after:
+            raise failing(self._lost)
+        return ThreadSession(self, self._loaded, call, limit)
+
+    async def stop(self) -> None:
+        for slot in self._slots:
+            slot.end()
+        self._loaded.close()
+
+    async def take(self) -> _Slot:
+        """A thread that is free; it is the caller's until `give`."""
+        while True:
+            free = next((slot for slot in self._slots if not slot.taken), None)
+            if free is None and len(self._slots) < self._spec.workers:
+                free = _Slot(f"handler {self._spec.path} {len(self._slots)}")
+                self._slots.append(free)
+            if free is not None:
+                free.taken = True
+                return free
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(turn)
+            await turn
+
+    def give(self, slot: _Slot) -> None:
+        """The thread is free again."""
+        slot.taken = False
+        while self._waiters:
+            turn = self._waiters.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    def lose(self, slot: _Slot, done: Future[Any]) -> None:
+        """Nobody waits for the thread's hook any longer; the thread is back once the hook ends."""
+        loop = asyncio.get_running_loop()
+        self._lost += 1
+
+        def back() -> None:
+            self._lost -= 1
+            self.give(slot)
+
+        def tell(_: Future[Any]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(back)
+
+        done.add_done_callback(tell)
+
+
+async def load_threads(spec: HandlerSpec, file: Path, version: str) -> Threads:
+    """Load `file` in a thread of this process. Raises LoadError."""
+    slot = _Slot(f"handler {spec.path} loads")
+    try:
+        loaded = await asyncio.wrap_future(slot.run(lambda: handler.load(file, version)))
+    except handler.Unusable as error:
+        message = f"{file}: {error}"
+        raise LoadError(message) from error
+    finally:
+        slot.end()
+    return Threads(spec, loaded)
+
+
+class ThreadSession:
+    """One request."""
+
+    def __init__(self, threads: Threads, loaded: handler.Loaded, call: Call, limit: Limit) -> None:
+        self._threads = threads
+        self._loaded = loaded
+        self._call = _bridged(call, asyncio.get_running_loop())
+        self._limit = limit
+
+    async def before(self) -> Call | Reply:
+        given = await self._run(lambda: self._loaded.program.before(self._call))
+        if isinstance(given, Call):
+            self._call = given
+        return given
+
+    async def during(self, events: list[bytes], first: int) -> list[bytes]:
+        async def each() -> list[bytes]:
+            return [
+                await self._loaded.program.during(Event(data, number, self._call))
+                for number, data in enumerate(events, first)
+            ]
+
+        return await self._run(each)
+
+    async def after(self, reply: Reply) -> Reply:
+        return await self._run(lambda: self._loaded.program.after(reply))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    async def _run(self, hook: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        slot: _Slot | None = None
+        began = False
+        try:
+            async with self._limit.running():
+                slot = await self._threads.take()
+                done, began = slot.run(hook), True
+                waiting = asyncio.wrap_future(done)
+                waiting.add_done_callback(_seen)
+                try:
+                    given: T = await asyncio.shield(waiting)
+                except asyncio.CancelledError:
+                    self._threads.lose(slot, done)
+                    slot = None
+                    raise
+                except Exception as error:
+                    raise raised(describe(error, self._loaded.folder)) from error
+                return given
+        except HandlerError as error:
+            if error.timed_out and not began:
+                raise busy(self._limit.seconds) from error
+            raise
+        finally:
+            if slot is not None:
+                self._threads.give(slot)
+
+
+class _Slot:
+    """One thread with a loop of its own, for one hook at a time."""
+
+    def __init__(self, name: str) -> None:
+        self.taken = False
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        # A daemon: a hook that never ends must not keep the process from ending.
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def run(self, hook: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Run a hook; the future is done when it ends."""
+        done: Future[T] = Future()
+        self._jobs.put((hook, done))
+        return done
+
+    def end(self) -> None:
+        """Let the thread end after what it does now."""
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        with asyncio.Runner() as runner:
+            while (job := self._jobs.get()) is not None:
+                hook, done = job
+                try:
+                    done.set_result(runner.run(hook()))
+                except BaseException as error:  # noqa: BLE001 - it is raised where the hook is waited for
+                    done.set_exception(error)
+
+
+def _seen(waiting: asyncio.Future[Any]) -> None:
+    """Nobody may be there any more to be told of a failure."""
+    if not waiting.cancelled():
+        waiting.exception()
+
+
+def _bridged(call: Call, home: asyncio.AbstractEventLoop) -> Call:
+    """`call` for a thread: what it invokes is asked in the proxy's loop."""
+    ask = call._invoke
+
+    async def invoke(question: Question) -> Reply:
+        assert ask is not None  # noqa: S101 - the pipeline gave it
+        asked = asyncio.run_coroutine_threadsafe(_awaited(ask, question), home)
+        return await asyncio.wrap_future(asked)
+
+    return dataclasses.replace(call, _invoke=invoke)
+
+
+async def _awaited(ask: Callable[[Question], Any], question: Question) -> Reply:
+    reply: Reply = await ask(question)
+    return reply
