@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from backends.http.edge import ByteBudget, Listener
 from backends.tasks import start
-from policies.table import Route
 
 from .faces.admin import Admin, State
 from .faces.container import Started
@@ -50,7 +49,7 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
     Raises CannotListen, or SettingsError where it is to be the container of an endpoint that the policy lacks.
     """
     state = State()
-    door = front(services, _started(settings, services), _ready)
+    door = front(services, _started(settings, services), services.handlers.unready)
     contracts = Listener(door.handle, door.malformed, ByteBudget(settings.body_budget), drain=settings.drain)
     admin = Admin(services, state, settings.admin_token, lambda: contracts.in_flight)
     operators = Listener(admin.handle, admin.malformed, ByteBudget(MIB), drain=1.0)
@@ -104,11 +103,6 @@ def _started(settings: Settings, services: Services) -> Started | None:
         msg = f"can't be a container: {why}"
         raise SettingsError(msg)
     return started
-
-
-def _ready(_route: Route) -> str | None:
-    """A route has nothing to wait for but its policy."""
-    return None
 
 
 async def _reload_at(hung_up: asyncio.Event, services: Services) -> None:

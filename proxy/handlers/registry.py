@@ -82,6 +82,12 @@ class Handlers:
         passage.when_closed(entry.end)
         return passage
 
+    def unready(self, route: Route) -> str | None:
+        """Why a request of `route` would find no handler, in words for a health check; None when none is missing."""
+        if route.handler is None or route.handler in self._entries:
+            return None
+        return f"the handler of {route.key} is not loaded"
+
     async def use(self, table: RouteTable) -> None:
         """Load what `table` needs and put it in force. Raises PolicyError, and then nothing has changed."""
         async with self._lock:
