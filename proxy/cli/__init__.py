@@ -19,7 +19,9 @@ COMMANDS = {
     "explain": "say where a request would go, and why",
     "test": "run a policy's own `expect:` cases",
     "schema": "print the policy's JSON Schema, for editors",
+    "handler": "say what becomes of a customer's model.py: its convention, what runs when, what does not",
     "why": "find a request in the log and say where it went, how long it took and why",
+    "conformance": "check from outside whether a server keeps SageMaker Runtime's contract",
     "emulate": "run stand-ins for SageMaker Runtime and Bedrock Runtime on loopback",
     "quickstart": "stand-ins and proxy together, with a policy to try",
 }
