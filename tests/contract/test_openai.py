@@ -43,7 +43,7 @@ class Package:
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(ask) + "\n")
         self.process.stdin.flush()
-        parts = []
+        parts: list[dict[str, Any]] = []
         for line in self.process.stdout:
             news = json.loads(line)
             if "done" in news:
