@@ -70,7 +70,7 @@ class BedrockBackend:
         if spec.url is not None:
             request = replace(request, headers=request.headers + proxy_headers(call))
         incoming = await self._sender.send(
-            target, request, service=_SERVICE, role=spec.role, sign=True, deadline=deadline
+            target, request, service=_SERVICE, role=spec.role, sign=True, streams=asked.streams, deadline=deadline
         )
         if not asked.streams or not 200 <= incoming.status < 300:
             return await _whole(incoming, target, streaming=call.streaming)

@@ -60,7 +60,7 @@ class EndpointBackend:
         if spec.url is not None:
             request = replace(request, headers=request.headers + proxy_headers(call))
         incoming = await self._sender.send(
-            target, request, service=_SERVICE, role=spec.role, sign=spec.sign, deadline=deadline
+            target, request, service=_SERVICE, role=spec.role, sign=spec.sign, streams=call.streaming, deadline=deadline
         )
         if call.streaming and 200 <= incoming.status < 300:
             return await _streamed(incoming, target)

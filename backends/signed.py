@@ -7,6 +7,7 @@ neither, since they would drop them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 
@@ -48,13 +49,24 @@ class SignedSender:
         self._now = now
 
     async def send(
-        self, target: Target, request: Unsigned, *, service: str, role: AssumedRole | None, sign: bool, deadline: float
+        self,
+        target: Target,
+        request: Unsigned,
+        *,
+        service: str,
+        role: AssumedRole | None,
+        sign: bool,
+        streams: bool = False,
+        deadline: float,
     ) -> Incoming:
-        """The head of the answer to `request`. Raises BackendError when there is none."""
+        """The head of the answer to `request`. Raises BackendError when there is none.
+
+        `streams`: the answer comes in pieces, so that its first one may be expected before it is whole.
+        """
         headers = request.headers
         if sign:
             headers += await self._signature(target, request, service, role)
-        outgoing = Outgoing("POST", request.url, headers, request.body)
+        outgoing = Outgoing("POST", request.url, headers, request.body, *waits(target, streams=streams))
         try:
             return await self._transport.send(outgoing, deadline=deadline, connect_timeout=target.connect_timeout)
         except TransportError as error:
@@ -77,6 +89,14 @@ class SignedSender:
             region=region_of(target),
             now=self._now(),
         )
+
+
+def waits(target: Target, *, streams: bool) -> tuple[float, float]:
+    """Seconds to wait for the first piece of an answer and for each next one.
+
+    An answer in one piece begins when the model is done, so that only the request's deadline says when that is late.
+    """
+    return (target.first_byte if streams else math.inf, target.between_chunks)
 
 
 def region_of(target: Target) -> str:

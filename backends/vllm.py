@@ -21,7 +21,7 @@ from policies.table import Target, VllmSpec
 from .base import ByteStream, Call, Headers, Reply
 from .errors import BackendError, Said
 from .http.transport import Incoming, Outgoing, Transport, TransportError
-from .signed import primed, proxy_headers, read_body
+from .signed import primed, proxy_headers, read_body, waits
 from .streams import end
 from .wire.restjson import media_type, read_count
 from .wire.sagemaker import RESPONSE_LIMIT, STREAM_BROKEN
@@ -54,7 +54,8 @@ class VllmBackend:
         if not isinstance(spec, VllmSpec):
             message = f"{target.name} is not a vLLM engine"
             raise TypeError(message)
-        request = Outgoing("POST", f"{spec.urls[replica]}/invocations", _headers(spec, call), call.body)
+        url, quiet = f"{spec.urls[replica]}/invocations", waits(target, streams=call.streaming)
+        request = Outgoing("POST", url, _headers(spec, call), call.body, *quiet)
         try:
             incoming = await self._transport.send(request, deadline=deadline, connect_timeout=target.connect_timeout)
         except TransportError as error:

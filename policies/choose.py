@@ -124,6 +124,17 @@ def after_failure(plan: Plan, facts: FailureFacts) -> Plan | None:
     return replace(plan, attempts=left, made=plan.made + 1, why=why)
 
 
+def attempt_deadline(plan: Plan, now: float, deadline: float) -> float:
+    """Until when the plan's next attempt may take to answer, on the clock of `now` and `deadline`.
+
+    Where a lost answer may be asked for again elsewhere, an attempt gets its share of the time that is left, so that a
+    dead target leaves the next one enough. Elsewhere giving up early would win nothing: the failure is the answer.
+    """
+    if not plan.idempotent or len({attempt.target.name for attempt in plan.attempts}) < 2:
+        return deadline
+    return now + (deadline - now) / len(plan.attempts)
+
+
 def explain(route: Route, views: Views, key: str | None, draw: Draw, body_size: int = 0) -> Explanation:
     """The plan that `first_plan` makes of the same arguments, with the shares and with what was ruled out."""
     first, spare = _roomy(route, body_size)

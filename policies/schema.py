@@ -138,6 +138,8 @@ class _Target(_Block):
     streams: bool = Field(True, description="false: the target cannot stream its answers.")
     cold: Cold | None = Field(None, description="The target may be scaled to zero.")
     connect_timeout: Duration = Field(2.0, description="Longest wait for a connection.")
+    first_byte: Duration = Field(60.0, description="Longest wait for the first piece of a streamed answer: 60s.")
+    between_chunks: Duration = Field(30.0, description="Longest wait for each next piece of an answer: 30s.")
 
 
 class EndpointTarget(_Target):

@@ -107,6 +107,10 @@ class Target:
     restore: tuple[float, float] | None = None
     """Shortest and longest cold start that the policy declares, in seconds."""
     connect_timeout: float = 2.0
+    first_byte: float = 60.0
+    """Seconds that the first piece of a streamed answer is waited for."""
+    between_chunks: float = 30.0
+    """Seconds that each next piece of an answer is waited for."""
     source_line: int = field(default=0, compare=False)
     """Line of the policy file; it does not make two targets different."""
 

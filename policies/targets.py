@@ -50,6 +50,8 @@ def compile_target(name: str, written: schema.Target, findings: Findings) -> Tar
         streams=written.streams,
         restore=written.cold.restore if written.cold else None,
         connect_timeout=written.connect_timeout,
+        first_byte=written.first_byte,
+        between_chunks=written.between_chunks,
         source_line=findings.line(path),
     )
 

@@ -7,14 +7,16 @@ the upstream, however it is left. The only loop is the one over attempts, and wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError
-from policies.choose import Attempt, Plan, after_failure, first_plan, sticky_key
-from policies.table import Miss, Route
+from policies.choose import Attempt, Plan, after_failure, attempt_deadline, first_plan, sticky_key
+from policies.facts import FailureFacts, Fault
+from policies.table import Miss, Route, Target
 
 from . import ensembles
 from .handlers.errors import HandlerError
@@ -135,7 +137,7 @@ async def _first_answer(
     while True:
         attempt = plan.attempts[0]
         try:
-            return attempt, await _attempt(attempt, call, deadline, record, trace, services)
+            return attempt, await _attempt(plan, call, deadline, record, trace, services)
         except BackendError as error:
             following = after_failure(plan, error.facts)
             if following is None or services.now() >= deadline:
@@ -145,8 +147,9 @@ async def _first_answer(
 
 
 async def _attempt(
-    attempt: Attempt, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
+    plan: Plan, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
 ) -> Reply:
+    attempt = plan.attempts[0]
     target = attempt.target
     services.book.begin(target, attempt.replica)
     began = services.now()
@@ -154,9 +157,11 @@ async def _attempt(
     answered = False
     try:
         with trace.attempt(target, len(record.attempts) + 1, attempt.replica) as context:
-            reply = await services.backends[target.kind].invoke(
+            asked = services.backends[target.kind].invoke(
                 target, replace(call, trace=context), deadline, attempt.replica
             )
+            share = attempt_deadline(plan, began, deadline)
+            reply = await asked if share >= deadline else await _within(share - began, asked, target)
         answered = True
         return reply
     except BackendError as error:
@@ -166,6 +171,16 @@ async def _attempt(
         record.attempted(attempt, services.now() - began, failure, answered=answered)
         if not answered:
             services.book.end(target, attempt.replica, failure.facts if failure else None)
+
+
+async def _within(seconds: float, asked: Awaitable[Reply], target: Target) -> Reply:
+    """The answer, if it begins in time; what was sent may have run, so the facts are those of a lost answer."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await asked
+    except TimeoutError as error:
+        facts = FailureFacts(Fault.NETWORK, retry_safe=None, timed_out=True)
+        raise BackendError(facts, target, f"no answer within its share of the time, {seconds:.3g} s") from error
 
 
 class _Asked:

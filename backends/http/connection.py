@@ -2,7 +2,9 @@
 
 Strategy: an `asyncio.Protocol` that feeds bytes to httptools and hands the answer to an `Answer`, which a reader
 empties. What is ahead of the reader is bounded by `READ_AHEAD`: past it the socket is not read. One timer per request
-ends whatever is being waited for when its deadline comes. An answer's end is known by its length, its last chunk, or,
+ends whatever is being waited for when its deadline comes, or when the other side has said nothing for too long: that
+timer is moved only when it fires, so a piece that arrives costs one look at the clock. A reader that is behind does
+not count as an upstream that is silent. An answer's end is known by its length, its last chunk, or,
 where it has neither, by the connection's end; anything else that ends it is a failure that says whether the request had
 been sent. Interim answers (1xx) are passed over. Promises for the pool above: `reusable` is True only when the answer
 was read to its end, the other side means to keep the connection, and nothing came after it.
@@ -11,6 +13,7 @@ was read to its end, the other side means to keep the connection, and nothing ca
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import cast
 
@@ -51,7 +54,10 @@ class Answer:
     """The answer to one request, arriving. `headers` and `status` are set once `head` is done."""
 
     __slots__ = (
+        "_between",
         "_connection",
+        "_deadline",
+        "_due",
         "_error",
         "_first",
         "_pieces",
@@ -65,14 +71,17 @@ class Answer:
         "until_close",
     )
 
-    def __init__(self, connection: Connection, deadline: float) -> None:
+    def __init__(self, connection: Connection, deadline: float, first_byte: float, between: float) -> None:
         loop = connection.loop
+        self._deadline = deadline
+        self._between = between
+        self._due = loop.time() + first_byte
         self._connection = connection
         self._pieces: list[bytes] = []
         self._waiting_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._error: TransportError | None = None
-        self._timer = loop.call_at(deadline, self._late)
+        self._timer = loop.call_at(min(deadline, self._due), self._late)
         self.head: asyncio.Future[None] = loop.create_future()
         self.status = 0
         self.headers: Headers = ()
@@ -146,6 +155,11 @@ class Answer:
         """A piece of the body is here; True when the reader is too far behind for more."""
         self._pieces.append(piece)
         self._waiting_bytes += len(piece)
+        loop = self._connection.loop
+        before, self._due = self._due, loop.time() + self._between
+        if self._due < before:  # the wait for a first piece was the longer one
+            self._timer.cancel()
+            self._timer = loop.call_at(min(self._deadline, self._due), self._late)
         self._wake()
         return self._waiting_bytes > READ_AHEAD
 
@@ -166,8 +180,22 @@ class Answer:
         self._wake()
 
     def _late(self) -> None:
+        """The timer fired: the deadline passed, or nothing came for too long, or the timer has to be moved."""
+        loop = self._connection.loop
+        now = loop.time()
         where = "while the answer was arriving" if self.head.done() else "before the answer began"
-        self.failed(TransportError(f"the deadline passed {where}", sent=True, timed_out=True))
+        if now >= self._deadline:
+            cause = f"the deadline passed {where}"
+        elif self._pieces:
+            self._due = now + self._between  # the reader is behind, so nothing is known of the other side
+            self._timer = loop.call_at(min(self._deadline, self._due), self._late)
+            return
+        elif now < self._due:
+            self._timer = loop.call_at(min(self._deadline, self._due), self._late)
+            return
+        else:
+            cause = f"the other side was silent for too long {where}"
+        self.failed(TransportError(cause, sent=True, timed_out=True))
         self._connection.abort()
 
     def _wake(self) -> None:
@@ -198,13 +226,16 @@ class Connection(asyncio.Protocol):
 
     # The pool's side.
 
-    def send(self, request: bytes, deadline: float) -> Answer:
-        """Write a whole request and return its answer, whose `head` is still to come."""
+    def send(self, request: bytes, deadline: float, first_byte: float = math.inf, between: float = math.inf) -> Answer:
+        """Write a whole request and return its answer, whose `head` is still to come.
+
+        `first_byte` and `between` are seconds: how long the first piece of the body, and each next one, is waited for.
+        """
         if self._transport is None:
             cause = "the connection closed before the request was sent"
             raise TransportError(cause, sent=False)
         self._begin_head()
-        answer = self._answer = Answer(self, deadline)
+        answer = self._answer = Answer(self, deadline, first_byte, between)
         self._transport.write(request)
         return answer
 

@@ -13,6 +13,7 @@ retry is decided elsewhere. This file and `connection` are the only ones that sp
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 import socket
 import ssl
@@ -46,6 +47,10 @@ class Outgoing:
     url: str
     headers: Headers
     body: bytes
+    first_byte: float = math.inf
+    """Seconds that the first piece of the answer's body is waited for, from sending."""
+    between_chunks: float = math.inf
+    """Seconds that each next piece is waited for; time in which our reader is behind does not count."""
 
 
 class Incoming(Protocol):
@@ -155,7 +160,7 @@ class HttpTransport:
         connection = self._take(address.key)
         if connection is None:
             connection = await self._connect(address, deadline, connect_timeout)
-        answer = connection.send(message, deadline)
+        answer = connection.send(message, deadline, request.first_byte, request.between_chunks)
         try:
             await answer.head
         except BaseException:

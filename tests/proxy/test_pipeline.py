@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from backends.base import Reply
+from backends.base import Call, Reply
 from backends.errors import BackendError
 from policies.facts import FailureFacts, Fault
-from policies.table import Miss
+from policies.table import Miss, Target
 from proxy.pipeline import RouteMissing, serve
 from proxy.record import Record
 
@@ -174,3 +174,34 @@ async def test_a_client_that_leaves_during_an_attempt_gives_the_target_back() ->
     assert views["first"][0].in_flight == 0
     assert written.attempts[0].failure is not None
     assert "given up" in written.attempts[0].failure
+
+
+SHARED = """
+apiVersion: pointsman/v1
+account: "123456789012"
+targets:
+  first: {kind: vllm, url: "http://127.0.0.1:1", model: m, region: us-east-1}
+  second: {kind: vllm, url: "http://127.0.0.1:2", model: m, region: us-east-1}
+endpoints:
+  chat: {serve_from: first, fallback: [second], idempotent: true, timeout: 300ms}
+"""
+
+
+async def test_a_dead_target_holds_a_request_no_longer_than_its_share() -> None:
+    """Where a lost answer may be asked for again, half of the time is left for the fallback."""
+    loop = asyncio.get_running_loop()
+
+    class Dead(Scripted):
+        async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+            if target.name == "first":
+                await asyncio.Event().wait()
+            return OK
+
+    parts = await services(Dead(), text=SHARED, now=loop.time)
+    trace = parts.telemetry.start(invocation(), 0)
+    written = Record("request-0", arrived=loop.time(), started=0.0)
+    async with serve(invocation(), written, trace, parts) as (reply, _):
+        assert reply is OK
+    parts.log.close()
+    assert [attempt.timed_out for attempt in written.attempts] == [True, False]
+    assert 0.1 < written.attempts[0].seconds < 0.25

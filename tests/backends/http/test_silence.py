@@ -1,0 +1,108 @@
+"""Upstreams that fall silent: before the first piece, between pieces, and those that only seem silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from backends.http.connection import READ_AHEAD
+from backends.http.transport import HttpTransport, TransportError
+
+from .scripts import outgoing, scripted, send
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+SHORT, LONG = 0.05, 30.0
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[HttpTransport]:
+    transport = HttpTransport()
+    yield transport
+    await transport.aclose()
+
+
+async def received(transport: HttpTransport, url: str, first_byte: float, between: float) -> list[bytes]:
+    """The pieces that came; raises what ended them."""
+    request = replace(outgoing(url), first_byte=first_byte, between_chunks=between)
+    answer = await send(transport, request)
+    try:
+        return [piece async for piece in answer.chunks()]
+    finally:
+        await answer.aclose()
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200", HEAD], ids=["nothing", "half a head", "a head"])
+async def test_a_first_piece_that_does_not_come_ends_the_wait(said: bytes, transport: HttpTransport) -> None:
+    """A head is no answer yet: engines send it long before the first token."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        await reader.read()
+        await reader.read()
+
+    async with scripted(script) as url:
+        with pytest.raises(TransportError, match="silent for too long") as caught:
+            await received(transport, url, SHORT, LONG)
+    assert caught.value.timed_out
+    assert caught.value.facts.retry_safe is None
+
+
+async def test_a_stream_that_stops_between_pieces_ends_the_wait(transport: HttpTransport) -> None:
+    """What had come is handed on, and then the silence is told."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + b"2\r\nok\r\n")
+        await reader.read()
+        await reader.read()
+
+    async with scripted(script) as url:
+        answer = await send(transport, replace(outgoing(url), first_byte=LONG, between_chunks=SHORT))
+        pieces = answer.chunks()
+        assert await anext(pieces) == b"ok"
+        with pytest.raises(TransportError, match="silent for too long"):
+            await anext(pieces)
+        await answer.aclose()
+
+
+async def test_a_trickle_that_is_quick_enough_is_let_through(transport: HttpTransport) -> None:
+    """Each piece gives the next one the whole wait again, so a long answer is not cut off."""
+    loop = asyncio.get_running_loop()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD)
+        for _ in range(6):
+            turn = loop.create_future()
+            loop.call_later(0.04, turn.set_result, None)
+            await turn
+            writer.write(b"2\r\nok\r\n")
+        writer.write(b"0\r\n\r\n")
+
+    async with scripted(script) as url:
+        began = loop.time()
+        assert b"".join(await received(transport, url, 0.15, 0.15)) == b"ok" * 6
+        assert loop.time() - began > 0.2
+
+
+async def test_a_reader_that_is_behind_is_not_an_upstream_that_is_silent(transport: HttpTransport) -> None:
+    """While what has come waits for its reader nothing more is read, so nothing is known of the other side."""
+    size = READ_AHEAD * 4
+    loop = asyncio.get_running_loop()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + b"%x\r\n" % size + b"x" * size + b"\r\n0\r\n\r\n")
+        await writer.drain()
+
+    async with scripted(script) as url:
+        answer = await send(transport, replace(outgoing(url), first_byte=SHORT, between_chunks=SHORT))
+        rested = loop.create_future()
+        loop.call_later(SHORT * 4, rested.set_result, None)
+        await rested
+        assert len(await answer.read(size)) == size
+        await answer.aclose()
