@@ -36,11 +36,11 @@ class Outcome:
     endpoint: str
     component: str | None
     operation: str
-    """`InvokeEndpoint` or `InvokeEndpointWithResponseStream`."""
+    """`InvokeEndpoint`, `InvokeEndpointWithResponseStream`, `Invocations`, `ChatCompletions`, ..."""
     status: int
     """HTTP status sent to the client; 499 when it had gone before one was sent."""
     error_type: str | None
-    """AWS error type sent to the client, in the head or in the stream."""
+    """AWS error type sent to the client, in the head or in the stream; on other faces what it amounts to."""
     ended: str
     """`done`, `refused`, `failed`, `client_gone`, `upstream_broken` or `deadline`."""
     started: float

@@ -30,9 +30,10 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "request_id": "`x-amzn-RequestId` of the answer",
         "endpoint": "EndpointName as the policy has it; empty when the policy has no such endpoint",
         "component": "InferenceComponentName, or null",
-        "operation": "`InvokeEndpoint` or `InvokeEndpointWithResponseStream`",
+        "operation": "`InvokeEndpoint` or `InvokeEndpointWithResponseStream`; of other contracts `Invocations`, "
+        "`ChatCompletions`, `Completions`, `Embeddings`",
         "status": "HTTP status sent to the client; 499: the client left before one was sent",
-        "error_type": "AWS error type sent to the client, or null",
+        "error_type": "AWS error type sent to the client, also where its contract has another word for it, or null",
         "ended": "`done`, `refused`, `failed`, `client_gone`, `upstream_broken` or `deadline`",
         "seconds": "from the request's head to the last byte handed to the socket",
         "backend_seconds": "of these: spent waiting for targets",

@@ -143,11 +143,11 @@ class _Conversation:
     def broken(self, error: BackendError, reply: Reply) -> tuple[str, bytes | None]:
         problem = openai_failures.stream_problem(error)
         sse = media_type(reply.content_type) == wire.EVENT_TYPE
-        return problem.code or problem.type, wire.write_event(problem) if sse else None
+        return failures.stream_failure(error).type, wire.write_event(problem) if sse else None
 
     def refuse(self, error: Exception, record: Record) -> tuple[str, Answer]:
         problem = openai_failures.problem(error, record, self._model)
-        return problem.code or problem.type, Answer(*wire.write_problem(problem, record.request_id))
+        return openai_failures.kind(error, record), Answer(*wire.write_problem(problem, record.request_id))
 
     def unexpected(self, error: Exception) -> bool:
         return openai_failures.is_bug(error)

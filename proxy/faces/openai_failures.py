@@ -28,6 +28,11 @@ def is_bug(error: Exception) -> bool:
     return not isinstance(error, Refused) and failures.is_bug(error)
 
 
+def kind(error: Exception, record: Record) -> str:
+    """The error's type for log and metrics: the runtime API's word, so that one failure has one name on every face."""
+    return "ValidationError" if isinstance(error, Refused) else failures.error_reply(error, record).type
+
+
 def problem(error: Exception, record: Record, model: str) -> Problem:
     """The answer to a request for `model` that failed before the head of its answer was sent."""
     match error:

@@ -99,7 +99,7 @@ async def test_a_stream_that_breaks_ends_in_an_error_event() -> None:
     first, last, rest = heard.body.split(b"\n\n")
     assert (first, rest, heard.whole) == (b"data: {}", b"", True)
     assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "stream_broken"
-    assert (line["ended"], line["error_type"]) == ("upstream_broken", "stream_broken")
+    assert (line["ended"], line["error_type"]) == ("upstream_broken", "ModelStreamError")
 
 
 async def test_another_body_that_breaks_off_is_a_broken_connection() -> None:
@@ -204,3 +204,16 @@ async def test_a_bug_is_an_answer_and_no_clean_stream() -> None:
         heard = await ask(running.port, CHAT, b"{}")
     assert (heard.status, heard.headers["x-should-retry"]) == (500, "false")
     assert b"insides" not in heard.body
+
+
+async def test_a_failure_has_one_name_in_log_and_metrics_whatever_the_face() -> None:
+    """The runtime API's, so that what counts as a model's error does so here, too."""
+    kinds = []
+    for answer, body in ((FailureFacts(Fault.MODEL, retry_safe=None), b"{}"), (Reply(b"{}"), b"x" * 1025)):
+        async with listening(face, answer, text=POLICY.replace("owner: us", "retry: {attempts: 1}")) as running:
+            await ask(running.port, CHAT, body)
+            kinds.append(running.last_line()["error_type"])
+    async with listening(face, text=POLICY) as running:
+        await ask(running.port, "POST /v1/completions", b"{}")
+        kinds.append(running.last_line()["error_type"])
+    assert kinds == ["ModelError", "413", "ValidationError"]
