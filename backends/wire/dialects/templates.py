@@ -6,9 +6,9 @@ operator makes, of what comes out, and the number of pieces it comes in, which b
 writes nothing is bounded only by what a template can loop over (100,000 steps a range): templates are the operator's
 own files, and are rendered once when the policy is loaded.
 
-Variables are those of Hugging Face's convention: `messages`, `add_generation_prompt`, `tools` and `documents` (not
-given), `bos_token` (empty: the engine's tokenizer adds its own to a prompt). `eos_token` is not known here: a template
-that uses it sets it itself, `{% set eos_token = "</s>" %}`. There is no clock, so `strftime_now` does not exist.
+Variables are those of Hugging Face's convention: `messages`, `add_generation_prompt`, `tools` and `documents` (none
+unless given), `bos_token` (empty: the engine's tokenizer adds its own to a prompt). `eos_token` is not known here: a
+template that uses it sets it itself, `{% set eos_token = "</s>" %}`. There is no clock, so no `strftime_now`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import TemplateError, Undefined
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -35,6 +35,15 @@ _LARGEST_PRODUCT = 1_000_000
 
 class _Refused(Exception):
     """The template's own `raise_exception`."""
+
+
+class _Untold(Undefined):
+    """An unknown variable may be asked for and is false, as templates expect; it is never printed as nothing."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return str(self._fail_with_undefined_error())
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -72,7 +81,7 @@ class Template:
         environment = _Sandbox(
             trim_blocks=True,
             lstrip_blocks=True,
-            undefined=StrictUndefined,
+            undefined=_Untold,
             autoescape=False,  # a prompt is no HTML; escaping would change what the model reads
             extensions=["jinja2.ext.loopcontrols"],
         )
@@ -98,7 +107,7 @@ class Template:
         extra = given.get("chat_template_kwargs") or {}
         if not isinstance(extra, dict):
             raise refusal("chat_template_kwargs", "is not an object")
-        variables = {"bos_token": "", "add_generation_prompt": True, **extra}
+        variables = {"bos_token": "", "add_generation_prompt": True, "tools": None, "documents": None, **extra}
         variables |= {name: value for name, value in given.items() if name != "chat_template_kwargs"}
         variables["messages"] = messages
         try:
