@@ -151,7 +151,11 @@ def test_a_part_of_another_form_is_an_error(dialect: str, change: dict[str, Any]
         ("lmi", {"error": "out of memory", "code": 424}, "out of memory"),
         ("lmi", {"error": 5}, "The model failed."),
         ("lmi", {"generated_text": "", "details": {"finish_reason": "error"}}, "The model failed while it generated."),
-        ("tgi", [{"generated_text": "", "details": {"finish_reason": "error"}}], "The model failed while it generated."),
+        (
+            "tgi",
+            [{"generated_text": "", "details": {"finish_reason": "error"}}],
+            "The model failed while it generated.",
+        ),
     ],
 )
 def test_an_error_inside_a_200_is_the_models(dialect: str, document: Any, said: str) -> None:

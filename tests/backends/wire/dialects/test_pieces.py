@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from backends.wire.dialects import DialectError, Wrong
+from backends.wire.dialects.answers import read_answer
 from backends.wire.dialects.pieces import PieceReader
 from backends.wire.dialects.values import Counts, Finish, Piece
 from tests.backends.wire.dialects.vectors import STREAMS, WHOLE, events, recorded
@@ -27,19 +28,20 @@ def _data(event: Any) -> bytes:
 
 
 def wrong(dialect: str, *documents: Any) -> Wrong:
-    reader = PieceReader(dialect, NOTHING)
     with pytest.raises(DialectError) as caught:
-        for document in documents:
-            reader.read(_data(document))
-        reader.end()
+        read_all(PieceReader(dialect, NOTHING), documents)
     return caught.value.wrong
+
+
+def read_all(reader: PieceReader, documents: tuple[Any, ...]) -> None:
+    for document in documents:
+        reader.read(_data(document))
+    reader.end()
 
 
 @pytest.mark.parametrize("dialect", sorted(STREAMS))
 def test_the_pieces_of_a_stream_are_its_whole_answer(dialect: str) -> None:
     """Texts joined, the finish reason and the counts are those of the same answer given whole."""
-    from backends.wire.dialects.answers import read_answer
-
     pieces, reader = read(dialect, STREAMS[dialect][1])
     whole = read_answer(dialect, WHOLE[dialect], NOTHING)
     assert "".join(piece.text for piece in pieces) == whole.pieces[0].text
@@ -61,7 +63,11 @@ def test_choices_of_vllm_are_kept_apart(dialect: str) -> None:
 def test_tokens_of_vllm_have_ids_and_probabilities() -> None:
     """With `return_token_ids` and `logprobs` every piece says its tokens."""
     pieces, _ = read("openai-completions", recorded("openai-completions")["logprobs stream"].body)
-    assert [(token.id, token.text) for piece in pieces for token in piece.tokens] == [(304, "OP"), (14, ","), (304, "OP")]
+    assert [(token.id, token.text) for piece in pieces for token in piece.tokens] == [
+        (304, "OP"),
+        (14, ","),
+        (304, "OP"),
+    ]
 
 
 @pytest.mark.parametrize(("name", "key"), [("tool call stream", "tool_calls"), ("reasoning stream", "reasoning")])

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.wire.dialects import DialectError
 from backends.wire.dialects.keys import OPENAI, TABLES, fate
+from backends.wire.dialects.requests import carry
 from policies.table import TranslateRule
 from tests.backends.wire.dialects.vectors import (
     LEAST,
@@ -172,9 +174,6 @@ def test_the_policys_model_name_wins() -> None:
 
 def test_a_chat_needs_the_template_that_the_policy_gives() -> None:
     """Without one there is no prompt, and the client is told."""
-    from backends.wire.dialects import DialectError
-    from backends.wire.dialects.requests import carry
-
     with pytest.raises(DialectError) as caught:
         carry("openai-chat", "tgi", json.dumps(LEAST["openai-chat"]).encode(), TranslateRule(), None, None)
     assert "chat template" in caught.value.message
