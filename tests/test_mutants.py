@@ -118,6 +118,20 @@ MUTANTS = (
         "tests/policies/test_choose.py",
     ),
     Mutant(
+        "a lost answer is sent again by OpenAI's clients",
+        "proxy/faces/openai_failures.py",
+        "again = facts.retry_safe is not True",
+        "again = False",
+        "tests/proxy/faces/test_openai_failures.py",
+    ),
+    Mutant(
+        "a container is healthy without its route",
+        "proxy/faces/container.py",
+        "return Answer(503,",
+        "return Answer(200,",
+        "tests/proxy/faces/test_container.py",
+    ),
+    Mutant(
         "the byte budget is never given back",
         "backends/http/edge.py",
         "self.used -= size",

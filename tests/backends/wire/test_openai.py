@@ -128,7 +128,7 @@ def test_a_body_without_a_model_is_refused_with_the_way_on(body: bytes, status: 
         (b'{"stream_options": {}}', False),
         (b'"stream": true', False),
         (b"\x93NUMPY", False),
-        (b'{"stream": true, "a": "' + b"x" * LOOK_LIMIT + b'"}', True),
+        (b'{"options": {"stream": true}, "a": "' + b"x" * LOOK_LIMIT + b'"}', True),
         (b'{"stream": 1, "a": "' + b"x" * LOOK_LIMIT + b'"}', False),
     ],
 )

@@ -26,6 +26,7 @@ BESIDE, WITH_CONTAINER, INSIDE = None, Started("chat", inside=False), Started("c
     [
         (BESIDE, "POST /endpoints/chat/invocations", "InvokeEndpoint"),
         (BESIDE, "POST /v1/endpoints/chat/invocations?x", "InvokeEndpoint"),
+        (BESIDE, "POST /v1/models/endpoints/chat/invocations", "InvokeEndpoint"),
         (BESIDE, "POST /endpoints/chat/invocations-response-stream", "InvokeEndpointWithResponseStream"),
         (BESIDE, "POST /endpoints/chat/openai/v1/chat/completions", "ChatCompletions"),
         (BESIDE, "POST /endpoints/chat/openai/v1/completions?api-version=1", "Completions"),
