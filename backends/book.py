@@ -1,7 +1,7 @@
-"""What is known of every target right now: requests in flight and whether it was cold when last tried.
+"""What is known right now: of every target what is in flight and whether it was cold, of every route its budget.
 
-One entry per replica, found by name, never scanned. `begin` and `end` write, `views` reads; `choose` decides from the
-views and never sees the book.
+One entry per replica and one per route, found by name, never scanned. `begin` and `end` write, `views` reads; `choose`
+decides from the views and never sees the book.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from policies.facts import FailureFacts, TargetView
-from policies.table import Target, VllmSpec
+from policies.retries import Budget, earned, spent
+from policies.table import Route, Target, VllmSpec
 
 
 class _Replica:
@@ -30,6 +31,7 @@ class Book:
 
     def __init__(self) -> None:
         self._replicas: dict[str, list[_Replica]] = {}
+        self._budgets: dict[str, Budget] = {}
 
     def begin(self, target: Target, replica: int) -> None:
         """A request is about to be sent."""
@@ -48,9 +50,22 @@ class Book:
             for target in targets
         }
 
-    def keep(self, names: Iterable[str]) -> None:
-        """Forget targets that no policy names any more and that nothing is in flight to."""
-        kept = set(names)
+    def arrived(self, route: Route, now: float) -> None:
+        """A request of `route` has come: its share is put into the route's budget of repeats."""
+        self._budgets[route.key] = earned(self._budgets.get(route.key, Budget(at=now)), route.retry.budget, now)
+
+    def afford(self, route: Route, now: float) -> bool:
+        """Take one repeat out of the route's budget; False when there is none left."""
+        left = spent(self._budgets.get(route.key, Budget(at=now)), now)
+        if left is None:
+            return False
+        self._budgets[route.key] = left
+        return True
+
+    def keep(self, names: Iterable[str], routes: Iterable[str] = ()) -> None:
+        """Forget targets that no policy names any more and that nothing is in flight to, and routes that are gone."""
+        kept, served = set(names), set(routes)
+        self._budgets = {key: budget for key, budget in self._budgets.items() if key in served}
         for name in [name for name in self._replicas if name not in kept]:
             if all(entry.in_flight == 0 for entry in self._replicas[name]):
                 del self._replicas[name]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from .facts import FailureFacts, Fault, TargetView
+from .retries import wait_before
 from .table import RetryRule, Route, Sticky, Target, Weighted
 
 Draw = Callable[[], float]
@@ -47,6 +48,14 @@ class Plan:
     """What made `attempts[0]` the next one, for logs; it holds no key, body or header."""
     rule: RetryRule
     idempotent: bool
+    client_retries: bool = False
+    """The client's SDK is repeating the request by itself."""
+    repeats: int = 0
+    """How often the target of `attempts[0]` has been tried before."""
+    wait: float = 0.0
+    """Seconds to wait before `attempts[0]`."""
+    charged: bool = False
+    """`attempts[0]` has to be paid for from the route's budget of repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +96,14 @@ def sticky_key(
             return None
 
 
-def first_plan(route: Route, views: Views, key: str | None, draw: Draw, body_size: int = 0) -> Plan:
-    """The plan of a new request. Targets that refuse a body of `body_size` bytes are left out while others remain."""
+def first_plan(
+    route: Route, views: Views, key: str | None, draw: Draw, body_size: int = 0, sdk_attempt: int = 1
+) -> Plan:
+    """The plan of a new request. Targets that refuse a body of `body_size` bytes are left out while others remain.
+
+    `sdk_attempt` is which attempt of the client's own this is, from 1. From the second on we repeat nothing at the same
+    target: two loops of retries, one inside the other, would multiply.
+    """
     first, spare = _roomy(route, body_size)
     chosen = _rendezvous(first, key, draw)
     if chosen is not None:
@@ -99,12 +114,19 @@ def first_plan(route: Route, views: Views, key: str | None, draw: Draw, body_siz
     else:
         order = list(spare)
         why = f"{route.rule}: {order[0].name}, a fallback, as no first choice is left" if order else _nowhere(route)
-    attempts = tuple(_attempts(order, route.retry.attempts, views, draw))
-    return Plan(attempts, 0, why, route.retry, route.idempotent)
+    again = sdk_attempt > 1
+    budget = min(route.retry.attempts, len(order)) if again else route.retry.attempts
+    attempts = tuple(_attempts(order, budget, views, draw))
+    return Plan(attempts, 0, why, route.retry, route.idempotent, again)
 
 
-def after_failure(plan: Plan, facts: FailureFacts) -> Plan | None:
-    """The plan after its next attempt failed, or None when the failure is the answer."""
+def after_failure(plan: Plan, facts: FailureFacts, left: float = math.inf, draw: Draw = float) -> Plan | None:
+    """The plan after its next attempt failed, or None when the failure is the answer.
+
+    `left` is how many seconds the request still has: a wait that does not fit is not begun. Repeats at one target, of
+    what may have run, and of what the client repeats by itself are `charged`; a fallback that takes over from a
+    target on which nothing ran is not, since it adds no work to what failed.
+    """
     if not plan.attempts or plan.made + 1 >= plan.rule.attempts:
         return None
     if facts.fault is Fault.CALLER or facts.retry_safe is False:
@@ -112,16 +134,23 @@ def after_failure(plan: Plan, facts: FailureFacts) -> Plan | None:
     if facts.retry_safe is None and not plan.idempotent:
         return None
     failed = plan.attempts[0].target.name
-    left = plan.attempts[1:]
+    following = plan.attempts[1:]
     if facts.cold:
         # The copy has been woken and will be minutes; another try right away finds it as cold.
-        left = tuple(attempt for attempt in left if attempt.target.name != failed)
-    if not left:
+        following = tuple(attempt for attempt in following if attempt.target.name != failed)
+    if left <= 0 or not following:
         return None
+    same = following[0].target.name == failed
+    repeats = plan.repeats + 1 if same else 0
+    wait = wait_before(repeats, facts, draw) if same else 0.0
+    if wait >= left:
+        return None
+    charged = same or facts.retry_safe is None or (plan.client_retries and not facts.cold)
     marks = [facts.fault.value]
     marks += [word for word in ("cold", "throttled", "timed_out") if getattr(facts, word)]
-    why = f"{failed} failed ({', '.join(marks)}): {left[0].target.name}"
-    return replace(plan, attempts=left, made=plan.made + 1, why=why)
+    why = f"{failed} failed ({', '.join(marks)}): {following[0].target.name}"
+    made = plan.made + 1
+    return replace(plan, attempts=following, made=made, why=why, repeats=repeats, wait=wait, charged=charged)
 
 
 def attempt_deadline(plan: Plan, now: float, deadline: float) -> float:

@@ -95,7 +95,6 @@ def _route(
     """One route, or None when it has no first choice; what else is wrong with it is only noted."""
     serve, rule = _serve(block, path, names)
     fallback = _fallback(block, path, names)
-    retry = block.retry or defaults.retry
     speaks = block.clients_speak or "opaque"
     translate = _translate(block.translate, path, names.findings)
     for target, where in [*((weighted.target, place) for weighted, place in serve), *fallback]:
@@ -117,7 +116,7 @@ def _route(
         sticky=sticky,
         timeout=block.timeout or defaults.timeout,
         stream_timeout=block.stream_timeout or defaults.stream_timeout,
-        retry=RetryRule(retry.attempts if retry else max(2, 1 + len(fallback))),
+        retry=_retry(block.retry or defaults.retry, len(fallback)),
         idempotent=bool(block.idempotent),
         owner=block.owner,
         wave=block.wave,
@@ -162,6 +161,10 @@ def _fallback(block: schema.Component, path: Path, names: Names) -> list[Placed]
         elif target is not None:
             found.append((target, where))
     return found
+
+
+def _retry(written: schema.Retry | None, fallbacks: int) -> RetryRule:
+    return RetryRule(written.attempts, written.budget) if written else RetryRule(max(2, 1 + fallbacks))
 
 
 def _translate(written: schema.Translate | None, path: Path, findings: Findings) -> TranslateRule:

@@ -11,6 +11,7 @@ import re
 _NUMBER = r"[0-9]{1,9}(\.[0-9]{1,6})?"
 DURATION_PATTERN = rf"^({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?$"
 SIZE_PATTERN = r"^[0-9]{1,12}(B|KB|KiB|MB|MiB|GB|GiB)$"
+SHARE_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,4})?%$"
 RANGE_PATTERN = r"^[0-9.hms]+\.\.[0-9.hms]+$"
 
 _PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|h|m|s)")
@@ -33,6 +34,14 @@ def size(text: str) -> int:
         raise ValueError(msg)
     digits = text.rstrip("BKMGi")
     return int(digits) * _BYTES[text[len(digits) :]]
+
+
+def share(text: str) -> float:
+    """A fraction of 1 from a percentage such as `10%` or `0.5%`, at most 100%."""
+    if re.fullmatch(SHARE_PATTERN[1:-1], text) is None or float(text[:-1]) > 100:
+        msg = "is not a share; write it like 10%, at most 100%"
+        raise ValueError(msg)
+    return float(text[:-1]) / 100
 
 
 def duration_range(text: str) -> tuple[float, float]:

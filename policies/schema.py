@@ -13,7 +13,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from pydantic_core import PydanticCustomError
 
 from .addresses import guardrail_refusal, imported_model_refusal, role_refusal, url_refusal
-from .quantities import DURATION_PATTERN, RANGE_PATTERN, SIZE_PATTERN, duration_range, seconds, size
+from .quantities import (
+    DURATION_PATTERN,
+    RANGE_PATTERN,
+    SHARE_PATTERN,
+    SIZE_PATTERN,
+    duration_range,
+    seconds,
+    share,
+    size,
+)
 
 T = TypeVar("T")
 
@@ -58,6 +67,7 @@ Duration = Annotated[
 Size = Annotated[
     int, Field(gt=0), BeforeValidator(_written(size, "size", "25MiB")), _text(SIZE_PATTERN, "25MiB", "25MB")
 ]
+Share = Annotated[float, BeforeValidator(_written(share, "share", "10%")), _text(SHARE_PATTERN, "10%", "0.5%")]
 DurationRange = Annotated[
     tuple[float, float],
     BeforeValidator(_written(duration_range, "range of durations", "60s..5m")),
@@ -99,6 +109,7 @@ class _Block(BaseModel):
 
 class Retry(_Block):
     attempts: int = Field(ge=1, le=10, description="How often a request may be tried in all, the first one included.")
+    budget: Share = Field(0.1, description="Repeats as a share of the endpoint's requests: 10%.")
 
 
 class Defaults(_Block):

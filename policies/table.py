@@ -160,6 +160,8 @@ class RetryRule:
     """How often a request may be tried in all, the first attempt included."""
 
     attempts: int = 2
+    budget: float = 0.1
+    """Repeats as a share of the route's requests."""
 
 
 @dataclass(frozen=True, slots=True)

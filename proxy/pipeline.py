@@ -102,13 +102,14 @@ async def _answered(
     with trace.step(Step.CHOOSE):
         views = services.book.views(route.targets)
         key = sticky_key(route.sticky, invocation.session_id, invocation.inference_id, invocation.header)
-        plan = first_plan(route, views, key, services.draw, len(call.body))
+        plan = first_plan(route, views, key, services.draw, len(call.body), invocation.sdk_attempt)
         record.why = plan.why
         if not plan.attempts:
             raise NoTarget(plan.why)
+    services.book.arrived(route, record.arrived)
     services.meters.in_flight(route.key, 1)
     try:
-        attempt, reply = await _first_answer(plan, call, deadline, record, trace, services)
+        attempt, reply = await _first_answer(route, plan, call, deadline, record, trace, services)
         async with _held(attempt, reply, services):
             yield reply
     finally:
@@ -131,7 +132,7 @@ async def _held(attempt: Attempt, reply: Reply, services: Services) -> AsyncIter
 
 
 async def _first_answer(
-    plan: Plan, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
+    route: Route, plan: Plan, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
 ) -> tuple[Attempt, Reply]:
     """Try the plan's targets in turn until one answers; that one stays in flight in the book."""
     while True:
@@ -139,11 +140,15 @@ async def _first_answer(
         try:
             return attempt, await _attempt(plan, call, deadline, record, trace, services)
         except BackendError as error:
-            following = after_failure(plan, error.facts)
-            if following is None or services.now() >= deadline:
+            now = services.now()
+            following = after_failure(plan, error.facts, deadline - now, services.draw)
+            if following is None or (following.charged and not services.book.afford(route, now)):
                 raise
             plan = following
             record.why = plan.why
+        if plan.wait:
+            record.backend_seconds += plan.wait
+            await asyncio.sleep(plan.wait)
 
 
 async def _attempt(

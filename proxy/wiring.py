@@ -53,7 +53,7 @@ async def serving(
         parts.callback(telemetry.shutdown)
 
         def swapped(policy: InForce) -> None:
-            book.keep(policy.table.targets)
+            book.keep(policy.table.targets, (route.key for route in policy.table.routes.values()))
             meters.policy(policy.table.digest, policy.generation)
 
         own = frozenset({(settings.host, settings.port), ("127.0.0.1", settings.admin_port)})

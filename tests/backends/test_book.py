@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backends.book import Book
 from policies.facts import FailureFacts, Fault, TargetView
-from policies.table import BedrockSpec, Target, VllmSpec
+from policies.table import BedrockSpec, RetryRule, Route, Target, VllmSpec
 
 COLD = FailureFacts(Fault.PLATFORM, retry_safe=True, cold=True)
 IMPORT = Target("import", "bedrock", BedrockSpec("arn"))
@@ -56,3 +56,20 @@ def test_targets_that_left_the_policy_are_forgotten_once_idle() -> None:
     book.end(IMPORT, 0, None)
     book.keep(())
     assert book.views([IMPORT])["import"] == (TargetView(0),)
+
+
+def test_repeats_are_paid_for_by_each_route_alone() -> None:
+    """One route's failures do not use up what another has saved, and a route that is gone is forgotten."""
+    book = Book()
+    bad, good = Route("bad", None, (), retry=RetryRule(2, 0.0)), Route("good", None, (), retry=RetryRule(2, 0.0))
+    afforded = 0
+    while book.afford(bad, 1.0):
+        afforded += 1
+    assert afforded == 10
+    assert book.afford(good, 1.0)
+    generous = Route("bad", None, (), retry=RetryRule(2, 1.0))
+    book.arrived(generous, 1.0)
+    assert book.afford(generous, 1.0)
+    assert not book.afford(bad, 1.0)
+    book.keep((), ["good"])
+    assert book.afford(bad, 1.0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.choose import Attempt, Plan, after_failure, attempt_deadline, explain, first_plan, sticky_key
+from policies.choose import Attempt, Plan, after_failure, explain, first_plan, sticky_key
 from policies.facts import FailureFacts, Fault, TargetView
 from policies.table import Boundary, Isolation, RetryRule, Route, Sticky, Target, Weighted
 
@@ -368,19 +368,3 @@ def test_order_of_the_split_does_not_matter(written: dict[str, float], data: st.
     for number in range(10):
         key = f"key {number}"
         assert first_of(Route("x", None, split(**written)), key) == first_of(Route("x", None, split(**shuffled)), key)
-
-
-# --- shares of the time -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("idempotent", "fallbacks", "until"),
-    [(False, "b", 60.0), (True, "", 60.0), (True, "b", 35.0), (True, "bc", 10 + 50 / 3)],
-)
-def test_an_attempt_gets_its_share_where_another_target_may_take_over(
-    idempotent: bool, fallbacks: str, until: float
-) -> None:
-    """Time is divided only where a lost answer may be asked for again: elsewhere giving up early wins nothing."""
-    spare = tuple(target(name) for name in fallbacks)
-    route = Route("x", None, split(a=1), spare, retry=RetryRule(3), idempotent=idempotent)
-    assert attempt_deadline(first_plan(route, {}, None, half), 10.0, 60.0) == pytest.approx(until)

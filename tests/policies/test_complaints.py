@@ -56,7 +56,7 @@ def only(text: str, environment: dict[str, str] | None = None) -> tuple[str, str
         ("fallback: a", "fallback", "must be a list, not `a`"),
         ("retry: 3", "retry", "must be a block of keys, not `3`"),
         ("retry: {}", "retry.attempts", "is required"),
-        ("retry: {attempts: 2, budget: 10%}", "retry.budget", "not offered in this version; delete the key"),
+        ("retry: {attempts: 2, shadow: 10%}", "retry.shadow", "not offered in this version; delete the key"),
         ("split: {a: 90%}", "split.a", "must be a number, not `90%`"),
         ("split: {}", "split", None),
         ("split: {a b: 1}", "split.a b", "is not the name of a target"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.quantities import duration_range, seconds, show_seconds, size
+from policies.quantities import duration_range, seconds, share, show_seconds, size
 
 from .written import PATIENT
 
@@ -25,6 +25,19 @@ from .written import PATIENT
 def test_duration(text: str, expected: float) -> None:
     """A duration is read in seconds."""
     assert seconds(text) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("10%", 0.1), ("0%", 0.0), ("100%", 1.0), ("0.5%", 0.005)])
+def test_share(text: str, expected: float) -> None:
+    """A percentage is read as a fraction of 1."""
+    assert share(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "10", "0.1", "101%", "-1%", "10 %", "1e1%", "100.5%", "10%\n"])
+def test_not_a_share(text: str) -> None:
+    """A bare number could be a percentage or a fraction, and more than everything is a mistake."""
+    with pytest.raises(ValueError, match="write it like 10%"):
+        share(text)
 
 
 @pytest.mark.parametrize("text", ["", "60", "s", "60 s", "-1s", "1s1m", "1s1s", "1M", "٦s", "1e3s", "60s\n", "1..2s"])

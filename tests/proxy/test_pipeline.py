@@ -13,7 +13,7 @@ from policies.table import Miss, Target
 from proxy.pipeline import RouteMissing, serve
 from proxy.record import Record
 
-from .parts import Pieces, Scripted, invocation, services, targets
+from .parts import POLICY, Pieces, Scripted, invocation, services, targets
 
 REFUSED = FailureFacts(Fault.NETWORK, retry_safe=True)
 LOST = FailureFacts(Fault.NETWORK, retry_safe=None)
@@ -205,3 +205,30 @@ async def test_a_dead_target_holds_a_request_no_longer_than_its_share() -> None:
     parts.log.close()
     assert [attempt.timed_out for attempt in written.attempts] == [True, False]
     assert 0.1 < written.attempts[0].seconds < 0.25
+
+
+async def test_repeats_end_with_the_routes_budget() -> None:
+    """A route that fails all the time repeats what its traffic pays for, and no more."""
+    backend = Scripted([REFUSED] * 100)
+    parts = await services(backend, text=POLICY.replace("idempotent: true", "retry: {attempts: 2, budget: 0%}"), now=lambda: 100.0)
+    trace = parts.telemetry.start(invocation("again"), 0)
+    for _ in range(15):
+        with pytest.raises(BackendError):
+            async with serve(invocation("again"), record(), trace, parts):
+                pass
+    parts.log.close()
+    assert len(backend.calls) == 15 + 10
+
+
+async def test_a_repeat_at_the_same_target_waits() -> None:
+    """The wait that the target asks for is kept, and counts as the target's time, not as ours."""
+    busy = FailureFacts(Fault.PLATFORM, retry_safe=True, throttled=True, retry_after=0.1)
+    loop = asyncio.get_running_loop()
+    parts = await services(Scripted([busy, OK]), now=loop.time)
+    trace = parts.telemetry.start(invocation("again"), 0)
+    written = Record("request-0", arrived=loop.time(), started=0.0)
+    async with serve(invocation("again"), written, trace, parts) as (reply, _):
+        assert reply is OK
+    parts.log.close()
+    assert loop.time() - written.arrived > 0.1
+    assert written.backend_seconds > 0.1

@@ -1,0 +1,74 @@
+"""Waits between repeats, and the budget they are paid from."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.facts import FailureFacts, Fault
+from policies.retries import LONGEST, RESERVE, STEP, TRICKLE, Budget, earned, spent, wait_before
+
+from .written import PATIENT
+
+
+@pytest.mark.parametrize(
+    ("nth", "drawn", "asked", "seconds"),
+    [
+        (1, 1.0, None, STEP),
+        (1, 0.5, None, STEP / 2),
+        (2, 1.0, None, 2 * STEP),
+        (4, 1.0, None, 8 * STEP),
+        (99, 1.0, None, LONGEST),
+        (5, 0.0, None, 0.0),
+        (1, 0.5, 3.0, 3.0 + STEP / 2),
+    ],
+)
+def test_wait_doubles_is_drawn_and_keeps_what_was_asked(
+    nth: int, drawn: float, asked: float | None, seconds: float
+) -> None:
+    """Full jitter over a doubling step; a wait that the target asked for comes first and whole."""
+    facts = FailureFacts(Fault.PLATFORM, retry_safe=True, throttled=True, retry_after=asked)
+    assert wait_before(nth, facts, lambda: drawn) == pytest.approx(seconds)
+
+
+def test_a_new_route_has_its_reserve_and_no_more() -> None:
+    """A quiet route may repeat at once; what it has not earned it cannot spend."""
+    budget: Budget | None = Budget(at=5.0)
+    for _ in range(int(RESERVE)):
+        assert budget is not None
+        budget = spent(budget, 5.0)
+    assert budget is not None
+    assert spent(budget, 5.0) is None
+    assert spent(budget, 5.0 + 1 / TRICKLE) is not None
+
+
+def test_ten_requests_pay_for_one_repeat() -> None:
+    """A share of 10 % is one in ten, to the request."""
+    budget = Budget(0.0, 1.0)
+    for _ in range(9):
+        budget = earned(budget, 0.1, 1.0)
+    assert spent(budget, 1.0) is None
+    assert spent(earned(budget, 0.11, 1.0), 1.0) is not None
+
+
+@PATIENT
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 5)), max_size=80), st.floats(0, 1))
+def test_repeats_never_exceed_what_the_traffic_pays_for(steps: list[tuple[bool, float]], share: float) -> None:
+    """Whatever comes in whatever order: reserve, share of the requests and trickle are never exceeded."""
+    budget, now, requests, repeats = Budget(), 0.0, 0, 0
+    for is_request, waited in steps:
+        now += waited
+        if is_request:
+            budget = earned(budget, share, now)
+            requests += 1
+        elif (left := spent(budget, now)) is not None:
+            budget = left
+            repeats += 1
+        assert 0.0 <= budget.tokens <= RESERVE
+        assert repeats <= RESERVE + share * requests + TRICKLE * now + 1e-6
+
+
+def test_a_clock_that_goes_back_costs_nothing() -> None:
+    """Nothing is taken away when time seems to run backwards."""
+    assert earned(Budget(3.0, 10.0), 0.1, 5.0).tokens == pytest.approx(3.1)
