@@ -129,8 +129,6 @@ def _write_sampling(client: str, target: str, asked: Asked, document: dict[str, 
         document["temperature"] = 0
     elif temperature is not None or client in GENERATE:
         document["temperature"] = 1.0 if temperature is None else temperature
-    if target == "tgi" and (values.get("top_k") or 1) < 1:
-        del values["top_k"]
 
 
 def _write_stop(client: str, target: str, asked: Asked, document: dict[str, Any]) -> tuple[str, ...]:

@@ -86,6 +86,7 @@ def test_details_of_tgi() -> None:
         ],
         "top_tokens": [[], []],
     }
+    assert "top_tokens" not in written("tgi", prefilled, Wish(details=True))[0]["details"]
 
 
 def test_details_of_lmi() -> None:
