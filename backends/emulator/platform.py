@@ -162,9 +162,9 @@ class Platform:
 
 
 async def _frames(response: aiohttp.ClientResponse, late: asyncio.Task[None]) -> AsyncIterator[bytes]:
-    """Each piece as it arrives as one PayloadPart; the failure that ends it, if one does, as a frame as well."""
+    """Each chunk as it arrives as one PayloadPart; the failure that ends it, if one does, as a frame as well."""
     try:
-        while piece := await _before(late, response.content.readany()):
+        while piece := await _before(late, _chunk(response.content)):
             yield data_frame(SAGEMAKER, piece)
     except _LateError:
         yield _broken("Model invocation exceeded the time limit for streaming.", "ModelInvocationTimeExceeded")
@@ -173,6 +173,14 @@ async def _frames(response: aiohttp.ClientResponse, late: asyncio.Task[None]) ->
         if rest := response.content._read_nowait(-1):
             yield data_frame(SAGEMAKER, rest)
         yield _broken("The container broke the stream off.", "StreamBroken")
+
+
+async def _chunk(content: aiohttp.StreamReader) -> bytes:
+    """The next chunk, or what has come of it; empty at the end of the body."""
+    while True:
+        data, ended = await content.readchunk()
+        if data or not ended:
+            return data
 
 
 def _broken(message: str, code: str) -> bytes:

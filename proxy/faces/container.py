@@ -148,8 +148,8 @@ class Container:
     def reframer(self, reply: Reply) -> Reframer:
         return reframer(reply.content_type)
 
-    def frames(self, parts: list[bytes]) -> bytes:
-        return b"".join(parts)
+    def frames(self, parts: list[bytes]) -> list[bytes]:
+        return parts  # a chunk each, since the platform makes its PayloadParts of chunks
 
     def broken(self, error: BackendError, reply: Reply) -> tuple[str, None]:
         return failures.stream_failure(error).type, None

@@ -137,8 +137,8 @@ class _Conversation:
     def reframer(self, reply: Reply) -> Reframer:
         return reframer(reply.content_type)
 
-    def frames(self, parts: list[bytes]) -> bytes:
-        return b"".join(parts)
+    def frames(self, parts: list[bytes]) -> list[bytes]:
+        return [b"".join(parts)]
 
     def broken(self, error: BackendError, reply: Reply) -> tuple[str, bytes | None]:
         problem = openai_failures.stream_problem(error)

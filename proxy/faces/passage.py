@@ -50,8 +50,8 @@ class Face(Protocol):
         """What cuts the body into parts."""
         ...
 
-    def frames(self, parts: list[bytes]) -> bytes:
-        """Parts as they stand on the wire."""
+    def frames(self, parts: list[bytes]) -> list[bytes]:
+        """Parts as they stand on the wire; each item is written, and so chunked, by itself."""
         ...
 
     def broken(self, error: BackendError, reply: Reply) -> tuple[str, bytes | None]:
@@ -187,7 +187,8 @@ class _Passage:
         if parts:
             self._record.bytes_out += sum(map(len, parts))
             self._record.parts_out += len(parts)
-            await self._exchange.write(self._face.frames(parts))
+            for frame in self._face.frames(parts):
+                await self._exchange.write(frame)
 
     async def _pieces(self, reply: Reply) -> AsyncIterator[bytes]:
         """The body's pieces; the time spent waiting for them counts as the target's."""

@@ -53,8 +53,8 @@ class RuntimeApi:
     def reframer(self, reply: Reply) -> Reframer:
         return reframer(reply.content_type)
 
-    def frames(self, parts: list[bytes]) -> bytes:
-        return b"".join(map(payload_part, parts))
+    def frames(self, parts: list[bytes]) -> list[bytes]:
+        return [b"".join(map(payload_part, parts))]
 
     def broken(self, error: BackendError, reply: Reply) -> tuple[str, bytes]:
         failure = failures.stream_failure(error)

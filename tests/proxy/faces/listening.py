@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from backends.http.edge import Answer as EdgeAnswer
@@ -49,6 +49,7 @@ class Heard:
     headers: dict[str, str]
     body: bytes
     whole: bool
+    chunks: list[bytes] = field(default_factory=list)
 
 
 @asynccontextmanager
@@ -89,19 +90,20 @@ async def send(port: int, raw: bytes) -> Heard:
     top, _, rest = received.partition(b"\r\n\r\n")
     lines = top.decode().split("\r\n")
     fields = {name.lower(): value for name, _, value in (each.partition(": ") for each in lines[1:])}
+    status = int(lines[0].split(" ")[1])
     if fields.get("transfer-encoding") == "chunked":
-        rest, whole = unchunked(rest)
-    else:
-        whole = len(rest) == int(fields.get("content-length", "0"))
-    return Heard(int(lines[0].split(" ")[1]), fields, rest, whole)
+        chunks, whole = unchunked(rest)
+        return Heard(status, fields, b"".join(chunks), whole, chunks)
+    return Heard(status, fields, rest, len(rest) == int(fields.get("content-length", "0")))
 
 
-def unchunked(data: bytes) -> tuple[bytes, bool]:
-    """The body of a chunked answer, and whether its last chunk came."""
-    body = b""
+def unchunked(data: bytes) -> tuple[list[bytes], bool]:
+    """The chunks of an answer, and whether its last one came."""
+    chunks: list[bytes] = []
     while data:
         size, _, data = data.partition(b"\r\n")
         if int(size, 16) == 0:
-            return body, True
-        body, data = body + data[: int(size, 16)], data[int(size, 16) + 2 :]
-    return body, False
+            return chunks, True
+        chunks.append(data[: int(size, 16)])
+        data = data[int(size, 16) + 2 :]
+    return chunks, False

@@ -159,11 +159,11 @@ async def test_an_answer_has_the_contracts_headers() -> None:
 
 async def test_a_body_that_asks_for_a_stream_is_answered_in_chunks() -> None:
     """As the model wrote them, one event each, with the model's type."""
-    stream = Pieces(b"data: a\n", b"\ndata: b\n\n")
+    stream = Pieces(b"data: a\n", b"\ndata: b\n\ndata: c\n\n")
     async with listening(made("alone"), Reply(stream=stream, content_type="text/event-stream")) as running:
         heard = await ask(running.port, INVOKE, b'{"stream": true}')
         call = running.backend.calls[0][1]
-    assert (heard.body, heard.whole, call.streaming) == (b"data: a\n\ndata: b\n\n", True, True)
+    assert (heard.chunks, heard.whole, call.streaming) == ([b"data: a\n\n", b"data: b\n\n", b"data: c\n\n"], True, True)
     assert heard.headers["transfer-encoding"] == "chunked"
     assert heard.headers["content-type"] == "text/event-stream"
 
