@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from backends.base import Reply
 from backends.errors import BackendError, Said
 from policies.facts import FailureFacts, Fault
-from policies.table import Boundary, Route, RouteTable, Target, VllmSpec, Weighted
+from policies.table import Boundary, HandlerSpec, Route, RouteTable, Target, VllmSpec, Weighted
 from proxy.faces.container import Container, Started
 from proxy.services import Services
 
@@ -239,3 +240,13 @@ def test_a_policy_without_routes_is_unhealthy() -> None:
     """Also where requests would name their endpoint."""
     table = RouteTable("1", {}, {}, "d")
     assert Started(attribute="m").unready(table, lambda _: None)
+
+
+async def test_a_route_whose_handler_is_not_loaded_is_unhealthy() -> None:
+    """As the process asks it: a route without a handler waits for none."""
+    async with listening(lambda parts: Container(parts, Started("chat"), parts.handlers.unready)) as running:
+        heard = await ask(running.port, "GET /ping")
+        route = running.parts.policy.current.table.routes["chat", None]
+        handled = replace(route, handler=HandlerSpec("model.py"))
+        assert "handler of chat" in (running.parts.handlers.unready(handled) or "")
+    assert heard.status == 200
