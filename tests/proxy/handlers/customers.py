@@ -76,8 +76,10 @@ class Handled:
     services: Services
     log: io.BytesIO
 
-    async def ask(self, body: bytes = b"{}", endpoint: str = "chat", **facts: Any) -> tuple[Reply, Record]:
-        """The reply to one request. A streamed one has been read, into `body`."""
+    async def ask(
+        self, body: bytes = b"{}", endpoint: str = "chat", seen: list[bytes] | None = None, **facts: Any
+    ) -> tuple[Reply, Record]:
+        """The reply to one request. A streamed one has been read, into `body` and, piece by piece, into `seen`."""
         invocation = Invocation(
             endpoint, None, facts.pop("streaming", False), body, "request-0", "application/json", **facts
         )
@@ -85,7 +87,10 @@ class Handled:
         trace = self.services.telemetry.start(invocation, 0)
         async with serve(invocation, record, trace, self.services) as (reply, _):
             if reply.stream is not None:
-                return Reply(b"".join([piece async for piece in reply.stream]), content_type=reply.content_type), record
+                pieces = [] if seen is None else seen
+                async for piece in reply.stream:
+                    pieces.append(piece)
+                return Reply(b"".join(pieces), content_type=reply.content_type), record
             return reply, record
 
     def answers(self, *given: Any) -> None:
@@ -110,7 +115,8 @@ def events(*payloads: str) -> Reply:
 async def handled(
     folder: Path, source: str | None, spec: str = "run: inline", more: str = ""
 ) -> AsyncIterator[Handled]:
-    """A proxy with `source` as the handler of `chat`; `alone` has none. `more` are further endpoints."""
+    """A proxy with `source` as the handler of `chat`; `alone` has none. `more` are further endpoints,
+    `route` more keys of `chat`."""
     if source is not None:
         write(folder, source)
     text = f"""
@@ -119,7 +125,7 @@ account: "123456789012"
 targets:
   first: {{kind: vllm, url: "http://127.0.0.1:1", model: m, region: us-east-1}}
 endpoints:
-  chat: {{serve_from: first, handler: {{path: model.py, {spec}}}}}
+  chat: {{serve_from: first, handler: {{path: model.py, {spec}}}, {route}}}
   alone: {{serve_from: first}}
 {textwrap.indent(textwrap.dedent(more), "  ")}
 """

@@ -1,0 +1,165 @@
+"""One request's way through a handler, the same in all three places it can run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from backends.base import Reply
+from backends.errors import BackendError
+from policies.facts import FailureFacts, Fault
+from proxy.handlers.errors import HandlerError
+from tests.proxy.handlers.customers import MODES, events, handled
+from tests.proxy.parts import Pieces
+
+everywhere = pytest.mark.parametrize("run", MODES)
+
+WHOLE = """
+class Refused(Exception):
+    status_code = 422
+
+async def before(call):
+    body = call.json()
+    if "raise" in body:
+        raise {"plain": ValueError, "status": Refused}[body["raise"]]("SECRET of " + call.endpoint)
+    if "short" in body:
+        return call.reply({"short": True})
+    call.state["seen"] = body
+    return call.replace(json={"inputs": body["text"]}, accept="text/plain", custom_attributes="mine")
+
+def after(reply):
+    return {"model": reply.json(), "before": reply.call.state["seen"], "sent": reply.call.json()}
+"""
+
+
+@everywhere
+async def test_before_and_after(tmp_path: Path, run: str) -> None:
+    """The model gets what `before` gave, the client what `after` gave, which knows what was sent and left."""
+    async with handled(tmp_path, WHOLE, f"run: {run}") as proxy:
+        proxy.answers({"answer": 1})
+        reply, record = await proxy.ask(b'{"text":"x"}')
+        (_, sent, _) = proxy.backend.calls[0]
+        assert (sent.body, sent.accept, sent.custom_attributes) == (b'{"inputs":"x"}', "text/plain", "mine")
+        assert json.loads(reply.body) == {"model": {"answer": 1}, "before": {"text": "x"}, "sent": {"inputs": "x"}}
+        assert reply.content_type == "application/json"
+        assert [attempt.target for attempt in record.attempts] == ["first"]
+
+
+@everywhere
+async def test_answer_without_the_model(tmp_path: Path, run: str) -> None:
+    """A Reply from `before` ends the request, and the record says who answered."""
+    async with handled(tmp_path, WHOLE, f"run: {run}") as proxy:
+        reply, record = await proxy.ask(b'{"short":1}')
+        assert json.loads(reply.body) == {"short": True}
+        assert (proxy.sent(), record.why) == ([], "chat's handler answered by itself")
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("kind", "status", "said"), [("plain", 500, "The model's handler failed."), ("status", 422, "SECRET of chat")]
+)
+async def test_exceptions(
+    tmp_path: Path, run: str, kind: str, status: int, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client sees a status and, only where one was given, the text; the log has the customer's lines alone."""
+    async with handled(tmp_path, WHOLE, f"run: {run}") as proxy:
+        with caplog.at_level(logging.WARNING), pytest.raises(HandlerError) as caught:
+            await proxy.ask(json.dumps({"raise": kind}).encode())
+        assert (caught.value.status, caught.value.said, proxy.sent()) == (status, said, [])
+        logged = caplog.text
+        assert "before of chat, request request-0: raised" in logged
+        assert 'model.py", line 8, in before' in logged
+        assert ("proxy/handlers" in logged, "pointsman_guest" in logged) == (False, False)
+        counted = proxy.services.meters.render({})
+        assert 'pointsman_handler_hooks_total{handler="model.py",step="before",result="raised"} 1' in counted
+
+
+DURING = """
+def before(call):
+    call.state["count"] = 0
+
+def during(event):
+    event.call.state["count"] += 1
+    payload = event.json()
+    if payload == {"drop": 1}:
+        return b""
+    if payload == {"raise": 1}:
+        raise ValueError("SECRET")
+    if payload is None:
+        return event.data
+    return event.replace(json={"n": event.number, "count": event.call.state["count"], **payload})
+
+def after(reply):
+    raise AssertionError("a stream has no whole answer")
+"""
+
+
+@everywhere
+async def test_each_event_of_a_stream(tmp_path: Path, run: str) -> None:
+    """However the upstream cut them, events pass one by one, in order, and may be changed or dropped."""
+    async with handled(tmp_path, DURING, f"run: {run}") as proxy:
+        proxy.answers(events('{"a":1}', '{"drop":1}', '{"b":2}', "[DONE]"))
+        reply, _ = await proxy.ask(b"{}", streaming=True)
+        expected = ['{"n":0,"count":1,"a":1}', '{"n":2,"count":3,"b":2}', "[DONE]"]
+        assert reply.body == "".join(f"data: {each}\n\n" for each in expected).encode()
+
+
+@everywhere
+async def test_stream_that_a_hook_breaks(tmp_path: Path, run: str) -> None:
+    """The events before it are out; the failure is the handler's and no target's."""
+    async with handled(tmp_path, DURING, f"run: {run}") as proxy:
+        stream = Pieces(b'data: {"a":1}\n\n', b'data: {"raise":1}\n\n')
+        proxy.answers(Reply(stream=stream, content_type="text/event-stream"))
+        with pytest.raises(HandlerError):
+            await proxy.ask(b"{}", streaming=True)
+        assert stream.closed == 1
+
+
+async def test_stream_of_one_piece_and_of_json_lines(tmp_path: Path) -> None:
+    """A whole body for a streaming client is one stream as well; the last line need not end."""
+    async with handled(tmp_path, DURING) as proxy:
+        proxy.answers(Reply(b'{"a":1}\n{"b":2}', content_type="application/jsonlines"))
+        reply, _ = await proxy.ask(b"{}", streaming=True)
+        assert reply.body == b'{"n":0,"count":1,"a":1}\n{"n":1,"count":2,"b":2}\n'
+        proxy.answers(Reply(b"", content_type="application/jsonlines"))
+        assert (await proxy.ask(b"{}", streaming=True))[0].body == b""
+
+
+async def test_stream_is_not_gathered(tmp_path: Path) -> None:
+    """An event is out before the next has come."""
+    async with handled(tmp_path, DURING) as proxy:
+        broken = BackendError(
+            FailureFacts(Fault.NETWORK, None), next(iter(proxy.services.policy.current.table.targets.values())), "broke"
+        )
+        stream = Pieces(b'data: {"a":1}\n\n', broken)
+        proxy.answers(Reply(stream=stream, content_type="text/event-stream"))
+        seen: list[bytes] = []
+        with pytest.raises(BackendError):
+            await proxy.ask(streaming=True, seen=seen)
+        assert seen == [b'data: {"n":0,"count":1,"a":1}\n\n']
+
+
+async def test_handler_without_a_hook_leaves_things_as_they_are(tmp_path: Path) -> None:
+    """Without `before` the call, without `after` the reply, without `during` the stream is the very same object."""
+    async with handled(tmp_path, "def before(call): ...\n") as proxy:
+        answer = Reply(b"x")
+        proxy.answers(answer)
+        assert (await proxy.ask())[0] is answer
+    async with handled(tmp_path, "def after(reply): ...\n") as proxy:
+        stream = Pieces(b"a", b"b")
+        proxy.answers(Reply(b"x"), Reply(stream=stream))
+        assert (await proxy.ask(b"own"))[0].body == b"x"
+        assert (await proxy.ask(streaming=True))[0].body == b"ab"
+        assert proxy.sent() == [b"own", b"{}"]
+
+
+async def test_hook_gets_no_credentials(tmp_path: Path) -> None:
+    """The caller's signature and cookies are not the customer's business; other fields are."""
+    source = "def before(call): return call.reply(dict(call.headers))\n"
+    async with handled(tmp_path, source) as proxy:
+        headers = (("Authorization", "AWS4"), ("X-Amz-Security-Token", "t"), ("Cookie", "c"), ("X-Own", "kept"))
+        reply, _ = await proxy.ask(headers=headers)
+        assert json.loads(reply.body) == {"x-own": "kept"}

@@ -1,0 +1,76 @@
+"""The time limit of a hook, and the clock that stands still while it waits for another endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.handlers.errors import HandlerError
+from proxy.handlers.runs import Limit
+
+FOREVER = 3600.0
+
+
+def limit(seconds: float, deadline: float = FOREVER) -> Limit:
+    return Limit(seconds, asyncio.get_running_loop().time() + deadline)
+
+
+@pytest.mark.parametrize(("seconds", "deadline"), [(0.01, FOREVER), (FOREVER, 0.01)])
+async def test_limit_and_deadline_end_a_hook(seconds: float, deadline: float) -> None:
+    """Whichever comes first; the failure says that it was too slow."""
+    with pytest.raises(HandlerError) as caught:
+        async with limit(seconds, deadline).running():
+            await asyncio.Event().wait()
+    assert caught.value.timed_out
+
+
+async def test_each_hook_has_the_whole_limit() -> None:
+    """A second hook of a request does not pay for the first."""
+    own = limit(0.05)
+    for _ in range(3):
+        async with own.running():
+            await asyncio.sleep(0.03)
+
+
+async def test_limit_stands_still_while_another_endpoint_is_asked() -> None:
+    """Waiting for other models is not the customer's code; their own time goes on counting after it."""
+    own = limit(0.05)
+    async with own.running():
+        with own.paused(), own.paused():
+            await asyncio.sleep(0.1)
+
+    async def too_long() -> None:
+        async with own.running():
+            with own.paused():
+                await asyncio.sleep(0.06)
+            await asyncio.Event().wait()
+
+    with pytest.raises(HandlerError):
+        await too_long()
+
+
+async def test_the_deadline_does_not_stand_still() -> None:
+    """What is asked from within a hook has the request's own deadline."""
+    own = limit(FOREVER, 0.02)
+
+    async def waits() -> None:
+        async with own.running():
+            with own.paused():
+                await asyncio.Event().wait()
+
+    with pytest.raises(HandlerError):
+        await waits()
+
+
+async def test_pause_outside_a_hook_is_nothing() -> None:
+    """An answer that comes after its hook has ended changes nothing."""
+    with limit(1).paused():
+        pass
+
+
+async def test_other_failures_pass() -> None:
+    """The limit is about time alone."""
+    with pytest.raises(ValueError, match="x"):
+        async with limit(1).running():
+            raise ValueError("x")
