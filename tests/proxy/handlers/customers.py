@@ -113,7 +113,7 @@ def events(*payloads: str) -> Reply:
 
 @asynccontextmanager
 async def handled(
-    folder: Path, source: str | None, spec: str = "run: inline", more: str = ""
+    folder: Path, source: str | None, spec: str = "run: inline", more: str = "", route: str = "idempotent: true"
 ) -> AsyncIterator[Handled]:
     """A proxy with `source` as the handler of `chat`; `alone` has none. `more` are further endpoints,
     `route` more keys of `chat`."""

@@ -27,23 +27,23 @@ async def test_limit_and_deadline_end_a_hook(seconds: float, deadline: float) ->
 
 async def test_each_hook_has_the_whole_limit() -> None:
     """A second hook of a request does not pay for the first."""
-    own = limit(0.05)
+    own = limit(0.5)
     for _ in range(3):
         async with own.running():
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.2)
 
 
 async def test_limit_stands_still_while_another_endpoint_is_asked() -> None:
     """Waiting for other models is not the customer's code; their own time goes on counting after it."""
-    own = limit(0.05)
+    own = limit(0.3)
     async with own.running():
         with own.paused(), own.paused():
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.4)
 
     async def too_long() -> None:
         async with own.running():
             with own.paused():
-                await asyncio.sleep(0.06)
+                await asyncio.sleep(0.4)
             await asyncio.Event().wait()
 
     with pytest.raises(HandlerError):
