@@ -85,6 +85,12 @@ async def handle(exchange: Exchange, face: Face, services: Services) -> None:
             passage.trace.finish(outcome)
 
 
+def _reason(error: Exception, record: Record) -> str:
+    """Why a request was refused before any target was tried, for the log; it holds no body and no attribute."""
+    asked = record.invocation
+    return f"{error}: {asked.endpoint}/{asked.component or ''}".rstrip("/") if asked else str(error)
+
+
 class _Passage:
     __slots__ = ("_exchange", "_face", "_record", "_services", "trace")
 
@@ -136,6 +142,8 @@ class _Passage:
         record = self._record
         if self._face.unexpected(error):
             self._log(error)
+        elif not record.attempts:
+            record.why = record.why or _reason(error, record)
         kind, answer = self._face.refuse(error, record)
         record.head_sent(answer.status, kind)
         record.bytes_out = len(answer.body)

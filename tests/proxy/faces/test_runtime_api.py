@@ -180,6 +180,7 @@ async def test_each_request_is_one_line_without_its_contents() -> None:
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     assert [line["ended"] for line in lines] == ["done", "refused", "refused"]
     assert [line["status"] for line in lines][:2] == [200, 400]
+    assert "endpointName" in lines[1]["why"]
     assert b"secret" not in log.getvalue()
 
 
