@@ -97,13 +97,11 @@ async def _carried_back(reply: Reply, exchange: Exchange, target: Target) -> Rep
             return replace(reply, body=body, content_type=content_type, usage=translator.usage or reply.usage)
         pieces = _pieces(stream, translator, exchange, target)
         first = await anext(pieces, b"")
-    except DialectError as error:
+    except BaseException as error:
         if stream is not None:
             await stream.aclose()
-        raise _failure(error, target, exchange.client) from error
-    except BaseException:
-        if stream is not None:
-            await stream.aclose()
+        if isinstance(error, DialectError):
+            raise _failure(error, target, exchange.client) from error
         raise
 
     async def close() -> None:
@@ -121,8 +119,7 @@ async def _pieces(
         async for data in stream:
             if parts := translator.feed(data):
                 yield b"".join(parts)
-        if parts := translator.finish():
-            yield b"".join(parts)
+        yield b"".join(translator.finish())
     except DialectError as error:
         raise _failure(error, target, exchange.client) from error
 

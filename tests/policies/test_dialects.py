@@ -76,6 +76,19 @@ def test_template_is_read_beside_the_policy() -> None:
     assert tables[0].digest == tables[2].digest != tables[1].digest
 
 
+def test_a_template_is_read_once() -> None:
+    """Many endpoints of one model may name the same file."""
+    rule = "{serve_from: text, clients_speak: openai-chat, translate: {chat_template: t.jinja}}"
+    reads: list[str] = []
+
+    def read(name: str) -> str:
+        reads.append(name)
+        return "text"
+
+    load_policy(policy(f"x: {rule}\ny: {rule}", TEXT), {}, read_file=read)
+    assert reads == ["t.jinja"]
+
+
 def test_template_that_cannot_be_read_is_a_problem_with_its_line() -> None:
     """A missing file, or a policy from where there are no files, is said at the key."""
     text = policy("x: {serve_from: text, clients_speak: openai-chat, translate: {chat_template: t.jinja}}", TEXT)
