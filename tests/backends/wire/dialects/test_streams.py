@@ -76,12 +76,16 @@ def test_usage_is_known_at_the_end() -> None:
     assert translator.usage == Usage(21, 8)
 
 
-def test_a_stream_that_breaks_off_ends_in_an_error() -> None:
-    """A proper end of the connection does not make a broken answer whole."""
-    content_type, body = STREAMS["openai-completions"]
-    translator, _ = exchange("tgi", "openai-completions", with_parameters("tgi", stream=True)).answer(content_type)
+@pytest.mark.parametrize(("client", "target"), PAIRS)
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_stream_that_breaks_off_ends_in_an_error(client: str, target: str, inside: bool) -> None:
+    """A proper end of the connection does not make a broken answer whole, inside an event or between two."""
+    content_type, body = STREAMS[target]
+    translator, _ = exchange(client, target, with_parameters(client, stream=True)).answer(content_type)
+    end = b"\n" if target == "lmi" else b"\n\n"
+    cut = body.index(end) + len(end) - (9 if inside else 0)
     with pytest.raises(DialectError):
-        through(translator, body[: len(body) // 3])
+        through(translator, body[:cut])
 
 
 @pytest.mark.parametrize(

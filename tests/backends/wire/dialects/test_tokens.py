@@ -52,6 +52,9 @@ def test_alternatives_are_ranked_and_counted() -> None:
     written = write_openai(True, (token,), 2, 0)
     assert written is not None
     assert [one["token"] for one in written["content"][0]["top_logprobs"]] == ["b", "a"]
+    completions = write_openai(False, (token,), 2, 0)
+    assert completions is not None
+    assert completions["top_logprobs"] == [{"b": -1.0, "a": -2.0}]
 
 
 def test_no_tokens_are_null() -> None:
