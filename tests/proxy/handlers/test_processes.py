@@ -1,0 +1,217 @@
+"""A handler in processes of its own: hangs, crashes, leaks, and what is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.handlers.errors import HandlerError
+from proxy.handlers.guest.values import Call, Question, Reply
+from proxy.handlers.processes import Processes
+from proxy.handlers.runs import Run
+from tests.proxy.handlers.customers import call, limit, loaded, write
+
+pytestmark = pytest.mark.slow
+
+TROUBLE = """
+import asyncio, ctypes, os, subprocess, sys, time
+kept = []
+async def before(call):
+    wish = call.text()
+    if wish == "pid":
+        return str(os.getpid())
+    if wish == "hang":
+        while True:
+            pass
+    if wish == "sleep":
+        await asyncio.sleep(60)
+    if wish == "exit":
+        sys.exit(3)
+    if wish == "segfault":
+        ctypes.string_at(0)
+    if wish == "descriptors":
+        while True:
+            kept.append(os.open("/dev/null", os.O_RDONLY))
+    if wish == "memory":
+        kept.append(bytearray(64 * 1024 * 1024))
+    if wish == "child":
+        return str(subprocess.Popen(["sleep", "300"]).pid)
+    if wish == "stateful":
+        call.state["pid"] = os.getpid()
+    if wish == "invoke":
+        await call.invoke("other", "x")
+        return str(os.getpid())
+    if wish == "variables":
+        return {"own": os.environ.get("CUSTOMERS_OWN"), "ours": [n for n in os.environ if n.startswith("POINTSMAN_")]}
+def after(reply):
+    return {"pid": os.getpid(), "state": reply.call.state, "sent": reply.call.text()}
+"""
+
+
+async def asked(run: Run, wish: str, seconds: float = 5.0, **facts: Any) -> str:
+    session = run.open(call(wish.encode(), **facts), limit(seconds))
+    try:
+        return (await session.before()).text()
+    finally:
+        session.close()
+
+
+async def failure(run: Run, wish: str, seconds: float = 5.0) -> HandlerError:
+    with pytest.raises(HandlerError) as caught:
+        await asked(run, wish, seconds)
+    return caught.value
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("wish", ["hang", "sleep"])
+async def test_hook_over_its_limit_is_killed_and_the_next_request_served(tmp_path: Path, wish: str) -> None:
+    """Computing or waiting: the worker goes, another comes."""
+    async with loaded(write(tmp_path, TROUBLE), workers=1, fail_after=9) as run:
+        first = int(await asked(run, "pid"))
+        error = await failure(run, wish, 0.2)
+        assert (error.reason, error.timed_out) == ("timed_out", True)
+        await until(lambda: gone(first))
+        assert int(await asked(run, "pid")) != first
+
+
+@pytest.mark.parametrize("wish", ["exit", "segfault"])
+async def test_crash_is_one_requests_failure(tmp_path: Path, wish: str) -> None:
+    """The exit status is for the log, and the next request is served."""
+    async with loaded(write(tmp_path, TROUBLE), workers=1, fail_after=9) as run:
+        error = await failure(run, wish)
+        assert error.reason == "crashed"
+        assert "the worker ended with status" in (error.trace or "")
+        assert await asked(run, "pid")
+
+
+async def test_leak_of_descriptors_is_the_workers_own(tmp_path: Path) -> None:
+    """It ends with an error in the worker; the proxy can still open files."""
+    async with loaded(write(tmp_path, TROUBLE), workers=1) as run:
+        error = await failure(run, "descriptors", 20.0)
+        assert "Too many open files" in (error.trace or "")
+        Path(tmp_path / "free").write_text("still there")
+
+
+async def test_leak_of_memory_replaces_the_worker(tmp_path: Path) -> None:
+    """Beyond the policy's size another worker takes over, and no request fails for it."""
+    async with loaded(write(tmp_path, TROUBLE), workers=1, memory=60 * 1024 * 1024) as run:
+        first = int(await asked(run, "pid"))
+        await asked(run, "memory")
+        await until(lambda: gone(first))
+        assert int(await asked(run, "pid")) != first
+
+
+async def test_handler_that_always_dies_rests(tmp_path: Path) -> None:
+    """After so many deaths in a row requests fail at once; an answer in between sets the count back."""
+    async with loaded(write(tmp_path, TROUBLE), workers=1, fail_after=2) as run:
+        assert (await failure(run, "exit")).reason == "crashed"
+        assert await asked(run, "pid")
+        assert [(await failure(run, "exit")).reason for _ in range(3)] == ["crashed", "crashed", "refused"]
+        assert isinstance(run, Processes)
+        run._resting_until = 0.0
+        assert await asked(run, "pid")
+
+
+async def test_nothing_is_left_when_it_stops(tmp_path: Path) -> None:
+    """Neither workers nor what the customer's code started."""
+    async with loaded(write(tmp_path, TROUBLE), workers=2) as run:
+        pids = [int(await asked(run, "pid")), int(await asked(run, "child"))]
+        assert not any(gone(pid) for pid in pids)
+    await until(lambda: all(gone(pid) for pid in pids))
+
+
+async def test_busy_workers_are_joined_by_others_up_to_the_number(tmp_path: Path) -> None:
+    """Two hooks at a time in two workers; a third waits, and fails as busy when none comes free."""
+    async with loaded(write(tmp_path, TROUBLE), workers=2, fail_after=9) as run:
+        hanging = [asyncio.ensure_future(failure(run, "sleep", 1.5)) for _ in range(2)]
+        await until(lambda: len(run._children) == 2 and not any(child.free for child in run._children))  # type: ignore[attr-defined]  # its workers
+        error = await failure(run, "pid", 0.05)
+        assert (error.reason, error.status) == ("busy", 503)
+        await asyncio.gather(*hanging)
+
+
+async def test_client_that_leaves_frees_its_worker_in_time(tmp_path: Path) -> None:
+    """A hook that nobody waits for is killed when its limit is over."""
+    async with loaded(write(tmp_path, TROUBLE), workers=1, fail_after=9) as run:
+        first = int(await asked(run, "pid"))
+        leaving = asyncio.ensure_future(asked(run, "hang", 0.3))
+        await until(lambda: not run._children[0].free)  # type: ignore[attr-defined]  # its workers
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        await until(lambda: gone(first))
+        assert int(await asked(run, "pid")) != first
+
+
+async def test_worker_serves_others_while_a_hook_waits_for_another_model(tmp_path: Path) -> None:
+    """`call.invoke` may take long: the one worker runs other hooks meanwhile."""
+    go = asyncio.Event()
+
+    async def invoke(_: Question) -> Reply:
+        await go.wait()
+        return Reply(b"", None)
+
+    async with loaded(write(tmp_path, TROUBLE), workers=1) as run:
+        waiting = asyncio.ensure_future(asked(run, "invoke", invoke=invoke))
+        await asyncio.sleep(0)
+        assert await asked(run, "pid")
+        go.set()
+        assert await waiting
+
+
+async def session_after(run: Run, wish: str, between: Callable[[int], Any]) -> dict[str, Any]:
+    session = run.open(call(wish.encode()), limit())
+    before = await session.before()
+    assert isinstance(before, Call)
+    pid = run._children[0]._process.pid  # type: ignore[attr-defined]  # its workers
+    between(pid)
+    await until(lambda: gone(pid))
+    answer: dict[str, Any] = (await session.after(Reply(b"x", None))).json()
+    session.close()
+    return answer | {"same": answer["pid"] == pid}
+
+
+async def test_death_between_before_and_after_costs_only_state(tmp_path: Path) -> None:
+    """Requests that left no state go on in another worker; those that did fail rather than go on without it."""
+    async with loaded(write(tmp_path, TROUBLE), workers=1, fail_after=9) as run:
+        kill = lambda pid: os.kill(pid, signal.SIGKILL)  # noqa: E731 - said where it is used
+        answer = await session_after(run, "plain", kill)
+        assert (answer["sent"], answer["same"]) == ("plain", False)
+        with pytest.raises(HandlerError) as caught:
+            await session_after(run, "stateful", kill)
+        assert caught.value.reason == "crashed"
+
+
+async def test_customers_code_gets_no_variables_of_ours(tmp_path: Path) -> None:
+    """The admin token is one of them; the customer's own are there."""
+    async with loaded(write(tmp_path, TROUBLE)) as run:
+        assert json.loads(await asked(run, "variables")) == {"own": "kept", "ours": []}
+
+
+async def test_worker_that_cannot_come_back(tmp_path: Path) -> None:
+    """A file that is broken after a crash: the handler rests, and requests fail at once."""
+    file = write(tmp_path, TROUBLE)
+    async with loaded(file, workers=1, fail_after=2) as run:
+        write(tmp_path, "raise ValueError('broken meanwhile')\n")
+        assert (await failure(run, "exit")).reason == "crashed"
+        await until(lambda: run._deaths >= 2)  # type: ignore[attr-defined]  # what the next request looks at
+        assert (await failure(run, "pid")).reason == "refused"

@@ -1,0 +1,173 @@
+"""Which handlers are in force: reloads, bad versions, changes of files, requests on their way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from policies.errors import PolicyError
+from proxy.handlers.errors import HandlerError
+from proxy.handlers.registry import Handlers
+from tests.proxy.handlers.customers import Handled, handled, write
+from tests.proxy.parts import TextSource
+
+
+def says(word: str) -> str:
+    return f"def before(call): return call.reply({word!r})\n"
+
+
+async def said(proxy: Handled, endpoint: str = "chat") -> bytes:
+    return (await proxy.ask(endpoint=endpoint))[0].body
+
+
+async def look(handlers: Handlers) -> None:
+    """One look at the files, as `watch` does it."""
+    looks = 0
+
+    async def pause(_: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks > 1:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await handlers.watch(pause)
+
+
+@pytest.mark.parametrize("run", ["inline", "thread", "process"])
+async def test_new_version_takes_over(tmp_path: Path, run: str) -> None:
+    """A changed file, or a changed sibling, is in force after the next look."""
+    async with handled(tmp_path, says("one"), f"run: {run}") as proxy:
+        assert await said(proxy) == b"one"
+        write(tmp_path, "import words\ndef before(call): return call.reply(words.word)\n")
+        write(tmp_path, "word = 'two'\n", "words.py")
+        await look(proxy.services.handlers)
+        assert await said(proxy) == b"two"
+        write(tmp_path, "word = 'three'\n", "words.py")
+        await look(proxy.services.handlers)
+        assert await said(proxy) == b"three"
+
+
+@pytest.mark.parametrize("run", ["inline", "thread", "process"])
+async def test_bad_version_keeps_the_old(tmp_path: Path, run: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is complained of once, shown as a problem, and gone when a good version comes."""
+    async with handled(tmp_path, says("one"), f"run: {run}") as proxy:
+        handlers = proxy.services.handlers
+        write(tmp_path, "raise ValueError('broken')\n")
+        with caplog.at_level(logging.ERROR):
+            await look(handlers)
+            await look(handlers)
+        assert await said(proxy) == b"one"
+        assert caplog.text.count("a changed handler is not used") == 1
+        assert "ValueError: broken" in (handlers.problem or "")
+        write(tmp_path, says("two"))
+        await look(handlers)
+        assert (await said(proxy), handlers.problem) == (b"two", None)
+
+
+async def test_bad_version_that_is_taken_back(tmp_path: Path) -> None:
+    """The file as it was is no problem any more, and nothing is loaded anew."""
+    async with handled(tmp_path, says("one")) as proxy:
+        file, handlers = tmp_path / "model.py", proxy.services.handlers
+        good, status = file.read_text(), file.stat()
+        file.write_text("broken(\n")
+        await look(handlers)
+        assert handlers.problem
+        file.write_text(good)
+        import os
+
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+        await look(handlers)
+        assert handlers.problem is None
+
+
+async def test_policy_that_cannot_start_without_its_handler(tmp_path: Path) -> None:
+    """A proxy is not ready, and does not begin, before its handlers are loaded; the report has place and reason."""
+    with pytest.raises(PolicyError, match=r"endpoints\.chat\.handler: .*model\.py is not there"):
+        async with handled(tmp_path, None):
+            pass
+
+
+async def test_reload_with_a_bad_handler_changes_nothing(tmp_path: Path) -> None:
+    """The new policy is refused as a whole: the old one and its handlers go on."""
+    async with handled(tmp_path, says("one")) as proxy:
+        policy, source = proxy.services.policy, proxy.services.policy._source
+        assert isinstance(source, TextSource)
+        before = policy.current.label
+        source.text = source.text.replace("alone: {", "alone: {handler: {path: bad.py, run: inline}, ")
+        write(tmp_path, "x = 1\n", "bad.py")
+        assert not await policy.reload()
+        assert "defines none of the functions" in (policy.problem or "")
+        assert (policy.current.label, await said(proxy)) == (before, b"one")
+        write(tmp_path, says("two"), "bad.py")
+        assert await policy.reload()
+        assert (await said(proxy, "alone"), proxy.services.handlers.problem) == (b"two", None)
+
+
+async def test_reload_of_the_same_policy_takes_new_files(tmp_path: Path) -> None:
+    """SIGHUP is enough for a new model.py."""
+    async with handled(tmp_path, says("one")) as proxy:
+        write(tmp_path, says("two"))
+        assert await proxy.services.policy.reload()
+        assert await said(proxy) == b"two"
+
+
+async def test_equal_specs_share_one_handler(tmp_path: Path) -> None:
+    """Two endpoints with the same handler cost one; a different limit is another."""
+    more = "two: {serve_from: first, handler: {path: model.py, run: inline}}\nthree: {serve_from: first, handler: {path: model.py, run: inline, timeout: 1s}}"
+    async with handled(tmp_path, says("one"), more=more) as proxy:
+        assert len(proxy.services.handlers._entries) == 2
+        assert [await said(proxy, name) for name in ("chat", "two", "three")] == [b"one"] * 3
+
+
+async def test_request_on_its_way_ends_where_it_began(tmp_path: Path) -> None:
+    """Its `after` is the old version's; only then is that taken down."""
+    source = "def before(call): ...\ndef after(reply): return '{}'\n"
+    async with handled(tmp_path, source.format("old")) as proxy:
+        handlers = proxy.services.handlers
+        write(tmp_path, source.format("new"))
+        go = asyncio.Event()
+
+        class Waiting:
+            async def invoke(self, *_: object) -> object:
+                await go.wait()
+                from backends.base import Reply
+
+                return Reply(b"x")
+
+        proxy.services.backends["vllm"] = Waiting()  # type: ignore[index]  # a dict of this test's own
+        waiting = asyncio.ensure_future(proxy.ask())
+        await asyncio.sleep(0)
+        await look(handlers)
+        assert len(handlers._leaving) == 1
+        go.set()
+        assert (await waiting)[0].body == b"old"
+        assert (await proxy.ask())[0].body == b"new"
+        await asyncio.gather(*handlers._leaving)
+
+
+async def test_old_version_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    """A request that outlives the drain time loses its handler."""
+    async with handled(tmp_path, says("one")) as proxy:
+        handlers = proxy.services.handlers
+        handlers._drain = 0.01
+        route = proxy.services.policy.current.table.routes["chat", None]
+        passage = handlers.open(route)
+        write(tmp_path, says("two"))
+        await look(handlers)
+        await asyncio.gather(*handlers._leaving)
+        passage.close()
+        assert await said(proxy) == b"two"
+
+
+async def test_handler_that_has_left(tmp_path: Path) -> None:
+    """A request with the table of a policy that has just gone is refused, not lost."""
+    async with handled(tmp_path, says("one")) as proxy:
+        route = proxy.services.policy.current.table.routes["chat", None]
+        await proxy.services.handlers.stop()
+        with pytest.raises(HandlerError) as caught:
+            proxy.services.handlers.open(route)
+        assert (caught.value.reason, caught.value.status) == ("refused", 503)

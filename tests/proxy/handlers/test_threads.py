@@ -1,0 +1,115 @@
+"""A handler in threads: answered in time, slots that are lost and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from proxy.handlers.errors import HandlerError, LoadError
+from proxy.handlers.guest.values import Call, Question, Reply
+from proxy.handlers.runs import Run
+from tests.proxy.handlers.customers import call, limit, loaded, write
+
+HANGS = """
+import threading
+began, go = threading.Event(), threading.Event()
+def before(call):
+    if call.body == b"hang":
+        began.set()
+        go.wait(20)
+    return threading.current_thread().name
+"""
+
+
+async def asked(run: Run, body: bytes = b"", seconds: float = 5.0) -> bytes:
+    return (await run.open(call(body), limit(seconds)).before()).body
+
+
+async def test_hooks_run_beside_the_loop(tmp_path: Path) -> None:
+    """In a thread of the handler's own, and no more of them than the policy gives."""
+    async with loaded(write(tmp_path, HANGS), "thread", workers=2) as run:
+        names = await asyncio.gather(*(asked(run) for _ in range(20)))
+        assert 1 <= len(set(names)) <= 2
+        assert not any(name == threading.main_thread().name.encode() for name in names)
+
+
+async def test_hook_that_hangs_is_answered_in_time_and_its_slot_comes_back(tmp_path: Path) -> None:
+    """The slot is lost, requests fail at once when too many are, and it is back when the hook ends."""
+    file = write(tmp_path, HANGS)
+    async with loaded(file, "thread", workers=2, fail_after=1) as run:
+        hook = run._loaded.program._hooks["before"]  # type: ignore[attr-defined]  # the customer's own module
+        go = hook.__globals__["go"]
+        with pytest.raises(HandlerError) as caught:
+            await asked(run, b"hang", 0.05)
+        assert (caught.value.reason, caught.value.timed_out) == ("timed_out", True)
+        with pytest.raises(HandlerError) as caught:
+            await asked(run)
+        assert caught.value.reason == "refused"
+        go.set()
+        async with asyncio.timeout(10):
+            while run._lost:  # type: ignore[attr-defined]  # what the next request looks at
+                await asyncio.sleep(0.001)
+        assert await asked(run)
+
+
+async def test_no_thread_free_in_time_is_busy(tmp_path: Path) -> None:
+    """Waiting for a slot is no fault of the one who waits: 503, and nothing is lost by it."""
+    async with loaded(write(tmp_path, HANGS), "thread", workers=1, fail_after=1) as run:
+        module = run._loaded.program._hooks["before"].__globals__  # type: ignore[attr-defined]  # as above
+        first = asyncio.ensure_future(asked(run, b"hang"))
+        await asyncio.to_thread(module["began"].wait, 10)
+        with pytest.raises(HandlerError) as caught:
+            await asked(run, b"", 0.05)
+        assert (caught.value.reason, caught.value.status) == ("busy", 503)
+        module["go"].set()
+        assert await first
+
+
+async def test_failure_that_nobody_waits_for_is_silent(tmp_path: Path) -> None:
+    """A hook that raises after its request was given up troubles nobody."""
+    source = """
+    import threading
+    began, go = threading.Event(), threading.Event()
+    def before(call):
+        began.set()
+        go.wait(20)
+        raise ValueError("late")
+    """
+    async with loaded(write(tmp_path, source), "thread", workers=1) as run:
+        module = run._loaded.program._hooks["before"].__globals__  # type: ignore[attr-defined]  # as above
+        first = asyncio.ensure_future(asked(run))
+        await asyncio.to_thread(module["began"].wait, 10)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        module["go"].set()
+        with pytest.raises(HandlerError, match="failed"):
+            await asked(run)
+
+
+async def test_djl_handle_runs_in_a_thread(tmp_path: Path) -> None:
+    """Its generate call is asked in the proxy's loop while it blocks."""
+    source = """
+    from djl_python import Output
+    from djl_python.huggingface import handle as default
+    def handle(inputs):
+        return None if inputs.is_empty() else default(inputs)
+    """
+
+    async def invoke(question: Question) -> Reply:
+        assert threading.current_thread() is threading.main_thread()
+        return Reply(question.body * 2, "text/plain")
+
+    async with loaded(write(tmp_path, source), "thread") as run:
+        given = await run.open(call(b"x", invoke=invoke), limit()).before()
+        assert (given.body, isinstance(given, Call)) == (b"xx", False)
+
+
+async def test_file_that_cannot_be_loaded(tmp_path: Path) -> None:
+    """The error names the file."""
+    file = write(tmp_path, "raise ValueError('no')\n")
+    with pytest.raises(LoadError, match=str(file)):
+        async with loaded(file, "thread"):
+            pass
