@@ -1,4 +1,5 @@
-"""What is known right now: of every target what is in flight and whether it was cold, of every route its budget.
+"""What is known right now: of every target what is in flight, whether it was cold and its breaker; of every route its
+budget of repeats.
 
 One entry per replica and one per route, found by name, never scanned. `begin` and `end` write, `views` reads; `choose`
 decides from the views and never sees the book.
@@ -6,19 +7,29 @@ decides from the views and never sees the book.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
+from policies.breaker import NEW, SLOW_START, State, admitted, after, is_failure, state
 from policies.facts import FailureFacts, TargetView
 from policies.retries import Budget, earned, spent
 from policies.table import Route, Target, VllmSpec
 
 
 class _Replica:
-    __slots__ = ("cold", "in_flight")
+    __slots__ = ("breaker", "cold", "in_flight", "probing")
 
     def __init__(self) -> None:
         self.in_flight = 0
         self.cold = False
+        self.breaker = NEW
+        self.probing = False
+
+    def view(self, now: float) -> TargetView:
+        breaker = self.breaker
+        if breaker.until is None and now - breaker.recovered >= SLOW_START:
+            return TargetView(self.in_flight, self.cold)
+        health = 0.0 if self.probing else admitted(breaker, now)
+        return TargetView(self.in_flight, self.cold, health, breaker.until or 0.0)
 
 
 def replicas(target: Target) -> int:
@@ -29,26 +40,50 @@ def replicas(target: Target) -> int:
 class Book:
     """Live state of all targets of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, draw: Callable[[], float] = lambda: 0.5) -> None:
+        """`draw` keeps the breakers of several processes out of step."""
+        self._draw = draw
         self._replicas: dict[str, list[_Replica]] = {}
         self._budgets: dict[str, Budget] = {}
 
     def begin(self, target: Target, replica: int) -> None:
         """A request is about to be sent."""
-        self._of(target)[replica].in_flight += 1
+        entry = self._of(target)[replica]
+        entry.in_flight += 1
+        if entry.breaker.until is not None:
+            entry.probing = True
 
-    def end(self, target: Target, replica: int, failure: FailureFacts | None) -> None:
-        """The request that `begin` announced is over: its stream ended, or it failed with `failure`."""
+    def answered(self, target: Target, replica: int, now: float) -> None:
+        """The target has answered, or begun to: it is well."""
+        entry = self._of(target)[replica]
+        entry.breaker = after(entry.breaker, False, now, self._draw)
+        entry.probing = False
+
+    def end(self, target: Target, replica: int, failure: FailureFacts | None, now: float = 0.0) -> None:
+        """The request that `begin` announced is over: its answer ended, was given up, or failed with `failure`."""
         entry = self._of(target)[replica]
         entry.in_flight -= 1
         entry.cold = failure is not None and failure.cold
+        entry.probing = False
+        if failure is not None and is_failure(failure):
+            entry.breaker = after(entry.breaker, True, now, self._draw)
 
-    def views(self, targets: Iterable[Target]) -> dict[str, tuple[TargetView, ...]]:
+    def views(self, targets: Iterable[Target], now: float = 0.0) -> dict[str, tuple[TargetView, ...]]:
         """One view per replica of each target, by the target's name."""
-        return {
-            target.name: tuple(TargetView(entry.in_flight, entry.cold) for entry in self._of(target))
-            for target in targets
-        }
+        return {target.name: tuple(entry.view(now) for entry in self._of(target)) for target in targets}
+
+    def breakers(self, now: float) -> Iterator[tuple[str, int, State]]:
+        """Every replica that has been asked: its target's name, its index, and what its breaker is."""
+        for name, entries in self._replicas.items():
+            for index, entry in enumerate(entries):
+                yield name, index, state(entry.breaker, now)
+
+    def reset(self, name: str) -> bool:
+        """Close the breakers of a target, as if it had never failed; False when nothing is known of it."""
+        entries = self._replicas.get(name, [])
+        for entry in entries:
+            entry.breaker, entry.probing = NEW, False
+        return bool(entries)
 
     def arrived(self, route: Route, now: float) -> None:
         """A request of `route` has come: its share is put into the route's budget of repeats."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from . import exposition
 from .metric_names import (
     ATTEMPTS,
+    BREAKER,
     BUILD,
     CONCURRENT,
     EXTRAS,
@@ -55,6 +56,7 @@ class Meters:
         self._in_flight: dict[str, int] = {}
         self._reloads = {"ok": 0, "refused": 0}
         self._policy: tuple[str, int] | None = None
+        self._breakers: dict[Labels, int] = {}
 
     def record(self, outcome: Outcome) -> None:
         """Count one request that is over. `outcome.endpoint` is empty when the policy has no such endpoint."""
@@ -93,6 +95,12 @@ class Meters:
         """The policy in force, first load included."""
         self._policy = (digest, generation)
 
+    def breakers(self, states: Iterable[tuple[str, int, int]]) -> None:
+        """What every breaker is now, by target and replica: 0 closed, 1 half open, 2 open."""
+        self._breakers = {}
+        for target, replica, state in states:
+            self._worst((target, str(replica)), int(state))
+
     def merge(self, other: Meters) -> None:
         """Add the counts of another process. The newest policy generation wins."""
         for labels, series in other._series.items():
@@ -106,6 +114,8 @@ class Meters:
                 self._of(own, labels, functools.partial(Histogram, histogram.bounds)).merge(histogram)
         for key, count in other._in_flight.items():
             self.in_flight(key, count)
+        for labels, state in other._breakers.items():
+            self._worst(labels, state)
         for result, count in other._reloads.items():
             self._reloads[result] += count
         if other._policy and (self._policy is None or other._policy[1] > self._policy[1]):
@@ -123,6 +133,7 @@ class Meters:
                 "hook_times": _dump(self._hook_times),
                 "loop_held": _dump(self._loop_held),
                 "in_flight": self._in_flight,
+                "breakers": list(self._breakers.items()),
                 "reloads": self._reloads,
                 "policy": self._policy,
             },
@@ -146,6 +157,7 @@ class Meters:
             meters._hook_times = _load(data["hook_times"], HOOK_TIME.bounds)
             meters._loop_held = _load(data["loop_held"], LOOP_HELD.bounds)
             meters._in_flight = {key: int(count) for key, count in data["in_flight"].items()}
+            meters._breakers = {tuple(labels): int(state) for labels, state in data["breakers"]}
             meters._reloads = {result: int(data["reloads"][result]) for result in ("ok", "refused")}
             meters._policy = (str(data["policy"][0]), int(data["policy"][1])) if data["policy"] else None
         except (KeyError, IndexError, TypeError, AttributeError) as error:
@@ -178,10 +190,16 @@ class Meters:
             exposition.scalars(HOOKS, self._hooks.items()),
             exposition.histograms(HOOK_TIME, self._hook_times.items()),
             exposition.histograms(LOOP_HELD, self._loop_held.items()),
+            exposition.scalars(BREAKER, self._breakers.items()),
             exposition.scalars(BUILD, [((self._version,), 1)]),
             exposition.extras(EXTRAS, extra, taken=frozenset(metric.name for metric in METRICS) - _EXTRA_NAMES),
         ]
         return "".join(blocks)
+
+    def _worst(self, labels: Labels, state: int) -> None:
+        if labels not in self._breakers and len(self._breakers) >= self._cap:
+            labels = (OTHER,) * len(labels)
+        self._breakers[labels] = max(state, self._breakers.get(labels, 0))
 
     def _of(self, family: dict[Labels, T], labels: Labels, new: Callable[[], T]) -> T:
         found = family.get(labels)

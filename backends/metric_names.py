@@ -169,6 +169,13 @@ LOOP_HELD = Metric(
 )
 BUILD = Metric("pointsman_build_info", GAUGE, ("version",), "Always 1: version of the running code.")
 
+BREAKER = Metric(
+    "pointsman_breaker_state",
+    GAUGE,
+    ("target", "replica"),
+    "Breaker of a replica of a target: 0 closed, 1 half open (one request at a time), 2 open (ejected).",
+)
+
 EXTRAS = (
     Metric("pointsman_policy_generation", GAUGE, (), "How many policies have been put in force since the start."),
     Metric(
@@ -183,6 +190,6 @@ EXTRAS = (
 METRICS: tuple[Metric, ...] = (
     *REQUEST_COUNTERS.values(),
     *REQUEST_HISTOGRAMS.values(),
-    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BUILD),
+    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BREAKER, BUILD),
     *EXTRAS,
 )

@@ -12,21 +12,14 @@ there is; never more attempts than the route's rule. Cost depends on the route's
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from .facts import FailureFacts, Fault, TargetView
+from .facts import FailureFacts, Fault
 from .retries import wait_before
+from .standing import Draw, Views, ejected, replica
 from .table import RetryRule, Route, Sticky, Target, Weighted
-
-Draw = Callable[[], float]
-"""Uniform in [0, 1)."""
-
-Views = Mapping[str, Sequence[TargetView]]
-"""By name of target, one view for each replica; what is missing is taken as idle."""
-
-IDLE = TargetView()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +98,17 @@ def first_plan(
     target: two loops of retries, one inside the other, would multiply.
     """
     first, spare = _roomy(route, body_size)
+    targets = {one.name: one for one in (*(weighted.target for weighted in first), *spare)}
+    out = ejected(tuple(targets.values()), views, draw)
+    desperate = bool(out) and len(out) == len(targets)
+    if out and not desperate:
+        names = {target.name for target in out}
+        first = [weighted for weighted in first if weighted.target.name not in names]
+        spare = [target for target in spare if target.name not in names]
     chosen = _rendezvous(first, key, draw)
-    if chosen is not None:
+    if desperate:
+        order, why = _desperate(route, out, body_size)
+    elif chosen is not None:
         rest = [target for target in spare if target.name != chosen.name]
         order = [chosen, *rest]
         how = "drawn by weight" if key is None else "by the caller's key"
@@ -210,22 +212,19 @@ def _score(seed: bytes, weighted: Weighted) -> float:
 def _attempts(order: list[Target], budget: int, views: Views, draw: Draw) -> list[Attempt]:
     """The order cut to the budget; a target that is alone is tried again, at another replica where it has one."""
     if len(order) != 1:
-        return [Attempt(target, _replica(target, views, draw)) for target in order[:budget]]
+        return [Attempt(target, replica(target, views, draw)) for target in order[:budget]]
     target = order[0]
-    begin = _replica(target, views, draw)
+    begin = replica(target, views, draw)
     return [Attempt(target, (begin + turn) % target.replicas) for turn in range(budget)]
 
 
-def _replica(target: Target, views: Views, draw: Draw) -> int:
-    """The less busy of two replicas drawn at random: nearly as even as the least busy of all, and no herd."""
-    count = target.replicas
-    if count < 2:
-        return 0
-    seen = views.get(target.name, ())
-    one = min(int(draw() * count), count - 1)
-    other = (one + 1 + min(int(draw() * (count - 1)), count - 2)) % count
-    busy = [seen[index].in_flight if index < len(seen) else IDLE.in_flight for index in (one, other)]
-    return one if busy[0] <= busy[1] else other
+def _desperate(route: Route, out: Sequence[Target], body_size: int) -> tuple[list[Target], str]:
+    """The order when every target is ejected: certain failure would help nobody."""
+    last = route.last_resort
+    if last is None or last.body_limit < body_size:
+        return list(out), f"{route.rule}: {out[0].name}, the least bad, as all are ejected"
+    order = [last, *(target for target in out if target.name != last.name)]
+    return order, f"{route.rule}: {last.name}, the last resort, as all others are ejected"
 
 
 def _nowhere(route: Route) -> str:

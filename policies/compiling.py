@@ -73,7 +73,7 @@ def _blocks(
     path: Path = ("endpoints", name)
     if endpoint.components is None:
         return [(None, endpoint, path)]
-    for key in ("serve_from", "split", "fallback", "expect"):
+    for key in ("serve_from", "split", "fallback", "last_resort", "expect"):
         if getattr(endpoint, key) is not None:
             findings.add((*path, key), "stands beside components; write it in each component that it is meant for")
     return [(component, block, (*path, "components", component)) for component, block in endpoint.components.items()]
@@ -97,7 +97,9 @@ def _route(
     fallback = _fallback(block, path, names)
     speaks = block.clients_speak or "opaque"
     translate = _translate(block.translate, path, names.findings)
-    for target, where in [*((weighted.target, place) for weighted, place in serve), *fallback]:
+    last = names.find(block.last_resort, (*path, "last_resort")) if block.last_resort is not None else None
+    resort = [(last, (*path, "last_resort"))] if last is not None else []
+    for target, where in [*((weighted.target, place) for weighted, place in serve), *fallback, *resort]:
         if target.name not in names.doubtful:
             _check_use(target, where, (speaks, translate), boundary, names.findings)
     first = tuple(weighted for weighted, _ in serve)
@@ -110,6 +112,7 @@ def _route(
         component=key[1],
         serve=first,
         fallback=tuple(target for target, _ in fallback),
+        last_resort=last,
         clients_speak=speaks,
         translate=translate,
         boundary=boundary,

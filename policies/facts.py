@@ -43,3 +43,7 @@ class TargetView:
     in_flight: int = 0
     cold: bool = False
     """The last attempt found it not ready."""
+    health: float = 1.0
+    """Share of its usual traffic that it may get: 0 when its breaker has ejected it, rising to 1 after recovery."""
+    back_at: float = 0.0
+    """When an ejected one may be tried again, on the clock of the moment of choice."""

@@ -320,6 +320,7 @@ class Component(_Shared):
         None, min_length=1, description="Targets with weights; a target's share is its weight over the sum."
     )
     fallback: list[TargetName] | None = Field(None, description="Targets to try next, in this order.")
+    last_resort: TargetName | None = Field(None, description="Target to try when all the others are ejected.")
     expect: list[Expect] | None = Field(None, description="Tests of the policy itself, run by `pointsman test`.")
 
 

@@ -243,6 +243,8 @@ class Route:
     """The policy path that decided, e.g. `endpoints.inline.split`."""
     expect: tuple[Expectation, ...] = ()
     handler: HandlerSpec | None = None
+    last_resort: Target | None = None
+    """Tried when every other target is ejected."""
     admitted: tuple[Weighted, ...] = field(init=False, compare=False, default=())
     """First choices inside the boundary that take traffic. Plans are made of these and `reserves`, of nothing else."""
     reserves: tuple[Target, ...] = field(init=False, compare=False, default=())
@@ -254,12 +256,14 @@ class Route:
         object.__setattr__(self, "admitted", inside)
         spare = {target.name: target for target in self.fallback if self.boundary.refusal(target) is None}
         object.__setattr__(self, "reserves", tuple(spare.values()))
+        if self.last_resort is not None and self.boundary.refusal(self.last_resort) is not None:
+            object.__setattr__(self, "last_resort", None)
 
     @property
     def targets(self) -> tuple[Target, ...]:
         """Every target of the route once, first choices before fallbacks."""
         seen = {weighted.target.name: weighted.target for weighted in self.serve}
-        for target in self.fallback:
+        for target in (*self.fallback, *([self.last_resort] if self.last_resort else [])):
             seen.setdefault(target.name, target)
         return tuple(seen.values())
 

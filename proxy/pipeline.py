@@ -100,7 +100,7 @@ async def _answered(
     """The reply of the first of the route's targets that gives one; it is freed when the block is left."""
     invocation = call.invocation
     with trace.step(Step.CHOOSE):
-        views = services.book.views(route.targets)
+        views = services.book.views(route.targets, services.now())
         key = sticky_key(route.sticky, invocation.session_id, invocation.inference_id, invocation.header)
         plan = first_plan(route, views, key, services.draw, len(call.body), invocation.sdk_attempt)
         record.why = plan.why
@@ -126,7 +126,7 @@ async def _held(attempt: Attempt, reply: Reply, services: Services) -> AsyncIter
         failure = error
         raise
     finally:
-        services.book.end(attempt.target, attempt.replica, failure.facts if failure else None)
+        services.book.end(attempt.target, attempt.replica, failure.facts if failure else None, services.now())
         if reply.stream is not None:
             await reply.stream.aclose()
 
@@ -168,6 +168,7 @@ async def _attempt(
             share = attempt_deadline(plan, began, deadline)
             reply = await asked if share >= deadline else await _within(share - began, asked, target)
         answered = True
+        services.book.answered(target, attempt.replica, services.now())
         return reply
     except BackendError as error:
         failure = error
@@ -175,7 +176,7 @@ async def _attempt(
     finally:
         record.attempted(attempt, services.now() - began, failure, answered=answered)
         if not answered:
-            services.book.end(target, attempt.replica, failure.facts if failure else None)
+            services.book.end(target, attempt.replica, failure.facts if failure else None, services.now())
 
 
 async def _within(seconds: float, asked: Awaitable[Reply], target: Target) -> Reply:

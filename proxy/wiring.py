@@ -48,7 +48,7 @@ async def serving(
             credentials = chain = AwsCredentials()
             parts.push_async_callback(chain.aclose)
         signer = Signer()
-        book, meters = Book(), Meters(version("pointsman"))
+        book, meters = Book(random.random), Meters(version("pointsman"))
         telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
         parts.callback(telemetry.shutdown)
 

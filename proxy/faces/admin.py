@@ -7,6 +7,7 @@ the process by accident. Answers are JSON with a fixed shape, except `/metrics`.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from ..services import Services
 READ_TIME = 5.0
 """Seconds a client has to send an admin request."""
 
+_RESET = re.compile(r"/admin/breakers/([A-Za-z0-9._-]{1,63})/reset")
 _JSON: Headers = (("Content-Type", "application/json"),)
 _METRICS: Headers = (("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),)
 
@@ -76,11 +78,14 @@ class Admin:
                     "pointsman_policy_generation": float(policy.current.generation),
                     "pointsman_policy_stale": float(policy.problem is not None),
                 }
+                self._services.meters.breakers(self._services.book.breakers(self._services.now()))
                 return Answer(200, _METRICS, self._services.meters.render(extra).encode())
             case "/admin/policy":
                 return _answer(200, self._policy())
+            case "/admin/breakers":
+                return _answer(200, {"breakers": self._breakers()})
             case _:
-                known = "/livez, /readyz, /metrics, GET /admin/policy, POST /admin/reload"
+                known = "/livez, /readyz, /metrics, GET /admin/policy, GET /admin/breakers, POST /admin/reload"
                 return _answer(404, {"error": f"nothing at {path}; there is {known}"})
 
     def _policy(self) -> dict[str, object]:
@@ -102,14 +107,22 @@ class Admin:
             ],
         }
 
+    def _breakers(self) -> list[dict[str, object]]:
+        found = self._services.book.breakers(self._services.now())
+        return [{"target": name, "replica": index, "state": state.name.lower()} for name, index, state in found]
+
     async def _write(self, path: str, exchange: Exchange) -> Answer:
         if self._token is None:
             return _answer(403, {"error": "writes are off: start with --admin-token (or POINTSMAN_ADMIN_TOKEN)"})
         given = next((value for name, value in exchange.headers if name.lower() == "authorization"), "")
         if not hmac.compare_digest(given.encode(errors="replace"), f"Bearer {self._token}".encode()):
             return _answer(401, {"error": "send the admin token as Authorization: Bearer TOKEN"})
+        if reset := _RESET.fullmatch(path):
+            known = self._services.book.reset(reset[1])
+            return _answer(200 if known else 404, {"target": reset[1], "reset": known, "breakers": self._breakers()})
         if path != "/admin/reload":
-            return _answer(404, {"error": f"nothing to write at {path}; there is POST /admin/reload"})
+            there = "POST /admin/reload, POST /admin/breakers/TARGET/reset"
+            return _answer(404, {"error": f"nothing to write at {path}; there is {there}"})
         policy = self._services.policy
         changed = await policy.reload()
         return _answer(200 if changed else 409, {"policy": policy.current.label, "problem": policy.problem})

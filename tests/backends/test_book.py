@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from backends.book import Book
+from policies.breaker import State
 from policies.facts import FailureFacts, Fault, TargetView
 from policies.table import BedrockSpec, RetryRule, Route, Target, VllmSpec
 
@@ -73,3 +76,62 @@ def test_repeats_are_paid_for_by_each_route_alone() -> None:
     assert not book.afford(bad, 1.0)
     book.keep((), ["good"])
     assert book.afford(bad, 1.0)
+
+
+DOWN = FailureFacts(Fault.NETWORK, retry_safe=True)
+THROTTLED = FailureFacts(Fault.PLATFORM, retry_safe=True, throttled=True)
+
+
+def failing(book: Book, facts: FailureFacts, times: int, now: float) -> None:
+    for _ in range(times):
+        book.begin(PAIR, 0)
+        book.end(PAIR, 0, facts, now)
+
+
+def states(book: Book, now: float) -> list[State]:
+    return [state for _, _, state in book.breakers(now)]
+
+
+def test_a_replica_that_fails_is_ejected_and_its_sibling_is_not() -> None:
+    """Breakers are one a replica; throttling and cold copies open none."""
+    book = Book()
+    failing(book, THROTTLED, 50, 100.0)
+    failing(book, COLD, 50, 100.0)
+    assert states(book, 100.0) == [State.CLOSED, State.CLOSED]
+    failing(book, DOWN, 5, 100.0)
+    assert states(book, 100.0) == [State.OPEN, State.CLOSED]
+    assert [view.health for view in book.views([PAIR], 100.0)["pair"]] == [0.0, 1.0]
+    assert book.views([PAIR], 100.0)["pair"][0].back_at == 105.0
+
+
+def test_one_probe_at_a_time_and_slow_start() -> None:
+    """Half open, the second request is kept away until the first has answered; after recovery traffic comes slowly."""
+    book = Book()
+    failing(book, DOWN, 5, 100.0)
+    assert book.views([PAIR], 106.0)["pair"][0].health == 1.0
+    book.begin(PAIR, 0)
+    assert book.views([PAIR], 106.0)["pair"][0].health == 0.0
+    book.answered(PAIR, 0, 106.0)
+    assert book.views([PAIR], 106.0)["pair"][0].health == 1.0
+    book.answered(PAIR, 0, 106.0)
+    assert book.views([PAIR], 107.0)["pair"][0].health == pytest.approx(0.1)
+    assert book.views([PAIR], 120.0)["pair"][0].health == 1.0
+
+
+def test_a_probe_that_is_given_up_does_not_block_the_next() -> None:
+    """A client that goes away says nothing of the target."""
+    book = Book()
+    failing(book, DOWN, 5, 100.0)
+    book.begin(PAIR, 0)
+    book.end(PAIR, 0, None, 106.0)
+    assert states(book, 106.0) == [State.HALF_OPEN, State.CLOSED]
+    assert book.views([PAIR], 106.0)["pair"][0].health == 1.0
+
+
+def test_a_breaker_can_be_reset() -> None:
+    """An operator who knows better closes it at once; what nobody knows cannot be reset."""
+    book = Book()
+    failing(book, DOWN, 5, 100.0)
+    assert book.reset("pair")
+    assert states(book, 100.0) == [State.CLOSED, State.CLOSED]
+    assert not book.reset("nobody")

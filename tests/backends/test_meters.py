@@ -192,3 +192,24 @@ def test_something_else_than_a_snapshot_is_refused(snapshot: bytes) -> None:
     """A worker of another version must not be half added."""
     with pytest.raises(ValueError, match=r".+"):
         Meters.restore(snapshot)
+
+
+def test_breakers_of_several_processes_show_the_worst() -> None:
+    """An ejected replica is seen although other workers have not met its failures; an old state is not kept."""
+    one, other = Meters(), Meters()
+    one.breakers([("gpu", 0, 2), ("gone", 0, 1)])
+    one.breakers([("gpu", 0, 2), ("gpu", 1, 0)])
+    other.breakers([("gpu", 0, 0), ("gpu", 1, 1)])
+    one.merge(Meters.restore(other.snapshot()))
+    shown = [line for line in one.render({}).splitlines() if line.startswith("pointsman_breaker_state")]
+    assert shown == [
+        'pointsman_breaker_state{target="gpu",replica="0"} 2',
+        'pointsman_breaker_state{target="gpu",replica="1"} 1',
+    ]
+
+
+def test_breakers_have_a_bounded_number_of_labels() -> None:
+    """Beyond the cap the worst of the rest is one line."""
+    meters = Meters(cap=1)
+    meters.breakers([("a", 0, 0), ("b", 0, 2), ("c", 0, 1)])
+    assert 'pointsman_breaker_state{target="_other",replica="_other"} 2' in meters.render({})

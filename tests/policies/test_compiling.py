@@ -166,6 +166,8 @@ def test_component_may_set_a_boundary_where_the_endpoint_has_none() -> None:
         ("split: {a: 1, q: 1}", ".split.q", "no target is called `q`"),
         ("serve_from: a\nfallback: [b, q]", ".fallback[1]", "no target is called `q`"),
         ("serve_from: a\nfallback: [b, b]", ".fallback[1]", "listed twice"),
+        ("serve_from: a\nlast_resort: q", ".last_resort", "no target is called `q`"),
+        ("serve_from: a\nlast_resort: weak\ndata: {class: secret}", ".last_resort", "accepts data of class public"),
         ("serve_from: a\nexpect: [{goes_to: q}]", ".expect[0].goes_to", "no target is called `q`"),
         ("serve_from: far\ndata: {regions: [us-east-1]}", ".serve_from", "region is eu-west-1"),
         ("split: {a: 1, weak: 0}\ndata: {isolation: container}", ".split.weak", "isolation is shared"),
@@ -254,3 +256,10 @@ def test_threads_to_lose_are_those_that_exist() -> None:
     route = one_route("serve_from: a\nhandler: {path: m, run: thread, workers: 1}")
     assert route.handler is not None
     assert route.handler.fail_after == 1
+
+
+def test_last_resort_is_the_target_that_is_named() -> None:
+    """It stands beside the others and is none of them."""
+    route = one_route("serve_from: a\nlast_resort: b")
+    assert route.last_resort is not None
+    assert (route.last_resort.name, route.fallback) == ("b", ())

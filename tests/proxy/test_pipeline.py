@@ -13,7 +13,7 @@ from policies.table import Miss, Target
 from proxy.pipeline import RouteMissing, serve
 from proxy.record import Record
 
-from .parts import POLICY, Pieces, Scripted, invocation, services, targets
+from .parts import POLICY, Answer, Pieces, Scripted, invocation, services, targets
 
 REFUSED = FailureFacts(Fault.NETWORK, retry_safe=True)
 LOST = FailureFacts(Fault.NETWORK, retry_safe=None)
@@ -210,7 +210,8 @@ async def test_a_dead_target_holds_a_request_no_longer_than_its_share() -> None:
 async def test_repeats_end_with_the_routes_budget() -> None:
     """A route that fails all the time repeats what its traffic pays for, and no more."""
     backend = Scripted([REFUSED] * 100)
-    parts = await services(backend, text=POLICY.replace("idempotent: true", "retry: {attempts: 2, budget: 0%}"), now=lambda: 100.0)
+    text = POLICY.replace("idempotent: true", "retry: {attempts: 2, budget: 0%}")
+    parts = await services(backend, text=text, now=lambda: 100.0)
     trace = parts.telemetry.start(invocation("again"), 0)
     for _ in range(15):
         with pytest.raises(BackendError):
@@ -232,3 +233,20 @@ async def test_a_repeat_at_the_same_target_waits() -> None:
     parts.log.close()
     assert loop.time() - written.arrived > 0.1
     assert written.backend_seconds > 0.1
+
+
+async def test_a_target_that_fails_is_left_alone_and_comes_back() -> None:
+    """After five failures in a row requests go to the fallback at once, until a probe has been answered."""
+    now = 100.0
+    answers: list[Answer] = [REFUSED, OK] * 5
+    backend = Scripted(answers + [OK] * 6)
+    parts = await services(backend, now=lambda: now)
+    trace = parts.telemetry.start(invocation(), 0)
+    asked: list[list[str]] = []
+    for arrived in [100.0] * 6 + [107.0] * 2:
+        now = arrived
+        before = len(backend.calls)
+        async with serve(invocation(), Record("request-0", arrived, 0.0), trace, parts):
+            asked.append(targets(backend)[before:])
+    parts.log.close()
+    assert asked == [["first", "second"]] * 5 + [["second"]] + [["first"]] * 2

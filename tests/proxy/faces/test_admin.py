@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from backends.http.edge import ByteBudget, Listener
+from policies.facts import FailureFacts, Fault
 from proxy.faces.admin import Admin, State
 from proxy.services import Services
 
@@ -95,3 +96,23 @@ async def test_anything_else_says_what_there_is(line: str, status: int) -> None:
     async with admin() as (port, _, _):
         found, body = await ask(port, line, "t")
     assert (found, "error" in json.loads(body)) == (status, True)
+
+
+async def test_breakers_are_shown_and_reset_with_the_token() -> None:
+    """An ejected target is seen in the list and in the metrics, and an operator can bring it back."""
+    down = FailureFacts(Fault.NETWORK, retry_safe=True)
+    async with admin() as (port, _, parts):
+        target = parts.policy.current.table.targets["first"]
+        for _ in range(5):
+            parts.book.begin(target, 0)
+            parts.book.end(target, 0, down, 1e6)
+        status, body = await ask(port, "GET /admin/breakers")
+        assert (status, json.loads(body)) == (
+            200,
+            {"breakers": [{"target": "first", "replica": 0, "state": "open"}]},
+        )
+        assert b'pointsman_breaker_state{target="first",replica="0"} 2' in (await ask(port, "GET /metrics"))[1]
+        assert (await ask(port, "POST /admin/breakers/first/reset"))[0] == 401
+        assert (await ask(port, "POST /admin/breakers/nobody/reset", "t"))[0] == 404
+        status, body = await ask(port, "POST /admin/breakers/first/reset", "t")
+        assert (status, json.loads(body)["breakers"][0]["state"]) == (200, "closed")

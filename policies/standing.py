@@ -1,0 +1,69 @@
+"""Who may be asked now: targets that are ejected, and the replica of a target that takes the request.
+
+A target is ejected when the breakers of all its replicas say so. At most half of a route's targets are, the ones that
+will be back last: what is left of a route must be able to carry it, and a fault that all of them share is more likely
+ours or the network's. When all are out, nobody is ejected: then the last resort is tried, else the least bad.
+
+Replicas: the less busy of two drawn at random, nearly as even as the least busy of all, and no herd (Mitzenmacher, "The
+power of two choices", 2001). One that is coming back counts as busier than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from .facts import TargetView
+from .table import Target
+
+Draw = Callable[[], float]
+"""Uniform in [0, 1)."""
+
+Views = Mapping[str, Sequence[TargetView]]
+"""By name of target, one view for each replica; what is missing is taken as idle and well."""
+
+IDLE = TargetView()
+
+
+def health(target: Target, views: Views) -> float:
+    """The share of its usual traffic that a target may get: that of its best replica."""
+    seen = views.get(target.name, ())
+    return max((view.health for view in seen), default=1.0)
+
+
+def back_at(target: Target, views: Views) -> float:
+    """When the first replica of an ejected target may be tried again."""
+    return min((view.back_at for view in views.get(target.name, ())), default=0.0)
+
+
+def ejected(targets: Sequence[Target], views: Views, draw: Draw) -> Sequence[Target]:
+    """The targets, each of them named once, to leave out; all of them when none is well, the least bad one first.
+
+    One that has just recovered is left out of a share of the requests; nothing is drawn for one that is well.
+    """
+    out = [target for target in targets if (share := health(target, views)) < 1.0 and (share == 0.0 or draw() >= share)]
+    if not out:
+        return ()
+    out.sort(key=lambda target: (back_at(target, views), target.name))
+    if len(out) == len(targets):
+        return out
+    return out[len(out) - min(len(out), len(targets) // 2) :]
+
+
+def replica(target: Target, views: Views, draw: Draw) -> int:
+    """The replica for one request; one that is ejected only when all are."""
+    count = target.replicas
+    if count < 2:
+        return 0
+    seen = views.get(target.name, ())
+    well = [index for index in range(count) if index >= len(seen) or seen[index].health > 0.0] or list(range(count))
+    if len(well) == 1:
+        return well[0]
+    first = min(int(draw() * len(well)), len(well) - 1)
+    second = (first + 1 + min(int(draw() * (len(well) - 1)), len(well) - 2)) % len(well)
+    one, other = well[first], well[second]
+    return one if _busy(seen, one) <= _busy(seen, other) else other
+
+
+def _busy(seen: Sequence[TargetView], index: int) -> float:
+    view = seen[index] if index < len(seen) else IDLE
+    return (view.in_flight + 1) / view.health if view.health > 0.0 else view.in_flight + 1

@@ -1,0 +1,138 @@
+"""Who may be asked: ejected targets, last resorts, and replicas that are out or coming back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.choose import Plan, first_plan
+from policies.facts import TargetView
+from policies.standing import ejected, replica
+from policies.table import Boundary, RetryRule, Route, Weighted
+
+from .written import PATIENT, engine, split, target
+
+
+def half() -> float:
+    return 0.5
+
+
+def drawing(*numbers: float) -> Callable[[], float]:
+    return iter(numbers).__next__
+
+
+def names(plan: Plan) -> list[str]:
+    return [attempt.target.name for attempt in plan.attempts]
+
+
+def out(back_at: float = 10.0) -> tuple[TargetView, ...]:
+    return (TargetView(health=0.0, back_at=back_at),)
+
+
+ROUTE = Route("x", None, split(a=1), (target("b"), target("c")), retry=RetryRule(3), rule="endpoints.x")
+
+
+def test_an_ejected_target_is_passed_over() -> None:
+    """Requests go to the fallback at once, and not first to what is known to fail."""
+    assert names(first_plan(ROUTE, {"a": out()}, None, half)) == ["b", "c"]
+    assert names(first_plan(ROUTE, {"b": out()}, None, half)) == ["a", "c"]
+
+
+def test_ejecting_one_side_of_a_split_moves_its_callers_only() -> None:
+    """Who was on the other side stays there."""
+    route = Route("x", None, split(a=1, b=1, c=1))
+    for number in range(50):
+        key = f"key {number}"
+        before, after = (names(first_plan(route, views, key, half))[0] for views in ({}, {"a": out()}))
+        assert after != "a"
+        assert before in ("a", after)
+
+
+def test_at_most_half_of_the_targets_are_ejected() -> None:
+    """Of three at most one is out: the one that will be back last."""
+    assert names(first_plan(ROUTE, {"a": out(30.0), "b": out(10.0)}, None, half)) == ["b", "c"]
+    assert names(first_plan(ROUTE, {"a": out(10.0), "b": out(30.0)}, None, half)) == ["a", "c"]
+
+
+def test_when_all_are_out_the_least_bad_is_tried() -> None:
+    """A route is never failed by breakers alone."""
+    plan = first_plan(ROUTE, {"a": out(30.0), "b": out(20.0), "c": out(40.0)}, None, half)
+    assert names(plan) == ["b", "a", "c"]
+    assert plan.why == "endpoints.x: b, the least bad, as all are ejected"
+    lone = Route("x", None, split(a=1))
+    assert names(first_plan(lone, {"a": out()}, None, half)) == ["a", "a"]
+
+
+def test_when_all_are_out_the_declared_last_resort_comes_first() -> None:
+    """It takes no traffic before that, and the others follow it."""
+    route = Route("x", None, split(a=1), last_resort=target("z"), rule="endpoints.x")
+    assert names(first_plan(route, {}, None, half)) == ["a", "a"]
+    plan = first_plan(route, {"a": out()}, None, half)
+    assert names(plan) == ["z", "a"]
+    assert plan.why == "endpoints.x: z, the last resort, as all others are ejected"
+    assert [each.name for each in route.targets] == ["a", "z"]
+
+
+def test_a_last_resort_keeps_to_the_boundary_and_to_its_size() -> None:
+    """Distress opens no door: outside the boundary it is not there, and a body it refuses does not go to it."""
+    abroad = Route(
+        "x",
+        None,
+        split(a=1),
+        last_resort=target("z", region="eu-west-1"),
+        boundary=Boundary(regions=frozenset({"us-east-1"})),
+    )
+    assert names(first_plan(abroad, {"a": out()}, None, half)) == ["a", "a"]
+    small = Route("x", None, split(a=1), last_resort=target("z", body_limit=5))
+    assert names(first_plan(small, {"a": out()}, None, half, 6)) == ["a", "a"]
+
+
+@pytest.mark.parametrize(("drawn", "first"), [(0.0, "a"), (0.19, "a"), (0.2, "b"), (0.9, "b")])
+def test_a_target_that_recovers_gets_its_share(drawn: float, first: str) -> None:
+    """Slow start: a fifth of the requests while its health is a fifth."""
+    assert names(first_plan(ROUTE, {"a": (TargetView(health=0.2),)}, None, drawing(drawn)))[0] == first
+
+
+def test_a_target_is_as_well_as_its_best_replica() -> None:
+    """One replica that works keeps the target in."""
+    views = {"e": (TargetView(health=0.0), TargetView())}
+    assert ejected([engine("e", 2), target("b")], views, half) == ()
+
+
+@pytest.mark.parametrize(
+    ("views", "draws", "expected"),
+    [
+        ((TargetView(health=0.0), TargetView(9), TargetView(health=0.0)), (), 1),
+        ((TargetView(health=0.0), TargetView(health=0.0), TargetView(health=0.0)), (0.0, 0.0), 0),
+        ((TargetView(health=0.0), TargetView(5), TargetView(1)), (0.0, 0.0), 2),
+        ((TargetView(2, health=0.25), TargetView(9), TargetView(99)), (0.0, 0.0), 1),
+        ((TargetView(2, health=0.5), TargetView(9), TargetView(99)), (0.0, 0.0), 0),
+    ],
+)
+def test_replica_that_is_out_is_passed_over(
+    views: tuple[TargetView, ...], draws: tuple[float, ...], expected: int
+) -> None:
+    """Only the well ones are compared, unless there are none; one that is coming back counts as busier."""
+    assert replica(engine("e", 3), {"e": views}, drawing(*draws)) == expected
+
+
+healths = st.sampled_from([0.0, 0.3, 1.0])
+
+
+@PATIENT
+@given(st.lists(healths, min_size=1, max_size=7), st.floats(0, 1, exclude_max=True), st.data())
+def test_never_more_than_half_and_never_nothing(shares: list[float], drawn: float, data: st.DataObject) -> None:
+    """Whatever the breakers say, at least half of the targets are left, or all are known to be out."""
+    targets = [target(f"t{index}") for index in range(len(shares))]
+    views = {
+        f"t{index}": (TargetView(health=share, back_at=data.draw(st.floats(0, 100))),)
+        for index, share in enumerate(shares)
+    }
+    left_out = ejected(targets, views, lambda: drawn)
+    assert len(left_out) <= len(targets) // 2 or len(left_out) == len(targets)
+    assert all(views[each.name][0].health < 1.0 for each in left_out)
+    route = Route("x", None, tuple(Weighted(each, 1.0) for each in targets), retry=RetryRule(9))
+    assert first_plan(route, views, "key", lambda: drawn).attempts
