@@ -84,10 +84,11 @@ class Child:
             return 0
         return pages * os.sysconf("SC_PAGE_SIZE")
 
-    async def run(self, session: int, head: frames.Head, bodies: tuple[bytes, ...], ask: Ask) -> Answer:
+    async def run(self, session: int, head: frames.Head, bodies: tuple[bytes, ...], ask: Ask | None) -> Answer:
         """Run one hook. Raises HandlerError. Given up by the caller, it goes on until `kill`, or its answer."""
         answer = self._answers[session] = asyncio.get_running_loop().create_future()
-        self._asks[session] = ask
+        if ask is not None:
+            self._asks[session] = ask
         self._running += 1
         self._writer.write(frames.encode({**head, "id": session}, *bodies))
         with contextlib.suppress(ConnectionError):  # the reading side tells
@@ -196,13 +197,15 @@ async def start_child(
             process = await asyncio.create_subprocess_exec(
                 *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=2, pass_fds=(theirs.fileno(),), **options
             )
-    except OSError as error:
+    except BaseException as error:
         ours.close()
-        message = f"{file}: no worker can be started with {python}: {error.strerror}"
-        raise LoadError(message) from error
-    reader, writer = await asyncio.open_connection(sock=ours)
+        if isinstance(error, OSError):
+            _refuse(f"{file}: no worker can be started with {python}: {error.strerror}")
+        raise
+    writer = None
     try:
         async with asyncio.timeout(LOAD_SECONDS):
+            reader, writer = await asyncio.open_connection(sock=ours)
             head, _ = await frames.read(reader)
         if "unusable" in head:
             _refuse(f"{file}: {head['unusable']}")
@@ -210,7 +213,7 @@ async def start_child(
     except BaseException as error:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        writer.close()
+        (writer or ours).close()
         status = await process.wait()
         if isinstance(error, TimeoutError):
             _refuse(f"{file}: did not load within {LOAD_SECONDS:.0f} s")

@@ -211,7 +211,7 @@ class ProcessSession:
         try:
             async with self._limit.running():
                 child = await self._pool.take(self._number, self._child)
-                return await child.run(self._number, *self._with_call(child, head, bodies), self._ask)
+                return await child.run(self._number, *self._with_call(child, head, bodies), self._call._invoke)
         except HandlerError as error:
             if not error.timed_out:
                 raise
@@ -237,12 +237,6 @@ class ProcessSession:
         child.sessions.add(self._number)
         call = self._call
         return {**head, "call": {**frames.call_head(call), "size": len(call.body)}}, (call.body, *bodies)
-
-    @property
-    def _ask(self) -> Callable[..., Awaitable[Reply]]:
-        invoke = self._call._invoke
-        assert invoke is not None  # noqa: S101 - the pipeline gave it
-        return invoke
 
 
 def _kill_if_busy(child: Child, number: int) -> None:

@@ -40,7 +40,7 @@ async def test_worker_runs_hooks_until_it_is_killed(tmp_path: Path) -> None:
     """It says which steps it has, answers, has a size, and is told of once when it is gone."""
     died: list[Child] = []
     worker = await child(write(tmp_path, FINE), died)
-    assert (worker.steps, worker.free, worker.idle, worker.served) == ({"before"}, True, True, False)
+    assert (sorted(worker.steps), worker.free, worker.idle, worker.served) == (["before"], True, True, False)
     assert await run_once(worker) == b"fine"
     assert worker.served
     assert worker.memory() > 1024 * 1024
@@ -78,7 +78,7 @@ async def test_customers_code_that_writes_into_the_socket_ends_its_worker(tmp_pa
     source = """
     import os, sys
     def before(call):
-        for descriptor in range(3, 12):
+        for descriptor in range(3, 64):
             try:
                 os.write(descriptor, b"garbage" * 100)
             except OSError:

@@ -26,7 +26,7 @@ async def test_each_way_to_run(tmp_path: Path, run: str, kind: type) -> None:
 
 async def test_file_that_is_not_there(tmp_path: Path) -> None:
     """The error says where a relative path starts."""
-    with pytest.raises(LoadError, match="is not there; name the customer's model.py, from the policy's own folder"):
+    with pytest.raises(LoadError, match=r"is not there; name the customer's model\.py, from the policy's own folder"):
         async with loaded(tmp_path / "model.py"):
             pass
 

@@ -117,7 +117,10 @@ async def test_reload_of_the_same_policy_takes_new_files(tmp_path: Path) -> None
 
 async def test_equal_specs_share_one_handler(tmp_path: Path) -> None:
     """Two endpoints with the same handler cost one; a different limit is another."""
-    more = "two: {serve_from: first, handler: {path: model.py, run: inline}}\nthree: {serve_from: first, handler: {path: model.py, run: inline, timeout: 1s}}"
+    more = """
+    two: {serve_from: first, handler: {path: model.py, run: inline}}
+    three: {serve_from: first, handler: {path: model.py, run: inline, timeout: 1s}}
+    """
     async with handled(tmp_path, says("one"), more=more) as proxy:
         assert len(proxy.services.handlers._entries) == 2
         assert [await said(proxy, name) for name in ("chat", "two", "three")] == [b"one"] * 3

@@ -50,7 +50,7 @@ async def test_hook_that_hangs_is_answered_in_time_and_its_slot_comes_back(tmp_p
         assert caught.value.reason == "refused"
         go.set()
         async with asyncio.timeout(10):
-            while run._lost:  # type: ignore[attr-defined]  # what the next request looks at
+            while run._lost:  # type: ignore[attr-defined]  # noqa: ASYNC110 - what the next request looks at
                 await asyncio.sleep(0.001)
         assert await asked(run)
 
