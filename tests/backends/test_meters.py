@@ -213,3 +213,29 @@ def test_breakers_have_a_bounded_number_of_labels() -> None:
     meters = Meters(cap=1)
     meters.breakers([("a", 0, 0), ("b", 0, 2), ("c", 0, 1)])
     assert 'pointsman_breaker_state{target="_other",replica="_other"} 2' in meters.render({})
+
+
+def test_hooks_are_counted_by_handler_step_and_result_and_add_up() -> None:
+    """Over workers, and across a snapshot: counts, times, and how long the loop was held."""
+    one, two = Meters(), Meters()
+    for meters in (one, two):
+        meters.hook("model.py", "before", "ok", 0.001)
+        meters.hook("model.py", "after", "raised", 0.002)
+        meters.held("model.py", 0.003)
+    one.merge(Meters.restore(two.snapshot()))
+    samples = page(one)
+    assert samples['pointsman_handler_hooks_total{handler="model.py",step="before",result="ok"}'] == 2
+    assert samples['pointsman_handler_hooks_total{handler="model.py",step="after",result="raised"}'] == 2
+    assert samples['pointsman_handler_hook_seconds_sum{handler="model.py",step="after"}'] == pytest.approx(0.004)
+    assert samples['pointsman_handler_loop_held_seconds_count{handler="model.py"}'] == 2
+
+
+def test_failure_of_a_customers_code_counts_by_its_own_status() -> None:
+    """It is the model's 4xx or 5xx, though no target was asked."""
+    meters = Meters()
+    for status in (422, 500):
+        meters.record(outcome(status=424, error_type="ModelError", attempts=(), handler_status=status))
+    samples = page(meters)
+    for name in ("4xx", "5xx"):
+        labels = '{endpoint="apexguru",component="",target="",kind=""}'
+        assert samples[f"pointsman_invocation_{name}_errors_total{labels}"] == 1

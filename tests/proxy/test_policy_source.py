@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from policies.errors import PolicyError
+from policies.errors import PolicyError, Problem
+from policies.table import RouteTable
 from proxy.policy_source import FileSource, InForce, ObjectSource, Policy, UnreadableError
 
 from .parts import POLICY, TextSource
@@ -148,3 +149,25 @@ async def test_an_object_is_asked_for_its_version_without_its_text() -> None:
     policy = policy_of(ObjectSource("s3://b/k", 10.0, read), [])
     await policy.load()
     assert asked == [False, True]
+
+
+async def test_what_a_policy_needs_is_made_ready_first() -> None:
+    """A table that can't be made ready is refused, and nothing was told of it; the same table is asked for again."""
+    told: list[object] = []
+    asked: list[object] = []
+    source = TextSource(POLICY)
+
+    async def prepare(table: RouteTable) -> None:
+        asked.append(table.digest)
+        if len(asked) == 2:
+            raise PolicyError((Problem("endpoints.chat.handler", 1, "no"),))
+
+    policy = Policy(source, {}, frozenset(), told.append, lambda _: None, prepare)
+    await policy.load()
+    before = policy.current
+    source.text = CHANGED
+    assert await policy.reload() is False
+    assert (policy.current, len(told)) == (before, 1)
+    assert "endpoints.chat.handler: no" in (policy.problem or "")
+    assert await policy.reload() is True
+    assert len(asked) == 3

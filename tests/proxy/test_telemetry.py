@@ -409,3 +409,29 @@ def test_a_collector_that_refuses_costs_spans_only(collector: Collector) -> None
     telemetry.start(invocation(), 0).finish(outcome())
     telemetry.shutdown()
     assert telemetry.spans_lost == 1
+
+
+def test_a_request_of_a_handler_is_a_span_inside_the_first() -> None:
+    """What a hook asks of another endpoint has its own attempts, in the same trace, and both are delivered."""
+    traced = Traced()
+    trace = traced.start()
+    inner = trace.inner(Invocation("texteval", None, False, b"{}", "r-1"))
+    with inner.attempt(IMPORT, 1):
+        pass
+    inner.finish(outcome(endpoint="texteval"))
+    with trace.attempt(GPU, 1):
+        pass
+    trace.finish(outcome())
+    assert inner.trace_id == trace.trace_id
+    found = traced.spans()
+    assert len(found) == 4
+    asked, root = found["InvokeEndpoint texteval"], found["InvokeEndpoint apexguru"]
+    assert asked.parent is not None
+    assert root.context is not None
+    assert (asked.kind, asked.parent.span_id) == (SpanKind.INTERNAL, root.context.span_id)
+
+
+def test_an_unsampled_request_of_a_handler_passes_the_same_context_on() -> None:
+    """No span, one trace."""
+    trace = Traced(sample=0.0).start()
+    assert trace.inner(invocation()) is trace
