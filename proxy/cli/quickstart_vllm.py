@@ -203,7 +203,8 @@ def _welcome(addresses: Addresses, engine: Engine, routes: Mapping[tuple[str, st
         "Or with curl, the answer as the model writes it:",
         "",
         f"curl -sN {url}/endpoints/assistant/invocations -H 'Content-Type: application/json' \\",
-        """  -d '{"messages": [{"role": "user", "content": "What is the capital of France?"}], "temperature": 0, "stream": true}'""",
+        """  -d '{"messages": [{"role": "user", "content": "What is the capital of France?"}], """
+        """"temperature": 0, "stream": true}'""",
         "",
         f"Metrics: http://127.0.0.1:{addresses.admin_port}/metrics. Why a request went where it went:",
         f"  pointsman why REQUEST_ID --log {log}",
