@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from backends.http.edge import ByteBudget, Listener
+from backends.http.limits import Limits
 from backends.tasks import start
 
 from .faces.admin import Admin, State
@@ -50,7 +51,9 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
     """
     state = State()
     door = front(services, _started(settings, services), services.handlers.unready)
-    contracts = Listener(door.handle, door.malformed, ByteBudget(settings.body_budget), drain=settings.drain)
+    limits = Limits(head_time=settings.head_time, connections=settings.connections)
+    budget = ByteBudget(settings.body_budget)
+    contracts = Listener(door.handle, door.malformed, budget, drain=settings.drain, limits=limits)
     admin = Admin(services, state, settings.admin_token, lambda: contracts.in_flight)
     operators = Listener(admin.handle, admin.malformed, ByteBudget(MIB), drain=1.0)
     duties = []

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backends.http.limits import LIMITS
+
 MIB = 1024 * 1024
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -48,6 +50,8 @@ class Settings:
     log: str = "-"
     body_limit: int = 25 * MIB
     body_budget: int = 1024 * MIB
+    connections: int = LIMITS.connections
+    head_time: float = LIMITS.head_time
     drain: float = 30.0
     poll: float = 10.0
     handler_cache: str = "~/.cache/pointsman/handlers"
@@ -97,6 +101,13 @@ def _mib(text: str) -> int:
     return size
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number <= 0:
+        raise ValueError
+    return number
+
+
 def _seconds(text: str) -> float:
     seconds = float(text)
     if seconds <= 0:
@@ -140,6 +151,14 @@ FLAGS = (
     Flag("log", str, "where the request log goes: - is standard output", "-", "FILE"),
     Flag("body-limit", _mib, "largest request body in MiB; SageMaker's own limit is 25", 25 * MIB, "MIB"),
     Flag("body-budget", _mib, "bodies of all requests in flight together, in MiB", 1024 * MIB, "MIB"),
+    Flag(
+        "connections",
+        _count,
+        "connections of clients at once; one more is answered 503",
+        LIMITS.connections,
+        "N",
+    ),
+    Flag("head-time", _seconds, "seconds in which a request's head has to arrive", LIMITS.head_time, "S"),
     Flag("drain", _seconds, "seconds that requests in flight are given at the end", 30.0, "S"),
     Flag("poll", _seconds, "seconds between two looks at an s3:// policy", 10.0, "S"),
     Flag("face", _face, "what is served: all, or container for SageMaker's container contract alone", metavar="FACE"),

@@ -5,6 +5,11 @@ answered by `malformed`, so that even garbage gets the contract's typed error. A
 handler. Bodies are counted against the limit of one request and against one budget for all of them, before memory is
 taken. An HTTP/2 preface is answered with GOAWAY and a clean close, since some SDKs open that way over plain HTTP.
 
+A connection has to earn its place: a head that is not there within `Limits.head_time` is answered 408 and the
+connection closed, an idle one is closed, one beyond `Limits.connections` is told 503, and one whose client takes
+nothing of what was sent for `Limits.send_time` is dropped by the kernel. All that costs a request nothing: timers are
+armed for connections and for heads that come in pieces.
+
 A slow reader holds back its own upstream: `Exchange.write` returns only when less than `WRITE_BUFFER` bytes wait
 unsent, and nothing is read from the upstream meanwhile but what `transport.READ_AHEAD` states.
 
@@ -14,9 +19,11 @@ This file is the only importer of aiohttp.web.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -24,6 +31,10 @@ from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
 from ..base import Headers
+from .limits import LIMITS, Limits
+from .limits import BodyTooLarge as BodyTooLarge
+from .limits import BudgetSpent as BudgetSpent
+from .limits import ByteBudget as ByteBudget
 
 WRITE_BUFFER = 64 * 1024
 """Unsent bytes of one answer above which `Exchange.write` waits (aiohttp's stream writer and asyncio's transport)."""
@@ -35,18 +46,6 @@ _HTTP2_GOAWAY = (
 )
 
 
-class BodyTooLarge(Exception):
-    """The request body is longer than the limit of one request."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"the body is longer than {limit} bytes")
-        self.limit = limit
-
-
-class BudgetSpent(Exception):
-    """The bodies in flight fill the budget of all requests; this one has to come again."""
-
-
 class ClientGone(Exception):
     """The client closed the connection, or was too slow for the deadline."""
 
@@ -56,23 +55,6 @@ def _fields(headers: Headers) -> CIMultiDict[str]:
     fields = CIMultiDict(headers)
     fields["Server"] = "pointsman"
     return fields
-
-
-class ByteBudget:
-    """Bytes of request bodies held by all requests in flight."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
-
-    def take(self, size: int) -> None:
-        """Reserve `size` bytes. Raises BudgetSpent and reserves nothing when they are not there."""
-        if self.used + size > self.limit:
-            raise BudgetSpent
-        self.used += size
-
-    def give_back(self, size: int) -> None:
-        self.used -= size
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,26 +197,93 @@ Malformed = Callable[[int, str], Answer]
 """Answer to bytes that are no HTTP request: (status, what is wrong with them)."""
 
 
+_REFUSAL_TIME = 1.0
+"""Seconds for which a connection over the limit is kept to hear its 503: closed unread, it would see a reset."""
+_REFUSALS = 256
+"""Connections kept so at once; those beyond it are closed without a word."""
+
+
 class _Connection(RequestHandler):
-    """aiohttp's connection, but with typed errors for garbage and a word for HTTP/2 clients."""
+    """aiohttp's connection, but with limits, typed errors for garbage and a word for HTTP/2 clients."""
 
-    __slots__ = ("_first", "malformed")
+    __slots__ = ("_door", "_first", "_heads", "_refused", "_timer")
 
-    malformed: Malformed
-
-    def __init__(self, manager: web.Server, **options: Any) -> None:
-        super().__init__(manager, **options)
+    def __init__(self, door: _Server, **options: Any) -> None:
+        super().__init__(door, **options)
+        self._door = door
         self._first = True
+        self._heads = 0  # requests counted when data last came
+        self._timer: asyncio.TimerHandle | None = None
+        self._refused: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        limits = self._door.limits
+        if self._door.open >= limits.connections:
+            self._refuse(transport)
+            return
+        raw = transport.get_extra_info("socket")
+        if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            with suppress(OSError):  # not a TCP socket
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.send_time * 1000))
+        super().connection_made(transport)
+        self._timer = self._loop.call_later(limits.head_time, self._late)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._disarm()
+        if self._refused is not None:
+            self._refused = None
+            self._door.refused -= 1
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused is not None:
+            self._refused.write(_raw(self._door.malformed(503, "too many connections")))
+            self._refused.close()
+            return
         if self._first:
             self._first = False
             if data.startswith(_HTTP2_PREFACE) and self.transport is not None:
-                self.transport.write(_HTTP2_GOAWAY)
-                self.close()
-                self.transport.close()
+                self._say(_HTTP2_GOAWAY)
                 return
         super().data_received(data)
+        if self._request_count != self._heads:
+            self._heads = self._request_count
+            if self._timer is not None:
+                self._disarm()
+        elif self._timer is None and self._waiter is not None and not self._waiter.done():
+            self._timer = self._loop.call_later(self._door.limits.head_time, self._late)
+
+    def _late(self) -> None:
+        """The head is not there in time. Who sent nothing at all gets no answer to it."""
+        self._timer = None
+        if not self._first:
+            self._say(_raw(self._door.malformed(408, "its head did not arrive in time")))
+        else:
+            self._say(b"")
+
+    def _say(self, last: bytes) -> None:
+        """Send `last` and close."""
+        transport = self.transport
+        if transport is not None:
+            transport.write(last)
+            self.close()
+            transport.close()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _refuse(self, transport: asyncio.BaseTransport) -> None:
+        """One connection too many. Nothing of it reaches aiohttp."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server hands over
+        self._force_close = True
+        self._door.refused += 1
+        self._refused = transport
+        if self._door.refused > _REFUSALS:
+            transport.abort()
+        else:
+            self._timer = self._loop.call_later(_REFUSAL_TIME, transport.abort)
 
     def handle_error(
         self,
@@ -247,27 +296,51 @@ class _Connection(RequestHandler):
             self.force_close()
             msg = "an answer was under way"
             raise ConnectionResetError(msg)
-        answer = self.malformed(status, type(exc).__name__ if exc else "malformed request")
+        answer = self._door.malformed(status, type(exc).__name__ if exc else "malformed request")
         response = web.Response(status=answer.status, headers=_fields(answer.headers), body=answer.body)
         response.force_close()
         return response
 
 
+def _raw(answer: Answer) -> bytes:
+    """An answer as bytes, for connections that have no request."""
+    fields = [*_fields(answer.headers).items(), ("Content-Length", str(len(answer.body))), ("Connection", "close")]
+    lines = [
+        f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
+        *(f"{key}: {text}" for key, text in fields),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + answer.body
+
+
 class _Server(web.Server):
-    def __init__(self, handler: Any, malformed: Malformed, **options: Any) -> None:
+    def __init__(self, handler: Any, malformed: Malformed, limits: Limits, **options: Any) -> None:
         super().__init__(handler, **options)
-        self._malformed = malformed
+        self.malformed = malformed
+        self.limits = limits
+        self.refused = 0
+        """Connections over the limit that are still told so."""
+
+    @property
+    def open(self) -> int:
+        """Connections that were let in."""
+        return len(self._connections)  # its public list is a copy, for each connection anew
 
     def __call__(self) -> _Connection:
-        connection = _Connection(self, loop=asyncio.get_running_loop(), **self._kwargs)
-        connection.malformed = self._malformed
-        return connection
+        return _Connection(self, loop=asyncio.get_running_loop(), **self._kwargs)
 
 
 class Listener:
     """One listening address with its handler; made, started and stopped inside one loop."""
 
-    def __init__(self, handler: Handler, malformed: Malformed, budget: ByteBudget, *, drain: float = 30.0) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        malformed: Malformed,
+        budget: ByteBudget,
+        *,
+        drain: float = 30.0,
+        limits: Limits = LIMITS,
+    ) -> None:
         """`drain`: seconds that requests in flight are given when the listener stops."""
         self._handler = handler
         self._budget = budget
@@ -275,10 +348,11 @@ class Listener:
         server = _Server(
             self._handle,
             malformed,
+            limits,
             handler_cancellation=True,
             access_log=None,
             auto_decompress=False,
-            keepalive_timeout=75.0,  # longer than the 60 s for which common load balancers keep an idle connection
+            keepalive_timeout=limits.idle_time,
             max_line_size=16 * 1024,
             max_field_size=16 * 1024,
             max_headers=128,

@@ -26,7 +26,9 @@ BUDGET_RETRY_AFTER = 1.0
 
 
 def malformed(status: int, what: str) -> ErrorReply:
-    """Bytes that are no HTTP request: the parser's word for it, not the bytes."""
+    """What never became a request: the parser's word for it, not the bytes; or there was no place or time for it."""
+    if status == 503:
+        return wire.service_unavailable(BUDGET_RETRY_AFTER, f"The proxy is full ({what}).")
     return ErrorReply(status=status, type="ValidationError", message=f"The request is not valid HTTP/1.1 ({what}).")
 
 

@@ -54,6 +54,22 @@ async def test_a_port_in_use_says_which_and_leaves_nothing_behind(flag: str) -> 
     parts.log.close()
 
 
+async def test_the_limits_of_the_settings_are_the_listeners() -> None:
+    """A head that trickles is answered 408 in the contract's words, a connection too many 503."""
+    parts = await services(Scripted())
+    given = Settings(policy="unused", port=0, admin_port=0, drain=1.0, head_time=0.1, connections=1)
+    async with running(given, parts) as addresses:
+        reader, writer = await asyncio.open_connection("127.0.0.1", addresses.port)
+        writer.write(b"POST / HTTP/1.1\r\n")
+        assert b"503 Service Unavailable" in await head_of(addresses.port, "/v1/models")
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"x-amzn-errortype: validationerror" in answer.lower()
+        writer.close()
+        await writer.wait_closed()
+    parts.log.close()
+
+
 async def test_a_container_has_one_port_and_one_contract() -> None:
     """Health and invocations; nothing for operators anywhere."""
     parts = await services(Scripted())
