@@ -14,15 +14,19 @@ from policies.facts import FailureFacts, TargetView
 from policies.retries import Budget, earned, spent
 from policies.table import Route, Target, VllmSpec
 
+MOST_COPIES = 16
+"""As many copies of a target as a warmer keeps, at most: uses are told apart up to so many at a time."""
+
 
 class _Replica:
-    __slots__ = ("breaker", "cold", "in_flight", "probing")
+    __slots__ = ("breaker", "cold", "in_flight", "probing", "used")
 
     def __init__(self) -> None:
         self.in_flight = 0
         self.cold = False
         self.breaker = NEW
         self.probing = False
+        self.used: list[float | None] = [None] * (MOST_COPIES + 1)
 
     def view(self, now: float) -> TargetView:
         breaker = self.breaker
@@ -58,6 +62,7 @@ class Book:
         entry = self._of(target)[replica]
         entry.breaker = after(entry.breaker, False, now, self._draw)
         entry.probing = False
+        entry.used[min(max(entry.in_flight, 1), MOST_COPIES)] = now
 
     def end(self, target: Target, replica: int, failure: FailureFacts | None, now: float = 0.0) -> None:
         """The request that `begin` announced is over: its answer ended, was given up, or failed with `failure`."""
@@ -71,6 +76,19 @@ class Book:
     def views(self, targets: Iterable[Target], now: float = 0.0) -> dict[str, tuple[TargetView, ...]]:
         """One view per replica of each target, by the target's name."""
         return {target.name: tuple(entry.view(now) for entry in self._of(target)) for target in targets}
+
+    def last_used(self, target: Target, together: int = 1) -> float | None:
+        """When every replica of `target` had answered with at least `together` requests in flight; None: not yet.
+
+        `together`, at most `MOST_COPIES`, is for copies that cannot be addressed: one request uses one of them.
+        """
+        found: list[float] = []
+        for entry in self._of(target):
+            used = [moment for moment in entry.used[together:] if moment is not None]
+            if not used:
+                return None
+            found.append(max(used))
+        return min(found)
 
     def breakers(self, now: float) -> Iterator[tuple[str, int, State]]:
         """Every replica that has been asked: its target's name, its index, and what its breaker is."""

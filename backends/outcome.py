@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from .base import Usage
 
+WARM = "Warm"
+"""Operation of a warm-up, which no client has asked for: it has its own log line and span, and no request metrics."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutcome:

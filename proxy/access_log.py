@@ -21,17 +21,17 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from backends.base import Usage
-from backends.outcome import AttemptOutcome, Outcome
+from backends.outcome import WARM, AttemptOutcome, Outcome
 
 KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "log": "always `request`: tells these lines from others in the same stream",
+        "log": "`request`, or `warm` for a warm-up: tells these lines from others in the same stream",
         "time": "when the request's head arrived, RFC 3339, UTC, microseconds",
         "request_id": "`x-amzn-RequestId` of the answer",
         "endpoint": "EndpointName as the policy has it; empty when the policy has no such endpoint",
         "component": "InferenceComponentName, or null",
         "operation": "`InvokeEndpoint` or `InvokeEndpointWithResponseStream`; of other contracts `Invocations`, "
-        "`ChatCompletions`, `Completions`, `Embeddings`",
+        "`ChatCompletions`, `Completions`, `Embeddings`; of a warm-up `Warm`",
         "status": "HTTP status sent to the client; 499: the client left before one was sent",
         "error_type": "AWS error type sent to the client, also where its contract has another word for it, or null",
         "ended": "`done`, `refused`, `failed`, `client_gone`, `upstream_broken` or `deadline`",
@@ -85,7 +85,7 @@ def line(outcome: Outcome) -> bytes:
     """The log line of one request, with its line feed."""
     usage = outcome.usage
     entry = {
-        "log": "request",
+        "log": "warm" if outcome.operation == WARM else "request",
         "time": datetime.fromtimestamp(outcome.started, UTC),
         "request_id": outcome.request_id,
         "endpoint": outcome.endpoint,
@@ -129,7 +129,7 @@ def read(text: bytes) -> Outcome | None:
     """The outcome that a log line tells of; None when `text` is no whole line of this log."""
     try:
         entry = orjson.loads(text)
-        if entry["log"] != "request":
+        if entry["log"] not in {"request", "warm"}:
             return None
         tokens = entry["prompt_tokens"], entry["completion_tokens"]
         return Outcome(

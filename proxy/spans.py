@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from backends.base import Invocation
 from backends.errors import BackendError
-from backends.outcome import Outcome
+from backends.outcome import WARM, Outcome
 from policies.table import BedrockSpec, EndpointSpec, Target
 
 Attributes = dict[str, str | int | float | bool]
@@ -64,6 +64,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
         "pointsman.policy": "request: digest and generation of the policy that decided",
         "pointsman.replica": "attempt: index into the target's `urls`",
         "pointsman.target": "request: target tried last; attempt: target",
+        "pointsman.warm": "request: true for a warm-up, which no client has asked for",
         "pointsman.why": "request: the plan's reason, in words",
         "server.address": "attempt: host name of the target",
         "server.port": "attempt: its port, where the policy gives one",
@@ -109,6 +110,8 @@ def of_outcome(outcome: Outcome) -> Attributes:
         "pointsman.policy": outcome.policy,
         "pointsman.why": outcome.why,
     }
+    if outcome.operation == WARM:
+        attributes["pointsman.warm"] = True
     if outcome.owner is not None:
         attributes["pointsman.owner"] = outcome.owner
     if outcome.target is not None:
