@@ -30,6 +30,7 @@ from .metric_names import (
     REQUEST_COUNTERS,
     REQUEST_HISTOGRAMS,
     RESPONSES,
+    SHED,
     UNKNOWN,
 )
 from .outcome import AttemptOutcome, Outcome
@@ -57,6 +58,7 @@ class Meters:
         self._reloads = {"ok": 0, "refused": 0}
         self._policy: tuple[str, int] | None = None
         self._breakers: dict[Labels, int] = {}
+        self._shed: dict[Labels, int] = {}
 
     def record(self, outcome: Outcome) -> None:
         """Count one request that is over. `outcome.endpoint` is empty when the policy has no such endpoint."""
@@ -95,6 +97,10 @@ class Meters:
         """The policy in force, first load included."""
         self._policy = (digest, generation)
 
+    def shed(self, key: str, reason: str) -> None:
+        """A request of the route `key` was turned away: `target` or `owner` had enough."""
+        self._add(self._shed, (key, reason), 1)
+
     def breakers(self, states: Iterable[tuple[str, int, int]]) -> None:
         """What every breaker is now, by target and replica: 0 closed, 1 half open, 2 open."""
         self._breakers = {}
@@ -105,7 +111,12 @@ class Meters:
         """Add the counts of another process. The newest policy generation wins."""
         for labels, series in other._series.items():
             self._of(self._series, labels, Series).merge(series)
-        counts = ((self._responses, other._responses), (self._attempts, other._attempts), (self._hooks, other._hooks))
+        counts = (
+            (self._responses, other._responses),
+            (self._attempts, other._attempts),
+            (self._hooks, other._hooks),
+            (self._shed, other._shed),
+        )
         for mine, theirs in counts:
             for labels, count in theirs.items():
                 self._add(mine, labels, count)
@@ -133,6 +144,7 @@ class Meters:
                 "hook_times": _dump(self._hook_times),
                 "loop_held": _dump(self._loop_held),
                 "in_flight": self._in_flight,
+                "shed": list(self._shed.items()),
                 "breakers": list(self._breakers.items()),
                 "reloads": self._reloads,
                 "policy": self._policy,
@@ -157,6 +169,7 @@ class Meters:
             meters._hook_times = _load(data["hook_times"], HOOK_TIME.bounds)
             meters._loop_held = _load(data["loop_held"], LOOP_HELD.bounds)
             meters._in_flight = {key: int(count) for key, count in data["in_flight"].items()}
+            meters._shed = {tuple(labels): int(count) for labels, count in data["shed"]}
             meters._breakers = {tuple(labels): int(state) for labels, state in data["breakers"]}
             meters._reloads = {result: int(data["reloads"][result]) for result in ("ok", "refused")}
             meters._policy = (str(data["policy"][0]), int(data["policy"][1])) if data["policy"] else None
@@ -191,6 +204,7 @@ class Meters:
             exposition.histograms(HOOK_TIME, self._hook_times.items()),
             exposition.histograms(LOOP_HELD, self._loop_held.items()),
             exposition.scalars(BREAKER, self._breakers.items()),
+            exposition.scalars(SHED, self._shed.items()),
             exposition.scalars(BUILD, [((self._version,), 1)]),
             exposition.extras(EXTRAS, extra, taken=frozenset(metric.name for metric in METRICS) - _EXTRA_NAMES),
         ]

@@ -176,6 +176,13 @@ BREAKER = Metric(
     "Breaker of a replica of a target: 0 closed, 1 half open (one request at a time), 2 open (ejected).",
 )
 
+SHED = Metric(
+    "pointsman_shed_total",
+    COUNTER,
+    ("model", "reason"),
+    "Requests turned away, or on to a fallback, by ourselves: target (its queue is full), owner (over its quota).",
+)
+
 EXTRAS = (
     Metric("pointsman_policy_generation", GAUGE, (), "How many policies have been put in force since the start."),
     Metric(
@@ -190,6 +197,6 @@ EXTRAS = (
 METRICS: tuple[Metric, ...] = (
     *REQUEST_COUNTERS.values(),
     *REQUEST_HISTOGRAMS.values(),
-    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BREAKER, BUILD),
+    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BREAKER, SHED, BUILD),
     *EXTRAS,
 )

@@ -137,8 +137,8 @@ def after_failure(plan: Plan, facts: FailureFacts, left: float = math.inf, draw:
         return None
     failed = plan.attempts[0].target.name
     following = plan.attempts[1:]
-    if facts.cold:
-        # The copy has been woken and will be minutes; another try right away finds it as cold.
+    if facts.cold or facts.shed:
+        # A cold copy has been woken and will be minutes; who was shed is told so at once, and has not been counted.
         following = tuple(attempt for attempt in following if attempt.target.name != failed)
     if left <= 0 or not following:
         return None
@@ -149,7 +149,7 @@ def after_failure(plan: Plan, facts: FailureFacts, left: float = math.inf, draw:
         return None
     charged = same or facts.retry_safe is None or (plan.client_retries and not facts.cold)
     marks = [facts.fault.value]
-    marks += [word for word in ("cold", "throttled", "timed_out") if getattr(facts, word)]
+    marks += [word for word in ("cold", "shed", "throttled", "timed_out") if getattr(facts, word)]
     why = f"{failed} failed ({', '.join(marks)}): {following[0].target.name}"
     made = plan.made + 1
     return replace(plan, attempts=following, made=made, why=why, repeats=repeats, wait=wait, charged=charged)

@@ -12,6 +12,7 @@ from . import schema
 from .dialects import impossible
 from .errors import Path, Problem, dotted
 from .findings import Findings, Names
+from .quotas import Quota, Rate
 from .table import (
     Boundary,
     Expectation,
@@ -55,7 +56,7 @@ def compile_policy(
         if count == 0:
             findings.add((key,), "is empty; a policy needs at least one target and one endpoint")
     targets = {name: compile_target(name, written, findings) for name, written in policy.targets.items()}
-    names = Names(targets, declared, doubtful, findings)
+    names = Names(targets, declared, doubtful, findings, _quotas(policy, findings))
     routes: dict[tuple[str, str | None], Route] = {}
     for name, endpoint in policy.endpoints.items():
         for component, block, path in _blocks(name, endpoint, findings):
@@ -64,6 +65,22 @@ def compile_policy(
             if route is not None:
                 routes[name, component] = route
     return RouteTable(policy.account, routes, targets, digest), tuple(findings.problems)
+
+
+def _quotas(policy: schema.Policy, findings: Findings) -> dict[str, Quota]:
+    """Quotas by owner. One that no endpoint names would bind nobody."""
+    named = {
+        block.owner
+        for endpoint in policy.endpoints.values()
+        for block in (endpoint, *(endpoint.components or {}).values())
+    }
+    quotas: dict[str, Quota] = {}
+    for name, written in (policy.owners or {}).items():
+        if name not in named:
+            findings.add(("owners", name), "is the owner of no endpoint; name it in one, or delete it")
+        requests, tokens = (Rate(*rate) if rate else None for rate in (written.requests, written.tokens))
+        quotas[name] = Quota(name, requests, tokens)
+    return quotas
 
 
 def _blocks(
@@ -122,6 +139,7 @@ def _route(
         retry=_retry(block.retry or defaults.retry, len(fallback)),
         idempotent=bool(block.idempotent),
         owner=block.owner,
+        quota=names.quotas.get(block.owner or ""),
         wave=block.wave,
         shed=block.shed or "normal",
         source_line=names.findings.line(rule),

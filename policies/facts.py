@@ -34,6 +34,8 @@ class FailureFacts:
     timed_out: bool = False
     cold: bool = False
     """The target is a scaled-to-zero copy that is not ready: a state, not an error."""
+    shed: bool = False
+    """We refused it ourselves, before anything was sent: the target or its owner has enough."""
 
 
 @dataclass(frozen=True, slots=True)

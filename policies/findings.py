@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from .errors import Path, Problem, dotted
+from .quotas import Quota
 from .table import Target
 
 
@@ -51,6 +52,8 @@ class Names:
     doubtful: frozenset[str]
     """Targets of which the schema refused a part: what they are good for cannot be told."""
     findings: Findings
+    quotas: Mapping[str, Quota] = field(default_factory=dict)
+    """By name of owner."""
 
     def find(self, name: str, path: Path) -> Target | None:
         """The target, or None with the problem noted."""

@@ -11,6 +11,7 @@ import re
 _NUMBER = r"[0-9]{1,9}(\.[0-9]{1,6})?"
 DURATION_PATTERN = rf"^({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?$"
 SIZE_PATTERN = r"^[0-9]{1,12}(B|KB|KiB|MB|MiB|GB|GiB)$"
+RATE_PATTERN = r"^[1-9][0-9]{0,8}[kM]?/(s|min|h)$"
 SHARE_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,4})?%$"
 RANGE_PATTERN = r"^[0-9.hms]+\.\.[0-9.hms]+$"
 
@@ -42,6 +43,18 @@ def share(text: str) -> float:
         msg = "is not a share; write it like 10%, at most 100%"
         raise ValueError(msg)
     return float(text[:-1]) / 100
+
+
+def rate(text: str) -> tuple[float, float]:
+    """How many, and in how many seconds, of a rate such as `50/s`, `100k/min` or `2M/h`."""
+    if re.fullmatch(RATE_PATTERN[1:-1], text) is None:
+        msg = "is not a rate; write it like 50/s, 100k/min or 2M/h"
+        raise ValueError(msg)
+    count, _, period = text.partition("/")
+    digits = count.rstrip("kM")
+    return int(digits) * {"": 1.0, "k": 1e3, "M": 1e6}[count[len(digits) :]], {"s": 1.0, "min": 60.0, "h": 3600.0}[
+        period
+    ]
 
 
 def duration_range(text: str) -> tuple[float, float]:

@@ -16,9 +16,11 @@ from .addresses import guardrail_refusal, imported_model_refusal, role_refusal, 
 from .quantities import (
     DURATION_PATTERN,
     RANGE_PATTERN,
+    RATE_PATTERN,
     SHARE_PATTERN,
     SIZE_PATTERN,
     duration_range,
+    rate,
     seconds,
     share,
     size,
@@ -68,6 +70,9 @@ Size = Annotated[
     int, Field(gt=0), BeforeValidator(_written(size, "size", "25MiB")), _text(SIZE_PATTERN, "25MiB", "25MB")
 ]
 Share = Annotated[float, BeforeValidator(_written(share, "share", "10%")), _text(SHARE_PATTERN, "10%", "0.5%")]
+RateText = Annotated[
+    tuple[float, float], BeforeValidator(_written(rate, "rate", "50/s")), _text(RATE_PATTERN, "50/s", "100k/min")
+]
 DurationRange = Annotated[
     tuple[float, float],
     BeforeValidator(_written(duration_range, "range of durations", "60s..5m")),
@@ -161,6 +166,23 @@ class InstanceCost(_Block):
     )
 
 
+class Limit(_Block):
+    """How much of a target may be used at a time."""
+
+    min: int = Field(4, ge=1, le=100_000, description="Requests at a time that are always let through: 4.")
+    max: int = Field(1000, ge=1, le=100_000, description="Requests at a time, whatever the target seems to bear: 1000.")
+    queue: int = Field(256, ge=0, le=100_000, description="Requests that may wait for their turn: 256.")
+    queue_bytes: Size = Field(64 * 1024**2, description="Bytes of bodies that may wait for their turn: 64MiB.")
+    wait: Duration = Field(10.0, description="Longest wait for a turn: 10s.")
+
+
+class Owner(_Block):
+    """What one owner may ask for, over all endpoints that name it."""
+
+    requests: RateText | None = Field(None, description="Requests, such as 50/s. Without it: any number.")
+    tokens: RateText | None = Field(None, description="Tokens as targets count them, such as 100k/min.")
+
+
 class _Target(_Block):
     isolation: IsolationName | None = Field(
         None,
@@ -178,6 +200,9 @@ class _Target(_Block):
     connect_timeout: Duration = Field(2.0, description="Longest wait for a connection.")
     first_byte: Duration = Field(60.0, description="Longest wait for the first piece of a streamed answer: 60s.")
     between_chunks: Duration = Field(30.0, description="Longest wait for each next piece of an answer: 30s.")
+    limit: Limit = Field(
+        Limit(), description="How many requests at a time; it adapts to the target between min and max."
+    )
 
 
 class EndpointTarget(_Target):
@@ -340,5 +365,6 @@ class Policy(_Block):
         description="AWS account, in quotes; it stands in error messages that clients match."
     )
     defaults: Defaults = Field(Defaults(), description="What holds for every endpoint that says nothing else.")
+    owners: dict[Word, Owner] | None = Field(None, min_length=1, description="What owners of endpoints may ask for.")
     targets: dict[TargetName, Target] = Field(description="Every hosting that may answer.")
     endpoints: dict[EndpointName, Endpoint] = Field(description="Every EndpointName that clients send.")

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from .limits import Bounds
+from .quotas import Quota
+
 
 class Isolation(enum.IntEnum):
     """How strongly a target separates this tenant's data from others; a larger value satisfies a smaller demand."""
@@ -114,6 +117,19 @@ class InstanceCost:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitRule:
+    """How much of a target may be used at a time, and who may wait for it."""
+
+    bounds: Bounds = field(default_factory=Bounds)
+    queue: int = 256
+    """Requests that may wait."""
+    queue_bytes: int = 64 * 1024 * 1024
+    """Bytes of bodies that may wait."""
+    wait: float = 10.0
+    """Seconds that one may wait."""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One hosting of one model."""
 
@@ -136,6 +152,7 @@ class Target:
     """Seconds that the first piece of a streamed answer is waited for."""
     between_chunks: float = 30.0
     """Seconds that each next piece of an answer is waited for."""
+    limit: LimitRule = LimitRule()
     cost: ImportCost | InstanceCost | None = None
     """What it runs on; None: not declared. Nothing on a request's way reads it."""
     source_line: int = field(default=0, compare=False)
@@ -243,6 +260,8 @@ class Route:
     """The policy path that decided, e.g. `endpoints.inline.split`."""
     expect: tuple[Expectation, ...] = ()
     handler: HandlerSpec | None = None
+    quota: Quota | None = None
+    """What its owner may ask for, over all routes of the owner."""
     last_resort: Target | None = None
     """Tried when every other target is ejected."""
     admitted: tuple[Weighted, ...] = field(init=False, compare=False, default=())

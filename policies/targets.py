@@ -8,6 +8,7 @@ from . import schema
 from .addresses import AWS_REGION, imported_model, region_of
 from .errors import Path
 from .findings import Findings
+from .limits import Bounds
 from .table import (
     AssumedRole,
     BedrockSpec,
@@ -15,6 +16,7 @@ from .table import (
     ImportCost,
     InstanceCost,
     Isolation,
+    LimitRule,
     Spec,
     Target,
     VllmSpec,
@@ -62,6 +64,7 @@ def compile_target(name: str, written: schema.Target, findings: Findings) -> Tar
         connect_timeout=written.connect_timeout,
         first_byte=written.first_byte,
         between_chunks=written.between_chunks,
+        limit=_limit(written.limit, path, findings),
         cost=_cost(written.cost, path, findings),
         source_line=findings.line(path),
     )
@@ -78,6 +81,12 @@ def _cost(
         many = f"is {written.committed}, more than the {written.count} there are; count them as well, or say fewer"
         findings.add((*path, "cost", "committed"), many)
     return InstanceCost(written.instance, written.count, float(written.share), written.committed)
+
+
+def _limit(written: schema.Limit, path: Path, findings: Findings) -> LimitRule:
+    if written.min > written.max:
+        findings.add((*path, "limit", "min"), f"is more than max ({written.max})")
+    return LimitRule(Bounds(written.min, written.max), written.queue, written.queue_bytes, written.wait)
 
 
 def _endpoint(written: schema.EndpointTarget, path: Path, findings: Findings) -> tuple[Spec, str | None]:

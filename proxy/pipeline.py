@@ -14,8 +14,10 @@ from dataclasses import replace
 
 from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError
+from backends.gates import Refused
 from policies.choose import Attempt, Plan, after_failure, attempt_deadline, first_plan, sticky_key
 from policies.facts import FailureFacts, Fault
+from policies.quotas import Quota
 from policies.table import Miss, Route, Target
 
 from . import ensembles
@@ -107,13 +109,26 @@ async def _answered(
         if not plan.attempts:
             raise NoTarget(plan.why)
     services.book.arrived(route, record.arrived)
+    if route.quota is not None:
+        _admit(route, route.quota, record, services)
     services.meters.in_flight(route.key, 1)
     try:
         attempt, reply = await _first_answer(route, plan, call, deadline, record, trace, services)
         async with _held(attempt, reply, services):
             yield reply
+        if route.quota is not None and reply.usage is not None:
+            tokens = reply.usage.prompt_tokens + reply.usage.completion_tokens
+            services.gates.charge_owner(route.quota, tokens, services.now())
     finally:
         services.meters.in_flight(route.key, -1)
+
+
+def _admit(route: Route, quota: Quota, record: Record, services: Services) -> None:
+    try:
+        services.gates.admit_owner(quota, record.arrived)
+    except Refused as refusal:
+        services.meters.shed(route.key, "owner")
+        raise _shed(route.targets[0], refusal) from refusal
 
 
 @asynccontextmanager
@@ -126,7 +141,7 @@ async def _held(attempt: Attempt, reply: Reply, services: Services) -> AsyncIter
         failure = error
         raise
     finally:
-        services.book.end(attempt.target, attempt.replica, failure.facts if failure else None, services.now())
+        _end(attempt, failure, services)
         if reply.stream is not None:
             await reply.stream.aclose()
 
@@ -138,7 +153,7 @@ async def _first_answer(
     while True:
         attempt = plan.attempts[0]
         try:
-            return attempt, await _attempt(plan, call, deadline, record, trace, services)
+            return attempt, await _attempt(route, plan, call, deadline, record, trace, services)
         except BackendError as error:
             now = services.now()
             following = after_failure(plan, error.facts, deadline - now, services.draw)
@@ -151,11 +166,36 @@ async def _first_answer(
             await asyncio.sleep(plan.wait)
 
 
+async def _turn(route: Route, target: Target, call: Call, deadline: float, record: Record, services: Services) -> None:
+    """Wait for a place at the target; who gets none is shed, and may still go elsewhere."""
+    try:
+        await services.gates.queue(target, route.shed, len(call.body), deadline - services.now())
+    except Refused as refusal:
+        services.meters.shed(route.key, "target")
+        raise _shed(target, refusal) from refusal
+
+
+def _shed(target: Target, refusal: Refused) -> BackendError:
+    facts = FailureFacts(Fault.PLATFORM, True, refusal.retry_after, throttled=True, shed=True)
+    return BackendError(facts, target, f"shed: {refusal}")
+
+
+def _end(attempt: Attempt, failure: BackendError | None, services: Services) -> None:
+    """The attempt is over, however it went: what is known of its target, and its place, are brought up to date."""
+    facts, now = failure.facts if failure else None, services.now()
+    services.book.end(attempt.target, attempt.replica, facts, now)
+    if facts is not None and (facts.throttled or facts.timed_out):
+        services.gates.pushed_back(attempt.target, now)
+    services.gates.leave(attempt.target)
+
+
 async def _attempt(
-    plan: Plan, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
+    route: Route, plan: Plan, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
 ) -> Reply:
     attempt = plan.attempts[0]
     target = attempt.target
+    if not services.gates.enter(target):
+        await _turn(route, target, call, deadline, record, services)
     services.book.begin(target, attempt.replica)
     began = services.now()
     failure: BackendError | None = None
@@ -168,7 +208,9 @@ async def _attempt(
             share = attempt_deadline(plan, began, deadline)
             reply = await asked if share >= deadline else await _within(share - began, asked, target)
         answered = True
-        services.book.answered(target, attempt.replica, services.now())
+        answered_at = services.now()
+        services.book.answered(target, attempt.replica, answered_at)
+        services.gates.answered(target, answered_at - began, answered_at)
         return reply
     except BackendError as error:
         failure = error
@@ -176,7 +218,7 @@ async def _attempt(
     finally:
         record.attempted(attempt, services.now() - began, failure, answered=answered)
         if not answered:
-            services.book.end(target, attempt.replica, failure.facts if failure else None, services.now())
+            _end(attempt, failure, services)
 
 
 async def _within(seconds: float, asked: Awaitable[Reply], target: Target) -> Reply:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backends.base import Backend
 from backends.book import Book
+from backends.gates import Gates
 from backends.meters import Meters
 
 from .access_log import AccessLog
@@ -38,3 +39,5 @@ class Services:
     """A fresh request id."""
     body_limit: int
     """Largest request body, in bytes."""
+    gates: Gates = field(default_factory=Gates)
+    """Who gets in when a target or an owner has enough."""

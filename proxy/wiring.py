@@ -16,6 +16,7 @@ from backends.aws import AwsCredentials, CredentialSource, ObjectReader, StaticC
 from backends.bedrock import BedrockBackend
 from backends.book import Book
 from backends.endpoint import EndpointBackend
+from backends.gates import Gates
 from backends.http.transport import HttpTransport
 from backends.meters import Meters
 from backends.translated import Translated
@@ -48,11 +49,12 @@ async def serving(
             credentials = chain = AwsCredentials()
             parts.push_async_callback(chain.aclose)
         signer = Signer()
-        book, meters = Book(random.random), Meters(version("pointsman"))
+        book, gates, meters = Book(random.random), Gates(), Meters(version("pointsman"))
         telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
         parts.callback(telemetry.shutdown)
 
         def swapped(policy: InForce) -> None:
+            gates.keep(policy.table.targets)
             book.keep(policy.table.targets, (route.key for route in policy.table.routes.values()))
             meters.policy(policy.table.digest, policy.generation)
 
@@ -72,6 +74,7 @@ async def serving(
             },
             handlers=handlers,
             book=book,
+            gates=gates,
             meters=meters,
             telemetry=telemetry,
             log=log,

@@ -82,10 +82,14 @@ class Admin:
                 return Answer(200, _METRICS, self._services.meters.render(extra).encode())
             case "/admin/policy":
                 return _answer(200, self._policy())
+            case "/admin/limits":
+                return _answer(200, {"limits": self._limits()})
             case "/admin/breakers":
                 return _answer(200, {"breakers": self._breakers()})
             case _:
-                known = "/livez, /readyz, /metrics, GET /admin/policy, GET /admin/breakers, POST /admin/reload"
+                known = (
+                    "/livez, /readyz, /metrics, GET /admin/policy, /admin/breakers, /admin/limits, POST /admin/reload"
+                )
                 return _answer(404, {"error": f"nothing at {path}; there is {known}"})
 
     def _policy(self) -> dict[str, object]:
@@ -110,6 +114,10 @@ class Admin:
     def _breakers(self) -> list[dict[str, object]]:
         found = self._services.book.breakers(self._services.now())
         return [{"target": name, "replica": index, "state": state.name.lower()} for name, index, state in found]
+
+    def _limits(self) -> list[dict[str, object]]:
+        keys = ("target", "limit", "in_flight", "waiting")
+        return [dict(zip(keys, state, strict=True)) for state in self._services.gates.states()]
 
     async def _write(self, path: str, exchange: Exchange) -> Answer:
         if self._token is None:

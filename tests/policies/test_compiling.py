@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from policies.table import Boundary, Expectation, HandlerSpec, Isolation, RetryRule, Sticky
+from policies.limits import Bounds
+from policies.quotas import Quota, Rate
+from policies.table import Boundary, Expectation, HandlerSpec, Isolation, LimitRule, RetryRule, Sticky
 
 from .written import IMPORT, load, one_route, policy, report
 
@@ -263,3 +265,22 @@ def test_last_resort_is_the_target_that_is_named() -> None:
     route = one_route("serve_from: a\nlast_resort: b")
     assert route.last_resort is not None
     assert (route.last_resort.name, route.fallback) == ("b", ())
+
+
+def test_limits_and_quotas_are_read() -> None:
+    """A target's limit and its owner's quota stand where the request's path finds them."""
+    text = policy("x: {serve_from: a, owner: us}", "a: {kind: endpoint, endpoint: a, region: us-east-1, LIMIT}")
+    text = text.replace("LIMIT", "limit: {min: 2, max: 8, queue: 3, queue_bytes: 1MB, wait: 2s}")
+    route = load(text + "owners: {us: {requests: 50/s, tokens: 100k/min}}\n").routes["x", None]
+    assert route.serve[0].target.limit == LimitRule(Bounds(2, 8), 3, 1_000_000, 2.0)
+    assert route.quota == Quota("us", Rate(50.0, 1.0), Rate(100_000.0, 60.0))
+
+
+def test_limits_and_quotas_that_bind_nobody_are_refused() -> None:
+    """A quota without an endpoint and a least above the most are mistakes."""
+    text = policy("x: {serve_from: a}", "a: {kind: endpoint, endpoint: a, region: us-east-1, limit: {min: 9, max: 8}}")
+    found = report(text + "owners: {us: {requests: 50/s}}\n")
+    assert found == {
+        "owners.us": "is the owner of no endpoint; name it in one, or delete it",
+        "targets.a.limit.min": "is more than max (8)",
+    }

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.quantities import duration_range, seconds, share, show_seconds, size
+from policies.quantities import duration_range, rate, seconds, share, show_seconds, size
 
 from .written import PATIENT
 
@@ -25,6 +25,21 @@ from .written import PATIENT
 def test_duration(text: str, expected: float) -> None:
     """A duration is read in seconds."""
     assert seconds(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("50/s", (50.0, 1.0)), ("100k/min", (100_000.0, 60.0)), ("2M/h", (2_000_000.0, 3600.0))]
+)
+def test_rate(text: str, expected: tuple[float, float]) -> None:
+    """A rate is a count and a period in seconds."""
+    assert rate(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "50", "50/", "/s", "0/s", "50/m", "1.5/s", "50 /s", "50K/s", "-1/s", "50/s\n"])
+def test_not_a_rate(text: str) -> None:
+    """A count without its period, or of nothing, is refused."""
+    with pytest.raises(ValueError, match="write it like 50/s"):
+        rate(text)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("10%", 0.1), ("0%", 0.0), ("100%", 1.0), ("0.5%", 0.005)])

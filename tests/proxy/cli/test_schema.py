@@ -20,6 +20,8 @@ SECTIONS = {
     "Policy": "## The whole file",
     "Defaults": "### Under defaults",
     "Retry": "### Under defaults",
+    "Limit": "### Limits",
+    "Owner": "## Owners",
     "EndpointTarget": "## Targets",
     "BedrockTarget": "## Targets",
     "VllmTarget": "## Targets",

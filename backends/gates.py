@@ -1,0 +1,191 @@
+"""Who gets in when a target, or an owner, has enough: limits, short queues, and quick refusals.
+
+One gate for each target: so many requests at a time as `policies.limits` finds right, and a queue behind it that is
+bounded in requests, in bytes and in time. Each target has its own, so that a hot one keeps nobody else waiting. A full
+queue gives up its newest request of the lowest rank for one of a higher rank; otherwise the newcomer is refused at
+once. Refusals are `Refused`, with the seconds after which to come again.
+
+Book-keeping is synchronous; only `queue` waits. Whoever got in calls `leave` exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from policies.limits import Bounds, Limit, after_answer, after_pushback
+from policies.quotas import Bucket, Quota, Rate, full, refilled, taken, wait_for
+from policies.table import Target
+
+RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2})
+"""By a route's `shed`: who is let in before whom."""
+SOONEST, LATEST = 1.0, 30.0
+"""Seconds between which a refusal asks to come again."""
+
+
+class Refused(Exception):
+    """No room; `retry_after` is in seconds."""
+
+    def __init__(self, why: str, retry_after: float) -> None:
+        super().__init__(why)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    admitted: asyncio.Future[None]
+    size: int
+
+
+class _Gate:
+    __slots__ = ("active", "bytes", "limit", "queues")
+
+    def __init__(self) -> None:
+        self.limit = Limit()
+        self.active = 0
+        self.bytes = 0
+        self.queues: tuple[OrderedDict[int, _Waiting], ...] = tuple(OrderedDict() for _ in RANKS)
+
+    @property
+    def waiting(self) -> int:
+        return sum(map(len, self.queues))
+
+    def has_room(self, bounds: Bounds) -> bool:
+        return self.active < min(max(self.limit.value, bounds.least), bounds.most)
+
+    def drop(self, rank: int, key: int) -> _Waiting | None:
+        waiting = self.queues[rank].pop(key, None)
+        if waiting is not None:
+            self.bytes -= waiting.size
+        return waiting
+
+    def make_room(self, rank: int, size: int, target: Target) -> bool:
+        """Whether one more may wait; those of a lower rank, the newest first, give way for it."""
+        rule = target.limit
+        while self.waiting >= rule.queue or self.bytes + size > rule.queue_bytes:
+            lower = next((other for other in (2, 1) if other > rank and self.queues[other]), None)
+            if lower is None:
+                return False
+            evicted = self.drop(lower, next(reversed(self.queues[lower])))
+            if evicted is not None and not evicted.admitted.done():
+                evicted.admitted.set_exception(self.refusal("made room for one of a higher rank"))
+        return True
+
+    def refusal(self, why: str) -> Refused:
+        wait = self.waiting * (self.limit.recent or 0.0) / max(self.limit.value, 1.0)
+        return Refused(why, min(LATEST, max(SOONEST, wait)))
+
+    def admit(self, bounds: Bounds) -> None:
+        for queue in self.queues:
+            while queue and self.has_room(bounds):
+                waiting = self.drop(self.queues.index(queue), next(iter(queue)))
+                if waiting is not None and not waiting.admitted.done():
+                    self.active += 1
+                    waiting.admitted.set_result(None)
+
+
+class Gates:
+    """All gates of one process, made inside its loop."""
+
+    def __init__(self, workers: int = 1) -> None:
+        """`workers` processes share what the policy grants an owner."""
+        self._gates: dict[str, _Gate] = {}
+        self._owners: dict[tuple[str, str], Bucket] = {}
+        self._workers = workers
+        self._serial = 0
+
+    def enter(self, target: Target) -> bool:
+        """Take a place at the target if one is free and nobody waits for it."""
+        gate = self._of(target)
+        if gate.has_room(target.limit.bounds) and not gate.waiting:
+            gate.active += 1
+            return True
+        return False
+
+    async def queue(self, target: Target, shed: str, size: int, seconds: float) -> None:
+        """Wait for a place at the target, at most `seconds`, holding `size` bytes. Raises Refused."""
+        gate, rank = self._of(target), RANKS[shed]
+        if not gate.make_room(rank, size, target):
+            why = "the queue is full"
+            raise gate.refusal(why)
+        loop = asyncio.get_running_loop()
+        self._serial += 1
+        key, admitted = self._serial, loop.create_future()
+        gate.queues[rank][key] = _Waiting(admitted, size)
+        gate.bytes += size
+        late = loop.call_later(min(seconds, target.limit.wait), _refuse, admitted, gate)
+        try:
+            await admitted
+        except BaseException:
+            gate.drop(rank, key)
+            if admitted.done() and not admitted.cancelled() and admitted.exception() is None:
+                self._leave(target, gate)  # let in at the very moment of going
+            raise
+        finally:
+            late.cancel()
+
+    def answered(self, target: Target, seconds: float, now: float) -> None:
+        """The target answered, or began to, after `seconds`."""
+        gate = self._of(target)
+        gate.limit = after_answer(gate.limit, seconds, gate.active, now, target.limit.bounds)
+
+    def pushed_back(self, target: Target, now: float) -> None:
+        """The target said that it has too much to do, or did not answer in time."""
+        gate = self._of(target)
+        gate.limit = after_pushback(gate.limit, now, target.limit.bounds)
+
+    def leave(self, target: Target) -> None:
+        """Give the place back, to whoever waits for it."""
+        self._leave(target, self._of(target))
+
+    def admit_owner(self, quota: Quota, now: float) -> None:
+        """Take one request out of the owner's quota. Raises Refused when there is none, or tokens are owed."""
+        for what, rate, amount in (("requests", quota.requests, 1.0), ("tokens", quota.tokens, 0.0)):
+            if rate is None:
+                continue
+            share = Rate(rate.count / self._workers, rate.period)
+            bucket = self._bucket(quota.owner, what, share, now)
+            wait = wait_for(bucket, share, amount)
+            if wait > 0:
+                why = f"owner {quota.owner} is over its {what}"
+                raise Refused(why, min(LATEST, max(SOONEST, wait)))
+            self._owners[quota.owner, what] = taken(bucket, amount)
+
+    def charge_owner(self, quota: Quota, tokens: int, now: float) -> None:
+        """Take what a request used out of the owner's tokens, into debt if need be."""
+        if quota.tokens is not None:
+            share = Rate(quota.tokens.count / self._workers, quota.tokens.period)
+            self._owners[quota.owner, "tokens"] = taken(self._bucket(quota.owner, "tokens", share, now), tokens)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Forget targets that no policy names any more and where nobody is."""
+        kept = set(names)
+        gone = [name for name, gate in self._gates.items() if name not in kept and not gate.active and not gate.waiting]
+        for name in gone:
+            del self._gates[name]
+
+    def states(self) -> Iterator[tuple[str, int, int, int]]:
+        """Of each target that has been asked: name, limit, requests inside, requests waiting."""
+        for name, gate in self._gates.items():
+            yield name, int(gate.limit.value), gate.active, gate.waiting
+
+    def _bucket(self, owner: str, what: str, rate: Rate, now: float) -> Bucket:
+        return refilled(self._owners.get((owner, what)) or full(rate, now), rate, now)
+
+    def _leave(self, target: Target, gate: _Gate) -> None:
+        gate.active -= 1
+        gate.admit(target.limit.bounds)
+
+    def _of(self, target: Target) -> _Gate:
+        gate = self._gates.get(target.name)
+        if gate is None:
+            gate = self._gates[target.name] = _Gate()
+        return gate
+
+
+def _refuse(admitted: asyncio.Future[None], gate: _Gate) -> None:
+    if not admitted.done():
+        admitted.set_exception(gate.refusal("waited too long in the queue"))

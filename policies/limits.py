@@ -1,0 +1,83 @@
+"""How many requests a target may have at a time: a limit that finds its own value, as a value.
+
+The limit grows while answers come as fast as on a calm target, and shrinks when they do not (additive increase,
+multiplicative decrease). "As fast" compares two running low values of the time to the answer: one of all answers, one
+of those that came while few were in flight. Low values, since what a queue adds is added to every answer, while long
+answers are no sign of one. At its smallest a limit counts as calm, so that a target that became slower for good is
+learnt as such instead of being strangled. Throttling and missed deadlines shrink it as well.
+
+Promises: the value stays inside the bounds; one burst shrinks it once. Times are seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+START = 256.0
+"""Requests at a time before anything is known."""
+TOLERANCE = 2.0
+"""Times the calm time to an answer at which a target counts as overloaded; batching alone makes it about 1.5."""
+SHRINK = 0.8
+CALM = 0.25
+"""Share of the limit up to which a target in use is calm."""
+BUSY = 0.5
+"""Share of the limit from which an answer is a reason to grow: what is not used needs no more room."""
+FALL, RISE = 0.5, 0.05
+"""Weight of an answer that is faster than the recent low value, and of one that is slower."""
+CALM_RISE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the policy says of one target."""
+
+    least: int = 4
+    most: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What is known of one target's capacity."""
+
+    value: float = START
+    calm: float | None = None
+    """Low value of the seconds to an answer while few were in flight."""
+    recent: float | None = None
+    """The same of all answers."""
+    shrunk_at: float = -math.inf
+    found: bool = False
+    """It has been shrunk once; until then it doubles, as TCP's slow start does."""
+
+
+def after_answer(limit: Limit, seconds: float, in_flight: int, now: float, bounds: Bounds) -> Limit:
+    """The limit after an answer that took `seconds`, `in_flight` being the requests at that time."""
+    value = min(max(limit.value, bounds.least), bounds.most)
+    calm, recent = limit.calm, _low(limit.recent, seconds, RISE)
+    if calm is None or in_flight <= max(bounds.least, value * CALM):
+        calm = _low(calm, seconds, CALM_RISE if value > bounds.least else RISE)
+    limit = replace(limit, value=value, calm=calm, recent=recent)
+    if recent > TOLERANCE * calm:
+        return _shrunk(limit, now, bounds)
+    if in_flight >= BUSY * value:
+        return replace(limit, value=min(bounds.most, value + (1.0 / value if limit.found else 1.0)))
+    return limit
+
+
+def after_pushback(limit: Limit, now: float, bounds: Bounds) -> Limit:
+    """The limit after the target said that it has too much to do, or did not answer in time."""
+    return _shrunk(limit, now, bounds)
+
+
+def _shrunk(limit: Limit, now: float, bounds: Bounds) -> Limit:
+    # Until the requests that were sent under the old value have come back, they say nothing of the new one.
+    if now - limit.shrunk_at < max(limit.recent or 0.0, 0.05):
+        return limit
+    value = min(max(limit.value * SHRINK, bounds.least), bounds.most)
+    return replace(limit, value=value, shrunk_at=now, found=True)
+
+
+def _low(low: float | None, seconds: float, rise: float) -> float:
+    if low is None:
+        return seconds
+    return low + (seconds - low) * (FALL if seconds < low else rise)

@@ -1,0 +1,173 @@
+"""Places at targets: taken, waited for, given way for, refused at once, and always given back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from backends.gates import Gates, Refused
+from policies.limits import Bounds
+from policies.quotas import Quota, Rate
+from policies.table import EndpointSpec, LimitRule, Target
+
+
+def target(name: str = "gpu", *, queue: int = 2, queue_bytes: int = 100, wait: float = 5.0) -> Target:
+    """A target that takes one request at a time."""
+    rule = LimitRule(Bounds(1, 1), queue, queue_bytes, wait)
+    return Target(name, "endpoint", EndpointSpec(name), limit=rule)
+
+
+GPU = target()
+
+
+def waiting(gates: Gates, shed: str = "normal", size: int = 10, at: Target = GPU) -> asyncio.Task[None]:
+    return asyncio.create_task(gates.queue(at, shed, size, 60.0))
+
+
+async def settled() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def done(*tasks: asyncio.Task[None]) -> list[bool]:
+    return [task.done() for task in tasks]
+
+
+async def ended(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_place_is_taken_waited_for_and_handed_on_in_order() -> None:
+    """Who came first gets in first, and nobody overtakes those who wait."""
+    gates = Gates()
+    assert gates.enter(GPU)
+    assert not gates.enter(GPU)
+    first, second = waiting(gates), waiting(gates)
+    await settled()
+    gates.leave(GPU)
+    await settled()
+    assert done(first, second) == [True, False]
+    assert not gates.enter(GPU)
+    gates.leave(GPU)
+    await settled()
+    assert done(second) == [True]
+    assert list(gates.states()) == [("gpu", 256, 1, 0)]
+
+
+async def test_one_hot_target_keeps_nobody_else_waiting() -> None:
+    """Each target has a gate of its own."""
+    gates = Gates()
+    gates.enter(GPU)
+    queued = [waiting(gates), waiting(gates)]
+    await settled()
+    assert gates.enter(target("other"))
+    await ended(*queued)
+
+
+@pytest.mark.parametrize(("at", "size"), [(target(queue=1), 1), (target(queue_bytes=15), 10), (target(queue=0), 1)])
+async def test_a_full_queue_refuses_at_once(at: Target, size: int) -> None:
+    """Neither requests nor bytes beyond the bound are kept, and the refusal says when to come again."""
+    gates = Gates()
+    gates.enter(at)
+    queued = waiting(gates, size=size, at=at)
+    await settled()
+    with pytest.raises(Refused, match="full") as caught:
+        await gates.queue(at, "normal", size, 60.0)
+    assert 1.0 <= caught.value.retry_after <= 30.0
+    await ended(queued)
+
+
+async def test_the_newest_of_the_lowest_rank_makes_room() -> None:
+    """The policy's order says who is shed: `first` before `normal` before `last`."""
+    gates = Gates()
+    gates.enter(GPU)
+    early, late = waiting(gates, "first"), waiting(gates, "first")
+    await settled()
+    important = waiting(gates, "last")
+    await settled()
+    with pytest.raises(Refused, match="higher rank"):
+        await late
+    with pytest.raises(Refused, match="full"):
+        await gates.queue(GPU, "first", 10, 60.0)
+    gates.leave(GPU)
+    await settled()
+    assert done(important, early) == [True, False]
+    await ended(early)
+
+
+async def test_nobody_waits_for_longer_than_the_policy_says() -> None:
+    """A turn that does not come is a refusal, and the queue is empty again."""
+    at = target(wait=0.02)
+    gates = Gates()
+    gates.enter(at)
+    with pytest.raises(Refused, match="too long"):
+        await gates.queue(at, "normal", 10, 60.0)
+    with pytest.raises(Refused, match="too long"):
+        await gates.queue(target(), "normal", 10, 0.02)
+    assert list(gates.states()) == [("gpu", 256, 1, 0)]
+
+
+async def test_who_goes_away_while_waiting_leaves_nothing_behind() -> None:
+    """Not even when it is let in at the very moment it goes."""
+    gates = Gates()
+    gates.enter(GPU)
+    gone, unlucky, lucky = waiting(gates), waiting(gates), None
+    await settled()
+    gone.cancel()
+    await settled()
+    gates.leave(GPU)
+    unlucky.cancel()
+    await settled()
+    assert list(gates.states()) == [("gpu", 256, 0, 0)]
+    assert gates.enter(GPU)
+    lucky = waiting(gates, size=100)
+    await settled()
+    gates.leave(GPU)
+    await lucky
+
+
+async def test_overload_is_learnt_and_told() -> None:
+    """Answers and pushback move the limit of that target alone."""
+    gates, wide = Gates(), Target("wide", "endpoint", EndpointSpec("wide"))
+    for _ in range(10):
+        gates.answered(wide, 0.1, 1.0)
+    gates.pushed_back(wide, 2.0)
+    assert list(gates.states()) == [("wide", 204, 0, 0)]
+    gates.keep(["other"])
+    assert list(gates.states()) == []
+
+
+async def test_a_gate_in_use_is_kept() -> None:
+    """A reload forgets nobody who is inside."""
+    gates = Gates()
+    gates.enter(GPU)
+    gates.keep([])
+    assert [name for name, *_ in gates.states()] == ["gpu"]
+
+
+def test_an_owner_has_so_many_requests() -> None:
+    """Over all of its routes, shared by the processes, and apart from other owners."""
+    gates, quota = Gates(workers=2), Quota("us", requests=Rate(4.0, 1.0))
+    for _ in range(2):
+        gates.admit_owner(quota, 10.0)
+    with pytest.raises(Refused, match="owner us is over its requests") as caught:
+        gates.admit_owner(quota, 10.0)
+    assert caught.value.retry_after == 1.0
+    gates.admit_owner(Quota("them", requests=Rate(4.0, 1.0)), 10.0)
+    gates.admit_owner(quota, 10.6)
+
+
+def test_tokens_are_charged_afterwards() -> None:
+    """The request that goes over is served; the one after it waits until the debt is paid."""
+    gates, quota = Gates(), Quota("us", tokens=Rate(600.0, 60.0))
+    gates.admit_owner(quota, 10.0)
+    gates.charge_owner(quota, 650, 10.0)
+    with pytest.raises(Refused, match="over its tokens") as caught:
+        gates.admit_owner(quota, 10.0)
+    assert caught.value.retry_after == 5.0
+    gates.admit_owner(quota, 15.1)
+    gates.charge_owner(Quota("them"), 10**9, 10.0)
+    gates.admit_owner(Quota("them"), 10.0)

@@ -1,0 +1,108 @@
+"""Overload on the request's path: who is shed, where it goes, and what the client is told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from backends.base import Call, Reply, Usage
+from backends.errors import BackendError
+from policies.table import Target
+from proxy.faces.failures import error_reply
+from proxy.pipeline import serve
+from proxy.record import Record
+
+from .parts import Scripted, invocation, services
+
+ONE = "limit: {min: 1, max: 1, queue: 0}"
+POLICY = f"""
+apiVersion: pointsman/v1
+account: "123456789012"
+owners: {{us: {{requests: 1/h}}, them: {{tokens: 10/h}}}}
+targets:
+  first: {{kind: vllm, url: "http://127.0.0.1:1", model: m, {ONE}}}
+  second: {{kind: vllm, url: "http://127.0.0.1:2", model: m, {ONE}}}
+endpoints:
+  alone: {{serve_from: first}}
+  chat: {{serve_from: first, fallback: [second]}}
+  bounded: {{serve_from: first, owner: us}}
+  counted: {{serve_from: first, owner: them}}
+"""
+
+
+class Slow(Scripted):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+        self.calls.append((target.name, call, deadline))
+        await self.go.wait()
+        return Reply(body=b"ok", usage=Usage(10, 10))
+
+
+class Client:
+    """Requests to one set of services."""
+
+    def __init__(self, backend: Slow) -> None:
+        self.backend = backend
+
+    async def ask(self, endpoint: str) -> Record:
+        """One request to its end."""
+        loop = asyncio.get_running_loop()
+        record = Record("request-0", arrived=loop.time(), started=0.0)
+        trace = self.parts.telemetry.start(invocation(endpoint), 0)
+        async with serve(invocation(endpoint), record, trace, self.parts):
+            return record
+
+    async def __aenter__(self) -> Client:
+        self.parts = await services(self.backend, text=POLICY, now=asyncio.get_running_loop().time)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert all(inside == waiting == 0 for _, _, inside, waiting in self.parts.gates.states())
+        self.parts.log.close()
+
+
+async def test_who_finds_no_place_is_told_at_once() -> None:
+    """ThrottlingException with a time to come again, within milliseconds, and nothing is sent or tried again."""
+    loop = asyncio.get_running_loop()
+    async with Client(Slow()) as client:
+        first = asyncio.create_task(client.ask("alone"))
+        await asyncio.sleep(0)
+        began = loop.time()
+        with pytest.raises(BackendError) as caught:
+            await client.ask("alone")
+        assert loop.time() - began < 0.05
+        client.backend.go.set()
+        await first
+        assert 'pointsman_shed_total{model="alone",reason="target"} 1' in client.parts.meters.render({})
+    told = error_reply(caught.value, Record("r", 0.0, 0.0))
+    assert (told.status, told.type, told.retry_after) == (429, "ThrottlingException", 1.0)
+    assert len(client.backend.calls) == 1
+
+
+async def test_who_finds_no_place_goes_to_the_fallback() -> None:
+    """A declared fallback takes the overflow, at once and without a wait."""
+    async with Client(Slow()) as client:
+        tasks = [asyncio.create_task(client.ask("chat")) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        assert [name for name, _, _ in client.backend.calls] == ["first", "second"]
+        client.backend.go.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_an_owner_over_its_quota_is_turned_away() -> None:
+    """Requests are counted when they come, tokens once they are known."""
+    async with Client(Slow()) as client:
+        client.backend.go.set()
+        for endpoint in ("bounded", "counted"):
+            await client.ask(endpoint)
+            with pytest.raises(BackendError, match="is over its") as caught:
+                await client.ask(endpoint)
+            assert caught.value.facts.shed
+        assert 'reason="owner"} 1' in client.parts.meters.render({})
+    assert len(client.backend.calls) == 2
