@@ -34,7 +34,7 @@ from .handler import Loaded, Unusable, load
 from .native import describe
 from .values import Call, Event, Invoke, InvokeError, Question, Reply
 
-NICENESS = 5
+NICENESS = 10
 """A customer's computing gives way to the loop that serves everyone."""
 PR_SET_PDEATHSIG = 1
 """prctl(2)."""
