@@ -37,7 +37,7 @@ def advise(table: RouteTable) -> tuple[Problem, ...]:
     found = [*_of_targets(table), *_of_quotas(table)]
     for route in table.routes.values():
         found += [*_of_weights(route), *_of_times(route), *_of_cold(route), *_of_bodies(route)]
-        found += [*_of_streams(route), *_of_retries(route), *_of_sessions(route)]
+        found += [*_of_streams(route), *_of_retries(route), *_of_sessions(route), *_of_warmth(route)]
     return tuple(sorted(set(found), key=lambda problem: (problem.line, problem.path, problem.message)))
 
 
@@ -167,6 +167,25 @@ def _of_sessions(route: Route) -> Iterator[Problem]:
             "a session opened with NEW_SESSION lives at the target that opened it, and the id it gets may belong to "
             "another target of the split; use serve_from where sessions hold state",
         )
+
+
+def _of_warmth(route: Route) -> Iterator[Problem]:
+    base = f"endpoints.{route.key.replace('/', '.components.')}.warm"
+    for one in route.warm:
+        limit = one.target.idle_limit
+        path = f"{base}.{one.target.name}"
+        if limit is not None and one.every >= limit:
+            told = (
+                f"every is {show_seconds(one.every)}, and {one.target.name} goes cold after {show_seconds(limit)} "
+                "without use; give less"
+            )
+            yield Problem(f"{path}.every", route.source_line, told, WARNING)
+        if one.target.restore is None and one.target.kind == "bedrock":
+            told = (
+                f"{one.target.name} declares no `cold: {{restore: ...}}`, so that warm-ups wait up to 5m for it and "
+                "take an answer after 10s for one that met it cold"
+            )
+            yield Problem(path, route.source_line, told, WARNING)
 
 
 def _is_sagemaker(target: Target) -> bool:

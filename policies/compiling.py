@@ -6,7 +6,7 @@ has everything. The table is worth using only when there are no problems.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from . import schema
 from .dialects import impossible
@@ -24,6 +24,7 @@ from .table import (
     Sticky,
     Target,
     TranslateRule,
+    Warmup,
     Weighted,
 )
 from .targets import ISOLATION, compile_target
@@ -64,6 +65,7 @@ def compile_policy(
             route = _route((name, component), _inherit(endpoint, block), boundary, policy.defaults, path, names)
             if route is not None:
                 routes[name, component] = route
+    _once(routes, findings)
     return RouteTable(policy.account, routes, targets, digest), tuple(findings.problems)
 
 
@@ -90,7 +92,7 @@ def _blocks(
     path: Path = ("endpoints", name)
     if endpoint.components is None:
         return [(None, endpoint, path)]
-    for key in ("serve_from", "split", "fallback", "last_resort", "expect"):
+    for key in ("serve_from", "split", "fallback", "last_resort", "warm", "expect"):
         if getattr(endpoint, key) is not None:
             findings.add((*path, key), "stands beside components; write it in each component that it is meant for")
     return [(component, block, (*path, "components", component)) for component, block in endpoint.components.items()]
@@ -119,6 +121,7 @@ def _route(
     for target, where in [*((weighted.target, place) for weighted, place in serve), *fallback, *resort]:
         if target.name not in names.doubtful:
             _check_use(target, where, (speaks, translate), boundary, names.findings)
+    warm = _warm(block, path, boundary, names)
     first = tuple(weighted for weighted, _ in serve)
     sticky = _sticky(block.sticky_by)
     expect = _expectations(block, (first, sticky), path, names)
@@ -146,6 +149,7 @@ def _route(
         rule=dotted(rule),
         expect=expect,
         handler=_handler(block.handler, path, names.findings),
+        warm=warm,
     )
 
 
@@ -182,6 +186,37 @@ def _fallback(block: schema.Component, path: Path, names: Names) -> list[Placed]
         elif target is not None:
             found.append((target, where))
     return found
+
+
+def _warm(block: schema.Component, path: Path, boundary: Boundary, names: Names) -> tuple[Warmup, ...]:
+    found: list[Warmup] = []
+    for name, written in (block.warm or {}).items():
+        where = (*path, "warm", name)
+        target = names.find(name, where)
+        if target is None or name in names.doubtful:
+            continue
+        refusal = boundary.refusal(target)
+        if refusal is not None:
+            names.findings.add(
+                where, f"`{name}` lies outside the data boundary, which binds warm-ups too: its {refusal}"
+            )
+        if target.speaks == "opaque":
+            silent = "speaks opaque, so that there is no cheapest request to keep it warm with; say what it `speaks`"
+            names.findings.add(where, f"`{name}` {silent}")
+        found.append(Warmup(target, written.every, written.jitter, written.copies, written.hours))
+    return tuple(found)
+
+
+def _once(routes: Mapping[tuple[str, str | None], Route], findings: Findings) -> None:
+    """Two schedules of one target would be one another's traffic, and the copies of neither would hold."""
+    seen: dict[str, str] = {}
+    for (endpoint, component), route in routes.items():
+        path: Path = ("endpoints", endpoint, *(("components", component) if component else ()))
+        for one in route.warm:
+            first = seen.setdefault(one.target.name, route.key)
+            if first != route.key:
+                told = f"is kept warm by {first} already; a target has one schedule: keep the one that is meant"
+                findings.add((*path, "warm", one.target.name), told)
 
 
 def _retry(written: schema.Retry | None, fallbacks: int) -> RetryRule:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from . import calendar
 from .addresses import guardrail_refusal, imported_model_refusal, role_refusal, url_refusal
 from .quantities import (
     DURATION_PATTERN,
@@ -79,6 +80,12 @@ DurationRange = Annotated[
     _text(RANGE_PATTERN, "60s..5m"),
 ]
 
+Hours = Annotated[
+    calendar.Calendar,
+    BeforeValidator(_written(calendar.read_calendar, "calendar", "Mon-Fri 06:00-20:00 America/New_York")),
+    _text(r"^.*[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9] +[A-Za-z].*$", "Mon-Fri 06:00-20:00 America/New_York"),
+]
+
 TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=63)]
 EndpointName = Annotated[str, Field(pattern=ENDPOINT_NAME, max_length=63)]
 ComponentName = Annotated[str, Field(pattern=COMPONENT_NAME, max_length=63)]
@@ -137,6 +144,9 @@ class Guardrail(_Block):
 
 class Cold(_Block):
     restore: DurationRange = Field(description="Shortest and longest time a scaled-to-zero copy takes to come back.")
+    idle_limit: Literal["measured"] | Duration = Field(
+        "measured", description="Time without use after which a copy goes, where it is known; measured: by the warmer."
+    )
 
 
 class ImportCost(_Block):
@@ -314,6 +324,17 @@ class Handler(_Block):
     memory: Size = Field(1024**3, description="Resident memory at which a worker process is replaced: 1GiB.")
 
 
+class Warm(_Block):
+    """How one target is kept warm."""
+
+    every: Duration = Field(840.0, description="Time without use after which a warm-up is due: 14m.")
+    jitter: Share = Field(0.1, description="Up to this share earlier, drawn each time, never later: 10%.")
+    copies: Annotated[int, Field(ge=1, le=16)] = Field(
+        1, description="Copies to keep: so many warm-ups at the same time."
+    )
+    hours: Hours | None = Field(None, description="When the warmer is on duty. Without it: always.")
+
+
 class _Shared(_Block):
     """Keys that a component takes from its endpoint when it does not give its own."""
 
@@ -346,6 +367,9 @@ class Component(_Shared):
     )
     fallback: list[TargetName] | None = Field(None, description="Targets to try next, in this order.")
     last_resort: TargetName | None = Field(None, description="Target to try when all the others are ejected.")
+    warm: dict[TargetName, Warm] | None = Field(
+        None, min_length=1, description="Targets to keep warm, inside the route's data boundary."
+    )
     expect: list[Expect] | None = Field(None, description="Tests of the policy itself, run by `pointsman test`.")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from .calendar import Calendar
 from .limits import Bounds
 from .quotas import Quota
 
@@ -147,6 +148,8 @@ class Target:
     streams: bool = True
     restore: tuple[float, float] | None = None
     """Shortest and longest cold start that the policy declares, in seconds."""
+    idle_limit: float | None = None
+    """Seconds without use after which a copy goes, as the policy declares it; None: it is measured."""
     connect_timeout: float = 2.0
     first_byte: float = 60.0
     """Seconds that the first piece of a streamed answer is waited for."""
@@ -170,6 +173,21 @@ class Weighted:
 
     target: Target
     weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Warmup:
+    """How a target is kept warm."""
+
+    target: Target
+    every: float = 840.0
+    """Seconds without use after which a warm-up is due."""
+    jitter: float = 0.1
+    """It comes up to this share of `every` earlier, never later."""
+    copies: int = 1
+    """So many warm-ups at the same time."""
+    hours: Calendar | None = None
+    """When it is on duty; None: always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +282,8 @@ class Route:
     """What its owner may ask for, over all routes of the owner."""
     last_resort: Target | None = None
     """Tried when every other target is ejected."""
+    warm: tuple[Warmup, ...] = ()
+    """Inside the boundary: a warm-up asks the model that the route's data goes to, in its name."""
     admitted: tuple[Weighted, ...] = field(init=False, compare=False, default=())
     """First choices inside the boundary that take traffic. Plans are made of these and `reserves`, of nothing else."""
     reserves: tuple[Target, ...] = field(init=False, compare=False, default=())
@@ -277,6 +297,8 @@ class Route:
         object.__setattr__(self, "reserves", tuple(spare.values()))
         if self.last_resort is not None and self.boundary.refusal(self.last_resort) is not None:
             object.__setattr__(self, "last_resort", None)
+        warm = tuple(one for one in self.warm if self.boundary.refusal(one.target) is None)
+        object.__setattr__(self, "warm", warm)
 
     @property
     def targets(self) -> tuple[Target, ...]:
