@@ -32,6 +32,8 @@ from .metric_names import (
     RESPONSES,
     SHED,
     UNKNOWN,
+    WARM_LIMIT,
+    WARM_PINGS,
 )
 from .outcome import AttemptOutcome, Outcome
 from .series import CLIENT_GONE, Histogram, Labels, Series
@@ -58,6 +60,8 @@ class Meters:
         self._reloads = {"ok": 0, "refused": 0}
         self._policy: tuple[str, int] | None = None
         self._breakers: dict[Labels, int] = {}
+        self._warm_pings: dict[Labels, int] = {}
+        self._warm_limits: dict[Labels, float] = {}
         self._shed: dict[Labels, int] = {}
 
     def record(self, outcome: Outcome) -> None:
@@ -101,6 +105,15 @@ class Meters:
         """A request of the route `key` was turned away: `target` or `owner` had enough."""
         self._add(self._shed, (key, reason), 1)
 
+    def warm_ping(self, target: str, met: str) -> None:
+        """A warm-up is over: it met the target `warm`, `cold`, or it `failed`."""
+        self._add(self._warm_pings, (target, met), 1)
+
+    def warm_limit(self, target: str, bound: str, seconds: float) -> None:
+        """What warm-ups have shown of a target's idle limit; `bound` is `at_least` or `at_most`."""
+        if len(self._warm_limits) < self._cap or (target, bound) in self._warm_limits:
+            self._warm_limits[target, bound] = seconds
+
     def breakers(self, states: Iterable[tuple[str, int, int]]) -> None:
         """What every breaker is now, by target and replica: 0 closed, 1 half open, 2 open."""
         self._breakers = {}
@@ -123,6 +136,11 @@ class Meters:
         for own, others in ((self._hook_times, other._hook_times), (self._loop_held, other._loop_held)):
             for labels, histogram in others.items():
                 self._of(own, labels, functools.partial(Histogram, histogram.bounds)).merge(histogram)
+        for labels, count in other._warm_pings.items():
+            self._add(self._warm_pings, labels, count)
+        for (target, bound), seconds in other._warm_limits.items():
+            closer = max if bound == "at_least" else min
+            self.warm_limit(target, bound, closer(seconds, self._warm_limits.get((target, bound), seconds)))
         for key, count in other._in_flight.items():
             self.in_flight(key, count)
         for labels, state in other._breakers.items():
@@ -146,6 +164,8 @@ class Meters:
                 "in_flight": self._in_flight,
                 "shed": list(self._shed.items()),
                 "breakers": list(self._breakers.items()),
+                "warm_pings": list(self._warm_pings.items()),
+                "warm_limits": list(self._warm_limits.items()),
                 "reloads": self._reloads,
                 "policy": self._policy,
             },
@@ -170,6 +190,8 @@ class Meters:
             meters._loop_held = _load(data["loop_held"], LOOP_HELD.bounds)
             meters._in_flight = {key: int(count) for key, count in data["in_flight"].items()}
             meters._shed = {tuple(labels): int(count) for labels, count in data["shed"]}
+            meters._warm_pings = {tuple(labels): int(count) for labels, count in data["warm_pings"]}
+            meters._warm_limits = {tuple(labels): float(seconds) for labels, seconds in data["warm_limits"]}
             meters._breakers = {tuple(labels): int(state) for labels, state in data["breakers"]}
             meters._reloads = {result: int(data["reloads"][result]) for result in ("ok", "refused")}
             meters._policy = (str(data["policy"][0]), int(data["policy"][1])) if data["policy"] else None
@@ -205,6 +227,8 @@ class Meters:
             exposition.histograms(LOOP_HELD, self._loop_held.items()),
             exposition.scalars(BREAKER, self._breakers.items()),
             exposition.scalars(SHED, self._shed.items()),
+            exposition.scalars(WARM_PINGS, self._warm_pings.items()),
+            exposition.scalars(WARM_LIMIT, self._warm_limits.items()),
             exposition.scalars(BUILD, [((self._version,), 1)]),
             exposition.extras(EXTRAS, extra, taken=frozenset(metric.name for metric in METRICS) - _EXTRA_NAMES),
         ]

@@ -183,6 +183,20 @@ SHED = Metric(
     "Requests turned away, or on to a fallback, by ourselves: target (its queue is full), owner (over its quota).",
 )
 
+WARM_PINGS = Metric(
+    "pointsman_warm_pings_total",
+    COUNTER,
+    ("target", "met"),
+    "Warm-ups: met warm, met cold, or failed. They are in no metric of requests.",
+)
+WARM_LIMIT = Metric(
+    "pointsman_warm_idle_limit_seconds",
+    GAUGE,
+    ("target", "bound"),
+    "How long a target stays loaded without use, as warm-ups have shown: at_least (longest gap that ended warm), "
+    "at_most (shortest that ended cold).",
+)
+
 EXTRAS = (
     Metric("pointsman_policy_generation", GAUGE, (), "How many policies have been put in force since the start."),
     Metric(
@@ -197,6 +211,6 @@ EXTRAS = (
 METRICS: tuple[Metric, ...] = (
     *REQUEST_COUNTERS.values(),
     *REQUEST_HISTOGRAMS.values(),
-    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BREAKER, SHED, BUILD),
+    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BREAKER, SHED, WARM_PINGS, WARM_LIMIT, BUILD),
     *EXTRAS,
 )
