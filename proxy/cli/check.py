@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 from policies.advice import advise
-from policies.errors import ERROR, PolicyError, Problem
+from policies.errors import ERROR, WARNING, PolicyError, Problem
 from policies.loops import check_loops
 from policies.table import RouteTable
 
+from ..handlers.inspection import inspect_file
 from ..settings import environment
 from . import EXIT_FINDINGS, EXIT_OK, StartError
 from .policy_file import add_arguments, as_json, read_policy
@@ -38,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     table: RouteTable | None = None
     try:
         table = read_policy(arguments.file, environment())
-        found = (*check_loops(table, own), *advise(table))
+        found = (*check_loops(table, own), *advise(table), *handlers(table, Path(arguments.file).absolute().parent))
         problems = tuple(sorted(found, key=lambda problem: (problem.line, problem.path, problem.message)))
     except PolicyError as error:
         problems = error.problems
@@ -50,6 +53,25 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(arguments.file, table, problems, errors)
     return EXIT_FINDINGS if bad else EXIT_OK
+
+
+def handlers(table: RouteTable, folder: Path) -> Iterator[Problem]:
+    """Warnings of handlers whose files are not there, or would not serve: they may be there where the proxy runs."""
+    routes = {route.handler: route for route in table.routes.values() if route.handler is not None}
+    for spec, route in routes.items():
+        where = f"endpoints.{route.key.replace('/', '.components.')}.handler"
+        file = folder / spec.path
+        try:
+            seen = inspect_file(file)
+        except OSError:
+            yield Problem(where, spec.source_line, f"{file} is not there; the proxy will not start without it", WARNING)
+            continue
+        except (SyntaxError, ValueError) as error:
+            yield Problem(where, spec.source_line, f"{file} is not Python: {error}", WARNING)
+            continue
+        for finding in seen.findings:
+            if finding.prevents:
+                yield Problem(where, spec.source_line, f"{file}: {finding.name} {finding.text}", WARNING)
 
 
 def _print(source: str, table: RouteTable | None, problems: tuple[Problem, ...], errors: int) -> None:

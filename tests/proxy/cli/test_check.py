@@ -96,3 +96,31 @@ def test_missing_file_cannot_start(tmp_path: Path, capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("pointsman check: cannot read ")
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (None, "is not there; the proxy will not start without it"),
+        ("def (:\n", "is not Python"),
+        ("def predict_fn(a, b): ...\n", "predict_fn runs the model itself"),
+        ("def before(call): ...\n", ""),
+    ],
+)
+def test_handlers_that_would_not_serve(
+    source: str | None, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A handler's file is read, beside the policy and not run: what is wrong with it is a warning at its line."""
+    file = tmp_path / "policy.yaml"
+    target = "{kind: endpoint, endpoint: a, region: us-east-1}"
+    handler = "{serve_from: a, handler: {path: own/model.py}}"
+    file.write_text(
+        f'apiVersion: pointsman/v1\naccount: "123456789012"\ntargets:\n  a: {target}\nendpoints:\n  x: {handler}\n'
+    )
+    (tmp_path / "own").mkdir()
+    if source is not None:
+        (tmp_path / "own" / "model.py").write_text(source)
+    assert main(["check", str(file)]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if ":6: endpoints.x.handler: warning" in line]
+    assert bool(told) == bool(text)
+    assert text in "".join(told)
