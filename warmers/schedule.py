@@ -31,6 +31,8 @@ class Entry:
     """When the target was last used, on the steady clock; None: never, as far as is known."""
     drawn: float = 0.0
     """The draw, in [0, 1), that decides how early the next warm-up is."""
+    not_before: float = -inf
+    """No warm-up before that, on the steady clock: the last one has failed a moment ago."""
 
     @property
     def interval(self) -> float:
@@ -57,7 +59,7 @@ def due(entries: Iterable[Entry], now: float, wall: float, draw: Callable[[], fl
     pings: list[Ping] = []
     wake = inf
     for entry in entries:
-        moment = now if entry.used is None else max(now, entry.used + entry.interval)
+        moment = max(now, entry.not_before, -inf if entry.used is None else entry.used + entry.interval)
         moment = now + _opening(entry.warmup.hours, wall, wall + moment - now)
         if moment > now:
             wake = min(wake, moment)

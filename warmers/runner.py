@@ -1,0 +1,255 @@
+"""Keeps targets warm: looks at what is due, sends it, and says when an interval does not do what it is for.
+
+One owner task runs `run`; every warm-up is a task of its own under it, so that minutes of waiting for one cold target
+delay neither the others nor the lease's renewal. `once` is the same without the loop, for cron and event rules. What
+fails is tried again after a minute at the earliest. The policy is read anew at every look, so a reload holds at once.
+
+With a store, one process of the fleet is on duty (`lease.py`). Each warm-up is announced there before it is sent; an
+announcement that is refused means the duty is lost, and nothing is sent. A warm-up itself can't be fenced: one that
+was under way when its sender died is sent again by the successor, once, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import inf
+
+from backends.state import Store, StoreError
+from backends.tasks import start
+from policies.quantities import show_seconds
+from policies.table import BedrockSpec, Route, RouteTable, Warmup
+
+from .idle import Advice, Seen, advise
+from .lease import Duty
+from .memory import Memory, document, read, write
+from .ping import Answer, Parts, ask
+from .schedule import Entry, Ping, due
+
+log = logging.getLogger("pointsman.warm")
+
+LOOK = 10.0
+"""Seconds between two looks at most: each is a few comparisons a target, and sees a new policy."""
+AGAIN = 60.0
+"""Seconds before a warm-up that failed is tried again."""
+_DAY = 86_400.0
+_WINDOW = 300.0
+"""Seconds of Bedrock's billing window (user guide, "Calculate the cost of running a custom model")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """What became of one target's warm-up."""
+
+    target: str
+    met: str
+    """`warm`, `cold` or `failed`."""
+    gap: float | None
+    """Seconds since the last use before it; None: not known."""
+    seconds: float
+    """Until the last of its requests was over."""
+    sent: int
+    """Requests that were under way at the same time."""
+    answered: int
+    """Of these. They reached at least one copy and at most so many: no service says which copy answered."""
+    failure: str | None = None
+    advice: str | None = None
+    """Why the policy's interval does not keep it warm, and which would."""
+    doubled: bool = False
+    """It repeats one whose sender died or lost the duty."""
+
+
+class Warmer:
+    """The warmer of one process."""
+
+    def __init__(self, parts: Parts, store: Store | None = None, duty: Duty | None = None) -> None:
+        """`duty` and `store` come together, or not at all: then this process warms for itself."""
+        self._parts = parts
+        self._store = store
+        self._duty = duty
+        self._token: int | None = None if duty else 0
+        self._memories: dict[str, Memory] = {}
+        self._drawn: dict[str, float] = {}
+        self._done: dict[str, float] = {}
+        self._not_before: dict[str, float] = {}
+        self._said: dict[str, Advice] = {}
+        self._running: dict[str, asyncio.Task[Warmed | None]] = {}
+
+    @property
+    def on_duty(self) -> bool:
+        """Whether this process is the one that warms."""
+        return self._token is not None
+
+    async def run(self) -> None:
+        """Warm until cancelled; what is under way is given up then, and the duty released."""
+        try:
+            while True:
+                wake = await self._look()
+                longest = min(LOOK, self._duty.look) if self._duty else LOOK
+                await self._parts.pause(min(max(wake - self._parts.now(), 0.0) + 0.01, longest))
+        finally:
+            await self._stop()
+
+    async def once(self) -> tuple[Warmed, ...]:
+        """Send what is due now and wait for it; nothing when another process is on duty."""
+        try:
+            await self._look()
+            found = await asyncio.gather(*self._running.values())
+            return tuple(one for one in found if one is not None)
+        finally:
+            await self._stop()
+
+    async def round(self) -> tuple[tuple[Warmed, ...], float]:
+        """Send what is due now and wait for it; also the moment of `now` at which something else is."""
+        await self._look()
+        found = await asyncio.gather(*self._running.values())
+        self._running.clear()
+        table, _ = self._parts.table()
+        _, wake = due(self._entries(table), self._parts.now(), self._parts.wall(), lambda: 0.0)
+        return tuple(one for one in found if one is not None), wake
+
+    async def _stop(self) -> None:
+        tasks, self._running = list(self._running.values()), {}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._duty is not None:
+            await self._duty.release()
+
+    async def _look(self) -> float:
+        """Start the warm-ups that are due; when to look again, on the steady clock."""
+        table, _ = self._parts.table()
+        self._running = {name: task for name, task in self._running.items() if not task.done()}
+        if self._duty is not None:
+            token = await self._duty.hold()
+            if token is not None and token != self._token:
+                await self._inherit(table)
+            self._token = token
+        token = self._token
+        if token is None:
+            return inf
+        routes = {one.target.name: route for route in table.routes.values() for one in route.warm}
+        entries = [entry for entry in self._entries(table) if entry.warmup.target.name not in self._running]
+        pings, wake = due(entries, self._parts.now(), self._parts.wall(), self._parts.draw)
+        for ping in pings:
+            name = ping.warmup.target.name
+            self._drawn[name] = ping.drawn
+            self._running[name] = start(self._warm(routes[name], ping, token), name=f"warm-{name}")
+        return wake
+
+    def _entries(self, table: RouteTable) -> Iterable[Entry]:
+        for route in table.routes.values():
+            for one in route.warm:
+                name = one.target.name
+                uses = (self._parts.book.last_used(one.target, one.copies), self._done.get(name))
+                used = max((moment for moment in uses if moment is not None), default=None)
+                yield Entry(one, used, self._drawn.get(name, 0.0), self._not_before.get(name, -inf))
+
+    async def _inherit(self, table: RouteTable) -> None:
+        """Go on where the one on duty before has left off."""
+        if self._store is None:
+            return
+        for route in table.routes.values():
+            for one in route.warm:
+                name = one.target.name
+                try:
+                    memory = read(await self._store.read(document(name)))
+                except StoreError as error:
+                    log.warning("what was known of %s's warm-ups can't be read: %s", name, error)
+                    continue
+                self._memories[name] = memory
+                if memory.ended is not None:
+                    ago = max(0.0, self._parts.wall() - memory.ended)
+                    self._done[name] = max(self._done.get(name, -inf), self._parts.now() - ago)
+
+    async def _warm(self, route: Route, ping: Ping, token: int) -> Warmed | None:
+        """One target's warm-up; None when the duty was lost before it was sent."""
+        warmup, name = ping.warmup, ping.warmup.target.name
+        before = self._memories.get(name, Memory())
+        doubled = before.open
+        memory = replace(before, begun=self._parts.wall(), open=True, doubled=before.doubled + doubled)
+        if not await self._announced(name, memory, token):
+            return None
+        why = f"warm-up of {name}{_after(ping.gap)}{', repeats one that was cut off' if doubled else ''}"
+        sends = [(replica, why) for replica in range(warmup.target.replicas) for _ in range(warmup.copies)]
+        answers = await asyncio.gather(*(self._ask(route, warmup, *one) for one in sends))
+        warmed = _judged(name, ping.gap, answers, doubled)
+        now = self._parts.now()
+        if warmed.answered == warmed.sent:
+            self._done[name] = now
+            memory = replace(memory, ended=self._parts.wall())
+        else:
+            self._not_before[name] = now + AGAIN
+        if ping.gap is not None and (warmed.met != "failed" or any(one.cold for one in answers)):
+            cold = any(one.cold for one in answers)
+            memory = replace(memory, limit=memory.limit.and_(Seen(ping.gap, cold, alone=self._store is None)))
+        await self._announced(name, replace(memory, open=False), token)
+        return self._told(warmup, warmed)
+
+    async def _ask(self, route: Route, warmup: Warmup, replica: int, why: str) -> Answer:
+        try:
+            return await ask(self._parts, route, warmup.target, replica, why)
+        except Exception as error:
+            # Whatever goes wrong with one target must not end the warming of the others.
+            log.exception("the warm-up of %s broke", warmup.target.name)
+            return Answer(cold=False, seconds=0.0, failure=type(error).__name__)
+
+    async def _announced(self, name: str, memory: Memory, token: int) -> bool:
+        """Write it down for a successor. False: there is one already, so this process is not on duty."""
+        if self._store is not None:
+            try:
+                if not await self._store.write(document(name), write(memory), token):
+                    log.warning("another process has taken over the warmer; %s is left to it", name)
+                    return False
+            except StoreError as error:  # the lease still holds: only the record of it is lost
+                log.warning("the warm-up of %s can't be recorded: %s", name, error)
+        self._memories[name] = memory
+        return True
+
+    def _told(self, warmup: Warmup, warmed: Warmed) -> Warmed:
+        """The outcome in metrics, and in the log when the interval does not do what it is for."""
+        name, meters = warmed.target, self._parts.meters
+        meters.warm_ping(name, warmed.met)
+        limit = self._memories[name].limit
+        for bound, seconds in (("at_least", limit.at_least), ("at_most", limit.at_most)):
+            if seconds is not None:
+                meters.warm_limit(name, bound, seconds)
+        if warmed.failure is not None:
+            log.warning("the warm-up of %s failed: %s", name, warmed.failure)
+        advice = advise(limit, warmup.every)
+        if advice is None:
+            self._said.pop(name, None)
+            return warmed
+        words = _words(warmup, advice)
+        if self._said.get(name) != advice:
+            log.warning("%s", words)
+        self._said[name] = advice
+        return replace(warmed, advice=words)
+
+
+def _judged(name: str, gap: float | None, answers: list[Answer], doubled: bool) -> Warmed:
+    failure = next((one.failure for one in answers if one.failure is not None), None)
+    met = "failed" if failure is not None else "cold" if any(one.cold for one in answers) else "warm"
+    answered = sum(one.failure is None for one in answers)
+    seconds = max((one.seconds for one in answers), default=0.0)
+    return Warmed(name, met, gap, seconds, len(answers), answered, failure, doubled=doubled)
+
+
+def _after(gap: float | None) -> str:
+    return "" if gap is None else f", {show_seconds(round(gap))} after its last use"
+
+
+def _words(warmup: Warmup, advice: Advice) -> str:
+    name = warmup.target.name
+    instead = float(int(advice.instead)) or advice.instead
+    ground = "gaps as long have ended warm" if advice.proven else "below an idle limit that others report"
+    text = (
+        f"warm-ups every {show_seconds(advice.every)} do not keep {name} warm: it was cold after "
+        f"{show_seconds(round(advice.at_most, 3))} without use; `every: {show_seconds(instead)}` would ({ground})"
+    )
+    if not isinstance(warmup.target.spec, BedrockSpec):
+        return text
+    now, then = (min(_DAY / _WINDOW, _DAY / every) * warmup.copies for every in (advice.every, instead))
+    return f"{text}; that is {then:.0f} instead of {now:.0f} billing windows a day, see `pointsman warm plan`"
