@@ -14,7 +14,6 @@ from policies.facts import FailureFacts, TargetView
 from policies.retries import Budget, earned, spent
 from policies.table import Route, Target, VllmSpec
 
-
 MOST_COPIES = 16
 """As many copies of a target as a warmer keeps, at most: uses are told apart up to so many at a time."""
 

@@ -129,6 +129,7 @@ class Meters:
             (self._attempts, other._attempts),
             (self._hooks, other._hooks),
             (self._shed, other._shed),
+            (self._warm_pings, other._warm_pings),
         )
         for mine, theirs in counts:
             for labels, count in theirs.items():
@@ -136,11 +137,7 @@ class Meters:
         for own, others in ((self._hook_times, other._hook_times), (self._loop_held, other._loop_held)):
             for labels, histogram in others.items():
                 self._of(own, labels, functools.partial(Histogram, histogram.bounds)).merge(histogram)
-        for labels, count in other._warm_pings.items():
-            self._add(self._warm_pings, labels, count)
-        for (target, bound), seconds in other._warm_limits.items():
-            closer = max if bound == "at_least" else min
-            self.warm_limit(target, bound, closer(seconds, self._warm_limits.get((target, bound), seconds)))
+        self._merge_limits(other)
         for key, count in other._in_flight.items():
             self.in_flight(key, count)
         for labels, state in other._breakers.items():
@@ -149,6 +146,11 @@ class Meters:
             self._reloads[result] += count
         if other._policy and (self._policy is None or other._policy[1] > self._policy[1]):
             self._policy = other._policy
+
+    def _merge_limits(self, other: Meters) -> None:
+        for (target, bound), seconds in other._warm_limits.items():
+            closer = max if bound == "at_least" else min
+            self.warm_limit(target, bound, closer(seconds, self._warm_limits.get((target, bound), seconds)))
 
     def snapshot(self) -> bytes:
         """All counts as JSON, to cross a process boundary; `restore` reads it back."""
