@@ -67,6 +67,8 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
             start(services.handlers.watch(asyncio.sleep), name="handlers-watch"),
             start(_watch_lag(state), name="loop-lag"),
         ]
+        if services.warmer is not None:
+            duties.append(start(services.warmer.run(), name="warmer"))
         yield Addresses(settings.host, port, admin_port)
     finally:
         state.draining = True

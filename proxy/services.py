@@ -9,6 +9,7 @@ from backends.base import Backend
 from backends.book import Book
 from backends.gates import Gates
 from backends.meters import Meters
+from warmers.runner import Warmer
 
 from .access_log import AccessLog
 from .handlers.registry import Handlers
@@ -41,3 +42,5 @@ class Services:
     """Largest request body, in bytes."""
     gates: Gates = field(default_factory=Gates)
     """Who gets in when a target or an owner has enough."""
+    warmer: Warmer | None = None
+    """Keeps targets warm; None where nothing does."""

@@ -55,6 +55,8 @@ class Settings:
     drain: float = 30.0
     poll: float = 10.0
     handler_cache: str = "~/.cache/pointsman/handlers"
+    state: str | None = None
+    """Where the fleet's shared state is; None: this process is on its own."""
     auth: bool = True
     admin_token: str | None = None
     face: str = "all"
@@ -133,6 +135,12 @@ def _face(text: str) -> str:
     return text
 
 
+def _store(text: str) -> str:
+    if not re.fullmatch(r"sqlite:///[^?#]+", text):
+        raise ValueError
+    return text
+
+
 def _attribute(text: str) -> str:
     if not re.fullmatch(r"[\w.-]{1,64}", text, re.ASCII):
         raise ValueError
@@ -170,6 +178,12 @@ FLAGS = (
         "where environments for handlers' requirements.txt are kept",
         "~/.cache/pointsman/handlers",
         "DIR",
+    ),
+    Flag(
+        "state",
+        _store,
+        "the fleet's shared state: sqlite:///PATH; without it this process is on its own",
+        metavar="URL",
     ),
     Flag("admin-token", str, "token that writes on the admin port ask for; without one they are off", metavar="TOKEN"),
 )

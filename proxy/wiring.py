@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from backends.aws import AwsCredentials, CredentialSource, ObjectReader, StaticCredentials
+from backends.base import Backend
 from backends.bedrock import BedrockBackend
 from backends.book import Book
 from backends.endpoint import EndpointBackend
 from backends.gates import Gates
 from backends.http.transport import HttpTransport
 from backends.meters import Meters
+from backends.state import Store, open_store
 from backends.translated import Translated
 from backends.vllm import VllmBackend
 from backends.wire.sigv4 import Credentials, Signer
+from policies.table import RouteTable
+from warmers.lease import Duty
+from warmers.ping import Parts
+from warmers.runner import Warmer
 
 from .access_log import AccessLog
 from .chat_templates import template_reader
@@ -39,7 +46,8 @@ async def serving(
 ) -> AsyncIterator[Services]:
     """The parts of a proxy, with its policy loaded. `credentials`: instead of boto3's chain.
 
-    Raises PolicyError or UnreadableError when the policy can't be used, OSError when the log can't be opened.
+    Raises PolicyError or UnreadableError when the policy can't be used, OSError when the log can't be opened,
+    StoreError when the shared state can't.
     """
     async with AsyncExitStack() as parts:
         log = _log(settings.log, parts)
@@ -48,7 +56,6 @@ async def serving(
         if credentials is None:
             credentials = chain = AwsCredentials()
             parts.push_async_callback(chain.aclose)
-        signer = Signer()
         book, gates, meters = Book(random.random), Gates(), Meters(version("pointsman"))
         telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
         parts.callback(telemetry.shutdown)
@@ -65,13 +72,16 @@ async def serving(
         beside = template_reader(_folder(settings))
         policy = Policy(_source(settings), variables, own, swapped, meters.reload, handlers.use, beside)
         await policy.load()
+        backends = _backends(transport, credentials)
+        store = await _store(settings, parts)
+
+        def in_force() -> tuple[RouteTable, str]:
+            return policy.current.table, policy.current.label
+
         yield Services(
             policy=policy,
-            backends={
-                "endpoint": Translated(EndpointBackend(transport, credentials, signer, _utc), time.time),
-                "bedrock": Translated(BedrockBackend(transport, credentials, signer, _utc), time.time),
-                "vllm": Translated(VllmBackend(transport), time.time),
-            },
+            backends=backends,
+            warmer=_warmer(in_force, backends, book, meters, telemetry, log, store),
             handlers=handlers,
             book=book,
             gates=gates,
@@ -84,6 +94,67 @@ async def serving(
             new_id=_new_id,
             body_limit=settings.body_limit,
         )
+
+
+@asynccontextmanager
+async def warming(
+    settings: Settings, table: RouteTable, credentials: CredentialSource | None = None
+) -> AsyncIterator[Warmer]:
+    """A warmer of its own, without a proxy, for one policy. Raises OSError or StoreError."""
+    async with AsyncExitStack() as parts:
+        log = _log(settings.log, parts)
+        transport = HttpTransport()
+        parts.push_async_callback(transport.aclose)
+        if credentials is None:
+            credentials = chain = AwsCredentials()
+            parts.push_async_callback(chain.aclose)
+        telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
+        parts.callback(telemetry.shutdown)
+        store = await _store(settings, parts)
+        book, meters, backends = Book(random.random), Meters(version("pointsman")), _backends(transport, credentials)
+        yield _warmer(lambda: (table, f"{table.digest}/1"), backends, book, meters, telemetry, log, store)
+
+
+def _backends(transport: HttpTransport, credentials: CredentialSource) -> dict[str, Backend]:
+    signer = Signer()
+    return {
+        "endpoint": Translated(EndpointBackend(transport, credentials, signer, _utc), time.time),
+        "bedrock": Translated(BedrockBackend(transport, credentials, signer, _utc), time.time),
+        "vllm": Translated(VllmBackend(transport), time.time),
+    }
+
+
+async def _store(settings: Settings, parts: AsyncExitStack) -> Store | None:
+    if settings.state is None:
+        return None
+    store = open_store(settings.state)
+    parts.push_async_callback(store.aclose)
+    return store
+
+
+def _warmer(
+    table: Callable[[], tuple[RouteTable, str]],
+    backends: Mapping[str, Backend],
+    book: Book,
+    meters: Meters,
+    telemetry: Telemetry,
+    log: AccessLog,
+    store: Store | None,
+) -> Warmer:
+    parts = Parts(
+        table=table,
+        backends=backends,
+        book=book,
+        meters=meters,
+        now=time.monotonic,
+        wall=time.time,
+        draw=random.random,
+        new_id=_new_id,
+        pause=asyncio.sleep,
+        trace=telemetry.start,
+        tell=log.write,
+    )
+    return Warmer(parts, store, Duty(store, _new_id(), time.time) if store else None)
 
 
 def static_credentials(access_key: str, secret_key: str) -> CredentialSource:

@@ -9,6 +9,7 @@ import sys
 import orjson
 import uvloop
 
+from backends.state import StoreError
 from policies.errors import PolicyError
 
 from .. import settings as flags
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         settings = flags.read(vars(arguments), flags.environment())
         uvloop.run(_serve(settings))
-    except (flags.SettingsError, CannotListen, UnreadableError, PolicyError) as error:
+    except (flags.SettingsError, CannotListen, UnreadableError, PolicyError, StoreError) as error:
         raise StartError(str(error)) from error
     except OSError as error:
         msg = f"{error.filename or 'a file'}: {error.strerror}; choose another place with --log"
