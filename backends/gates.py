@@ -1,7 +1,8 @@
 """Who gets in when a target, or an owner, has enough: limits, short queues, and quick refusals.
 
 One gate for each target: so many requests at a time as `policies.limits` finds right, and a queue behind it that is
-bounded in requests, in bytes and in time. Each target has its own, so that a hot one keeps nobody else waiting. A full
+bounded in requests, in bytes and in time: nobody is queued who would wait for longer than an answer takes, since a
+queue that stands only makes everyone late. Each target has its own, so that a hot one keeps nobody else waiting. A full
 queue gives up its newest request of the lowest rank for one of a higher rank; otherwise the newcomer is refused at
 once. Refusals are `Refused`, with the seconds after which to come again.
 
@@ -22,6 +23,8 @@ from policies.table import Target
 
 RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2})
 """By a route's `shed`: who is let in before whom."""
+SHORTEST_QUEUE = 0.1
+"""Seconds of waiting that a queue may always hold, however quick the target is."""
 SOONEST, LATEST = 1.0, 30.0
 """Seconds between which a refusal asks to come again."""
 
@@ -62,10 +65,17 @@ class _Gate:
             self.bytes -= waiting.size
         return waiting
 
-    def make_room(self, rank: int, size: int, target: Target) -> bool:
+    def too_late(self, ahead: int, seconds: float) -> bool:
+        """Whether a turn behind so many others would come too late: after `seconds`, or than an answer takes."""
+        recent = self.limit.recent or 0.0
+        return ahead * recent / max(self.limit.value, 1.0) > min(seconds, max(recent, SHORTEST_QUEUE))
+
+    def make_room(self, rank: int, size: int, seconds: float, target: Target) -> bool:
         """Whether one more may wait; those of a lower rank, the newest first, give way for it."""
         rule = target.limit
-        while self.waiting >= rule.queue or self.bytes + size > rule.queue_bytes:
+        while (
+            self.waiting >= rule.queue or self.bytes + size > rule.queue_bytes or self.too_late(self.waiting, seconds)
+        ):
             lower = next((other for other in (2, 1) if other > rank and self.queues[other]), None)
             if lower is None:
                 return False
@@ -108,7 +118,7 @@ class Gates:
     async def queue(self, target: Target, shed: str, size: int, seconds: float) -> None:
         """Wait for a place at the target, at most `seconds`, holding `size` bytes. Raises Refused."""
         gate, rank = self._of(target), RANKS[shed]
-        if not gate.make_room(rank, size, target):
+        if not gate.make_room(rank, size, min(seconds, target.limit.wait), target):
             why = "the queue is full"
             raise gate.refusal(why)
         loop = asyncio.get_running_loop()

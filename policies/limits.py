@@ -19,6 +19,9 @@ START = 256.0
 TOLERANCE = 2.0
 """Times the calm time to an answer at which a target counts as overloaded; batching alone makes it about 1.5."""
 SHRINK = 0.8
+"""At least by so much at a time; to what Little's law says the target would do calmly, where that is less."""
+ROOM = 1.5
+"""Times what it would do calmly: it must not run dry between two requests."""
 CALM = 0.25
 """Share of the limit up to which a target in use is calm."""
 BUSY = 0.5
@@ -58,7 +61,7 @@ def after_answer(limit: Limit, seconds: float, in_flight: int, now: float, bound
         calm = _low(calm, seconds, CALM_RISE if value > bounds.least else RISE)
     limit = replace(limit, value=value, calm=calm, recent=recent)
     if recent > TOLERANCE * calm:
-        return _shrunk(limit, now, bounds)
+        return _shrunk(limit, in_flight * ROOM * calm / recent, now, bounds)
     if in_flight >= BUSY * value:
         return replace(limit, value=min(bounds.most, value + (1.0 / value if limit.found else 1.0)))
     return limit
@@ -66,14 +69,14 @@ def after_answer(limit: Limit, seconds: float, in_flight: int, now: float, bound
 
 def after_pushback(limit: Limit, now: float, bounds: Bounds) -> Limit:
     """The limit after the target said that it has too much to do, or did not answer in time."""
-    return _shrunk(limit, now, bounds)
+    return _shrunk(limit, limit.value, now, bounds)
 
 
-def _shrunk(limit: Limit, now: float, bounds: Bounds) -> Limit:
+def _shrunk(limit: Limit, enough: float, now: float, bounds: Bounds) -> Limit:
     # Until the requests that were sent under the old value have come back, they say nothing of the new one.
     if now - limit.shrunk_at < max(limit.recent or 0.0, 0.05):
         return limit
-    value = min(max(limit.value * SHRINK, bounds.least), bounds.most)
+    value = min(max(min(limit.value * SHRINK, enough), bounds.least), bounds.most)
     return replace(limit, value=value, shrunk_at=now, found=True)
 
 
