@@ -161,12 +161,6 @@ def _of_sessions(route: Route) -> Iterator[Problem]:
     stateless = [target.name for target in route.targets if target.kind != "endpoint"]
     if stateless:
         yield _at_route(route, f"sticky_by is session, but {', '.join(stateless)} keeps no state of a session")
-    if len(route.admitted) > 1:
-        yield _at_route(
-            route,
-            "a session opened with NEW_SESSION lives at the target that opened it, and the id it gets may belong to "
-            "another target of the split; use serve_from where sessions hold state",
-        )
 
 
 def _of_warmth(route: Route) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from hashlib import blake2b
 
 from .facts import FailureFacts, Fault
 from .retries import wait_before
+from .sessions import Home
 from .standing import Draw, Views, ejected, replica
 from .table import RetryRule, Route, Sticky, Target, Weighted
 
@@ -72,7 +73,11 @@ class Explanation:
 
 
 def sticky_key(
-    sticky: Sticky, session_id: str | None, inference_id: str | None, header: Callable[[str], str | None]
+    sticky: Sticky,
+    session_id: str | None,
+    inference_id: str | None,
+    header: Callable[[str], str | None],
+    body: bytes = b"",
 ) -> str | None:
     """What keeps this caller on one side of a split; None when the route or the request has nothing of the kind.
 
@@ -85,6 +90,8 @@ def sticky_key(
             return inference_id
         case "header" if sticky.header:
             return header(sticky.header)
+        case "prefix":
+            return blake2b(body[: sticky.prefix], digest_size=16).hexdigest()
         case _:
             return None
 
@@ -118,8 +125,16 @@ def first_plan(
         why = f"{route.rule}: {order[0].name}, a fallback, as no first choice is left" if order else _nowhere(route)
     again = sdk_attempt > 1
     budget = min(route.retry.attempts, len(order)) if again else route.retry.attempts
-    attempts = tuple(_attempts(order, budget, views, draw))
+    attempts = tuple(_attempts(order, budget, views, key, draw))
     return Plan(attempts, 0, why, route.retry, route.idempotent, again)
+
+
+def plan_for(route: Route, home: Home, sdk_attempt: int = 1) -> Plan:
+    """The plan of a request that belongs to a session: the copy where it lives, and nowhere else."""
+    budget = 1 if sdk_attempt > 1 else route.retry.attempts
+    attempts = (Attempt(home.target, home.replica),) * budget
+    why = f"{route.rule}: {home.target.name}, where the session lives"
+    return Plan(attempts, 0, why, route.retry, route.idempotent, sdk_attempt > 1)
 
 
 def after_failure(plan: Plan, facts: FailureFacts, left: float = math.inf, draw: Draw = float) -> Plan | None:
@@ -209,12 +224,12 @@ def _score(seed: bytes, weighted: Weighted) -> float:
     return -weighted.weight / math.log(((hashed >> 12) + 0.5) / 2**52)
 
 
-def _attempts(order: list[Target], budget: int, views: Views, draw: Draw) -> list[Attempt]:
+def _attempts(order: list[Target], budget: int, views: Views, key: str | None, draw: Draw) -> list[Attempt]:
     """The order cut to the budget; a target that is alone is tried again, at another replica where it has one."""
     if len(order) != 1:
-        return [Attempt(target, replica(target, views, draw)) for target in order[:budget]]
+        return [Attempt(target, replica(target, views, key, draw)) for target in order[:budget]]
     target = order[0]
-    begin = replica(target, views, draw)
+    begin = replica(target, views, key, draw)
     return [Attempt(target, (begin + turn) % target.replicas) for turn in range(budget)]
 
 

@@ -289,8 +289,8 @@ def _handler(written: schema.Handler | None, path: Path, findings: Findings) -> 
 
 
 def _sticky(written: str | None) -> Sticky:
-    by, _, header = (written or "none").partition(":")
-    return Sticky(by, header.lower() or None)
+    by, _, rest = (written or "none").partition(":")
+    return Sticky(by, prefix=int(rest)) if by == "prefix" else Sticky(by, rest.lower() or None)
 
 
 def _expectations(
@@ -314,5 +314,7 @@ def _expectations(
 def _no_key(sticky: Sticky) -> str:
     if sticky.by == "none":
         return "the target of a split is drawn at random without sticky_by; give the route one"
+    if sticky.by == "prefix":
+        return "the route is sticky by a prefix of the body, which no case has; leave the case out"
     wanted = f"header {{{sticky.header}: ...}}" if sticky.by == "header" else sticky.by.replace("-", "_")
     return f"the route is sticky by {sticky.by}, which this case does not give; add {wanted}"

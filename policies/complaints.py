@@ -133,7 +133,7 @@ def _as_written(path: Path, document: Document) -> str:
 
 _PATTERN_RULES = {
     "account": "must be twelve digits in quotes",
-    "sticky_by": "must be session, inference-id, none or header:<name>",
+    "sticky_by": "must be session, inference-id, none, header:<name> or prefix:<bytes>",
     "endpoint": "must be letters, digits and `-` between them, as SageMaker's EndpointName",
     "component": "must be letters, digits and `-` between them, as SageMaker's InferenceComponentName",
     "version": 'must be a number in quotes such as "1", or DRAFT',

@@ -346,8 +346,13 @@ class _Shared(_Block):
     translate: Translate | None = Field(
         None, description="What may be done where a target speaks another dialect than the clients."
     )
-    sticky_by: Annotated[str, Field(pattern=f"^(session|inference-id|none|header:{HEADER_NAME})$")] | None = Field(
-        None, description="What keeps a caller on one side of a split: session, inference-id, header:<name> or none."
+    sticky_by: (
+        Annotated[str, Field(pattern=f"^(session|inference-id|none|header:{HEADER_NAME}|prefix:[1-9][0-9]{{0,6}})$")]
+        | None
+    ) = Field(
+        None,
+        description="What keeps a caller on one side of a split: session, inference-id, header:<name>, "
+        "prefix:<bytes> of the body, or none.",
     )
     timeout: Duration | None = Field(None, description="Deadline of a blocking request.")
     stream_timeout: Duration | None = Field(None, description="Deadline of a whole streamed request.")

@@ -5,12 +5,16 @@ will be back last: what is left of a route must be able to carry it, and a fault
 ours or the network's. When all are out, nobody is ejected: then the last resort is tried, else the least bad.
 
 Replicas: the less busy of two drawn at random, nearly as even as the least busy of all, and no herd (Mitzenmacher, "The
-power of two choices", 2001). One that is coming back counts as busier than it is.
+power of two choices", 2001). One that is coming back counts as busier than it is. A caller with a key goes to the
+replica that rendezvous hashing gives its key, where what it said before may still be cached, as long as that one has
+no more than its part of the load.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 
 from .facts import TargetView
 from .table import Target
@@ -22,6 +26,10 @@ Views = Mapping[str, Sequence[TargetView]]
 """By name of target, one view for each replica; what is missing is taken as idle and well."""
 
 IDLE = TargetView()
+
+OVER = 1.25
+"""Times the average load from which a replica takes no more callers by their key (Google, "Consistent Hashing with
+Bounded Loads", 2017): without a bound one popular prefix would bury one replica."""
 
 
 def health(target: Target, views: Views) -> float:
@@ -49,7 +57,7 @@ def ejected(targets: Sequence[Target], views: Views, draw: Draw) -> Sequence[Tar
     return out[len(out) - min(len(out), len(targets) // 2) :]
 
 
-def replica(target: Target, views: Views, draw: Draw) -> int:
+def replica(target: Target, views: Views, key: str | None, draw: Draw) -> int:
     """The replica for one request; one that is ejected only when all are."""
     count = target.replicas
     if count < 2:
@@ -58,10 +66,20 @@ def replica(target: Target, views: Views, draw: Draw) -> int:
     well = [index for index in range(count) if index >= len(seen) or seen[index].health > 0.0] or list(range(count))
     if len(well) == 1:
         return well[0]
+    if key is not None:
+        return _by_key(target, seen, well, key)
     first = min(int(draw() * len(well)), len(well) - 1)
     second = (first + 1 + min(int(draw() * (len(well) - 1)), len(well) - 2)) % len(well)
     one, other = well[first], well[second]
     return one if _busy(seen, one) <= _busy(seen, other) else other
+
+
+def _by_key(target: Target, seen: Sequence[TargetView], well: list[int], key: str) -> int:
+    """The replica that a caller's key prefers, unless it has more than its part; then the one preferred next."""
+    fair = OVER * (sum(_busy(seen, index) - 1 for index in well) + 1) / len(well)
+    seed = key.encode("utf-8", "surrogateescape") + b"\0" + target.name.encode()
+    order = sorted(well, key=lambda index: blake2b(seed + index.to_bytes(4, "big"), digest_size=8).digest())
+    return next((index for index in order if _busy(seen, index) <= math.ceil(fair)), order[0])
 
 
 def _busy(seen: Sequence[TargetView], index: int) -> float:

@@ -204,9 +204,11 @@ class Sticky:
     """What keeps a caller on one side of a split."""
 
     by: str = "none"
-    """`session`, `inference-id`, `header` or `none`."""
+    """`session`, `inference-id`, `header`, `prefix` or `none`."""
     header: str | None = None
     """Lower-case name when `by` is `header`."""
+    prefix: int = 0
+    """Bytes of the body when `by` is `prefix`."""
 
 
 @dataclass(frozen=True, slots=True)

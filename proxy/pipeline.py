@@ -15,7 +15,8 @@ from dataclasses import replace
 from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError
 from backends.gates import Refused
-from policies.choose import Attempt, Plan, after_failure, attempt_deadline, first_plan, sticky_key
+from policies import sessions
+from policies.choose import Attempt, Plan, after_failure, attempt_deadline, first_plan, plan_for, sticky_key
 from policies.facts import FailureFacts, Fault
 from policies.quotas import Quota
 from policies.table import Miss, Route, Target
@@ -103,8 +104,13 @@ async def _answered(
     invocation = call.invocation
     with trace.step(Step.CHOOSE):
         views = services.book.views(route.targets, services.now())
-        key = sticky_key(route.sticky, invocation.session_id, invocation.inference_id, invocation.header)
-        plan = first_plan(route, views, key, services.draw, len(call.body), invocation.sdk_attempt)
+        home = sessions.home(route, invocation.session_id)
+        if home is not None:
+            call = replace(call, invocation=replace(invocation, session_id=home.session_id))
+            plan = plan_for(route, home, invocation.sdk_attempt)
+        else:
+            key = sticky_key(route.sticky, invocation.session_id, invocation.inference_id, invocation.header, call.body)
+            plan = first_plan(route, views, key, services.draw, len(call.body), invocation.sdk_attempt)
         record.why = plan.why
         if not plan.attempts:
             raise NoTarget(plan.why)
@@ -115,12 +121,22 @@ async def _answered(
     try:
         attempt, reply = await _first_answer(route, plan, call, deadline, record, trace, services)
         async with _held(attempt, reply, services):
-            yield reply
+            yield _session_marked(reply, route, attempt, invocation)
         if route.quota is not None and reply.usage is not None:
             tokens = reply.usage.prompt_tokens + reply.usage.completion_tokens
             services.gates.charge_owner(route.quota, tokens, services.now())
     finally:
         services.meters.in_flight(route.key, -1)
+
+
+def _session_marked(reply: Reply, route: Route, attempt: Attempt, invocation: Invocation) -> Reply:
+    """The reply with the session's id as the client is to know it."""
+    if reply.new_session_id is not None:
+        known = sessions.marked(route, attempt.target, attempt.replica, reply.new_session_id)
+        reply = replace(reply, new_session_id=known)
+    if reply.closed_session_id is not None:
+        reply = replace(reply, closed_session_id=invocation.session_id)
+    return reply
 
 
 def _admit(route: Route, quota: Quota, record: Record, services: Services) -> None:

@@ -104,6 +104,8 @@ def _lines(explanation: Explanation, source: str, table: RouteTable) -> list[str
 
 
 def _sticky(route: Route) -> str:
+    if route.sticky.by == "prefix":
+        return f"by the first {route.sticky.prefix} bytes of the body"
     return f"by header {route.sticky.header}" if route.sticky.header else f"by {route.sticky.by}"
 
 

@@ -127,7 +127,6 @@ def test_sessions_on_what_keeps_no_state() -> None:
     """Stickiness chooses a target; it does not give it a session's state."""
     found = warned("serve_from: n\nsticky_by: session", f"n: {ENGINE}")
     assert about("endpoints.x", "n keeps no state", found)
-    assert about("endpoints.x", "NEW_SESSION lives at", warned("split: {a: 1, b: 1}\nsticky_by: session"))
     assert warned("serve_from: a\nsticky_by: session", "a: {}") == []
 
 

@@ -284,3 +284,11 @@ def test_limits_and_quotas_that_bind_nobody_are_refused() -> None:
         "owners.us": "is the owner of no endpoint; name it in one, or delete it",
         "targets.a.limit.min": "is more than max (8)",
     }
+
+
+def test_sticky_by_a_prefix() -> None:
+    """The number of bytes is read, and a case for it is refused, since cases have no body."""
+    assert one_route("serve_from: a\nsticky_by: prefix:1024").sticky == Sticky("prefix", prefix=1024)
+    text = policy("x: {split: {a: 1, b: 1}, sticky_by: prefix:9, expect: [{session: s, goes_to: a}]}")
+    assert "prefix of the body" in report(text)["endpoints.x.expect[0]"]
+    assert "prefix:<bytes>" in report(policy("x: {serve_from: a, sticky_by: prefix:0}"))["endpoints.x.sticky_by"]

@@ -116,7 +116,7 @@ def test_replica_that_is_out_is_passed_over(
     views: tuple[TargetView, ...], draws: tuple[float, ...], expected: int
 ) -> None:
     """Only the well ones are compared, unless there are none; one that is coming back counts as busier."""
-    assert replica(engine("e", 3), {"e": views}, drawing(*draws)) == expected
+    assert replica(engine("e", 3), {"e": views}, None, drawing(*draws)) == expected
 
 
 healths = st.sampled_from([0.0, 0.3, 1.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -250,3 +251,20 @@ async def test_a_target_that_fails_is_left_alone_and_comes_back() -> None:
             asked.append(targets(backend)[before:])
     parts.log.close()
     assert asked == [["first", "second"]] * 5 + [["second"]] + [["first"]] * 2
+
+
+async def test_a_session_is_led_back_to_the_copy_that_opened_it() -> None:
+    """The client's id carries the copy's tag, the copy sees its own, and the fallback is not tried."""
+    asked = replace(invocation(), session_id="NEW_SESSION")
+    backend = Scripted([REFUSED, Reply(new_session_id="abc; Expires=2026-11-21T12:00:00Z")])
+    parts = await services(backend)
+    trace = parts.telemetry.start(invocation(), 0)
+    async with serve(asked, record(), trace, parts) as (reply, _):
+        known = (reply.new_session_id or "").partition(";")[0]
+    assert known.startswith("abc-pm")
+    backend.answers.append(Reply(closed_session_id="abc"))
+    async with serve(replace(asked, session_id=known), record(), trace, parts) as (reply, _):
+        assert reply.closed_session_id == known
+    parts.log.close()
+    assert targets(backend) == ["first", "second", "second"]
+    assert [call.invocation.session_id for _, call, _ in backend.calls[1:]] == ["NEW_SESSION", "abc"]
