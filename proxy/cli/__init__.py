@@ -20,6 +20,7 @@ COMMANDS = {
     "test": "run a policy's own `expect:` cases",
     "schema": "print the policy's JSON Schema, for editors",
     "handler": "say what becomes of a customer's model.py: its convention, what runs when, what does not",
+    "key": "make a key for a caller: a bearer token, or static credentials for AWS SDKs",
     "why": "find a request in the log and say where it went, how long it took and why",
     "conformance": "check from outside whether a server keeps SageMaker Runtime's contract",
     "emulate": "run stand-ins for SageMaker Runtime and Bedrock Runtime on loopback",
@@ -27,6 +28,8 @@ COMMANDS = {
 }
 
 EXIT_OK, EXIT_FINDINGS, EXIT_CANNOT_START, EXIT_REFUSED = 0, 1, 2, 3
+EXIT_INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells count."""
 
 
 class StartError(Exception):
@@ -36,6 +39,19 @@ class StartError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        parsed = _parsed(words)
+        return int(parsed.run(parsed))
+    except StartError as error:
+        print(f"pointsman {words[0]}: {error}", file=sys.stderr)
+        return EXIT_CANNOT_START
+    except KeyboardInterrupt:  # also while a command's modules are still being imported
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_OK
+
+
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="pointsman",
         description="One SageMaker contract in front of dedicated endpoints, packed hosts and Bedrock imports.",
@@ -49,13 +65,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module = importlib.import_module(f".{name}", __name__)
             module.configure(command)
             command.set_defaults(run=module.run)
-    parsed = parser.parse_args(words)
-    try:
-        return int(parsed.run(parsed))
-    except StartError as error:
-        print(f"pointsman {parsed.command}: {error}", file=sys.stderr)
-        return EXIT_CANNOT_START
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        return EXIT_OK
+    return parser.parse_args(words)
