@@ -80,9 +80,8 @@ class Handled:
         self, body: bytes = b"{}", endpoint: str = "chat", seen: list[bytes] | None = None, **facts: Any
     ) -> tuple[Reply, Record]:
         """The reply to one request. A streamed one has been read, into `body` and, piece by piece, into `seen`."""
-        invocation = Invocation(
-            endpoint, None, facts.pop("streaming", False), body, "request-0", "application/json", **facts
-        )
+        facts = {"content_type": "application/json", **facts}
+        invocation = Invocation(endpoint, None, facts.pop("streaming", False), body, "request-0", **facts)
         record = Record("request-0", time.monotonic(), 0.0, invocation=invocation)
         trace = self.services.telemetry.start(invocation, 0)
         async with serve(invocation, record, trace, self.services) as (reply, _):
