@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +31,8 @@ POLL = 1.0
 """Seconds between two looks at the handlers' files."""
 AT_ONCE = 4
 """Handlers that are loaded side by side: each may start a process."""
-WATCHED_FILES = 500
-"""Files of one handler's folder that are looked at for changes."""
+WATCHED_FILES, WATCHED_FOLDERS, DEEPEST = 200, 50, 3
+"""How much of one handler's folder is looked at for changes, and how deep."""
 
 Load = Callable[[HandlerSpec, Path, str], Awaitable[Run]]
 """(what the policy says, the file, its version) -> the handler, loaded. Raises LoadError."""
@@ -195,14 +196,22 @@ async def _stop(entries: Mapping[HandlerSpec, _Entry]) -> None:
 
 
 def _watched(file: Path) -> Iterator[Path]:
-    """The files whose change makes a new version: code and requirements in the handler's folder."""
+    """The files whose change makes a new version: code and requirements in the handler's folder.
+
+    Bounded, since a model.py may lie in a folder that holds the world, and this is looked at every second.
+    """
     yield file
-    found = sorted(path for path in file.parent.rglob("*.py") if not _hidden(path, file.parent))
-    yield from found[:WATCHED_FILES]
     yield file.parent / "requirements.txt"
+    found = folders = 0
+    for folder, inner, names in os.walk(file.parent):
+        depth = len(Path(folder).relative_to(file.parent).parts)
+        inner[:] = [] if depth == DEEPEST else sorted(name for name in inner if _may_hold_code(name))
+        code = sorted(name for name in names if name.endswith(".py"))
+        yield from (Path(folder, name) for name in code)
+        found, folders = found + len(code), folders + 1
+        if found >= WATCHED_FILES or folders >= WATCHED_FOLDERS:
+            return
 
 
-def _hidden(path: Path, root: Path) -> bool:
-    return any(
-        part.startswith(".") or part in {"__pycache__", "site-packages"} for part in path.relative_to(root).parts
-    )
+def _may_hold_code(folder: str) -> bool:
+    return not folder.startswith(".") and folder not in {"__pycache__", "site-packages", "node_modules"}

@@ -174,3 +174,18 @@ async def test_handler_that_has_left(tmp_path: Path) -> None:
         with pytest.raises(HandlerError) as caught:
             proxy.services.handlers.open(route)
         assert (caught.value.reason, caught.value.status) == ("refused", 503)
+
+
+async def test_look_at_the_files_is_bounded(tmp_path: Path) -> None:
+    """A handler in a folder that holds the world is watched by its own file and by what is near."""
+    from proxy.handlers.registry import WATCHED_FILES, _watched
+
+    for folder in (".venv", "site-packages", "a/b/c/d"):
+        write(tmp_path / folder, "", "hidden.py")
+    write(tmp_path / "a" / "b" / "c", "", "seen.py")
+    found = {str(path.relative_to(tmp_path)) for path in _watched(write(tmp_path, ""))}
+    assert found == {"model.py", "requirements.txt", "a/b/c/seen.py"}
+    for number in range(3):
+        for name in range(WATCHED_FILES):
+            write(tmp_path / f"z{number}", "", f"f{name}.py")
+    assert len(list(_watched(tmp_path / "model.py"))) < 2 * WATCHED_FILES + 10
