@@ -135,13 +135,13 @@ def _welcome(addresses: Addresses, emulator: int, routes: Mapping[tuple[str, str
         'print(json.loads(answer["Body"].read())["choices"][0]["message"]["content"])',
         "EOF",
         "",
-        "Or with curl, as a stream would be asked for, and its headers:",
+        "Or with curl, to see the headers of an answer:",
         "",
         f"curl -si {url}/endpoints/codegen-shared/invocations -H 'X-Amzn-SageMaker-Inference-Component: blockgen' \\",
         """  -H 'Content-Type: application/json' -d '{"messages": [{"role": "user", "content": "Hello"}]}'""",
         "",
         f"Metrics: http://127.0.0.1:{addresses.admin_port}/metrics. Why a request went where it went:",
-        f"  pointsman why REQUEST_ID --log {log}",
+        f"  {Path(sys.executable).parent / 'pointsman'} why REQUEST_ID --log {log}",
         "Ctrl-C ends all of it.",
     ]
     return "\n".join(lines)
