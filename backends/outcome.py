@@ -72,6 +72,8 @@ class Outcome:
     """32 hex digits, when the request belongs to a trace."""
     handler_status: int | None = None
     """Status of a failure in the customer's own code around the model."""
+    principal: str | None = None
+    """Who asked, where callers are authenticated."""
 
     @property
     def overhead_seconds(self) -> float:

@@ -53,6 +53,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "sdk_attempt": "which try of the client this is, from 1",
         "trace_id": "32 hex digits when the request belongs to a trace, or null",
         "handler_status": "status of a failure in the customer's own code around the model, or null",
+        "principal": "who asked: the name that their key or certificate stands for, or null where nobody is asked",
     }
 )
 ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
@@ -112,6 +113,7 @@ def line(outcome: Outcome) -> bytes:
         "sdk_attempt": outcome.sdk_attempt,
         "trace_id": outcome.trace_id,
         "handler_status": outcome.handler_status,
+        "principal": outcome.principal,
     }
     try:
         text = orjson.dumps(entry, option=_OPTIONS)

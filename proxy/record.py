@@ -42,6 +42,8 @@ class Record:
     handler_status: int | None = None
     """Status of a failure in the customer's code, which counts as their model's."""
     why: str = ""
+    principal: str | None = None
+    """Who asked, where callers are authenticated."""
     usage: Usage | None = None
     trace_id: str | None = None
     policy: InForce | None = None
@@ -117,4 +119,5 @@ class Record:
             sdk_attempt=invocation.sdk_attempt if invocation else 1,
             trace_id=self.trace_id,
             handler_status=self.handler_status,
+            principal=self.principal,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from backends.http.edge import ByteBudget, Listener
 from backends.http.limits import Limits
 from backends.tasks import start
 
+from .door import tls_context
 from .faces.admin import Admin, State
 from .faces.container import Started
 from .faces.front import front
@@ -58,7 +60,7 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
     operators = Listener(admin.handle, admin.malformed, ByteBudget(MIB), drain=1.0)
     duties = []
     try:
-        port = await _listen(contracts, settings.host, settings.port, "--port")
+        port = await _listen(contracts, settings.host, settings.port, "--port", tls_context(settings))
         admin_port = None
         if settings.face != "container":
             admin_port = await _listen(operators, "127.0.0.1", settings.admin_port, "--admin-port")
@@ -67,6 +69,8 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
             start(services.handlers.watch(asyncio.sleep), name="handlers-watch"),
             start(_watch_lag(state), name="loop-lag"),
         ]
+        if services.door is not None:
+            duties.append(start(services.door.watch(asyncio.sleep), name="keys-watch"))
         if services.warmer is not None:
             duties.append(start(services.warmer.run(), name="warmer"))
         yield Addresses(settings.host, port, admin_port)
@@ -117,9 +121,9 @@ async def _reload_at(hung_up: asyncio.Event, services: Services) -> None:
         await services.policy.reload()
 
 
-async def _listen(listener: Listener, host: str, port: int, flag: str) -> int:
+async def _listen(listener: Listener, host: str, port: int, flag: str, tls: ssl.SSLContext | None = None) -> int:
     try:
-        return await listener.start(host, port)
+        return await listener.start(host, port, tls)
     except OSError as error:
         reason = error.strerror or str(error)
         msg = f"can't listen on {host}:{port} ({reason.lower()}); stop what holds it, or choose another with {flag}"

@@ -12,6 +12,7 @@ from backends.meters import Meters
 from warmers.runner import Warmer
 
 from .access_log import AccessLog
+from .door import Door
 from .handlers.registry import Handlers
 from .policy_source import Policy
 from .telemetry import Telemetry
@@ -42,5 +43,7 @@ class Services:
     """Largest request body, in bytes."""
     gates: Gates = field(default_factory=Gates)
     """Who gets in when a target or an owner has enough."""
+    door: Door | None = None
+    """Who may call at all; None where the network or the platform decides."""
     warmer: Warmer | None = None
     """Keeps targets warm; None where nothing does."""

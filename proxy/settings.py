@@ -57,6 +57,14 @@ class Settings:
     handler_cache: str = "~/.cache/pointsman/handlers"
     state: str | None = None
     """Where the fleet's shared state is; None: this process is on its own."""
+    keys: str | None = None
+    """File of the keys that callers were issued."""
+    keys_secret: str | None = None
+    """File of the master secret that keys for AWS SDKs are derived from."""
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_client_ca: str | None = None
+    """Certificates that clients' ones have to be signed by."""
     auth: bool = True
     admin_token: str | None = None
     face: str = "all"
@@ -185,6 +193,11 @@ FLAGS = (
         "the fleet's shared state: sqlite:///PATH; without it this process is on its own",
         metavar="URL",
     ),
+    Flag("keys", str, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),
+    Flag("keys-secret", str, "file of the master secret: AWS SDKs may sign with issued keys", metavar="FILE"),
+    Flag("tls-cert", str, "certificate chain of the contracts' port, PEM", metavar="FILE"),
+    Flag("tls-key", str, "its private key, PEM", metavar="FILE"),
+    Flag("tls-client-ca", str, "CA of clients' certificates, PEM: callers have to show one", metavar="FILE"),
     Flag("admin-token", str, "token that writes on the admin port ask for; without one they are off", metavar="TOKEN"),
 )
 
@@ -231,13 +244,28 @@ def read(given: Mapping[str, Any], variables: Mapping[str, str], model_folder: P
         msg = f"POINTSMAN_NO_AUTH can't be {variables['POINTSMAN_NO_AUTH']!r}: 1 or 0"
         raise SettingsError(msg) from None
     settings = Settings(**values, auth=not no_auth and not inside)
-    if settings.host not in LOOPBACK and settings.auth:
+    _check_door(settings)
+    return settings
+
+
+def _check_door(settings: Settings) -> None:
+    """Raises SettingsError for a door that can't be closed, or stands open."""
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        msg = "--tls-cert and --tls-key come together: name both files"
+        raise SettingsError(msg)
+    if settings.tls_client_ca is not None and settings.tls_cert is None:
+        msg = "--tls-client-ca needs --tls-cert and --tls-key: clients show certificates over TLS only"
+        raise SettingsError(msg)
+    if settings.keys_secret is not None and settings.keys is None:
+        msg = "--keys-secret needs --keys: the file that says which keys were issued"
+        raise SettingsError(msg)
+    known = settings.keys is not None or settings.tls_client_ca is not None
+    if settings.host not in LOOPBACK and settings.auth and not known:
         msg = (
-            f"--host {settings.host} is reachable by others and callers can't be authenticated yet: "
-            "listen on 127.0.0.1, or add --no-auth when the network in front of it is trusted"
+            f"--host {settings.host} is reachable by others and callers would not be authenticated: listen on "
+            "127.0.0.1, issue keys (--keys), or add --no-auth when the network in front of it is trusted"
         )
         raise SettingsError(msg)
-    return settings
 
 
 def _value(flag: Flag, given: Mapping[str, Any], variables: Mapping[str, str]) -> tuple[bool, Any]:

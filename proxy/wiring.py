@@ -32,6 +32,7 @@ from warmers.runner import Warmer
 
 from .access_log import AccessLog
 from .chat_templates import template_reader
+from .door import Door
 from .handlers.loads import Loader
 from .handlers.registry import Handlers
 from .policy_source import FileSource, InForce, ObjectSource, Policy, Source, UnreadableError
@@ -93,6 +94,7 @@ async def serving(
             draw=random.random,
             new_id=_new_id,
             body_limit=settings.body_limit,
+            door=Door(settings, time.time) if settings.keys or settings.tls_client_ca else None,
         )
 
 

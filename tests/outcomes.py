@@ -83,5 +83,6 @@ outcomes = st.builds(
     sdk_attempt=st.integers(1, 9),
     trace_id=st.none() | _text,
     handler_status=st.none() | st.integers(400, 599),
+    principal=st.none() | _text,
 )
 """Any outcome, sensible or not."""

@@ -20,17 +20,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
-from multidict import CIMultiDict
 
 from ..base import Headers
+from .answer import HTTP2_GOAWAY, HTTP2_PREFACE, fields, raw
+from .answer import Answer as Answer
 from .limits import LIMITS, Limits
 from .limits import BodyTooLarge as BodyTooLarge
 from .limits import BudgetSpent as BudgetSpent
@@ -39,31 +39,9 @@ from .limits import ByteBudget as ByteBudget
 WRITE_BUFFER = 64 * 1024
 """Unsent bytes of one answer above which `Exchange.write` waits (aiohttp's stream writer and asyncio's transport)."""
 
-_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_HTTP2_GOAWAY = (
-    b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # SETTINGS, empty: RFC 9113 section 3.4 wants it first
-    b"\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0d"  # GOAWAY, error HTTP_1_1_REQUIRED
-)
-
 
 class ClientGone(Exception):
     """The client closed the connection, or was too slow for the deadline."""
-
-
-def _fields(headers: Headers) -> CIMultiDict[str]:
-    """Header fields for aiohttp, which would name itself and its version as the server."""
-    fields = CIMultiDict(headers)
-    fields["Server"] = "pointsman"
-    return fields
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer, for the cases that have no handler: what the parser refused."""
-
-    status: int
-    headers: Headers
-    body: bytes
 
 
 class Exchange:
@@ -88,6 +66,14 @@ class Exchange:
     def started(self) -> bool:
         """The head of an answer is out: no other answer can be given."""
         return self._response is not None
+
+    @property
+    def common_name(self) -> str | None:
+        """The common name of the client's certificate, which TLS has verified; None when it showed none."""
+        transport = self._request.transport
+        certificate = transport.get_extra_info("peercert") if transport is not None else None
+        subject = certificate.get("subject", ()) if certificate else ()
+        return next((value for part in subject for name, value in part if name == "commonName"), None)
 
     async def read_body(self, limit: int, deadline: float) -> bytes:
         """The request body.
@@ -145,14 +131,14 @@ class Exchange:
 
     async def reply(self, answer: Answer) -> None:
         """Send a whole answer."""
-        response = web.Response(status=answer.status, headers=_fields(answer.headers), body=answer.body)
+        response = web.Response(status=answer.status, headers=fields(answer.headers), body=answer.body)
         self._response = response
         await self._guard(response.prepare(self._request))
         await self._guard(response.write_eof())
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of an answer whose body follows in pieces."""
-        response = web.StreamResponse(status=status, headers=_fields(headers))
+        response = web.StreamResponse(status=status, headers=fields(headers))
         response.enable_chunked_encoding()
         self._response = response
         await self._guard(response.prepare(self._request))
@@ -237,13 +223,13 @@ class _Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         if self._refused is not None:
-            self._refused.write(_raw(self._door.malformed(503, "too many connections")))
+            self._refused.write(raw(self._door.malformed(503, "too many connections")))
             self._refused.close()
             return
         if self._first:
             self._first = False
-            if data.startswith(_HTTP2_PREFACE) and self.transport is not None:
-                self._say(_HTTP2_GOAWAY)
+            if data.startswith(HTTP2_PREFACE) and self.transport is not None:
+                self._say(HTTP2_GOAWAY)
                 return
         super().data_received(data)
         if self._request_count != self._heads:
@@ -257,7 +243,7 @@ class _Connection(RequestHandler):
         """The head is not there in time. Who sent nothing at all gets no answer to it."""
         self._timer = None
         if not self._first:
-            self._say(_raw(self._door.malformed(408, "its head did not arrive in time")))
+            self._say(raw(self._door.malformed(408, "its head did not arrive in time")))
         else:
             self._say(b"")
 
@@ -297,19 +283,9 @@ class _Connection(RequestHandler):
             msg = "an answer was under way"
             raise ConnectionResetError(msg)
         answer = self._door.malformed(status, type(exc).__name__ if exc else "malformed request")
-        response = web.Response(status=answer.status, headers=_fields(answer.headers), body=answer.body)
+        response = web.Response(status=answer.status, headers=fields(answer.headers), body=answer.body)
         response.force_close()
         return response
-
-
-def _raw(answer: Answer) -> bytes:
-    """An answer as bytes, for connections that have no request."""
-    fields = [*_fields(answer.headers).items(), ("Content-Length", str(len(answer.body))), ("Connection", "close")]
-    lines = [
-        f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
-        *(f"{key}: {text}" for key, text in fields),
-    ]
-    return "\r\n".join([*lines, "", ""]).encode() + answer.body
 
 
 class _Server(web.Server):
@@ -363,10 +339,10 @@ class Listener:
     def in_flight(self) -> int:
         return self._in_flight
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen, and return the bound port (useful with port 0). Raises OSError when the address can't be had."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=1024, reuse_address=True)
+        site = web.TCPSite(self._runner, host, port, backlog=1024, reuse_address=True, ssl_context=tls)
         try:
             await site.start()
         except OSError:

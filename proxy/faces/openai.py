@@ -12,6 +12,7 @@ reaches this port may call what the policy has, whatever token is sent.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from backends.base import Headers, Invocation, Reply
@@ -23,10 +24,11 @@ from backends.wire.bearer import bearer_tokens, token_refusal
 from backends.wire.framing import Reframer, reframer
 from backends.wire.openai import Asked, Operation, Refused
 from backends.wire.restjson import media_type
-from backends.wire.sagemaker import Kind
+from backends.wire.sagemaker import Kind, WireError
 from backends.wire.sagemaker import Operation as RuntimeOperation
 from policies.table import Route
 
+from ..keys import Principal
 from ..record import Record
 from ..services import Services
 from . import failures, openai_failures
@@ -51,19 +53,29 @@ class OpenAiApi:
         try:
             asked = wire.read_asked(exchange.method, exchange.raw_path)
             if asked.operation is Operation.MODELS:
-                self._admit(exchange)
-                await exchange.reply(self._models(asked))
+                await exchange.reply(self._models(asked, self._admit(exchange)))
                 return
         except Refused as error:
             await exchange.reply(Answer(*wire.write_problem(error.problem, self._services.new_id())))
             return
         await handle(exchange, _Conversation(asked, self._services), self._services)
 
-    def _admit(self, exchange: Exchange) -> None:
+    def _admit(self, exchange: Exchange) -> Principal | None:
+        """Who looks at the list, where callers are asked who they are. Raises Refused."""
         admit(exchange.headers, self._services.wall())
+        if self._services.door is None:
+            return None
+        try:
+            return self._services.door.keeper.authenticate(exchange)
+        except WireError as error:
+            raise Refused(wire.unauthorized(error.reply.message)) from error
 
-    def _models(self, asked: Asked) -> Answer:
-        shown = {route.key: route for route in self._services.policy.current.table.routes.values() if _listed(route)}
+    def _models(self, asked: Asked, principal: Principal | None) -> Answer:
+        """The models that there are, or those of them that the principal may call."""
+        routes: Iterable[Route] = self._services.policy.current.table.routes.values()
+        if principal is not None:
+            routes = [route for route in routes if principal.may(route.endpoint, route.component)]
+        shown = {route.key: route for route in routes if _listed(route)}
         if asked.endpoint is not None:
             wanted = (asked.endpoint, asked.component)
             shown = {key: route for key, route in shown.items() if wanted in _names(route)}

@@ -11,7 +11,7 @@ from backends.errors import BackendError
 from backends.http.edge import BodyTooLarge, BudgetSpent
 from backends.wire import openai as wire
 from backends.wire.openai import Problem, Refused
-from backends.wire.sagemaker import ErrorReply
+from backends.wire.sagemaker import ErrorReply, WireError
 from policies.facts import Fault
 from policies.table import Miss
 
@@ -38,6 +38,8 @@ def problem(error: Exception, record: Record, model: str) -> Problem:
     match error:
         case Refused():
             return error.problem
+        case WireError() if error.reply.status == 403:
+            return _not_let_in(error.reply)
         case BodyTooLarge():
             said = f"The request body is larger than the {error.limit} bytes that are accepted."
             return wire.invalid(said, status=413, code="request_too_large")
@@ -50,6 +52,13 @@ def problem(error: Exception, record: Record, model: str) -> Problem:
             return _backend(error)
         case _:
             return _from_reply(failures.error_reply(error, record))
+
+
+def _not_let_in(reply: ErrorReply) -> Problem:
+    """Who is not known gets a 401, who may not a 403, as OpenAI's own clients expect them."""
+    if reply.type == "AccessDeniedException":
+        return Problem(403, reply.message, "permission_error", "insufficient_permissions")
+    return wire.unauthorized(reply.message)
 
 
 _HINTS = {

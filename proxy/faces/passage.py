@@ -19,6 +19,7 @@ from backends.http.edge import Answer, ClientGone, Exchange
 from backends.wire.framing import Reframer
 from policies.facts import FailureFacts, Fault
 
+from ..auth import permit
 from ..handlers.errors import HandlerError
 from ..pipeline import serve
 from ..record import Record
@@ -120,7 +121,7 @@ class _Passage:
 
     async def _serve(self) -> None:
         record, services = self._record, self._services
-        record.invocation = invocation = await self._face.read(self._exchange, record)
+        record.invocation = invocation = await self._read()
         self.trace = trace = services.telemetry.start(invocation, int(record.started * 1e9))
         record.trace_id = trace.trace_id
         async with serve(invocation, record, trace, services) as (reply, deadline):
@@ -129,6 +130,19 @@ class _Passage:
                 await self._stream(reply, deadline)
             else:
                 await self._send(reply)
+
+    async def _read(self) -> Invocation:
+        """The invocation, of a sender who may call its endpoint where callers are asked who they are."""
+        exchange, record = self._exchange, self._record
+        if self._services.door is None:
+            return await self._face.read(exchange, record)
+        keeper = self._services.door.keeper
+        claimed = keeper.claim(exchange.headers, exchange.common_name)
+        invocation = await self._face.read(exchange, record)
+        principal = keeper.prove(claimed, exchange.method, exchange.raw_path, exchange.headers, invocation.body)
+        record.principal = principal.name
+        permit(principal, record.operation, invocation.endpoint, invocation.component)
+        return invocation
 
     async def _send(self, reply: Reply) -> None:
         record = self._record

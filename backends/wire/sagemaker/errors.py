@@ -171,6 +171,18 @@ def throttled(message: str | None = None, retry_after: float | None = None) -> E
     return ErrorReply(429, "ThrottlingException", message or "Rate exceeded", retry_after=retry_after)
 
 
+def not_authenticated(kind: str, message: str) -> ErrorReply:
+    """Who is asking could not be made sure; `kind` is one of AWS's common error types. SDKs send a 403 once."""
+    return ErrorReply(403, kind, message)
+
+
+def access_denied(who: str, operation: str, endpoint: str) -> ErrorReply:
+    """Who is asking is known, and may not; in IAM's words. It is said of endpoints that do not exist as well."""
+    resource = clip(printable(endpoint), 200)
+    said = f"User: {who} is not authorized to perform: sagemaker:{operation} on resource: endpoint/{resource}"
+    return ErrorReply(403, "AccessDeniedException", said)
+
+
 def service_unavailable(retry_after: float | None = None, message: str | None = None) -> ErrorReply:
     said = message or "The service is temporarily unavailable. Please try again."
     return ErrorReply(503, "ServiceUnavailable", said, retry_after=retry_after)

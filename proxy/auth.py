@@ -1,0 +1,172 @@
+"""Who is asking, and may they: issued keys by bearer token or signature, and client certificates.
+
+Strategy: in two steps around the reading of the body. `claim` needs the head only and refuses whoever can't be right
+(no credential, an unknown or expired key, a wrong token, a time that is off), so that strangers can't make us hold
+bodies; `Claimed.prove` holds body and head against the signature. Whether the principal may call the endpoint is asked
+by name, before anything is looked up: a refusal does not tell what exists.
+
+A caller's own IAM credentials can't be verified, as nobody but AWS knows their secrets; so AWS SDKs get static
+credentials that we issued (`pointsman key new`), unchanged otherwise.
+
+Replays: boto3 (1.44.5) signs no nonce and its time has full seconds, so two equal calls within one second have equal
+signatures. A signature may therefore come again for `REPEAT` seconds after it was first seen, and never later. The
+memory for that is bounded; what it forgets first is oldest, and nothing older than the window would be accepted.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from cachetools import TTLCache
+
+from backends.base import Headers
+from backends.http.edge import Exchange
+from backends.wire.bearer import bearer_tokens
+from backends.wire.sagemaker import ErrorReply, WireError
+from backends.wire.sagemaker.errors import access_denied, not_authenticated
+from backends.wire.sigv4 import Signer
+from backends.wire.sigv4_verify import WINDOW, Claim, Flaw, Unverified, is_signature, read_claim, verify
+
+from .keys import Key, KeyFile, Principal, derived, digest, read_token
+
+log = logging.getLogger("pointsman.auth")
+
+REPEAT = 2.0
+"""Seconds in which an equal signature is taken for an equal call of the same second."""
+REMEMBERED = 65_536
+"""Signatures remembered by one worker: 109 requests a second over the whole window."""
+
+_UNKNOWN = ErrorReply(403, "UnrecognizedClientException", "The security token included in the request is invalid.")
+_MISSING = not_authenticated(
+    "MissingAuthenticationTokenException",
+    "Missing Authentication Token: sign with credentials that were issued for this proxy, or send one of its bearer "
+    "tokens (Authorization: Bearer pm-...).",
+)
+_MISMATCH = not_authenticated(
+    "InvalidSignatureException",
+    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key "
+    "and signing method. Consult the service documentation for details.",
+)
+_REPLAYED = not_authenticated(
+    "InvalidSignatureException", "The signature was used before: sign each request anew, and each attempt of it."
+)
+_EXPIRED = not_authenticated("ExpiredTokenException", "The key has expired: ask for a new one.")
+_STRANGER = not_authenticated("UnrecognizedClientException", "The client certificate is of nobody that is known here.")
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What the head of a request says about its sender; `prove` makes it a principal."""
+
+    _principal: Principal
+    _claim: Claim | None = None
+    _secret: str = ""
+
+    @property
+    def proven(self) -> bool:
+        """Nothing is left to be held against the body."""
+        return self._claim is None
+
+
+class Doorkeeper:
+    """Authenticates requests; one for a process. `keys` may be replaced at any time."""
+
+    def __init__(self, keys: KeyFile, master: bytes | None, now: Callable[[], float], *, certificates: bool) -> None:
+        """`now`: seconds since the epoch. `certificates`: TLS asks clients for them, so their names can be trusted."""
+        self.keys = keys
+        self._master = master
+        self._now = now
+        self._certificates = certificates
+        self._signer = Signer()
+        self._seen: TTLCache[bytes, float] = TTLCache(REMEMBERED, 2 * WINDOW, timer=now)
+
+    def claim(self, headers: Headers, common_name: str | None) -> Claimed:
+        """Who sent a head, unless it can't be true. Raises WireError."""
+        values = [value for name, value in headers if name.lower() == "authorization"]
+        if any(map(is_signature, values)):
+            return self._signed(headers)
+        if tokens := tuple(bearer_tokens(values)):
+            return Claimed(self._bearer(tokens))
+        if self._certificates and common_name is not None:
+            return Claimed(self._certified(common_name))
+        raise WireError(_MISSING)
+
+    def prove(self, claimed: Claimed, method: str, raw_path: str, headers: Headers, body: bytes) -> Principal:
+        """The principal, once the whole request is held against its signature. Raises WireError."""
+        claim = claimed._claim
+        if claim is not None:
+            try:
+                verify(claim, method, raw_path, headers, body, claimed._secret, self._signer)
+            except Unverified as error:
+                raise WireError(_MISMATCH) from error
+            self._once(claim)
+        return claimed._principal
+
+    def authenticate(self, exchange: Exchange, body: bytes = b"") -> Principal:
+        """Both steps at once, for a request whose body is at hand. Raises WireError."""
+        claimed = self.claim(exchange.headers, exchange.common_name)
+        return self.prove(claimed, exchange.method, exchange.raw_path, exchange.headers, body)
+
+    def _signed(self, headers: Headers) -> Claimed:
+        try:
+            claim = read_claim(headers, self._now())
+        except Unverified as error:
+            kind = "IncompleteSignatureException" if error.flaw is Flaw.FORM else "InvalidSignatureException"
+            raise WireError(not_authenticated(kind, f"{str(error)[0].upper()}{str(error)[1:]}.")) from error
+        key = self._known(claim.access_key)
+        if self._master is None:
+            raise WireError(_UNKNOWN)
+        secret = derived(self._master, key.id)
+        if not hmac.compare_digest(digest(secret), key.digest):  # issued under another master secret
+            raise WireError(_UNKNOWN)
+        return Claimed(key.principal, claim, secret)
+
+    def _bearer(self, tokens: Iterable[str]) -> Principal:
+        for text in tokens:
+            found = read_token(text)
+            if found is not None:
+                key = self.keys.keys.get(found[0])
+                # An unknown id costs the same as a wrong secret, so that ids can't be told by the time it takes.
+                expected = key.digest if key is not None else b"\0" * 32
+                if hmac.compare_digest(digest(found[1]), expected) and key is not None:
+                    return self._valid(key).principal
+        raise WireError(_UNKNOWN)
+
+    def _certified(self, common_name: str) -> Principal:
+        """A certificate of the client CA stands for its common name; a key file's `cert` lines say which are let in."""
+        principal = self.keys.certificates.get(common_name)
+        if principal is None and self.keys.certificates:
+            raise WireError(_STRANGER)
+        principal = principal or Principal(common_name)
+        if principal.expires is not None and self._now() >= principal.expires:
+            raise WireError(_EXPIRED)
+        return principal
+
+    def _known(self, key_id: str) -> Key:
+        key = self.keys.keys.get(key_id)
+        if key is None:
+            raise WireError(_UNKNOWN)
+        return self._valid(key)
+
+    def _valid(self, key: Key) -> Key:
+        if key.principal.expires is not None and self._now() >= key.principal.expires:
+            raise WireError(_EXPIRED)
+        return key
+
+    def _once(self, claim: Claim) -> None:
+        signature = bytes.fromhex(claim.signature)
+        now = self._now()
+        first = self._seen.get(signature)
+        if first is None:
+            self._seen[signature] = now
+        elif now - first > REPEAT:
+            raise WireError(_REPLAYED)
+
+
+def permit(principal: Principal, operation: str, endpoint: str, component: str | None) -> None:
+    """Raises WireError unless the principal's allow-list has the endpoint."""
+    if not principal.may(endpoint, component):
+        raise WireError(access_denied(principal.name, operation, "/".join(filter(None, (endpoint, component)))))
