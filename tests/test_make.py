@@ -93,8 +93,8 @@ class TestFreshCheckout:
         """The request id of an answer leads to where the request went."""
         answer = ended(["bash", "-c", pasted(quickstart.said, "curl ", "}'")], tmp_path).stdout
         request = re.findall(r"(?i)^x-amzn-requestid: (\S+)", answer, flags=re.MULTILINE)[0]
-        command = pasted(quickstart.said, "  pointsman why", ".log").strip().replace("REQUEST_ID", request)
-        done = ended(["bash", "-c", f".venv/bin/{command}"], checkout)
+        command = pasted(quickstart.said, f"  {checkout}", ".log").strip().replace("REQUEST_ID", request)
+        done = ended(["bash", "-c", command], checkout)
         assert done.returncode == 0, done.stderr
         assert "codegen-blockgen" in done.stdout
 
