@@ -83,7 +83,10 @@ def _print(found: tuple[Warmed, ...], warmer: Warmer, in_json: bool) -> None:
         print("nothing is due")
     for one in found:
         gap = "" if one.gap is None else f", {show_seconds(round(one.gap))} after its last use"
-        print(f"{one.target}: met {one.met}{gap}; {one.answered} of {one.sent} answered in {one.seconds:.1f} s")
+        reached = f", so 1 to {one.answered} copies" if one.answered > 1 else ""
+        print(
+            f"{one.target}: met {one.met}{gap}; {one.answered} of {one.sent} answered in {one.seconds:.1f} s{reached}"
+        )
         for line in (one.failure, one.advice):
             if line is not None:
                 print(f"  {line}")

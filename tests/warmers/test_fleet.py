@@ -1,0 +1,71 @@
+"""Three processes with one store and a kill: one warms, and its duty moves."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from backends.state import SqliteStore
+from warmers.memory import document, read
+
+PERIOD, EVERY = 1.5, 0.2
+ROOT = Path(__file__).parents[2]
+
+
+@asynccontextmanager
+async def fleet(
+    state: Path, *names: str
+) -> AsyncIterator[tuple[dict[str, asyncio.subprocess.Process], asyncio.Queue[str]]]:
+    """Running members by name, and a line for each warm-up."""
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    members = {
+        name: await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.warmers.member", name, str(state), str(PERIOD), str(EVERY)),
+            stdout=asyncio.subprocess.PIPE,
+            cwd=ROOT,
+        )
+        for name in names
+    }
+
+    async def read_lines(member: asyncio.subprocess.Process) -> None:
+        assert member.stdout is not None
+        async for line in member.stdout:
+            lines.put_nowait(line.decode().strip())
+
+    readers = [asyncio.ensure_future(read_lines(member)) for member in members.values()]
+    try:
+        yield members, lines
+    finally:
+        for member in members.values():
+            if member.returncode is None:
+                member.kill()
+            await member.wait()
+        await asyncio.gather(*readers)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+async def test_killing_the_holder_moves_the_duty_within_two_periods(tmp_path: Path) -> None:
+    """One of three warms; after kill -9 another does in time, alone again, and at most one warm-up was doubled."""
+    state = tmp_path / "state.db"
+    await SqliteStore(state).aclose()
+    async with fleet(state, "a", "b", "c") as (members, lines):
+        first = [await lines.get() for _ in range(4)]
+        assert len(set(first)) == 1
+        killed = asyncio.get_running_loop().time()
+        members[first[0]].kill()
+        await members[first[0]].wait()
+        successor = await lines.get()
+        while successor == first[0]:  # lines that it had written before
+            successor = await lines.get()
+        assert asyncio.get_running_loop().time() - killed <= 2 * PERIOD
+        after = {successor, *[await lines.get() for _ in range(4)]}
+        assert after == {successor}
+    store = SqliteStore(state)
+    assert read(await store.read(document("dedicated"))).doubled <= 1
+    await store.aclose()
