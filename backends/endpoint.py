@@ -26,6 +26,7 @@ from .signed import (
     read_pieces,
     read_refusal,
     refuse_garbled,
+    to_its_mark,
 )
 from .wire import sagemaker as wire
 from .wire.restjson import is_event_stream
@@ -82,5 +83,7 @@ async def _streamed(incoming: Incoming, target: Target) -> Reply:
         await incoming.aclose()
         said = Said(502, "The endpoint answered a streaming call with something that is not an event stream.")
         raise refuse_garbled(target, "a body that is not an event stream", said)
-    stream = await primed(incoming, read_pieces(incoming, target, wire.read_event, bytes))
+    pieces = read_pieces(incoming, target, wire.read_event, bytes)
+    container_type = incoming.header("x-amzn-sagemaker-content-type")
+    stream = await primed(incoming, to_its_mark(pieces, target, container_type))
     return wire.read_reply(incoming.headers, streaming=True, stream=stream)

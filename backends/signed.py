@@ -20,7 +20,7 @@ from .errors import BackendError, Said
 from .http.transport import Incoming, Outgoing, Transport, TransportError
 from .streams import PrimedStream, end
 from .wire.eventstream import Decoder, EventStreamError, Frame
-from .wire.restjson import Unsigned
+from .wire.restjson import Unsigned, media_type
 from .wire.sagemaker import STREAM_BROKEN
 from .wire.sigv4 import Signer
 from .wire.verdicts import GARBLED
@@ -29,6 +29,12 @@ HOP_HEADER = "x-pointsman-hop"
 """How many proxies of this kind a request has passed."""
 ERROR_LIMIT = 1024 * 1024
 """Bytes of an error answer that are read; AWS's own have a few thousand."""
+
+SERVER_SENT_EVENTS = "text/event-stream"
+
+_DONE = (b"data: [DONE]", b"data:[DONE]")
+_TAIL = 64
+"""Bytes at the end of a stream in which its last event is looked for."""
 
 Piece = bytes | tuple[FailureFacts, Said]
 """What a frame came to: bytes for the client (b"": none), or the failure it told of."""
@@ -173,6 +179,32 @@ async def read_pieces(
         raise BackendError(GARBLED, target, str(error), said) from error
     finally:
         await end(chunks)
+
+
+def to_its_mark(
+    pieces: AsyncGenerator[bytes, None], target: Target, content_type: str | None
+) -> AsyncGenerator[bytes, None]:
+    """`pieces`; a stream of OpenAI events that ends without `data: [DONE]` raises BackendError at its end.
+
+    A server that is stopped in the middle of an answer may close its connection properly, so a proper end is no proof.
+    Only what the target is declared to speak is looked for.
+    """
+    if target.speaks.startswith("openai") and media_type(content_type) == SERVER_SENT_EVENTS:
+        return _marked(pieces, target)
+    return pieces
+
+
+async def _marked(pieces: AsyncGenerator[bytes, None], target: Target) -> AsyncGenerator[bytes, None]:
+    tail = b""
+    try:
+        async for piece in pieces:
+            tail = (tail + piece[-_TAIL:])[-_TAIL:]
+            yield piece
+    finally:
+        await end(pieces)
+    if not tail.rstrip().endswith(_DONE):
+        said = Said(502, "The stream of the model's answer broke.", "ModelStreamError", error_code=STREAM_BROKEN)
+        raise BackendError(GARBLED, target, "the stream ended without [DONE]", said)
 
 
 def _piece(piece: Piece, target: Target) -> bytes:

@@ -21,10 +21,10 @@ from policies.table import Target, VllmSpec
 from .base import ByteStream, Call, Headers, Reply
 from .errors import BackendError, Said
 from .http.transport import Incoming, Outgoing, Transport, TransportError
-from .signed import primed, proxy_headers, read_body, waits
+from .signed import SERVER_SENT_EVENTS, primed, proxy_headers, read_body, to_its_mark, waits
 from .streams import end
 from .wire.restjson import media_type, read_count
-from .wire.sagemaker import RESPONSE_LIMIT, STREAM_BROKEN
+from .wire.sagemaker import RESPONSE_LIMIT
 from .wire.usage import usage_of
 from .wire.verdicts import GARBLED, after, by_original
 
@@ -34,10 +34,6 @@ LONGEST_WAIT = 3600.0
 """Seconds; a server that asks for more in `Retry-After` is not believed."""
 
 _ADAPTER = "X-Amzn-SageMaker-Adapter-Identifier"
-_SERVER_SENT_EVENTS = "text/event-stream"
-_DONE = (b"data: [DONE]", b"data:[DONE]")
-_TAIL = 64
-"""Bytes at the end of a stream in which its last event is looked for."""
 
 
 class VllmBackend:
@@ -63,7 +59,7 @@ class VllmBackend:
         if not 200 <= incoming.status < 300:
             raise await _refusal(incoming, target)
         if call.streaming:
-            return _reply(incoming, stream=await primed(incoming, _pieces(incoming, target)))
+            return _reply(incoming, stream=await primed(incoming, _events(incoming, target)))
         try:
             return _reply(incoming, body=await _whole(incoming, target))
         finally:
@@ -92,31 +88,25 @@ def _reply(incoming: Incoming, *, body: bytes = b"", stream: ByteStream | None =
 
 
 async def _pieces(incoming: Incoming, target: Target) -> AsyncGenerator[bytes, None]:
-    """The body as it arrives. Raises BackendError when it breaks, also when an OpenAI stream ends without `[DONE]`.
-
-    A server that is stopped in the middle of an answer may close its connection properly, so a proper end is no proof.
-    """
-    told_end = target.speaks.startswith("openai") and media_type(incoming.header("content-type")) == _SERVER_SENT_EVENTS
-    tail = b""
+    """The body as it arrives. Raises BackendError when it breaks."""
     chunks = incoming.chunks()
     try:
         async for piece in chunks:
-            if told_end:
-                tail = (tail + piece[-_TAIL:])[-_TAIL:]
             yield piece
     except TransportError as error:
         raise BackendError(error.facts, target, error.cause) from error
     finally:
         await end(chunks)
-    if told_end and not tail.rstrip().endswith(_DONE):
-        said = Said(502, "The stream of the model's answer broke.", "ModelStreamError", error_code=STREAM_BROKEN)
-        raise BackendError(GARBLED, target, "the stream ended without [DONE]", said)
+
+
+def _events(incoming: Incoming, target: Target) -> AsyncGenerator[bytes, None]:
+    return to_its_mark(_pieces(incoming, target), target, incoming.header("content-type"))
 
 
 async def _whole(incoming: Incoming, target: Target) -> bytes:
-    if media_type(incoming.header("content-type")) != _SERVER_SENT_EVENTS:
+    if media_type(incoming.header("content-type")) != SERVER_SENT_EVENTS:
         return await read_body(incoming, target, RESPONSE_LIMIT)
-    pieces = _pieces(incoming, target)
+    pieces = _events(incoming, target)
     collected: list[bytes] = []
     size = 0
     async with aclosing(pieces):

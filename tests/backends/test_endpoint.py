@@ -198,6 +198,33 @@ async def test_an_empty_stream_is_an_answer(upstream: Upstream, transport: HttpT
     assert await pieces(await scripted(transport).invoke(target(upstream.url), call(streaming=True), soon())) == []
 
 
+@pytest.mark.parametrize(
+    ("speaks", "content_type", "last", "whole"),
+    [
+        ("openai-chat", "text/event-stream; charset=utf-8", b"data: [DONE]\n\n", True),
+        ("openai-completions", "text/event-stream", b"data: {}\n\n", False),
+        ("openai-chat", "application/json", b"{}", True),
+        ("tgi", "text/event-stream", b"data: {}\n\n", True),
+    ],
+)
+async def test_a_declared_stream_ends_at_its_mark(
+    upstream: Upstream, transport: HttpTransport, speaks: str, content_type: str, last: bytes, whole: bool
+) -> None:
+    """Where the policy declares OpenAI's events, frames that end properly without [DONE] are a broken stream."""
+    upstream.streams(
+        payload_part(b"data: {}\n\n"), payload_part(last), headers={"X-Amzn-SageMaker-Content-Type": content_type}
+    )
+    where = replace(target(upstream.url), speaks=speaks)
+    reply = await scripted(transport).invoke(where, call(streaming=True), soon())
+    if whole:
+        assert (await pieces(reply))[-1] == last
+        return
+    with pytest.raises(BackendError, match=r"without \[DONE\]") as caught:
+        await pieces(reply)
+    assert caught.value.said is not None
+    assert caught.value.said.error_code == "StreamBroken"
+
+
 TIME_EXCEEDED = exception_frame("ModelStreamError", "m", "ModelInvocationTimeExceeded")
 HALF = payload_part(b"half")[:-3]
 BAD = payload_part(b"bad")[:-1] + b"\x00"
