@@ -20,6 +20,8 @@ log = logging.getLogger("pointsman.auth")
 
 POLL = 2.0
 """Seconds between two looks at the key file: one stat() each."""
+CERTIFICATE_POLL = 30.0
+"""Seconds between two looks at the certificate."""
 
 
 class Door:
@@ -120,6 +122,35 @@ def load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
     except (OSError, ssl.SSLError) as error:
         msg = f"--tls-cert {settings.tls_cert}, --tls-key {settings.tls_key}: {error.strerror or error}"
         raise SettingsError(msg) from error
+
+
+async def watch_certificate(
+    context: ssl.SSLContext, settings: Settings, pause: Callable[[float], Awaitable[None]]
+) -> None:
+    """Use a renewed certificate from the next handshake on, until cancelled. One that is broken changes nothing.
+
+    The key comes with it or before it: tools that renew certificates write the chain last.
+    """
+    seen = _stamp(settings)
+    while True:
+        await pause(CERTIFICATE_POLL)
+        stamp = _stamp(settings)
+        if stamp not in (seen, None):
+            try:
+                load_certificate(context, settings)
+            except SettingsError as error:
+                log.warning("the certificate stays as it was: %s", error)
+            else:
+                log.info("a renewed certificate is in force")
+            seen = stamp
+
+
+def _stamp(settings: Settings) -> int | None:
+    assert settings.tls_cert is not None  # noqa: S101 - the caller's condition
+    try:
+        return Path(settings.tls_cert).stat().st_mtime_ns
+    except OSError:
+        return None  # in the middle of a rename
 
 
 def _no_passphrase() -> str:

@@ -18,7 +18,7 @@ from backends.http.edge import ByteBudget, Listener
 from backends.http.limits import Limits
 from backends.tasks import start
 
-from .door import tls_context
+from .door import tls_context, watch_certificate
 from .faces.admin import Admin, State
 from .faces.container import Started
 from .faces.front import front
@@ -53,6 +53,7 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
     """
     state = State()
     door = front(services, _started(settings, services), services.handlers.unready)
+    tls = tls_context(settings)
     limits = Limits(head_time=settings.head_time, connections=settings.connections)
     budget = ByteBudget(settings.body_budget)
     contracts = Listener(door.handle, door.malformed, budget, drain=settings.drain, limits=limits)
@@ -60,7 +61,7 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
     operators = Listener(admin.handle, admin.malformed, ByteBudget(MIB), drain=1.0)
     duties = []
     try:
-        port = await _listen(contracts, settings.host, settings.port, "--port", tls_context(settings))
+        port = await _listen(contracts, settings.host, settings.port, "--port", tls)
         admin_port = None
         if settings.face != "container":
             admin_port = await _listen(operators, "127.0.0.1", settings.admin_port, "--admin-port")
@@ -69,6 +70,8 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
             start(services.handlers.watch(asyncio.sleep), name="handlers-watch"),
             start(_watch_lag(state), name="loop-lag"),
         ]
+        if tls is not None:
+            duties.append(start(watch_certificate(tls, settings, asyncio.sleep), name="certificate-watch"))
         if services.door is not None:
             duties.append(start(services.door.watch(asyncio.sleep), name="keys-watch"))
         if services.warmer is not None:

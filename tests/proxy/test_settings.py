@@ -83,6 +83,34 @@ def test_an_open_door_is_refused_unless_asked_for(host: str) -> None:
     assert read(given("--policy", "p", "--host", host), {"POINTSMAN_NO_AUTH": "1"}).auth is False
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("--keys", "k"), ("--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a")],
+    ids=["keys", "certificates"],
+)
+def test_an_authenticated_door_may_be_open(words: tuple[str, ...]) -> None:
+    """Who has a key or a certificate may come from anywhere; TLS alone asks nobody who they are."""
+    assert read(given("--policy", "p", "--host", "0.0.0.0", *words), {}).auth is True
+    with pytest.raises(SettingsError, match="--no-auth"):
+        read(given("--policy", "p", "--host", "0.0.0.0", "--tls-cert", "c", "--tls-key", "k"), {})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--tls-cert", "c"), "come together"),
+        (("--tls-key", "k"), "come together"),
+        (("--tls-client-ca", "a"), "needs --tls-cert"),
+        (("--keys-secret", "s"), "needs --keys"),
+        (("--connections", "0"), "--connections can't be"),
+    ],
+)
+def test_half_a_door_is_refused(words: tuple[str, ...], said: str) -> None:
+    """What protects nothing without its other half is a mistake, not a setting."""
+    with pytest.raises(SettingsError, match=said):
+        read(given("--policy", "p", *words), {})
+
+
 def test_every_flag_is_a_setting() -> None:
     """No flag is read and then forgotten."""
     fields = set(Settings.__dataclass_fields__)

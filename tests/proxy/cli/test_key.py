@@ -1,0 +1,75 @@
+"""`pointsman key new`: a key that works, shown once, and a line without a secret."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from proxy.cli import main
+from proxy.keys import derived, digest, read_keys, read_token
+
+
+def facts(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, str]:
+    assert main(["key", "new", "--json", *words]) == 0
+    found: dict[str, str] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_a_new_key_is_what_its_line_says(capsys: pytest.CaptureFixture[str]) -> None:
+    """The line is read by `--keys`, holds the secret's hash alone, and expires."""
+    made = facts(capsys, "--principal", "team-a", "--allow", "chat, packed/*")
+    key = read_keys(made["line"]).keys[made["id"]]
+    assert (key.principal.name, key.principal.allow) == ("team-a", ("chat", "packed/*"))
+    assert key.principal.expires is not None
+    assert key.digest == digest(made["secret"])
+    assert made["secret"] not in made["line"]
+    assert read_token(made["bearer"]) == (made["id"], made["secret"])
+
+
+def test_no_two_keys_are_alike_and_zero_days_are_for_ever(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ids and secrets are random."""
+    one, two = (facts(capsys, "--principal", "a", "--days", "0") for _ in range(2))
+    assert one["id"] != two["id"]
+    assert one["secret"] != two["secret"]
+    assert read_keys(one["line"]).keys[one["id"]].principal.expires is None
+
+
+def test_a_master_secret_is_made_once_and_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Readable by its owner only; keys of later calls are derived from the same one."""
+    path = tmp_path / "master"
+    first = facts(capsys, "--principal", "a", "--keys-secret", str(path))
+    master = path.read_bytes()
+    assert path.stat().st_mode & 0o777 == 0o600
+    second = facts(capsys, "--principal", "a", "--keys-secret", str(path))
+    assert path.read_bytes() == master
+    for made in (first, second):
+        assert made["secret"] == derived(master.strip(), made["id"])
+
+
+def test_people_are_told_what_goes_where(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Token, credentials for SDKs where there is a master secret, and the line."""
+    assert main(["key", "new", "--principal", "a", "--keys-secret", str(tmp_path / "master")]) == 0
+    out = capsys.readouterr().out
+    assert "shown once" in out
+    assert "AWS_SECRET_ACCESS_KEY=" in out
+    assert "bearer token:  pm-PMK" in out
+    assert read_keys(out.splitlines()[-1]).keys
+    assert main(["key", "new", "--principal", "a"]) == 0
+    assert "AWS_" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--principal", "a b"),
+        ("--principal", "a", "--allow", "a b"),
+        ("--principal", "a", "--days", "99999999999"),
+        ("--principal", "a", "--keys-secret", "/nowhere/master"),
+    ],
+)
+def test_nonsense_is_refused(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    """In one line, with exit code 2."""
+    assert main(["key", "new", *words]) == 2
+    assert capsys.readouterr().err.startswith("pointsman key: ")
