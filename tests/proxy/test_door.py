@@ -8,7 +8,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -257,14 +257,12 @@ async def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(tmp_path: P
     settings = given(tmp_path, tls_cert=str(cert), tls_key=str(key))
     context = tls_context(settings)
     assert context is not None
-    renewals = [
-        lambda: (
-            key.write_bytes((TLS / "client.key").read_bytes()),
-            cert.write_bytes((TLS / "client.pem").read_bytes()),
-        ),
-        lambda: (cert.write_bytes(b"broken"),),
-        lambda: (cert.unlink(),),
-    ]
+
+    def renew() -> None:
+        key.write_bytes((TLS / "client.key").read_bytes())
+        cert.write_bytes((TLS / "client.pem").read_bytes())
+
+    renewals: list[Callable[[], object]] = [renew, lambda: cert.write_bytes(b"broken"), cert.unlink]
     done = asyncio.Event()
 
     async def pause(seconds: float) -> None:
