@@ -10,6 +10,7 @@ import re
 
 _NUMBER = r"[0-9]{1,9}(\.[0-9]{1,6})?"
 DURATION_PATTERN = rf"^({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?$"
+IDLE_PATTERN = f"^measured$|{DURATION_PATTERN}"
 SIZE_PATTERN = r"^[0-9]{1,12}(B|KB|KiB|MB|MiB|GB|GiB)$"
 RATE_PATTERN = r"^[1-9][0-9]{0,8}[kM]?/(s|min|h)$"
 SHARE_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,4})?%$"
@@ -26,6 +27,17 @@ def seconds(text: str) -> float:
         msg = "is not a duration; write it like 60s, 8m, 1h30m or 500ms"
         raise ValueError(msg)
     return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+
+
+def idle_limit(text: str) -> float | None:
+    """Seconds of a duration of at most a day, or None for `measured`."""
+    if text == "measured":
+        return None
+    value = seconds(text)
+    if not 0 < value <= 86_400:
+        msg = "must be more than nothing and at most 24h, or the word measured"
+        raise ValueError(msg)
+    return value
 
 
 def size(text: str) -> int:

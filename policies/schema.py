@@ -16,11 +16,13 @@ from . import calendar
 from .addresses import guardrail_refusal, imported_model_refusal, role_refusal, url_refusal
 from .quantities import (
     DURATION_PATTERN,
+    IDLE_PATTERN,
     RANGE_PATTERN,
     RATE_PATTERN,
     SHARE_PATTERN,
     SIZE_PATTERN,
     duration_range,
+    idle_limit,
     rate,
     seconds,
     share,
@@ -80,6 +82,8 @@ DurationRange = Annotated[
     _text(RANGE_PATTERN, "60s..5m"),
 ]
 
+_IDLE = _written(idle_limit, "duration or `measured`", "15m")
+IdleLimit = Annotated[float | None, BeforeValidator(_IDLE), _text(IDLE_PATTERN, "measured", "15m")]
 Hours = Annotated[
     calendar.Calendar,
     BeforeValidator(_written(calendar.read_calendar, "calendar", "Mon-Fri 06:00-20:00 America/New_York")),
@@ -144,9 +148,7 @@ class Guardrail(_Block):
 
 class Cold(_Block):
     restore: DurationRange = Field(description="Shortest and longest time a scaled-to-zero copy takes to come back.")
-    idle_limit: Literal["measured"] | Duration = Field(
-        "measured", description="Time without use after which a copy goes, where it is known; measured: by the warmer."
-    )
+    idle_limit: IdleLimit = Field(None, description="Time without use after which a copy goes; without it: measured.")
 
 
 class ImportCost(_Block):
@@ -329,9 +331,7 @@ class Warm(_Block):
 
     every: Duration = Field(840.0, description="Time without use after which a warm-up is due: 14m.")
     jitter: Share = Field(0.1, description="Up to this share earlier, drawn each time, never later: 10%.")
-    copies: Annotated[int, Field(ge=1, le=16)] = Field(
-        1, description="Copies to keep: so many warm-ups at the same time."
-    )
+    copies: Annotated[int, Field(ge=1, le=16)] = Field(1, description="Copies to keep: as many warm-ups at a time.")
     hours: Hours | None = Field(None, description="When the warmer is on duty. Without it: always.")
 
 

@@ -61,7 +61,7 @@ def compile_target(name: str, written: schema.Target, findings: Findings) -> Tar
         body_limit=written.body_limit or limit,
         streams=written.streams,
         restore=written.cold.restore if written.cold else None,
-        idle_limit=written.cold.idle_limit if written.cold and written.cold.idle_limit != "measured" else None,
+        idle_limit=written.cold.idle_limit if written.cold else None,
         connect_timeout=written.connect_timeout,
         first_byte=written.first_byte,
         between_chunks=written.between_chunks,

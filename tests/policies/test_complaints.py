@@ -34,7 +34,7 @@ def only(text: str, environment: dict[str, str] | None = None) -> tuple[str, str
     [
         ("tmeout: 60s", "tmeout", "unknown key; did you mean `timeout`?"),
         ("fall-back: [a]", "fall-back", "unknown key; did you mean `fallback`?"),
-        ("warm: {}", "warm", "not offered in this version; delete the key"),
+        ("migrate: {}", "migrate", "not offered in this version; delete the key"),
         ("migrate: {to: b}", "migrate", "not offered in this version; delete the key"),
         ("timeout: 60", "timeout", "must be a duration with its unit, such as 60s"),
         ("timeout: 60 s", "timeout", "is not a duration; write it like 60s, 8m, 1h30m or 500ms"),
