@@ -28,7 +28,9 @@ BUSY = 0.5
 """Share of the limit from which an answer is a reason to grow: what is not used needs no more room."""
 FALL, RISE = 0.5, 0.05
 """Weight of an answer that is faster than the recent low value, and of one that is slower."""
-CALM_RISE = 0.01
+LEARN = 120.0
+"""Seconds in which a slower calm time is mostly learnt. Not counted in answers: at full load there are many of them in
+a few seconds, and what is queued at the target would pass for its own pace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Limit:
     value: float = START
     calm: float | None = None
     """Low value of the seconds to an answer while few were in flight."""
+    calm_at: float = 0.0
     recent: float | None = None
     """The same of all answers."""
     shrunk_at: float = -math.inf
@@ -58,7 +61,9 @@ def after_answer(limit: Limit, seconds: float, in_flight: int, now: float, bound
     value = min(max(limit.value, bounds.least), bounds.most)
     calm, recent = limit.calm, _low(limit.recent, seconds, RISE)
     if calm is None or in_flight <= max(bounds.least, value * CALM):
-        calm = _low(calm, seconds, CALM_RISE if value > bounds.least else RISE)
+        slowly = 1.0 - math.exp(min(0.0, limit.calm_at - now) / LEARN)
+        calm = _low(calm, seconds, slowly if value > bounds.least else RISE)
+        limit = replace(limit, calm_at=now)
     limit = replace(limit, value=value, calm=calm, recent=recent)
     if recent > TOLERANCE * calm:
         return _shrunk(limit, in_flight * ROOM * calm / recent, now, bounds)

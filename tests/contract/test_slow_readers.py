@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120, func_only=True)]
 
 READERS = 1000
 EACH = 1024 * 1024
-"""Bytes of memory that one slow reader may cost: one read of its upstream (256 KiB at most), the frames made of it, what
-is read ahead and what waits unsent; measured: 640 KiB with the largest pieces."""
+"""Bytes of memory that one slow reader may cost: one read of its upstream (256 KiB at most), the frames made of it,
+what is read ahead and what waits unsent; measured: 640 KiB with the largest pieces."""
 SLOPE = 16 * 1024 * 1024
 """Bytes by which all of them may grow while they dawdle: an allocator's noise, a hundredth of what is on offer."""
 PIECE = b"data: " + b"x" * 32_000 + b"\n\n"
@@ -46,7 +46,10 @@ def descriptors(enough: int) -> Iterator[None]:
 async def endless() -> AsyncIterator[str]:
     """An engine whose streams never end, sent as fast as they are taken."""
 
+    serving: list[asyncio.Task[object] | None] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -58,6 +61,7 @@ async def endless() -> AsyncIterator[str]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=READERS)
     yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     server.close()
+    await asyncio.gather(*filter(None, serving), return_exceptions=True)  # their callers have gone: they end
     await server.wait_closed()
 
 

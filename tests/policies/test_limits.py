@@ -80,3 +80,18 @@ def test_it_stays_inside_its_bounds(least: int, more: int, steps: list[tuple[boo
         now += waited
         limit = after_answer(limit, seconds, in_flight, now, bounds) if answered else after_pushback(limit, now, bounds)
         assert not answered or bounds.least <= limit.value <= bounds.most
+
+
+def test_a_queue_at_the_target_does_not_pass_for_its_pace() -> None:
+    """Seconds of full load under a limit that was never tried teach no slower calm time; minutes of it do."""
+    limit, now = warmed(0.1), 0.0
+    for _ in range(600):
+        now += 0.01
+        limit = after_answer(limit, 0.3, 30, now, BOUNDS)
+    assert limit.calm is not None
+    assert limit.calm < 0.12
+    for _ in range(600):
+        now += 1.0
+        limit = after_answer(limit, 0.15, 4, now, BOUNDS)
+    assert limit.calm is not None
+    assert limit.calm > 0.14
