@@ -345,18 +345,18 @@ def test_proper_end_inside_a_part_is_a_break(stage: Stage, kind: Kind, cut: floa
     assert_broken_off(answer, "close", EVENTS[:2])
 
 
-def test_events_without_their_end_mark_are_a_break(stage: Stage) -> None:
-    """OpenAI's streams end with `data: [DONE]`; a body that ends before it was cut, whatever HTTP says."""
-    answer = play_stream(stage, "vllm", "proper end", SPOKEN["vllm"].parts)
+@pytest.mark.parametrize("kind", ["endpoint", "vllm"])
+def test_events_without_their_end_mark_are_a_break(stage: Stage, kind: Kind) -> None:
+    """OpenAI's streams end with `data: [DONE]`; a body that ends before it was cut, whatever HTTP or frames say."""
+    answer = play_stream(stage, kind, "proper end", SPOKEN[kind].parts)
     assert_broken_off(answer, "close", EVENTS)
 
 
-@pytest.mark.parametrize("kind", ["endpoint", "bedrock"])
-def test_framed_stream_may_end_behind_any_part(stage: Stage, kind: Kind) -> None:
-    """The other side of the coin: frames have no end mark, so the end of the body behind a whole frame is the end."""
-    answer = play_stream(stage, kind, "proper end", SPOKEN[kind].parts)
-    done = [b"data: [DONE]\n\n"] if kind == "bedrock" else []
-    assert [(event.kind, event.payload) for event in answer.events()] == [("PayloadPart", e) for e in EVENTS + done]
+def test_bedrocks_stream_ends_where_the_model_says_so(stage: Stage) -> None:
+    """The other side of the coin: Bedrock has no end mark, so the model's last word is the end, and gets the mark."""
+    answer = play_stream(stage, "bedrock", "proper end", SPOKEN["bedrock"].parts)
+    whole = [("PayloadPart", event) for event in [*EVENTS, b"data: [DONE]\n\n"]]
+    assert [(event.kind, event.payload) for event in answer.events()] == whole
 
 
 @pytest.mark.parametrize("kind", ["endpoint", "bedrock"])
