@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from backends.book import Book
+from backends.book import MOST_COPIES, Book
 from policies.breaker import State
 from policies.facts import FailureFacts, Fault, TargetView
 from policies.table import BedrockSpec, RetryRule, Route, Target, VllmSpec
@@ -135,3 +137,30 @@ def test_a_breaker_can_be_reset() -> None:
     assert book.reset("pair")
     assert states(book, 100.0) == [State.CLOSED, State.CLOSED]
     assert not book.reset("nobody")
+
+
+def test_last_use_is_that_of_the_replica_that_has_waited_longest() -> None:
+    """A target was used when all of its replicas were; a failure is no use."""
+    book = Book()
+    assert book.last_used(PAIR) is None
+    for replica, moment in ((0, 10.0), (1, 20.0), (0, 30.0)):
+        book.begin(PAIR, replica)
+        assert book.last_used(PAIR) == {10.0: None, 20.0: None, 30.0: 10.0}[moment]
+        book.answered(PAIR, replica, moment)
+        book.end(PAIR, replica, None, moment)
+    assert book.last_used(PAIR) == 20.0
+    book.begin(PAIR, 1)
+    book.end(PAIR, 1, DOWN, 40.0)
+    assert book.last_used(PAIR) == 20.0
+
+
+def test_use_of_several_copies_is_several_requests_at_a_time() -> None:
+    """Copies can't be addressed: one request is no proof of two, and more than are told apart prove the most."""
+    book, one = Book(), replace(PAIR, spec=VllmSpec(("http://a",), "m"))
+    for together, moment in ((1, 10.0), (MOST_COPIES + 4, 20.0), (2, 30.0)):
+        for _ in range(together):
+            book.begin(one, 0)
+        book.answered(one, 0, moment)
+        for _ in range(together):
+            book.end(one, 0, None, moment)
+    assert [book.last_used(one, count) for count in (1, 2, 3, MOST_COPIES)] == [30.0, 30.0, 20.0, 20.0]

@@ -239,3 +239,30 @@ def test_failure_of_a_customers_code_counts_by_its_own_status() -> None:
     for name in ("4xx", "5xx"):
         labels = '{endpoint="apexguru",component="",target="",kind=""}'
         assert samples[f"pointsman_invocation_{name}_errors_total{labels}"] == 1
+
+
+def test_warm_ups_add_up_and_the_closest_bounds_win() -> None:
+    """Over processes and through a snapshot: counts are added, a limit is known as closely as anyone knows it."""
+    first, second = Meters(), Meters()
+    for meters, least, most in ((first, 600.0, 1200.0), (second, 840.0, 1500.0)):
+        meters.warm_ping("imported", "warm")
+        meters.warm_limit("imported", "at_least", least)
+        meters.warm_limit("imported", "at_most", most)
+    second.warm_ping("imported", "cold")
+    first.merge(Meters.restore(second.snapshot()))
+    page = first.render({})
+    assert 'pointsman_warm_pings_total{target="imported",met="warm"} 2' in page
+    assert 'pointsman_warm_pings_total{target="imported",met="cold"} 1' in page
+    assert 'pointsman_warm_idle_limit_seconds{target="imported",bound="at_least"} 840' in page
+    assert 'pointsman_warm_idle_limit_seconds{target="imported",bound="at_most"} 1200' in page
+
+
+def test_idle_limits_have_a_bounded_number_of_labels() -> None:
+    """Beyond the cap a limit is left out, and a known one is still brought up to date."""
+    meters = Meters(cap=1)
+    meters.warm_limit("a", "at_least", 1.0)
+    meters.warm_limit("b", "at_least", 2.0)
+    meters.warm_limit("a", "at_least", 3.0)
+    page = meters.render({})
+    assert 'target="b"' not in page
+    assert 'pointsman_warm_idle_limit_seconds{target="a",bound="at_least"} 3' in page

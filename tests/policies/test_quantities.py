@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.quantities import duration_range, rate, seconds, share, show_seconds, size
+from policies.quantities import duration_range, idle_limit, rate, seconds, share, show_seconds, size
 
 from .written import PATIENT
 
@@ -111,3 +111,15 @@ def test_shown_duration_reads_back(milliseconds: int) -> None:
 def test_shown_zero() -> None:
     """Nothing is shown as something."""
     assert show_seconds(0.0) == "0s"
+
+
+def test_idle_limit() -> None:
+    """A duration of at most a day, or the word for not knowing it."""
+    assert (idle_limit("15m"), idle_limit("24h"), idle_limit("measured")) == (900.0, 86_400.0, None)
+
+
+@pytest.mark.parametrize("text", ["0s", "25h", "guessed", ""])
+def test_not_an_idle_limit(text: str) -> None:
+    """What is none says what would be."""
+    with pytest.raises(ValueError, match=r"measured|write it like"):
+        idle_limit(text)

@@ -242,3 +242,11 @@ def test_workers_that_share_a_pipe_do_not_mix_their_lines() -> None:
     assert sum(sizes) == 50 * len(line(outcome()))
     assert max(sizes) <= 4096
     assert len(sizes) < 50
+
+
+def test_warm_up_has_a_line_of_its_own_kind() -> None:
+    """Who counts requests by their lines does not count it, and `pointsman why` finds it all the same."""
+    warmed = outcome(operation="Warm")
+    assert b'"log":"warm"' in line(warmed)
+    assert read(line(warmed)) == warmed
+    assert b'"log":"request"' in line(outcome())
