@@ -439,3 +439,12 @@ async def test_s3_without_credentials(static_config: Path) -> None:
     reader = ObjectReader(make_session=lambda: session_with(static_config, "elsewhere"))
     with pytest.raises(OSError, match="AWS_PROFILE"):
         await reader.read("s3://bucket/key", whole=False)
+
+
+async def test_s3_that_is_not_there(static_config: Path) -> None:
+    """An S3 that can't be reached is named with its address; the credentials are not blamed."""
+    async with served(s3) as url:
+        pass
+    reader = ObjectReader(make_session=lambda: session_with(static_config), s3_url=url)
+    with pytest.raises(OSError, match=f"S3 can't be reached at {url}"):
+        await reader.read("s3://bucket/key", whole=False)
