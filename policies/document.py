@@ -186,10 +186,9 @@ class _Reading:
         elif not isinstance(value, str) or _SURROGATE.search(value):
             self.complain(path, line, f'as a key is not text in YAML; quote it: "{key}"')
         elif isinstance(top.value, dict) and key in top.value:
-            first = self.marks[path].line
-            self.complain(
-                path, line, f"is written twice (first on line {first}); only one of them can count: delete one"
-            )
+            # What stands under a key that is a double itself has no mark: it does not count.
+            first = f" (first on line {self.marks[path].line})" if path in self.marks else ""
+            self.complain(path, line, f"is written twice{first}; only one of them can count: delete one")
             top.ignored = True
         if not (top.ignored or top.dropped):
             self.marks[path] = Mark(line)

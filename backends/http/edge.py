@@ -112,7 +112,7 @@ class Exchange:
     async def _continue(self) -> None:
         if self._request.headers.get("Expect", "").lower() == "100-continue":
             writer = self._request.writer
-            await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            await self._guard(writer.write(b"HTTP/1.1 100 Continue\r\n\r\n"))
             writer.output_size = 0  # aiohttp takes any output for a started answer
 
     async def _read(self, limit: int, held: int) -> bytes:

@@ -58,6 +58,15 @@ def test_lines_and_spellings_are_kept() -> None:
     assert document.line(("nowhere",)) == 1
 
 
+def test_duplicate_keys_under_a_duplicate_key_are_told() -> None:
+    """Found by fuzzing: what does not count has no first line to be named, and is still no reason to fail."""
+    text = "a: {b: 1}\na:\n  c: 1\n  c: 2\n"
+    assert told(text) == [
+        (2, "a", "is written twice (first on line 1); only one of them can count: delete one"),
+        (4, "a.c", "is written twice; only one of them can count: delete one"),
+    ]
+
+
 def test_duplicate_key_is_told_with_both_lines_and_first_counts() -> None:
     """The repeated entry is dropped, with everything in it, and both places are named."""
     text = "a:\n  k: 1\nb: 2\na:\n  k: 3\n  m: [4]\n"

@@ -180,6 +180,31 @@ async def test_expect_continue_is_answered_before_the_body() -> None:
     assert answer.endswith(b"hi")
 
 
+async def test_a_client_that_leaves_while_it_is_told_to_continue_is_gone() -> None:
+    """Found by fuzzing: 100 Continue to a closed connection is the client's end, not a bug of ours."""
+    ended: list[BaseException] = []
+    over = asyncio.Event()
+
+    async def handler(exchange: Exchange) -> None:
+        exchange.abort()
+        try:
+            await exchange.read_body(1000, deadline())
+        except BaseException as error:
+            ended.append(error)
+            raise
+        finally:
+            over.set()
+
+    async with listening(handler) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        await over.wait()
+        writer.close()
+        await closed(writer)
+        assert isinstance(ended[0], ClientGone)
+    assert reader is not None
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
