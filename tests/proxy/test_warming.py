@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ account: "123456789012"
 targets: {{engine: {{kind: vllm, url: "http://127.0.0.1:{port}", model: m, speaks: openai-chat}}}}
 endpoints: {{x: {{serve_from: engine, warm: {{engine: {{}}}}}}}}
 """
+
+
+def first_line(pipe: Path) -> bytes:
+    with pipe.open("rb") as lines:
+        return lines.readline()
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -38,11 +44,13 @@ async def test_serving_proxy_warms(tmp_path: Path, shared: bool) -> None:
     policy.write_text(POLICY.format(port=engine.sockets[0].getsockname()[1]))
     state = f"sqlite:///{tmp_path / 'state.db'}" if shared else None
     settings = Settings(str(policy), port=0, admin_port=0, log=str(tmp_path / "log"), state=state)
+    os.mkfifo(tmp_path / "log")
+    told = asyncio.ensure_future(asyncio.to_thread(first_line, tmp_path / "log"))
     async with serving(settings, {}, static_credentials("k", "s")) as services, running(settings, services):
         assert b'"max_tokens":1' in await asked.get()
+        assert b'"log":"warm"' in await told
     engine.close()
     await engine.wait_closed()
-    assert b'"log":"warm"' in (tmp_path / "log").read_bytes()
 
 
 async def test_state_that_can_not_be_opened_keeps_the_proxy_from_starting(tmp_path: Path) -> None:
