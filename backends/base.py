@@ -60,6 +60,9 @@ class Invocation:
         return None
 
 
+_AS_DECLARED = TranslateRule()
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What is sent to a target: an invocation after the customer's pre-processing."""
@@ -72,7 +75,7 @@ class Call:
     trace: Trace | None = None
     speaks: str = "opaque"
     """Dialect of `body`, as the policy declares it for the route's clients."""
-    translate: TranslateRule = TranslateRule()
+    translate: TranslateRule = _AS_DECLARED
     """What may be done to carry it to a target of another dialect."""
 
     @property

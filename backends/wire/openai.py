@@ -98,8 +98,12 @@ _METHODS = {Operation.MODELS: "GET"}
 
 
 def is_ours(raw_path: str) -> bool:
-    """Whether a path (percent-encoded, with or without a query) is one of this API, whatever the method."""
-    return "/v1/" in raw_path and _PATH.fullmatch(raw_path.partition("?")[0]) is not None
+    """Whether a path (percent-encoded, with or without a query) is of this API, also where we offer nothing there.
+
+    Its clients expect a refusal in its own shape. What goes on to an endpoint's path behind `/v1/` has it as a prefix.
+    """
+    _, mark, rest = raw_path.partition("?")[0].rpartition("/v1/")
+    return bool(mark) and "/endpoints/" not in f"/{rest}"
 
 
 def read_asked(method: str, raw_path: str) -> Asked:

@@ -2,7 +2,8 @@
 
 Clients see whose fault it is and nothing of our insides: no host, no credential, no exception text. The status also
 decides whether SDKs send the request again: botocore repeats 429 throttling, 500, 502, 503 and 504 but not 400, 413,
-424 and 530, so an answer after which a second run would do harm is never one of the former.
+424 and 530, so a failure of ours after which a second run would do harm is never one of the former. What a SageMaker
+endpoint itself answers keeps its class: its 500 is the client's 500, as it was before there was a proxy.
 """
 
 from __future__ import annotations

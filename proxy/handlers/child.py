@@ -52,6 +52,8 @@ class Child:
         self.kept: set[int] = set()
         """Those that left state in it."""
         self.leaving = False
+        self.given_up = False
+        """It was ended since its hook was late."""
         self.served = False
         """It has answered at least once."""
         self._process = process
@@ -109,6 +111,11 @@ class Child:
             self.sessions.discard(session)
             if not self.gone:
                 self._writer.write(frames.encode({"do": "close", "id": session}))
+
+    def give_up(self) -> None:
+        """End it since its hook is late. That says nothing of the next hook, so it counts as no crash."""
+        self.given_up = True
+        self.kill()
 
     def kill(self) -> None:
         """End it at once, with all that it started."""

@@ -119,6 +119,9 @@ class Processes:
             pass
         if self._stopping or child.leaving:
             return
+        if child.given_up:
+            self._grow()
+            return
         self._deaths += 1
         log.warning("a worker of %s died (%d in a row)", self._spec.path, self._deaths)
         if self._deaths >= self._spec.fail_after:
@@ -217,7 +220,7 @@ class ProcessSession:
                 raise
             if child is None:
                 raise busy(self._limit.seconds) from error
-            child.kill()
+            child.give_up()
             raise
         except asyncio.CancelledError:
             # The client left. The hook may end by itself, for as long as it would have been waited for.
@@ -241,4 +244,4 @@ class ProcessSession:
 
 def _kill_if_busy(child: Child, number: int) -> None:
     if child.busy_with(number):
-        child.kill()
+        child.give_up()

@@ -38,21 +38,23 @@ def test_request_lines_name_operation_and_model(method: str, path: str, asked: A
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "ours"),
     [
-        "/endpoints/a/invocations",
-        "/v1",
-        "/v1/",
-        "/v2/chat/completions",
-        "/v1/chat",
-        "/ping",
-        "/v1/modelsx",
-        "/v1/audio",
+        ("/endpoints/a/invocations", False),
+        ("/gateway/v1/endpoints/a/async-invocations", False),
+        ("/v1", False),
+        ("/v1/", True),
+        ("/v2/chat/completions", False),
+        ("/v1/chat", True),
+        ("/ping", False),
+        ("/v1/modelsx", True),
+        ("/v1/responses", True),
+        ("/endpoints/a/openai/v1/audio/speech", True),
     ],
 )
-def test_other_paths_are_not_ours(path: str) -> None:
-    """They are another face's, or nobody's; asked all the same, the answer is OpenAI's 404."""
-    assert not openai.is_ours(path)
+def test_what_is_not_offered_is_refused_in_openais_shape(path: str, ours: bool) -> None:
+    """Below `/v1/` it is a client of OpenAI that asks; elsewhere it is another face's, or nobody's."""
+    assert openai.is_ours(path) is ours
     with pytest.raises(Refused) as caught:
         openai.read_asked("POST", path)
     assert (caught.value.problem.status, caught.value.problem.code) == (404, "unknown_url")

@@ -132,6 +132,13 @@ async def test_handler_that_always_dies_rests(tmp_path: Path) -> None:
         assert await asked(run, "pid")
 
 
+async def test_late_hooks_are_no_crashes(tmp_path: Path) -> None:
+    """However many hooks in a row are over their limit, the next request is served."""
+    async with loaded(write(tmp_path, TROUBLE), workers=1, fail_after=2) as run:
+        assert [(await failure(run, "hang", 1.0)).reason for _ in range(3)] == ["timed_out"] * 3
+        assert await asked(run, "pid")
+
+
 async def test_nothing_is_left_when_it_stops(tmp_path: Path) -> None:
     """Neither workers nor what the customer's code started."""
     async with loaded(write(tmp_path, TROUBLE), workers=2) as run:
