@@ -45,7 +45,7 @@ async def test_serving_proxy_warms(tmp_path: Path, shared: bool) -> None:
     state = f"sqlite:///{tmp_path / 'state.db'}" if shared else None
     settings = Settings(str(policy), port=0, admin_port=0, log=str(tmp_path / "log"), state=state)
     os.mkfifo(tmp_path / "log")
-    told = asyncio.ensure_future(asyncio.to_thread(first_line, tmp_path / "log"))
+    told = asyncio.get_running_loop().run_in_executor(None, first_line, tmp_path / "log")
     async with serving(settings, {}, static_credentials("k", "s")) as services, running(settings, services):
         assert b'"max_tokens":1' in await asked.get()
         assert b'"log":"warm"' in await told

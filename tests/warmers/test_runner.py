@@ -13,6 +13,7 @@ import pytest
 from backends.base import Call, Reply
 from backends.state import SqliteStore, StoreError
 from policies.table import EndpointSpec, Target, VllmSpec
+from warmers.idle import IdleLimit, Seen
 from warmers.lease import Duty
 from warmers.memory import Memory, document, read, write
 from warmers.runner import Warmed, Warmer
@@ -299,3 +300,17 @@ async def test_nothing_to_warm() -> None:
     route = replace(route_to(ENDPOINT), warm=())
     world = World(route, {}, frozen())
     assert await Warmer(world.parts).round() == ((), inf)
+
+
+async def test_what_a_predecessor_has_measured_counts(tmp_path: Path) -> None:
+    """An interval that was seen to hold is proposed before one that others report; billing windows are Bedrock's."""
+    world = World(route_to(ENDPOINT, every=20 * MINUTE), {"endpoint": Answering()}, frozen())
+    warmer, store = await fleet(world, tmp_path / "state.db", "b")
+    seen = (Seen(17 * MINUTE, cold=False), Seen(19 * MINUTE, cold=True))
+    await store.write(document("dedicated"), write(Memory(limit=IdleLimit(seen))), 0)
+    (one,) = await warmer.once()
+    assert one.advice == (
+        "warm-ups every 20m do not keep dedicated warm: it was cold after 19m without use; `every: 17m` would "
+        "(gaps as long have ended warm)"
+    )
+    await store.aclose()
