@@ -52,7 +52,11 @@ def only(text: str, environment: dict[str, str] | None = None) -> tuple[str, str
         ("wave: 1.5", "wave", "must be a whole number, not `1.5`"),
         ("wave: -1", "wave", "must be greater than or equal to 0"),
         ("shed: never", "shed", "must be 'first', 'normal' or 'last', not `never`"),
-        ("sticky_by: cookie", "sticky_by", "must be session, inference-id, none, header:<name> or prefix:<bytes>, not `cookie`"),
+        (
+            "sticky_by: cookie",
+            "sticky_by",
+            "must be session, inference-id, none, header:<name> or prefix:<bytes>, not `cookie`",
+        ),
         ("fallback: a", "fallback", "must be a list, not `a`"),
         ("retry: 3", "retry", "must be a block of keys, not `3`"),
         ("retry: {}", "retry.attempts", "is required"),

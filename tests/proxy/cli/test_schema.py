@@ -21,6 +21,7 @@ SECTIONS = {
     "Defaults": "### Under defaults",
     "Retry": "### Under defaults",
     "Limit": "### Limits",
+    "Warm": "### Kept warm",
     "Owner": "## Owners",
     "EndpointTarget": "## Targets",
     "BedrockTarget": "## Targets",
