@@ -299,13 +299,10 @@ class ObjectReader:
             code = error.response.get("Error", {}).get("Code", "unknown error")
             message = f"S3 answered {code}: check the address, and that this process may read it (s3:GetObject)"
             raise OSError(message) from error
-        except botocore_errors.EndpointConnectionError as error:
+        except (botocore_errors.HTTPClientError, botocore_errors.ConnectionError) as error:
             # The credentials were had: it is S3 that can't be reached, and the address of an endpoint is no secret.
             address = error.kwargs.get("endpoint_url", "its address")
             message = f"S3 can't be reached at {address}: check network, region and AWS_ENDPOINT_URL_S3"
-            raise OSError(message) from error
-        except (botocore_errors.HTTPClientError, botocore_errors.ConnectionError) as error:
-            message = "S3 can't be reached: check network and region, and AWS_ENDPOINT_URL_S3 where it is set"
             raise OSError(message) from error
         except botocore_errors.BotoCoreError as error:
             raise OSError(_cause(error, None)) from error

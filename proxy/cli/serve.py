@@ -32,7 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve; returns when the process was told to stop."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it found credentials, whenever it does
-    logging.getLogger("botocore").setLevel(logging.WARNING)  # where it found credentials is no news
     try:
         settings = flags.read(vars(arguments), flags.environment())
         uvloop.run(_serve(settings))
