@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.lock-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run run-vllm test test-fast check format lock wheel bench clean
+.PHONY: fuzz sbom help setup run run-vllm test test-fast check format lock wheel bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ wheel: setup ## build dist/pointsman-*.whl
 
 bench: setup ## the added hop against a direct call, interleaved; writes benchmarks/results/
 	@$(BIN)/python -m benchmarks.hop
+
+fuzz: setup ## hostile input in numbers: parsers and sockets; minutes, so not in CI
+	@$(BIN)/python -m tests.security.fuzz $(ARGS)
+
+sbom: setup ## write dist/pointsman.cdx.json from requirements.lock
+	@mkdir -p dist && $(BIN)/python -m deploy.sbom > dist/pointsman.cdx.json && echo dist/pointsman.cdx.json
 
 clean: ## remove what the commands above made
 	@rm -rf .venv dist build .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
