@@ -290,6 +290,8 @@ class Route:
     """First choices inside the boundary that take traffic. Plans are made of these and `reserves`, of nothing else."""
     reserves: tuple[Target, ...] = field(init=False, compare=False, default=())
     """Fallbacks inside the boundary, in their order."""
+    body_limit: int = field(init=False, compare=False, default=0)
+    """Bytes of the longest request body that any of them takes; 0 when there is none of them."""
 
     def __post_init__(self) -> None:
         # Here and not in the loader, so that no way of making a Route can get around the boundary.
@@ -297,6 +299,8 @@ class Route:
         object.__setattr__(self, "admitted", inside)
         spare = {target.name: target for target in self.fallback if self.boundary.refusal(target) is None}
         object.__setattr__(self, "reserves", tuple(spare.values()))
+        places = (*(one.target for one in inside), *spare.values())
+        object.__setattr__(self, "body_limit", max((target.body_limit for target in places), default=0))
         if self.last_resort is not None and self.boundary.refusal(self.last_resort) is not None:
             object.__setattr__(self, "last_resort", None)
         warm = tuple(one for one in self.warm if self.boundary.refusal(one.target) is None)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError
 from backends.gates import Refused
+from backends.http.edge import BodyTooLarge
 from policies import sessions
 from policies.choose import Attempt, Plan, after_failure, attempt_deadline, first_plan, plan_for, sticky_key
 from policies.facts import FailureFacts, Fault
@@ -54,6 +55,7 @@ async def serve(
     Raises:
         RouteMissing: the policy knows no such endpoint or component.
         NoTarget: it does, but nothing may serve it.
+        BodyTooLarge: none of the targets that may serve it takes a body of that length.
         BackendError: the last of the attempts that the policy and the facts allow has failed.
         HandlerError: the customer's code has.
     """
@@ -102,6 +104,8 @@ async def _answered(
 ) -> AsyncIterator[Reply]:
     """The reply of the first of the route's targets that gives one; it is freed when the block is left."""
     invocation = call.invocation
+    if 0 < route.body_limit < len(call.body):
+        raise BodyTooLarge(route.body_limit)
     with trace.step(Step.CHOOSE):
         views = services.book.views(route.targets, services.now())
         home = sessions.home(route, invocation.session_id)

@@ -9,6 +9,7 @@ import pytest
 
 from backends.base import Call, Reply
 from backends.errors import BackendError
+from backends.http.edge import BodyTooLarge
 from policies.facts import FailureFacts, Fault
 from policies.table import Miss, Target
 from proxy.pipeline import RouteMissing, serve
@@ -109,6 +110,19 @@ async def test_the_deadline_runs_from_the_requests_head(streaming: bool, limit: 
     backend = Scripted([REFUSED, Reply(stream=Pieces(b"x")) if streaming else OK])
     await answer(backend, streaming=streaming)
     assert [deadline for _, _, deadline in backend.calls] == [limit, limit]
+
+
+async def test_a_body_that_no_target_takes_is_refused_before_it_is_sent() -> None:
+    """The refusal names the largest limit among the route's targets, and nobody is asked."""
+    backend = Scripted([OK])
+    parts = await services(backend)
+    trace = parts.telemetry.start(invocation(), 0)
+    long = replace(invocation(), body=b"x" * (25 * 1024 * 1024 + 1))
+    with pytest.raises(BodyTooLarge, match=str(25 * 1024 * 1024)):
+        async with serve(long, record(), trace, parts):
+            pass
+    parts.log.close()
+    assert backend.calls == []
 
 
 @pytest.mark.parametrize(
