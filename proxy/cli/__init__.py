@@ -23,6 +23,7 @@ COMMANDS = {
     "key": "make a key for a caller: a bearer token, or static credentials for AWS SDKs",
     "why": "find a request in the log and say where it went, how long it took and why",
     "conformance": "check from outside whether a server keeps SageMaker Runtime's contract",
+    "warm": "keep targets warm, and what that costs",
     "emulate": "run stand-ins for SageMaker Runtime and Bedrock Runtime on loopback",
     "quickstart": "stand-ins and proxy together, with a policy to try",
 }

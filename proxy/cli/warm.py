@@ -1,0 +1,28 @@
+"""`pointsman warm ACTION`: keeping targets warm.
+
+An action is a module with `HELP`, `configure(parser)` and `run(arguments) -> exit code`, as a command is.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from . import warm_run
+
+HELP = "keep targets warm"
+
+ACTIONS = {"run": warm_run}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Teach `parser` the actions."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, module in ACTIONS.items():
+        action = actions.add_parser(name, help=module.HELP, description=module.HELP[0].upper() + module.HELP[1:] + ".")
+        module.configure(action)
+        action.set_defaults(act=module.run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Whatever the action returns."""
+    return int(arguments.act(arguments))
