@@ -6,8 +6,8 @@ by the body. Streams are server-sent events and go through as the model wrote th
 time. A stream that breaks ends in an event `data: {"error": ...}` without `[DONE]`, at which the openai package raises
 `APIError`; an answer of another type that breaks off ends in a broken connection.
 
-SageMaker's bearer tokens are held to their form and their time; their signature can't be verified here, so whoever
-reaches this port may call what the policy has, whatever token is sent.
+SageMaker's bearer tokens are held to their form and their time; their signature can't be verified here. Where keys are
+issued (`--keys`) a bearer token is one of those; else whoever reaches this port may call what the policy has.
 """
 
 from __future__ import annotations
