@@ -70,7 +70,5 @@ def repeated(arrivals: Arrivals, least: float) -> Arrivals:
     times = -(-least // arrivals.span)
     if times <= 1:
         return arrivals
-    moments = (
-        (moment + turn * arrivals.span, count) for turn in range(int(times)) for moment, count in arrivals
-    )
+    moments = ((moment + turn * arrivals.span, count) for turn in range(int(times)) for moment, count in arrivals)
     return gather(moments, arrivals.span * times, arrivals.start)
