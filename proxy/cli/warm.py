@@ -1,4 +1,4 @@
-"""`pointsman warm ACTION`: keeping imported models warm, and what that costs.
+"""`pointsman warm ACTION`: keeping targets warm.
 
 An action is a module with `HELP`, `configure(parser)` and `run(arguments) -> exit code`, as a command is.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 
-from . import warm_plan, warm_prices, warm_run
+from . import warm_run
 
-HELP = "plan what keeping models warm costs, and where each should run"
+HELP = "keep targets warm"
 
-ACTIONS = {"plan": warm_plan, "prices": warm_prices, "run": warm_run}
+ACTIONS = {"run": warm_run}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
