@@ -151,33 +151,6 @@ class Cold(_Block):
     idle_limit: IdleLimit = Field(None, description="Time without use after which a copy goes; without it: measured.")
 
 
-class ImportCost(_Block):
-    """What an imported model is billed by."""
-
-    units: Annotated[int, Field(ge=1, le=1024)] = Field(
-        description="Custom model units of one copy: customModelUnitsPerModelCopy of GetImportedModel."
-    )
-    version: Annotated[str, Field(pattern=r"^v[0-9]{1,3}\.[0-9]{1,3}$")] = Field(
-        "v1.0", description="customModelUnitsVersion of GetImportedModel, which has the price."
-    )
-    copies: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="Copies that the traffic needs.")
-
-
-class InstanceCost(_Block):
-    """What hosting on instances is billed by."""
-
-    instance: Annotated[str, Field(pattern=r"^[a-z0-9]+(\.[a-z0-9-]+){1,2}$", max_length=64)] = Field(
-        description="Instance type: ml.g6e.xlarge on SageMaker, g6e.xlarge on EC2."
-    )
-    count: Annotated[int, Field(ge=1, le=10_000)] = Field(1, description="How many of them.")
-    share: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="This target's part of them, where others have the rest: 0.25 is a quarter."
-    )
-    committed: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        0, description="How many of them are paid for whether they are used or not."
-    )
-
-
 class Limit(_Block):
     """How much of a target may be used at a time."""
 
@@ -232,7 +205,6 @@ class EndpointTarget(_Target):
         description="Send the trace context inside X-Amzn-SageMaker-Custom-Attributes, for SageMaker drops the header.",
     )
     speaks: Dialect = Field("opaque", description="Dialect of its bodies; opaque: never looked at.")
-    cost: InstanceCost | None = Field(None, description="What it runs on, for `pointsman warm plan`.")
 
 
 class BedrockTarget(_Target):
@@ -247,7 +219,6 @@ class BedrockTarget(_Target):
     speaks: Literal["openai-chat", "openai-completions", "bedrock-completion"] = Field(
         description="Which of Bedrock's three body formats the clients of this model use; it cannot be guessed."
     )
-    cost: ImportCost | None = Field(None, description="What it is billed by, for `pointsman warm plan`.")
 
 
 class VllmTarget(_Target):
@@ -260,7 +231,6 @@ class VllmTarget(_Target):
     adapter: Word | None = Field(None, description="LoRA adapter to ask for instead of the base model.")
     region: Region | None = Field(None, description="Where it runs, for boundaries that name regions.")
     speaks: Dialect = Field("opaque", description="Dialect of its bodies; opaque: never looked at.")
-    cost: InstanceCost | None = Field(None, description="What it runs on, for `pointsman warm plan`.")
 
 
 def _kind(value: Any) -> str | None:  # Any: pydantic hands over whatever was written

@@ -27,8 +27,6 @@ SECTIONS = {
     "BedrockTarget": "## Targets",
     "VllmTarget": "## Targets",
     "Cold": "### Every target",
-    "ImportCost": "### Costs",
-    "InstanceCost": "### Costs",
     "Role": "### kind: endpoint",
     "Guardrail": "### kind: bedrock",
     "Endpoint": "## Endpoints",
