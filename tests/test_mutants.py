@@ -85,8 +85,8 @@ MUTANTS = (
     Mutant(
         "broken stream ends cleanly",
         "proxy/faces/passage.py",
-        "await self._exchange.write(frame)",
-        "pass",
+        "        else:\n            await self._exchange.write(frame)",
+        "        else:\n            pass",
         "tests/proxy/faces/test_runtime_api.py",
     ),
     Mutant(
@@ -133,7 +133,7 @@ MUTANTS = (
     ),
     Mutant(
         "the byte budget is never given back",
-        "backends/http/edge.py",
+        "backends/http/limits.py",
         "self.used -= size",
         "self.used -= 0",
         "tests/backends/http/test_edge.py",
