@@ -13,6 +13,7 @@ help: ## this list
 setup: $(STAMP) ## create .venv from the pinned, hashed lock
 
 $(STAMP): requirements.lock pyproject.toml
+	@test -w . || { echo "make setup: $(CURDIR) is not writable: clone the project where you may write" >&2; exit 2; }
 	@echo "setup: creating $(VENV) from requirements.lock (about 90 MB, under a minute)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "make setup: $(PYTHON) is older than 3.11; run \`make setup PYTHON=/path/to/python3.11\`" >&2; exit 2; }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,22 @@ def test_setup_refuses_an_old_python(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert f"make setup: {old} is older than 3.11; run `make setup PYTHON=" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_a_folder_that_can_not_be_written_is_one_line() -> None:
+    """The remedy is named, and nothing is begun; as root the command runs as nobody, since root may write anywhere."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file in ("Makefile", "requirements.lock", "pyproject.toml"):
+            (folder / file).write_bytes((ROOT / file).read_bytes())
+        folder.chmod(0o555)
+        words = ["make", "run", "PYTHON=/usr/bin/python3"]
+        nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, **nobody)  # type: ignore[call-overload] # a user or none
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"make setup: {folder} is not writable: clone the project where you may write")
+        assert sorted(path.name for path in folder.iterdir()) == ["Makefile", "pyproject.toml", "requirements.lock"]
+        folder.chmod(0o755)
 
 
 class TestFreshCheckout:
