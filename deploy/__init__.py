@@ -1,1 +1,1 @@
-"""Control plane: put a model where the policy says. It arrives with its issue."""
+"""What runs us and what runs beside us: a real engine for this machine, the container image, a bill of materials."""

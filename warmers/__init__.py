@@ -1,1 +1,1 @@
-"""Background duties that keep targets ready and migrations moving. They arrive with their issue."""
+"""Background duties that keep targets ready: what is due, one warm-up, what it showed, and who of a fleet does it."""
