@@ -1,4 +1,4 @@
-"""URLs, ARNs and AWS hosts, as far as a policy's promises depend on them.
+"""URLs, ARNs, AWS hosts and names of AWS's, as far as a policy's promises depend on them.
 
 The patterns are those of AWS's own service models (botocore 1.44.5: `bedrock`, `sts`).
 """
@@ -14,6 +14,8 @@ _IMPORTED_MODEL = re.compile(r"arn:aws(?:-[a-z-]+)?:bedrock:([a-z0-9-]{1,20}):([
 _ROLE = re.compile(r"arn:aws(?:-[a-z-]+)?:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 _GUARDRAIL = re.compile(r"[a-z0-9]+|arn:aws(?:-[^:]+)?:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]+")
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_INSTANCE = re.compile(r"(ml\.)?[a-z][a-z0-9-]{1,31}\.[a-z0-9-]{1,31}")
+_UNITS_VERSION = re.compile(r"v[0-9]{1,3}\.[0-9]{1,3}")
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|0\.0\.0\.0|::1|::|0:0:0:0:0:0:0:[01]")
 
 
@@ -95,3 +97,15 @@ def region_of(url: str) -> str | None:
     if not host.endswith(_AWS_HOSTS):
         return None
     return next((label for label in host.split(".") if AWS_REGION.fullmatch(label)), None)
+
+
+def instance_refusal(text: str) -> str | None:
+    """Why `text` is no type of an instance, or None when it is one."""
+    if _INSTANCE.fullmatch(text) is None:
+        return "is not a type of instance; write it like ml.g6e.xlarge (SageMaker) or g6e.xlarge (EC2)"
+    return None
+
+
+def units_version_refusal(text: str) -> str | None:
+    """Why `text` is no version of custom model units, or None when it is one."""
+    return None if _UNITS_VERSION.fullmatch(text) else "is not a version of custom model units; write it like v1.0"

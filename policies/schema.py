@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from . import calendar
+from . import addresses, calendar
 from .addresses import guardrail_refusal, imported_model_refusal, role_refusal, url_refusal
 from .quantities import (
     DURATION_PATTERN,
@@ -151,6 +151,31 @@ class Cold(_Block):
     idle_limit: IdleLimit = Field(None, description="Time without use after which a copy goes; without it: measured.")
 
 
+class ImportCost(_Block):
+    """What an imported model is billed by."""
+
+    units: Annotated[int, Field(ge=1, le=1024)] = Field(
+        description="Custom model units of one copy: customModelUnitsPerModelCopy of GetImportedModel."
+    )
+    version: Annotated[str, _checked(addresses.units_version_refusal)] = Field(
+        "v1.0", description="customModelUnitsVersion of GetImportedModel, which has the price."
+    )
+    copies: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="Copies that the traffic needs.")
+
+
+class InstanceCost(_Block):
+    """What hosting on instances is billed by."""
+
+    instance: Annotated[str, _checked(addresses.instance_refusal)] = Field(
+        description="Instance type: ml.g6e.xlarge on SageMaker, g6e.xlarge on EC2."
+    )
+    count: Annotated[int, Field(ge=1, le=10_000)] = Field(1, description="How many of them.")
+    share: Annotated[Share, Field(gt=0)] = Field(1.0, description="This target's part of them: 25%.")
+    committed: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        0, description="How many of them are paid for whether they are used or not."
+    )
+
+
 class Limit(_Block):
     """How much of a target may be used at a time."""
 
@@ -205,6 +230,7 @@ class EndpointTarget(_Target):
         description="Send the trace context inside X-Amzn-SageMaker-Custom-Attributes, for SageMaker drops the header.",
     )
     speaks: Dialect = Field("opaque", description="Dialect of its bodies; opaque: never looked at.")
+    cost: InstanceCost | None = Field(None, description="What it runs on, for `pointsman warm plan`.")
 
 
 class BedrockTarget(_Target):
@@ -219,6 +245,7 @@ class BedrockTarget(_Target):
     speaks: Literal["openai-chat", "openai-completions", "bedrock-completion"] = Field(
         description="Which of Bedrock's three body formats the clients of this model use; it cannot be guessed."
     )
+    cost: ImportCost | None = Field(None, description="What it is billed by, for `pointsman warm plan`.")
 
 
 class VllmTarget(_Target):
@@ -231,6 +258,7 @@ class VllmTarget(_Target):
     adapter: Word | None = Field(None, description="LoRA adapter to ask for instead of the base model.")
     region: Region | None = Field(None, description="Where it runs, for boundaries that name regions.")
     speaks: Dialect = Field("opaque", description="Dialect of its bodies; opaque: never looked at.")
+    cost: InstanceCost | None = Field(None, description="What it runs on, for `pointsman warm plan`.")
 
 
 def _kind(value: Any) -> str | None:  # Any: pydantic hands over whatever was written

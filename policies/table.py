@@ -93,6 +93,31 @@ Spec = EndpointSpec | BedrockSpec | VllmSpec
 
 
 @dataclass(frozen=True, slots=True)
+class ImportCost:
+    """What an imported model's bill is made of, its price aside."""
+
+    units: int
+    """Custom model units of one copy (GetImportedModel: customModelUnitsPerModelCopy)."""
+    version: str = "v1.0"
+    """The units' version, which has the price (customModelUnitsVersion)."""
+    copies: int = 1
+    """Copies that the traffic needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceCost:
+    """What the bill of a hosting on instances is made of, their price aside."""
+
+    instance: str
+    """Instance type: `ml.g6e.xlarge` on SageMaker, `g6e.xlarge` on EC2."""
+    count: int = 1
+    share: float = 1.0
+    """This target's part of the instances, in (0, 1]."""
+    committed: int = 0
+    """How many of `count` are paid for whether they are used or not."""
+
+
+@dataclass(frozen=True, slots=True)
 class LimitRule:
     """How much of a target may be used at a time, and who may wait for it."""
 
@@ -131,6 +156,8 @@ class Target:
     between_chunks: float = 30.0
     """Seconds that each next piece of an answer is waited for."""
     limit: LimitRule = LimitRule()
+    cost: ImportCost | InstanceCost | None = None
+    """What it runs on; None: not declared. Nothing on a request's way reads it."""
     source_line: int = field(default=0, compare=False)
     """Line of the policy file; it does not make two targets different."""
 

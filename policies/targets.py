@@ -9,7 +9,18 @@ from .addresses import AWS_REGION, imported_model, region_of
 from .errors import Path
 from .findings import Findings
 from .limits import Bounds
-from .table import AssumedRole, BedrockSpec, EndpointSpec, Isolation, LimitRule, Spec, Target, VllmSpec
+from .table import (
+    AssumedRole,
+    BedrockSpec,
+    EndpointSpec,
+    ImportCost,
+    InstanceCost,
+    Isolation,
+    LimitRule,
+    Spec,
+    Target,
+    VllmSpec,
+)
 
 SAGEMAKER_BODY_LIMIT = 25 * 1024 * 1024
 """The developer guide says 25 MB for real-time endpoints; the larger reading, so that SageMaker has the last word."""
@@ -55,8 +66,22 @@ def compile_target(name: str, written: schema.Target, findings: Findings) -> Tar
         first_byte=written.first_byte,
         between_chunks=written.between_chunks,
         limit=_limit(written.limit, path, findings),
+        cost=_cost(written.cost, path, findings),
         source_line=findings.line(path),
     )
+
+
+def _cost(
+    written: schema.ImportCost | schema.InstanceCost | None, path: Path, findings: Findings
+) -> ImportCost | InstanceCost | None:
+    if isinstance(written, schema.ImportCost):
+        return ImportCost(written.units, written.version, written.copies)
+    if written is None:
+        return None
+    if written.committed > written.count:
+        many = f"is {written.committed}, more than the {written.count} there are; count them as well, or say fewer"
+        findings.add((*path, "cost", "committed"), many)
+    return InstanceCost(written.instance, written.count, written.share, written.committed)
 
 
 def _limit(written: schema.Limit, path: Path, findings: Findings) -> LimitRule:

@@ -252,4 +252,4 @@ def _words(warmup: Warmup, advice: Advice) -> str:
     if not isinstance(warmup.target.spec, BedrockSpec):
         return text
     now, then = (min(_DAY / _WINDOW, _DAY / every) * warmup.copies for every in (advice.every, instead))
-    return f"{text}; that is {then:.0f} instead of {now:.0f} billing windows a day"
+    return f"{text}; that is {then:.0f} instead of {now:.0f} billing windows a day, see `pointsman warm plan`"

@@ -1,4 +1,4 @@
-"""`pointsman warm ACTION`: keeping targets warm.
+"""`pointsman warm ACTION`: keeping targets warm, and what that costs.
 
 An action is a module with `HELP`, `configure(parser)` and `run(arguments) -> exit code`, as a command is.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 
-from . import warm_run
+from . import warm_plan, warm_prices, warm_run
 
-HELP = "keep targets warm"
+HELP = "keep targets warm, and plan what that costs"
 
-ACTIONS = {"run": warm_run}
+ACTIONS = {"run": warm_run, "plan": warm_plan, "prices": warm_prices}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

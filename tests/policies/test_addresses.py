@@ -11,10 +11,12 @@ from policies.addresses import (
     host_and_port,
     imported_model,
     imported_model_refusal,
+    instance_refusal,
     is_aws,
     is_loopback,
     region_of,
     role_refusal,
+    units_version_refusal,
     url_refusal,
 )
 
@@ -158,3 +160,18 @@ def test_region_names() -> None:
     """Real regions pass, mistyped ones do not."""
     assert all(AWS_REGION.fullmatch(name) for name in ("us-east-1", "ap-southeast-4", "us-gov-east-1", "mx-central-1"))
     assert not any(AWS_REGION.fullmatch(name) for name in ("us-east1", "east-1", "us-east", "us_east_1", ""))
+
+
+def test_instance_types() -> None:
+    """SageMaker's and EC2's; a family or a size alone is none."""
+    for right in ("ml.g6e.xlarge", "g6e.xlarge", "ml.p6-b200.48xlarge", "u-6tb1.metal"):
+        assert instance_refusal(right) is None
+    for wrong in ("", "ml", "ml.", "xlarge", "ml.g6e.xlarge.more", "G6e.xlarge", "g6e xlarge"):
+        assert "write it like ml.g6e.xlarge" in str(instance_refusal(wrong))
+
+
+def test_versions_of_units() -> None:
+    """As GetImportedModel writes them."""
+    assert [units_version_refusal(right) for right in ("v1.0", "v12.30")] == [None, None]
+    for wrong in ("", "1.0", "v1", "v1.0.0", "V1.0"):
+        assert "write it like v1.0" in str(units_version_refusal(wrong))

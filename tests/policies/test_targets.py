@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from policies.table import AssumedRole, BedrockSpec, EndpointSpec, Isolation, Target, VllmSpec
+from policies.table import AssumedRole, BedrockSpec, EndpointSpec, ImportCost, InstanceCost, Isolation, Target, VllmSpec
 
 from .written import IMPORT, load, policy, report
 
@@ -127,3 +127,38 @@ def test_target_that_contradicts_itself(block: str, path: str, word: str) -> Non
 def test_target_that_says_a_thing_twice(block: str) -> None:
     """What agrees is no problem."""
     assert complaint(block) == {}
+
+
+def test_costs() -> None:
+    """What a target runs on, with what is not said; a target that says nothing has none."""
+    plain = "kind: endpoint, endpoint: e, region: us-east-1"
+    assert compiled(plain).cost is None
+    assert compiled(f"{plain}, cost: {{instance: ml.g6e.xlarge}}").cost == InstanceCost("ml.g6e.xlarge", 1, 1.0, 0)
+    engine = "kind: vllm, url: 'http://h:1', model: m, cost: {instance: g6e.xlarge, count: 4, share: 25%, committed: 4}"
+    assert compiled(engine).cost == InstanceCost("g6e.xlarge", 4, 0.25, 4)
+    assert compiled(f"{BEDROCK}, cost: {{units: 2}}").cost == ImportCost(2, "v1.0", 1)
+    assert compiled(f"{BEDROCK}, cost: {{units: 2, version: v2.0, copies: 3}}").cost == ImportCost(2, "v2.0", 3)
+
+
+@pytest.mark.parametrize(
+    ("cost", "path", "word"),
+    [
+        ("{instance: ml.g6e.xlarge, committed: 2}", "committed", "more than the 1 there are"),
+        ("{instance: ml.g6e.xlarge, count: 0}", "count", "greater than or equal to 1"),
+        ("{instance: ml.g6e.xlarge, share: 0%}", "share", "greater than 0"),
+        ("{instance: ml.g6e.xlarge, share: 0.5}", "share", "10%"),
+        ("{instance: large}", "instance", "write it like ml.g6e.xlarge"),
+        ("{units: 2}", "units", "unknown key"),
+    ],
+)
+def test_costs_that_cannot_be(cost: str, path: str, word: str) -> None:
+    """What is committed exists, and an endpoint is billed by instances."""
+    said = complaint(f"kind: endpoint, endpoint: e, region: us-east-1, cost: {cost}")
+    assert word in " ".join(text for place, text in said.items() if place.endswith(f"cost.{path}")), said
+
+
+def test_units_of_no_version() -> None:
+    """A version is written as AWS writes it."""
+    assert complaint(f"{BEDROCK}, cost: {{units: 2, version: v2}}") == {
+        "targets.t.cost.version": "is not a version of custom model units; write it like v1.0"
+    }

@@ -27,6 +27,8 @@ SECTIONS = {
     "BedrockTarget": "## Targets",
     "VllmTarget": "## Targets",
     "Cold": "### Every target",
+    "ImportCost": "### Costs",
+    "InstanceCost": "### Costs",
     "Role": "### kind: endpoint",
     "Guardrail": "### kind: bedrock",
     "Endpoint": "## Endpoints",

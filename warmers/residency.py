@@ -1,0 +1,168 @@
+"""PURE. Replays one copy of an imported model over a trace: when it is loaded, who meets it cold, what is billed.
+
+The rules, with where they come from:
+- A copy stays loaded while it is used at least every `idle_limit` seconds; AWS's pages say 5 minutes and "normally one
+  hour", the 14 minutes between Salesforce's pings imply 15. It is the caller's to say which.
+- A request or ping that meets it cold wakes it; `restore` seconds later it is loaded, and the one restore probe of that
+  target is its first successful call. Everything that arrives until then meets it cold as well.
+- Billing counts windows of five minutes from the first successful call of a copy on, side by side as long as it stays
+  loaded, and a window with at least one call is paid whole (Bedrock user guide, "Calculate the cost of running a custom
+  model"). A copy that was evicted starts a new row of windows. Calls that fail open none.
+- A ping is due `interval` seconds after the last use, whoever used it: real traffic suppresses pings.
+
+The trace is taken to repeat itself, so that its first request is not cold just for being first: the end of it is played
+once ahead, uncounted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from math import ceil, inf
+
+from .arrivals import Arrivals
+
+WINDOW = 300.0
+"""Seconds of a billing window."""
+
+Span = tuple[float, float]
+"""Start and end in seconds since the start of the trace; the end is not part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warming:
+    """Pings that keep a copy loaded."""
+
+    interval: float
+    """Seconds without use after which a ping is due; positive."""
+    open: tuple[Span, ...] | None = None
+    """When the warmer is on duty, ascending and apart from each other; None: always."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a copy went through over one trace."""
+
+    windows: int
+    """Billing windows opened."""
+    requests: int
+    cold: int
+    """Requests that met it cold: the one that woke it, and those that came before it was ready."""
+    pings: int
+    cold_pings: int
+
+    @property
+    def cold_share(self) -> float:
+        """Share of requests that met it cold; 0 where there were none."""
+        return self.cold / self.requests if self.requests else 0.0
+
+
+@dataclass(slots=True)
+class _Copy:
+    """A copy as it lives through the trace; times below 0 are the part that is played ahead and not counted."""
+
+    idle_limit: float
+    restore: float
+    last_use: float = -inf
+    ready_at: float = -inf
+    row: float | None = None
+    """Where its row of windows starts."""
+    paid_until: float = -inf
+    windows: int = 0
+    cold: int = 0
+    pings: int = 0
+    cold_pings: int = 0
+
+    def meets_cold(self, now: float) -> bool:
+        """Whether a call at `now` finds it not loaded; if so it is on its way up afterwards."""
+        if now < self.ready_at:
+            return True
+        if now - self.last_use < self.idle_limit:
+            self._use(now)
+            return False
+        self.ready_at = now + self.restore
+        if self.ready_at >= self.paid_until:
+            self.row = None
+        self._use(self.ready_at)
+        return True
+
+    def _use(self, now: float) -> None:
+        self.last_use = now
+        if now < self.paid_until:
+            return
+        if self.row is None:
+            self.row = start = now
+        else:
+            # max: a rounded quotient must not charge one window twice
+            start = max(self.paid_until, self.row + (now - self.row) // WINDOW * WINDOW)
+        self.paid_until = start + WINDOW
+        self.windows += now >= 0  # by the call that opens it: what the end of the trace cuts off, its start has
+
+
+@dataclass(slots=True)
+class _Pings:
+    """When the next ping is due."""
+
+    interval: float
+    spans: Sequence[Span]
+    at: int = field(default=0)
+
+    def due(self, last_use: float) -> float:
+        """The next moment on duty at which the copy has been unused for the interval; infinite when there is none."""
+        wanted = last_use + self.interval
+        while self.at < len(self.spans) and self.spans[self.at][1] <= wanted:
+            self.at += 1
+        return max(wanted, self.spans[self.at][0]) if self.at < len(self.spans) else inf
+
+
+def replay(arrivals: Arrivals, warming: Warming | None, idle_limit: float, restore: float) -> Tally:
+    """What one copy goes through over the trace, with these pings or with none.
+
+    Raises ValueError when the interval or the idle limit is not positive, or the restore time negative.
+    """
+    if idle_limit <= 0 or restore < 0 or (warming is not None and warming.interval <= 0):
+        message = "an idle limit and an interval must be positive, and a restore time not negative"
+        raise ValueError(message)
+    ahead = 2 * (idle_limit + restore) + (warming.interval if warming else 0.0)
+    rounds = ceil(ahead / arrivals.span)
+    copy = _Copy(idle_limit, restore)
+    pings = _Pings(warming.interval, _spans(warming, arrivals.span, rounds, ahead)) if warming else None
+    for now, count in _moments(arrivals, rounds, ahead):
+        if pings is not None:
+            _ping(copy, pings, now)
+        if copy.meets_cold(now) and now >= 0:
+            copy.cold += count
+    if pings is not None:
+        _ping(copy, pings, arrivals.span)
+    return Tally(copy.windows, arrivals.requests, copy.cold, copy.pings, copy.cold_pings)
+
+
+def _ping(copy: _Copy, pings: _Pings, until: float) -> None:
+    for now in takewhile(lambda due: due < until, _dues(copy, pings)):
+        cold = copy.meets_cold(now)
+        copy.pings += now >= 0
+        copy.cold_pings += cold and now >= 0
+
+
+def _dues(copy: _Copy, pings: _Pings) -> Iterator[float]:
+    while True:
+        yield pings.due(copy.last_use)
+
+
+def _moments(arrivals: Arrivals, rounds: int, ahead: float) -> Iterator[tuple[float, int]]:
+    for turn in range(-rounds, 0):
+        shift = turn * arrivals.span
+        yield from ((time + shift, count) for time, count in arrivals if time + shift >= -ahead)
+    yield from arrivals
+
+
+def _spans(warming: Warming, span: float, rounds: int, ahead: float) -> list[Span]:
+    if warming.open is None:
+        return [(-ahead, span)]
+    return [
+        (start + turn * span, end + turn * span)
+        for turn in range(-rounds, 1)
+        for start, end in warming.open
+        if start < end
+    ]
