@@ -13,7 +13,7 @@ armed for connections and for heads that come in pieces.
 A slow reader holds back its own upstream: `Exchange.write` returns only when less than `WRITE_BUFFER` bytes wait
 unsent, and nothing is read from the upstream meanwhile but what `transport.READ_AHEAD` states.
 
-This file is the only importer of aiohttp.web.
+This file and inbound.py are the only importers of aiohttp.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from ..base import Headers
-from .answer import HTTP2_GOAWAY, HTTP2_PREFACE, fields, raw
+from .acceptor import Acceptor, Crowd
 from .answer import Answer as Answer
+from .answer import fields
+from .inbound import Connection, Malformed, Server
 from .limits import LIMITS, Limits
 from .limits import BodyTooLarge as BodyTooLarge
 from .limits import BudgetSpent as BudgetSpent
@@ -38,6 +39,9 @@ from .limits import ByteBudget as ByteBudget
 
 WRITE_BUFFER = 64 * 1024
 """Unsent bytes of one answer above which `Exchange.write` waits (aiohttp's stream writer and asyncio's transport)."""
+
+LINGER = 1.0
+"""Seconds for which idle connections stay open when the listener stops; less where the drain time is under 30 s."""
 
 
 class ClientGone(Exception):
@@ -132,6 +136,7 @@ class Exchange:
     async def reply(self, answer: Answer) -> None:
         """Send a whole answer."""
         response = web.Response(status=answer.status, headers=fields(answer.headers), body=answer.body)
+        self._last(response)
         self._response = response
         await self._guard(response.prepare(self._request))
         await self._guard(response.write_eof())
@@ -140,6 +145,7 @@ class Exchange:
         """Send the head of an answer whose body follows in pieces."""
         response = web.StreamResponse(status=status, headers=fields(headers))
         response.enable_chunked_encoding()
+        self._last(response)
         self._response = response
         await self._guard(response.prepare(self._request))
 
@@ -156,6 +162,12 @@ class Exchange:
             msg = "start() comes first"
             raise RuntimeError(msg)
         return self._response
+
+    def _last(self, response: web.StreamResponse) -> None:
+        """Say so when the listener stops: the client then opens another connection, and loses nothing by it."""
+        connection = self._request.protocol
+        if isinstance(connection, Connection) and connection.leaving:
+            response.force_close()
 
     def abort(self) -> None:
         """Reset the connection: what was sent must not be taken for a whole answer."""
@@ -179,131 +191,6 @@ class Exchange:
 Handler = Callable[[Exchange], Awaitable[None]]
 """Answers one exchange. It may raise ClientGone; any other exception is a bug and closes the connection."""
 
-Malformed = Callable[[int, str], Answer]
-"""Answer to bytes that are no HTTP request: (status, what is wrong with them)."""
-
-
-_REFUSAL_TIME = 1.0
-"""Seconds for which a connection over the limit is kept to hear its 503: closed unread, it would see a reset."""
-_REFUSALS = 256
-"""Connections kept so at once; those beyond it are closed without a word."""
-
-
-class _Connection(RequestHandler):
-    """aiohttp's connection, but with limits, typed errors for garbage and a word for HTTP/2 clients."""
-
-    __slots__ = ("_door", "_first", "_heads", "_refused", "_timer")
-
-    def __init__(self, door: _Server, **options: Any) -> None:
-        super().__init__(door, **options)
-        self._door = door
-        self._first = True
-        self._heads = 0  # requests counted when data last came
-        self._timer: asyncio.TimerHandle | None = None
-        self._refused: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        limits = self._door.limits
-        if self._door.open >= limits.connections:
-            self._refuse(transport)
-            return
-        raw = transport.get_extra_info("socket")
-        if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            with suppress(OSError):  # not a TCP socket
-                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.send_time * 1000))
-        super().connection_made(transport)
-        self._timer = self._loop.call_later(limits.head_time, self._late)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._disarm()
-        if self._refused is not None:
-            self._refused = None
-            self._door.refused -= 1
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._refused is not None:
-            self._refused.write(raw(self._door.malformed(503, "too many connections")))
-            self._refused.close()
-            return
-        if self._first:
-            self._first = False
-            if data.startswith(HTTP2_PREFACE) and self.transport is not None:
-                self._say(HTTP2_GOAWAY)
-                return
-        super().data_received(data)
-        if self._request_count != self._heads:
-            self._heads = self._request_count
-            if self._timer is not None:
-                self._disarm()
-        elif self._timer is None and self._waiter is not None and not self._waiter.done():
-            self._timer = self._loop.call_later(self._door.limits.head_time, self._late)
-
-    def _late(self) -> None:
-        """The head is not there in time. Who sent nothing at all gets no answer to it."""
-        self._timer = None
-        if not self._first:
-            self._say(raw(self._door.malformed(408, "its head did not arrive in time")))
-        else:
-            self._say(b"")
-
-    def _say(self, last: bytes) -> None:
-        """Send `last` and close."""
-        transport = self.transport
-        if transport is not None:
-            transport.write(last)
-            self.close()
-            transport.close()
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _refuse(self, transport: asyncio.BaseTransport) -> None:
-        """One connection too many. Nothing of it reaches aiohttp."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server hands over
-        self._force_close = True
-        self._door.refused += 1
-        self._refused = transport
-        if self._door.refused > _REFUSALS:
-            transport.abort()
-        else:
-            self._timer = self._loop.call_later(_REFUSAL_TIME, transport.abort)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if request.writer.output_size > 0:
-            self.force_close()
-            msg = "an answer was under way"
-            raise ConnectionResetError(msg)
-        answer = self._door.malformed(status, type(exc).__name__ if exc else "malformed request")
-        response = web.Response(status=answer.status, headers=fields(answer.headers), body=answer.body)
-        response.force_close()
-        return response
-
-
-class _Server(web.Server):
-    def __init__(self, handler: Any, malformed: Malformed, limits: Limits, **options: Any) -> None:
-        super().__init__(handler, **options)
-        self.malformed = malformed
-        self.limits = limits
-        self.refused = 0
-        """Connections over the limit that are still told so."""
-
-    @property
-    def open(self) -> int:
-        """Connections that were let in."""
-        return len(self._connections)  # its public list is a copy, for each connection anew
-
-    def __call__(self) -> _Connection:
-        return _Connection(self, loop=asyncio.get_running_loop(), **self._kwargs)
-
 
 class Listener:
     """One listening address with its handler; made, started and stopped inside one loop."""
@@ -321,7 +208,7 @@ class Listener:
         self._handler = handler
         self._budget = budget
         self._in_flight = 0
-        server = _Server(
+        server = Server(
             self._handle,
             malformed,
             limits,
@@ -333,11 +220,19 @@ class Listener:
             max_field_size=16 * 1024,
             max_headers=128,
         )
+        self._server = server
+        self._linger = min(LINGER, drain / 30)
+        self._acceptor: Acceptor | None = None
         self._runner = web.ServerRunner(server, shutdown_timeout=drain)
 
     @property
     def in_flight(self) -> int:
         return self._in_flight
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open now."""
+        return self._server.open
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen, and return the bound port (useful with port 0). Raises OSError when the address can't be had."""
@@ -351,8 +246,29 @@ class Listener:
         bound: int = self._runner.addresses[0][1]
         return bound
 
+    async def adopt(self, listening: socket.socket, crowd: Crowd, tls: ssl.SSLContext | None = None) -> None:
+        """Accept from a socket that listens already and that other processes accept from as well.
+
+        It is closed by `stop`; what waits in its queue stays there as long as another process holds it open.
+        """
+        await self._runner.setup()
+        self._acceptor = Acceptor(listening, self._server, lambda: self._server.open, crowd, tls)
+        self._acceptor.start()
+
     async def stop(self) -> None:
-        """Stop accepting, let requests in flight end within the drain time, then cancel them."""
+        """Stop accepting, let requests in flight end within the drain time, then cancel them.
+
+        A connection that is kept open between requests is closed after its next answer, which says so, or when there
+        was none for a moment: closed at once, it could meet a request that is already on its way.
+        """
+        for site in list(self._runner.sites):
+            await site.stop()
+        if self._acceptor is not None:
+            await self._acceptor.stop()
+        self._server.leave()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._linger):
+                await self._server.empty.wait()
         await self._runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

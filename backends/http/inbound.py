@@ -1,0 +1,169 @@
+"""Connections of clients over aiohttp's hardened parser: limits, typed errors for garbage, a word for HTTP/2 clients.
+
+`edge.py` says what is served over them. These two files are the only importers of aiohttp.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from .answer import HTTP2_GOAWAY, HTTP2_PREFACE, Answer, fields, raw
+from .limits import Limits
+
+Malformed = Callable[[int, str], Answer]
+"""Answer to bytes that are no HTTP request: (status, what is wrong with them)."""
+
+
+_REFUSAL_TIME = 1.0
+"""Seconds for which a connection over the limit is kept to hear its 503: closed unread, it would see a reset."""
+_REFUSALS = 256
+"""Connections kept so at once; those beyond it are closed without a word."""
+
+
+class Connection(RequestHandler):
+    """aiohttp's connection, but with limits, typed errors for garbage and a word for HTTP/2 clients."""
+
+    __slots__ = ("_door", "_first", "_heads", "_refused", "_timer")
+
+    def __init__(self, door: Server, **options: Any) -> None:
+        super().__init__(door, **options)
+        self._door = door
+        self._first = True
+        self._heads = 0  # requests counted when data last came
+        self._timer: asyncio.TimerHandle | None = None
+        self._refused: asyncio.Transport | None = None
+
+    @property
+    def leaving(self) -> bool:
+        """The listener stops: each answer is the connection's last."""
+        return self._door.leaving
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        limits = self._door.limits
+        if self._door.open >= limits.connections:
+            self._refuse(transport)
+            return
+        raw = transport.get_extra_info("socket")
+        if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            with suppress(OSError):  # not a TCP socket
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.send_time * 1000))
+        super().connection_made(transport)
+        self._timer = self._loop.call_later(limits.head_time, self._late)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._disarm()
+        if self._refused is not None:
+            self._refused = None
+            self._door.refused -= 1
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused is not None:
+            self._refused.write(raw(self._door.malformed(503, "too many connections")))
+            self._refused.close()
+            return
+        if self._first:
+            self._first = False
+            if data.startswith(HTTP2_PREFACE) and self.transport is not None:
+                self._say(HTTP2_GOAWAY)
+                return
+        super().data_received(data)
+        if self._request_count != self._heads:
+            self._heads = self._request_count
+            if self._timer is not None:
+                self._disarm()
+        elif self._timer is None and self._waiter is not None and not self._waiter.done():
+            self._timer = self._loop.call_later(self._door.limits.head_time, self._late)
+
+    def _late(self) -> None:
+        """The head is not there in time. Who sent nothing at all gets no answer to it."""
+        self._timer = None
+        if not self._first:
+            self._say(raw(self._door.malformed(408, "its head did not arrive in time")))
+        else:
+            self._say(b"")
+
+    def _say(self, last: bytes) -> None:
+        """Send `last` and close."""
+        transport = self.transport
+        if transport is not None:
+            transport.write(last)
+            self.close()
+            transport.close()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _refuse(self, transport: asyncio.BaseTransport) -> None:
+        """One connection too many. Nothing of it reaches aiohttp."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server hands over
+        self._force_close = True
+        self._door.refused += 1
+        self._refused = transport
+        if self._door.refused > _REFUSALS:
+            transport.abort()
+        else:
+            self._timer = self._loop.call_later(_REFUSAL_TIME, transport.abort)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            self.force_close()
+            msg = "an answer was under way"
+            raise ConnectionResetError(msg)
+        answer = self._door.malformed(status, type(exc).__name__ if exc else "malformed request")
+        response = web.Response(status=answer.status, headers=fields(answer.headers), body=answer.body)
+        response.force_close()
+        return response
+
+
+class Server(web.Server):
+    def __init__(self, handler: Any, malformed: Malformed, limits: Limits, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self.malformed = malformed
+        self.limits = limits
+        self.refused = 0
+        """Connections over the limit that are still told so."""
+        self.leaving = False
+        self.empty = asyncio.Event()
+        """Once `leaving`: no connection is open any more."""
+
+    @property
+    def open(self) -> int:
+        """Connections that were let in."""
+        return len(self._connections)  # its public list is a copy, for each connection anew
+
+    def leave(self) -> None:
+        """Let every answer from now on be its connection's last."""
+        self.leaving = True
+        self._look()
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        task = handler._task_handler
+        super().connection_lost(handler, exc)
+        if self.leaving:
+            if task is not None and not task.done():  # aiohttp forgets the connection when its task ends
+                task.add_done_callback(self._look)
+            else:
+                self._look()
+
+    def _look(self, _: object = None) -> None:
+        if not self.open:
+            self.empty.set()
+
+    def __call__(self) -> Connection:
+        return Connection(self, loop=asyncio.get_running_loop(), **self._kwargs)

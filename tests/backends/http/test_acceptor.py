@@ -1,0 +1,124 @@
+"""Several processes at one listening socket: who takes which connection, and that none is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+from collections.abc import Callable
+
+from backends.http.acceptor import Acceptor
+
+
+class Open(asyncio.Protocol):
+    """A connection that is kept, and counted."""
+
+    def __init__(self, kept: list[asyncio.BaseTransport]) -> None:
+        self._kept = kept
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._kept.append(transport)
+
+
+class Asked:
+    """Whose turn it is, as a test has decided."""
+
+    def __init__(self, answer: Callable[[int], bool]) -> None:
+        self.answer = answer
+        self.asked: list[int] = []
+
+    def mine(self, connections: int) -> bool:
+        self.asked.append(connections)
+        return self.answer(connections)
+
+
+def listening() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0), backlog=64)
+
+
+def accepting(sock: socket.socket, crowd: Asked) -> tuple[Acceptor, list[asyncio.BaseTransport]]:
+    kept: list[asyncio.BaseTransport] = []
+    return Acceptor(sock, lambda: Open(kept), lambda: len(kept), crowd, None), kept
+
+
+async def connected(sock: socket.socket, count: int) -> list[asyncio.StreamWriter]:
+    opened = [await asyncio.open_connection(*sock.getsockname()[:2]) for _ in range(count)]
+    return [writer for _, writer in opened]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def over(writers: list[asyncio.StreamWriter], kept: list[asyncio.BaseTransport]) -> None:
+    for transport in (*(writer.transport for writer in writers), *kept):
+        transport.abort()  # type: ignore[attr-defined]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+async def test_a_process_with_more_than_its_part_stands_back_once_and_then_takes() -> None:
+    """The other may be busy: it gets a moment, and the client does not wait for longer than that."""
+    sock = listening()
+    crowd = Asked(lambda _: False)
+    accepts, kept = accepting(sock, crowd)
+    accepts.start()
+    writers = await connected(sock, 3)
+    await until(lambda: len(kept) == 3)
+    assert len(crowd.asked) == 3
+    await accepts.stop()
+    await over(writers, kept)
+
+
+async def test_connections_go_to_the_process_that_has_room() -> None:
+    """One that says no leaves them to one that says yes."""
+    sock = listening()
+    second = sock.dup()
+    full, full_kept = accepting(sock, Asked(lambda _: False))
+    free, free_kept = accepting(second, Asked(lambda _: True))
+    full.start()
+    free.start()
+    writers = await connected(second, 20)
+    await until(lambda: len(full_kept) + len(free_kept) == 20)
+    assert len(free_kept) > len(full_kept)
+    await full.stop()
+    await free.stop()
+    await over(writers, full_kept + free_kept)
+
+
+async def test_stopping_takes_what_waits_and_leaves_the_queue_to_others() -> None:
+    """A connection that is in the queue at the end is served; one that comes later stays for another process."""
+    sock = listening()
+    held = sock.dup()
+    accepts, kept = accepting(sock, Asked(lambda _: True))
+    writers = await connected(held, 5)
+    await accepts.stop()
+    assert len(kept) == 5
+    late = await connected(held, 1)
+    other, others = accepting(held, Asked(lambda _: True))
+    other.start()
+    await until(lambda: len(others) == 1)
+    await other.stop()
+    await over(writers + late, kept + others)
+
+
+async def test_descriptors_that_run_out_cost_a_pause_and_no_connection() -> None:
+    """What can't be accepted now waits in the queue until it can."""
+    sock = listening()
+    accepts, kept = accepting(sock, Asked(lambda _: True))
+    writers = await connected(sock, 2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as highest:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest.fileno(), hard))
+        try:
+            accepts.start()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert kept == []
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await until(lambda: len(kept) == 2)
+    await accepts.stop()
+    await over(writers, kept)

@@ -1,0 +1,80 @@
+"""Connections of clients when the listener stops: told to go, and not cut off. Limits: test_edge.py."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from backends.http.edge import Answer, ByteBudget, Exchange, Listener
+
+
+class Anyone:
+    """Every connection is for this process."""
+
+    def mine(self, connections: int) -> bool:
+        return True
+
+
+async def answer(exchange: Exchange) -> None:
+    await exchange.reply(Answer(200, (), b"ok"))
+
+
+def malformed(status: int, what: str) -> Answer:
+    return Answer(status, (), what.encode())
+
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+async def listened(drain: float) -> tuple[Listener, socket.socket, socket.socket]:
+    """A listener over a socket that another holds as well."""
+    held = socket.create_server(("127.0.0.1", 0))
+    listener = Listener(answer, malformed, ByteBudget(1024), drain=drain)
+    mine = held.dup()
+    await listener.adopt(mine, Anyone())
+    return listener, held, mine
+
+
+async def head(reader: asyncio.StreamReader) -> bytes:
+    found = await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(2)
+    return found.lower()
+
+
+async def test_a_kept_connection_gets_one_more_answer_that_says_it_is_the_last() -> None:
+    """A client that sends its next request while the listener stops loses nothing, and goes elsewhere afterwards."""
+    listener, held, _ = await listened(30.0)
+    reader, writer = await asyncio.open_connection(*held.getsockname())
+    writer.write(REQUEST)
+    assert b"connection: close" not in await head(reader)
+    stopping = asyncio.ensure_future(listener.stop())
+    await asyncio.sleep(0)
+    writer.write(REQUEST)
+    assert b"connection: close" in await head(reader)
+    assert await reader.read() == b""
+    async with asyncio.timeout(0.5):  # it does not wait for longer than there are connections
+        await stopping
+    writer.close()
+    held.close()
+
+
+async def test_an_idle_connection_is_closed_in_the_end() -> None:
+    """A client that keeps a connection and says nothing does not hold the process."""
+    listener, held, mine = await listened(1.0)
+    reader, writer = await asyncio.open_connection(*held.getsockname())
+    writer.write(REQUEST)
+    await head(reader)
+    assert listener.connections == 1
+    await listener.stop()
+    assert await reader.read() == b""
+    assert (listener.connections, mine.fileno()) == (0, -1)
+    writer.close()
+    held.close()
+
+
+async def test_a_listener_without_connections_stops_at_once() -> None:
+    """There is nobody to be polite to."""
+    listener, held, _ = await listened(30.0)
+    async with asyncio.timeout(0.5):
+        await listener.stop()
+    held.close()
