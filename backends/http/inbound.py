@@ -132,6 +132,8 @@ class Connection(RequestHandler):
 
 
 class Server(web.Server):
+    """Makes connections, and knows which are open."""
+
     def __init__(self, handler: Any, malformed: Malformed, limits: Limits, **options: Any) -> None:
         super().__init__(handler, **options)
         self.malformed = malformed
