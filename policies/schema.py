@@ -1,134 +1,48 @@
 """The policy exactly as written: one pydantic model per block of YAML, strict, with no key that nothing reads.
 
-The models check what can be seen in one block; what needs two (a name that must exist, a boundary) is `compile.py`'s.
+The models check what can be seen in one block; what needs two (a name that must exist, a boundary) is `compiling.py`'s.
 Descriptions go into the JSON Schema that editors show, and name the unit of every number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Field, Tag
 
-from . import addresses, calendar
-from .addresses import guardrail_refusal, imported_model_refusal, role_refusal, url_refusal
-from .quantities import (
-    DURATION_PATTERN,
-    IDLE_PATTERN,
-    RANGE_PATTERN,
-    RATE_PATTERN,
-    SHARE_PATTERN,
-    SIZE_PATTERN,
-    duration_range,
-    idle_limit,
-    rate,
-    seconds,
-    share,
-    size,
+from . import addresses
+from .scalars import (
+    HEADER_NAME,
+    Block,
+    ComponentName,
+    Dialect,
+    Duration,
+    DurationRange,
+    EndpointName,
+    GuardrailId,
+    GuardrailVersion,
+    Hours,
+    IdleLimit,
+    ImportedModelArn,
+    IsolationName,
+    RateText,
+    Region,
+    RoleArn,
+    Share,
+    Size,
+    TargetName,
+    Url,
+    Word,
+    checked,
 )
 
-T = TypeVar("T")
 
-# SageMaker's own patterns for EndpointName and InferenceComponentName (botocore 1.44.5, sagemaker-runtime model).
-ENDPOINT_NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
-COMPONENT_NAME = r"^[a-zA-Z0-9]([\-a-zA-Z0-9]*[a-zA-Z0-9])?$"
-HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z\-]+"
-
-Dialect = Literal["openai-chat", "openai-completions", "bedrock-completion", "tgi", "lmi", "opaque"]
-IsolationName = Literal["shared", "container", "instance"]
-
-
-def _written(read: Callable[[str], T], noun: str, example: str) -> Callable[[object], T]:
-    """A pydantic validator out of one of `quantities`' readers."""
-
-    def validate(value: object) -> T:
-        if not isinstance(value, str):
-            unit = f"must be a {noun} with its unit, such as {example}"
-            raise _refusal(unit)
-        try:
-            return read(value)
-        except ValueError as error:
-            raise _refusal(str(error)) from error
-
-    return validate
-
-
-def _refusal(text: str) -> PydanticCustomError:
-    return PydanticCustomError("policy", "{text}", {"text": text})
-
-
-def _text(pattern: str, *examples: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
-
-
-Duration = Annotated[
-    float,
-    Field(gt=0, le=86_400),
-    BeforeValidator(_written(seconds, "duration", "60s")),
-    _text(DURATION_PATTERN, "60s", "8m", "1h30m", "500ms"),
-]
-Size = Annotated[
-    int, Field(gt=0), BeforeValidator(_written(size, "size", "25MiB")), _text(SIZE_PATTERN, "25MiB", "25MB")
-]
-Share = Annotated[float, BeforeValidator(_written(share, "share", "10%")), _text(SHARE_PATTERN, "10%", "0.5%")]
-RateText = Annotated[
-    tuple[float, float], BeforeValidator(_written(rate, "rate", "50/s")), _text(RATE_PATTERN, "50/s", "100k/min")
-]
-DurationRange = Annotated[
-    tuple[float, float],
-    BeforeValidator(_written(duration_range, "range of durations", "60s..5m")),
-    _text(RANGE_PATTERN, "60s..5m"),
-]
-
-_IDLE = _written(idle_limit, "duration or `measured`", "15m")
-IdleLimit = Annotated[float | None, BeforeValidator(_IDLE), _text(IDLE_PATTERN, "measured", "15m")]
-Hours = Annotated[
-    calendar.Calendar,
-    BeforeValidator(_written(calendar.read_calendar, "calendar", "Mon-Fri 06:00-20:00 America/New_York")),
-    _text(r"^.*[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9] +[A-Za-z].*$", "Mon-Fri 06:00-20:00 America/New_York"),
-]
-
-TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=63)]
-EndpointName = Annotated[str, Field(pattern=ENDPOINT_NAME, max_length=63)]
-ComponentName = Annotated[str, Field(pattern=COMPONENT_NAME, max_length=63)]
-Word = Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$", max_length=256)]
-"""Printable ASCII: it may end up in a header, a metric label or a log line."""
-Region = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=32)]
-
-
-def _checked(refusal: Callable[[str], str | None]) -> AfterValidator:
-    """A check out of one of `addresses`' refusals."""
-
-    def validate(value: str) -> str:
-        reason = refusal(value)
-        if reason is not None:
-            raise _refusal(reason)
-        return value
-
-    return AfterValidator(validate)
-
-
-Url = Annotated[str, Field(min_length=1, max_length=2048), _checked(url_refusal)]
-ImportedModelArn = Annotated[str, Field(max_length=256), _checked(imported_model_refusal)]
-RoleArn = Annotated[str, Field(max_length=2048), _checked(role_refusal)]
-GuardrailId = Annotated[str, Field(max_length=2048), _checked(guardrail_refusal)]
-GuardrailVersion = Annotated[str, Field(pattern=r"^([1-9][0-9]{0,7}|DRAFT)$")]
-
-
-class _Block(BaseModel):
-    """What every block shares: unknown keys are errors, and nothing is converted from one type to another."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
-
-
-class Retry(_Block):
+class Retry(Block):
     attempts: int = Field(ge=1, le=10, description="How often a request may be tried in all, the first one included.")
     budget: Share = Field(0.1, description="Repeats as a share of the endpoint's requests: 10%.")
 
 
-class Defaults(_Block):
+class Defaults(Block):
     timeout: Duration = Field(60.0, description="Deadline of a blocking request, as on SageMaker: 60s.")
     stream_timeout: Duration = Field(480.0, description="Deadline of a whole streamed request, as on SageMaker: 8m.")
     retry: Retry | None = Field(
@@ -136,37 +50,37 @@ class Defaults(_Block):
     )
 
 
-class Role(_Block):
+class Role(Block):
     arn: RoleArn = Field(description="Role to assume before signing (STS AssumeRole).")
     external_id: Word | None = Field(None, description="ExternalId of the AssumeRole call.")
 
 
-class Guardrail(_Block):
+class Guardrail(Block):
     id: GuardrailId = Field(description="Identifier or ARN of the guardrail.")
     version: GuardrailVersion = Field(description="A number in quotes, or DRAFT.")
 
 
-class Cold(_Block):
+class Cold(Block):
     restore: DurationRange = Field(description="Shortest and longest time a scaled-to-zero copy takes to come back.")
     idle_limit: IdleLimit = Field(None, description="Time without use after which a copy goes; without it: measured.")
 
 
-class ImportCost(_Block):
+class ImportCost(Block):
     """What an imported model is billed by."""
 
     units: Annotated[int, Field(ge=1, le=1024)] = Field(
         description="Custom model units of one copy: customModelUnitsPerModelCopy of GetImportedModel."
     )
-    version: Annotated[str, _checked(addresses.units_version_refusal)] = Field(
+    version: Annotated[str, checked(addresses.units_version_refusal)] = Field(
         "v1.0", description="customModelUnitsVersion of GetImportedModel, which has the price."
     )
     copies: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="Copies that the traffic needs.")
 
 
-class InstanceCost(_Block):
+class InstanceCost(Block):
     """What hosting on instances is billed by."""
 
-    instance: Annotated[str, _checked(addresses.instance_refusal)] = Field(
+    instance: Annotated[str, checked(addresses.instance_refusal)] = Field(
         description="Instance type: ml.g6e.xlarge on SageMaker, g6e.xlarge on EC2."
     )
     count: Annotated[int, Field(ge=1, le=10_000)] = Field(1, description="How many of them.")
@@ -176,7 +90,7 @@ class InstanceCost(_Block):
     )
 
 
-class Limit(_Block):
+class Limit(Block):
     """How much of a target may be used at a time."""
 
     min: int = Field(4, ge=1, le=100_000, description="Requests at a time that are always let through: 4.")
@@ -186,14 +100,14 @@ class Limit(_Block):
     wait: Duration = Field(10.0, description="Longest wait for a turn: 10s.")
 
 
-class Owner(_Block):
+class Owner(Block):
     """What one owner may ask for, over all endpoints that name it."""
 
     requests: RateText | None = Field(None, description="Requests, such as 50/s. Without it: any number.")
     tokens: RateText | None = Field(None, description="Tokens as targets count them, such as 100k/min.")
 
 
-class _Target(_Block):
+class _Target(Block):
     isolation: IsolationName | None = Field(
         None,
         description="How strongly the target separates data. Without it: instance for a dedicated endpoint and vllm, "
@@ -274,7 +188,7 @@ Target = Annotated[
 ]
 
 
-class Data(_Block):
+class Data(Block):
     class_: Word | None = Field(None, alias="class", description="Class of data the route carries.")
     isolation: IsolationName | None = Field(
         None, description="Weakest isolation the data may go to. Without it: shared."
@@ -282,7 +196,7 @@ class Data(_Block):
     regions: list[Region] | None = Field(None, min_length=1, description="Regions the data may go to. Without it: any.")
 
 
-class Translate(_Block):
+class Translate(Block):
     prompt_as: Literal["user-message"] | None = Field(
         None, description="user-message: a prompt may go to a chat target, as its one user message."
     )
@@ -295,7 +209,7 @@ class Translate(_Block):
     )
 
 
-class Expect(_Block):
+class Expect(Block):
     session: Word | None = Field(None, description="X-Amzn-SageMaker-Session-Id of the request.")
     inference_id: Word | None = Field(None, description="X-Amzn-SageMaker-Inference-Id of the request.")
     header: dict[Annotated[str, Field(pattern=f"^{HEADER_NAME}$")], Word] | None = Field(
@@ -304,7 +218,7 @@ class Expect(_Block):
     goes_to: TargetName = Field(description="Target that the request goes to first.")
 
 
-class Handler(_Block):
+class Handler(Block):
     """The customer's own code around the model."""
 
     path: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
@@ -324,7 +238,7 @@ class Handler(_Block):
     memory: Size = Field(1024**3, description="Resident memory at which a worker process is replaced: 1GiB.")
 
 
-class Warm(_Block):
+class Warm(Block):
     """How one target is kept warm."""
 
     every: Duration = Field(840.0, description="Time without use after which a warm-up is due: 14m.")
@@ -333,7 +247,7 @@ class Warm(_Block):
     hours: Hours | None = Field(None, description="When the warmer is on duty. Without it: always.")
 
 
-class _Shared(_Block):
+class _Shared(Block):
     """Keys that a component takes from its endpoint when it does not give its own."""
 
     owner: Word | None = Field(None, description="Who answers for it.")
@@ -384,7 +298,7 @@ class Endpoint(Component):
     )
 
 
-class Policy(_Block):
+class Policy(Block):
     """Pointsman's policy: which hosting answers for which endpoint."""
 
     api_version: Literal["pointsman/v1"] = Field(alias="apiVersion", description="Version of this format.")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkout import READY, ROOT, Program, ended, listening, started
+from tests.checkout import READY, ROOT, Program, ended, listening, started, variables
 
 slow = [pytest.mark.slow, pytest.mark.timeout(400)]
 FREE = ["--port", "0", "--admin-port", "0", "--emulator-port", "0"]
@@ -69,7 +69,9 @@ def test_a_folder_that_can_not_be_written_is_one_line() -> None:
         folder.chmod(0o555)
         words = ["make", "run", "PYTHON=/usr/bin/python3"]
         nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, **nobody)  # type: ignore[call-overload] # a user or none
+        done = subprocess.run(  # type: ignore[call-overload] # a user or none
+            words, cwd=folder, env=variables(), capture_output=True, text=True, check=False, **nobody
+        )
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"make setup: {folder} is not writable: clone the project where you may write")
         assert sorted(path.name for path in folder.iterdir()) == ["Makefile", "pyproject.toml", "requirements.lock"]

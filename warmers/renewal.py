@@ -51,7 +51,8 @@ def arrivals_of(stretches: Iterable[Stretch], draws: Draws) -> Iterator[tuple[fl
             gaps = [_gap(stretch, draws) for _ in range(count + 1)]
             scale = stretch.length / (sum(gaps) or 1.0)
             *places, _end = accumulate(gaps)
-            yield from ((stretch.begin + place * scale, 1) for place in places)
+            end = stretch.begin + stretch.length  # where rounding would put a place behind it
+            yield from ((min(stretch.begin + place * scale, end), 1) for place in places)
 
 
 def _evenly(stretch: Stretch, count: int) -> Iterator[tuple[float, int]]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.policies.written import PATIENT
@@ -51,6 +51,7 @@ def test_unknown_pattern() -> None:
 
 
 @PATIENT
+@example(rate=0.03125, pattern="Weibull", shape=0.05, seed=70)
 @given(st.floats(0, 3), st.sampled_from(["Gamma", "Weibull"]), st.floats(0.05, 5), st.integers(0, 99))
 def test_rate_is_kept(rate: float, pattern: str, shape: float, seed: int) -> None:
     """Whatever the spread, the number of requests is the rate's, and all lie in the stretch."""
