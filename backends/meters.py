@@ -34,6 +34,7 @@ from .metric_names import (
     UNKNOWN,
     WARM_LIMIT,
     WARM_PINGS,
+    WORKERS,
 )
 from .outcome import AttemptOutcome, Outcome
 from .series import CLIENT_GONE, Histogram, Labels, Series
@@ -63,6 +64,7 @@ class Meters:
         self._warm_pings: dict[Labels, int] = {}
         self._warm_limits: dict[Labels, float] = {}
         self._shed: dict[Labels, int] = {}
+        self._workers: dict[str, dict[Labels, float]] = {}
 
     def record(self, outcome: Outcome) -> None:
         """Count one request that is over. `outcome.endpoint` is empty when the policy has no such endpoint."""
@@ -119,6 +121,15 @@ class Meters:
         self._breakers = {}
         for target, replica, state in states:
             self._worst((target, str(replica)), int(state))
+
+    def worker(self, number: int, values: Mapping[str, float]) -> None:
+        """What is known of one worker process, by the keys of WORKERS; in no snapshot, since its owner exports it."""
+        for key, value in values.items():
+            self._workers.setdefault(key, {})[(str(number),)] = value
+
+    def settle(self) -> None:
+        """Forget what a process has now: it is gone, and only what it has counted remains."""
+        self._in_flight, self._breakers, self._policy = {}, {}, None
 
     def merge(self, other: Meters) -> None:
         """Add the counts of another process. The newest policy generation wins."""
@@ -231,6 +242,7 @@ class Meters:
             exposition.scalars(SHED, self._shed.items()),
             exposition.scalars(WARM_PINGS, self._warm_pings.items()),
             exposition.scalars(WARM_LIMIT, self._warm_limits.items()),
+            *(exposition.scalars(metric, self._workers.get(key, {}).items()) for key, metric in WORKERS.items()),
             exposition.scalars(BUILD, [((self._version,), 1)]),
             exposition.extras(EXTRAS, extra, taken=frozenset(metric.name for metric in METRICS) - _EXTRA_NAMES),
         ]

@@ -197,6 +197,17 @@ WARM_LIMIT = Metric(
     "at_most (shortest that ended cold).",
 )
 
+WORKERS = {
+    "up": Metric("pointsman_worker_up", GAUGE, ("worker",), "1 while the worker serves. With --workers 2 and more."),
+    "restarts": Metric(
+        "pointsman_worker_restarts_total", COUNTER, ("worker",), "How often the worker ended and was started again."
+    ),
+    "connections": Metric("pointsman_worker_connections", GAUGE, ("worker",), "Connections of clients."),
+    "resident": Metric("pointsman_worker_resident_memory_bytes", GAUGE, ("worker",), "Memory of the process."),
+    "descriptors": Metric("pointsman_worker_open_fds", GAUGE, ("worker",), "Open descriptors of the process."),
+}
+"""What the supervisor knows of each worker; a single process exports none of it."""
+
 EXTRAS = (
     Metric("pointsman_policy_generation", GAUGE, (), "How many policies have been put in force since the start."),
     Metric(
@@ -212,6 +223,8 @@ METRICS: tuple[Metric, ...] = (
     *REQUEST_COUNTERS.values(),
     *REQUEST_HISTOGRAMS.values(),
     *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BREAKER, SHED),
-    *(WARM_PINGS, WARM_LIMIT, BUILD),
+    *(WARM_PINGS, WARM_LIMIT),
+    *WORKERS.values(),
+    BUILD,
     *EXTRAS,
 )

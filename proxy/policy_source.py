@@ -101,6 +101,27 @@ class ObjectSource:
         return (await self._read(self.name, True))[1]
 
 
+class ToldSource:
+    """A policy's text and its generation, as this process was told them by the one that watches the source."""
+
+    poll = FILE_POLL
+
+    def __init__(self, name: str, text: str, generation: int) -> None:
+        self.name = name
+        self.text = text
+        self.generation = generation
+
+    def number(self, before: int, changed: bool) -> int:
+        """The generation of the text: the same in every process that was told it."""
+        return self.generation
+
+    async def version(self) -> str:
+        return self.text
+
+    async def read(self) -> str:
+        return self.text
+
+
 class Policy:
     """The policy in force, and how it is replaced."""
 
@@ -113,11 +134,13 @@ class Policy:
         reloaded: Callable[[bool], None],
         prepare: Callable[[RouteTable], Awaitable[None]] | None = None,
         read_file: Callable[[str], str] | None = None,
+        number: Callable[[int, bool], int] = int.__add__,
     ) -> None:
         """`swapped` is told of every new policy, `reloaded` whether an attempt at one succeeded.
 
         `prepare` makes ready what a table needs before it is put in force; it raises PolicyError to refuse the table.
-        `read_file` reads the files that a policy names: see `load_policy`.
+        `read_file` reads the files that a policy names: see `load_policy`. `number` gives a table's generation
+        from the one before it (0 at the start) and whether it differs from that.
         """
         self._source = source
         self._variables = variables
@@ -126,6 +149,7 @@ class Policy:
         self._reloaded = reloaded
         self._prepare = prepare
         self._read_file = read_file
+        self._number = number
         self._version: str | None = None
         self._lock = asyncio.Lock()
         self._unusable: str | None = None
@@ -157,9 +181,12 @@ class Policy:
             if self._prepare is not None:
                 await self._prepare(table)
             self._unusable = self._unreadable = None
-            if self._current is not None and self._current.table.digest == table.digest:
+            current = self._current
+            changed = current is None or current.table.digest != table.digest
+            before = current.generation if current is not None else 0
+            generation = self._number(before, changed)
+            if not changed and generation == before:
                 return
-            generation = self._current.generation + 1 if self._current else 1
             self._current = InForce(table, generation)
             self._swapped(self._current)
 

@@ -52,11 +52,7 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
     Raises CannotListen, or SettingsError where it is to be the container of an endpoint that the policy lacks.
     """
     state = State()
-    door = front(services, _started(settings, services), services.handlers.unready)
-    tls = tls_context(settings)
-    limits = Limits(head_time=settings.head_time, connections=settings.connections)
-    budget = ByteBudget(settings.body_budget)
-    contracts = Listener(door.handle, door.malformed, budget, drain=settings.drain, limits=limits)
+    contracts, tls = contracts_of(settings, services)
     admin = Admin(services, state, settings.admin_token, lambda: contracts.in_flight)
     operators = Listener(admin.handle, admin.malformed, ByteBudget(MIB), drain=1.0)
     duties = []
@@ -67,15 +63,8 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
             admin_port = await _listen(operators, "127.0.0.1", settings.admin_port, "--admin-port")
         duties = [
             start(services.policy.watch(asyncio.sleep), name="policy-watch"),
-            start(services.handlers.watch(asyncio.sleep), name="handlers-watch"),
-            start(_watch_lag(state), name="loop-lag"),
+            *duties_of(settings, services, state, tls, warms=True),
         ]
-        if tls is not None:
-            duties.append(start(watch_certificate(tls, settings, asyncio.sleep), name="certificate-watch"))
-        if services.door is not None:
-            duties.append(start(services.door.watch(asyncio.sleep), name="keys-watch"))
-        if services.warmer is not None:
-            duties.append(start(services.warmer.run(), name="warmer"))
         yield Addresses(settings.host, port, admin_port)
     finally:
         state.draining = True
@@ -84,6 +73,32 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
         await asyncio.gather(*duties, return_exceptions=True)
         await contracts.stop()
         await operators.stop()
+
+
+def contracts_of(settings: Settings, services: Services) -> tuple[Listener, ssl.SSLContext | None]:
+    """What serves clients, not yet listening, and its TLS. Raises SettingsError as `running` does."""
+    door = front(services, _started(settings, services), services.handlers.unready)
+    tls = tls_context(settings)
+    limits = Limits(head_time=settings.head_time, connections=settings.connections)
+    budget = ByteBudget(settings.body_budget)
+    return Listener(door.handle, door.malformed, budget, drain=settings.drain, limits=limits), tls
+
+
+def duties_of(
+    settings: Settings, services: Services, state: State, tls: ssl.SSLContext | None, *, warms: bool
+) -> list[asyncio.Task[None]]:
+    """What every process that serves does beside it; the caller cancels the tasks. `warms`: it is who warms."""
+    duties = [
+        start(services.handlers.watch(asyncio.sleep), name="handlers-watch"),
+        start(_watch_lag(state), name="loop-lag"),
+    ]
+    if tls is not None:
+        duties.append(start(watch_certificate(tls, settings, asyncio.sleep), name="certificate-watch"))
+    if services.door is not None:
+        duties.append(start(services.door.watch(asyncio.sleep), name="keys-watch"))
+    if services.warmer is not None and warms:
+        duties.append(start(services.warmer.run(), name="warmer"))
+    return duties
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     admin_port: int = 8081
+    workers: int = 1
+    """Processes that serve; from two on, a supervisor owns the ports."""
     otel: str = "off"
     sample: float = 0.01
     log: str = "-"
@@ -118,6 +120,13 @@ def _count(text: str) -> int:
     return number
 
 
+def _workers(text: str) -> int:
+    workers = int(text)
+    if not 1 <= workers <= 64:
+        raise ValueError
+    return workers
+
+
 def _seconds(text: str) -> float:
     seconds = float(text)
     if seconds <= 0:
@@ -162,6 +171,7 @@ FLAGS = (
     Flag(
         "admin-port", _port, "port of /livez, /readyz, /metrics and /admin on 127.0.0.1; 0 takes a free one", 8081, "N"
     ),
+    Flag("workers", _workers, "processes that serve, 1 to 64; each uses one core", 1, "N"),
     Flag("otel", _exporter, "where spans go: off, console, or the URL of an OTLP/HTTP receiver", "off", "WHERE"),
     Flag("sample", _share, "share of requests that are traced when the caller did not decide", 0.01, "SHARE"),
     Flag("log", str, "where the request log goes: - is standard output", "-", "FILE"),
@@ -245,7 +255,29 @@ def read(given: Mapping[str, Any], variables: Mapping[str, str], model_folder: P
         raise SettingsError(msg) from None
     settings = Settings(**values, auth=not no_auth and not inside)
     _check_door(settings)
+    _check_workers(settings)
     return settings
+
+
+def _check_workers(settings: Settings) -> None:
+    """Raises SettingsError when a worker's share is too small to serve with."""
+    if settings.workers > 1 and settings.body_budget < settings.workers * settings.body_limit:
+        least = -(-settings.workers * settings.body_limit // MIB)
+        msg = f"--body-budget is too small for {settings.workers} workers that share it: give {least} MiB or more"
+        raise SettingsError(msg)
+    if settings.connections < settings.workers:
+        msg = f"--connections is too small for {settings.workers} workers that share them: give {settings.workers}"
+        raise SettingsError(msg)
+
+
+def of_one_worker(settings: Settings) -> Settings:
+    """The settings of one of several workers: its part of what all of them together may hold, and no admin token."""
+    return replace(
+        settings,
+        body_budget=settings.body_budget // settings.workers,
+        connections=settings.connections // settings.workers,
+        admin_token=None,
+    )
 
 
 def _check_door(settings: Settings) -> None:

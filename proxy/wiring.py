@@ -7,8 +7,9 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +36,7 @@ from .chat_templates import template_reader
 from .door import Door
 from .handlers.loads import Loader
 from .handlers.registry import Handlers
-from .policy_source import FileSource, InForce, ObjectSource, Policy, Source, UnreadableError
+from .policy_source import FileSource, InForce, ObjectSource, Policy, Source, ToldSource, UnreadableError
 from .services import Services
 from .settings import Settings
 from .telemetry import Telemetry
@@ -43,9 +44,14 @@ from .telemetry import Telemetry
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, variables: Mapping[str, str], credentials: CredentialSource | None = None
+    settings: Settings,
+    variables: Mapping[str, str],
+    credentials: CredentialSource | None = None,
+    told: ToldSource | None = None,
 ) -> AsyncIterator[Services]:
     """The parts of a proxy, with its policy loaded. `credentials`: instead of boto3's chain.
+
+    `told`: where a worker has its policy from, instead of what the settings name.
 
     Raises PolicyError or UnreadableError when the policy can't be used, OSError when the log can't be opened,
     StoreError when the shared state can't.
@@ -57,7 +63,7 @@ async def serving(
         if credentials is None:
             credentials = chain = AwsCredentials()
             parts.push_async_callback(chain.aclose)
-        book, gates, meters = Book(random.random), Gates(), Meters(version("pointsman"))
+        book, gates, meters = Book(random.random), Gates(settings.workers), Meters(version("pointsman"))
         telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
         parts.callback(telemetry.shutdown)
 
@@ -66,12 +72,10 @@ async def serving(
             book.keep(policy.table.targets, (route.key for route in policy.table.routes.values()))
             meters.policy(policy.table.digest, policy.generation)
 
-        own = frozenset({(settings.host, settings.port), ("127.0.0.1", settings.admin_port)})
         loader = Loader(meters, time.monotonic, variables, _cache(settings))
         handlers = Handlers(_folder(settings), loader.load, meters, time.monotonic, settings.drain)
         parts.push_async_callback(handlers.stop)
-        beside = template_reader(_folder(settings))
-        policy = Policy(_source(settings), variables, own, swapped, meters.reload, handlers.use, beside)
+        policy = policy_of(settings, variables, Hearers(swapped, meters.reload, handlers.use), told)
         await policy.load()
         backends = _backends(transport, credentials)
         store = await _store(settings, parts)
@@ -96,6 +100,27 @@ async def serving(
             body_limit=settings.body_limit,
             door=Door(settings, time.time) if settings.keys or settings.tls_client_ca else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Hearers:
+    """Who is told what of the policy: see `Policy`."""
+
+    swapped: Callable[[InForce], None]
+    reloaded: Callable[[bool], None]
+    prepare: Callable[[RouteTable], Awaitable[None]]
+
+
+def policy_of(
+    settings: Settings, variables: Mapping[str, str], heard: Hearers, told: ToldSource | None = None
+) -> Policy:
+    """The policy that the settings name, or that the process is `told`; nothing is read yet."""
+    own = frozenset({(settings.host, settings.port), ("127.0.0.1", settings.admin_port)})
+    beside = template_reader(_folder(settings))
+    heard_by = (heard.swapped, heard.reloaded, heard.prepare, beside)
+    if told is not None:
+        return Policy(told, variables, own, *heard_by, told.number)
+    return Policy(source_of(settings), variables, own, *heard_by)
 
 
 @asynccontextmanager
@@ -173,7 +198,8 @@ def _folder(settings: Settings) -> Path:
     return Path() if settings.policy.startswith("s3://") else Path(settings.policy).absolute().parent
 
 
-def _source(settings: Settings) -> Source:
+def source_of(settings: Settings) -> Source:
+    """Where the policy is that the settings name."""
     if not settings.policy.startswith("s3://"):
         return FileSource(settings.policy)
 

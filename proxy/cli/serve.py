@@ -34,6 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it found credentials, whenever it does
     try:
         settings = flags.read(vars(arguments), flags.environment())
+        if settings.workers > 1:
+            msg = "--workers: several in one process tree are not there yet; start several processes"
+            raise StartError(msg)
         uvloop.run(_serve(settings))
     except (flags.SettingsError, CannotListen, UnreadableError, PolicyError, StoreError) as error:
         raise StartError(str(error)) from error

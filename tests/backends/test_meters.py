@@ -266,3 +266,30 @@ def test_idle_limits_have_a_bounded_number_of_labels() -> None:
     page = meters.render({})
     assert 'target="b"' not in page
     assert 'pointsman_warm_idle_limit_seconds{target="a",bound="at_least"} 3' in page
+
+
+def test_of_a_process_that_is_gone_only_its_counts_remain() -> None:
+    """What it had in flight, its breakers and its policy ended with it; its answers were given."""
+    gone, left = Meters(), Meters()
+    gone.record(outcome())
+    gone.in_flight("inline", 3)
+    gone.breakers([("gpu", 0, 2)])
+    gone.policy("aaaaaaaaaaaa", 7)
+    gone.settle()
+    left.merge(Meters.restore(gone.snapshot()))
+    samples = page(left)
+    assert sum(value for name, value in samples.items() if name.startswith("pointsman_responses_total")) == 1
+    assert not [
+        name for name in samples if name.startswith(("pointsman_concurrent", "pointsman_breaker", "pointsman_policy_i"))
+    ]
+
+
+def test_workers_are_told_apart_by_number_and_stay_out_of_snapshots() -> None:
+    """Their owner exports them, so that no merge counts a process twice."""
+    meters = Meters()
+    meters.worker(0, {"up": 1.0, "restarts": 0.0})
+    meters.worker(1, {"up": 0.0, "restarts": 2.0})
+    samples = page(meters)
+    assert samples['pointsman_worker_up{worker="0"}'] == 1
+    assert samples['pointsman_worker_restarts_total{worker="1"}'] == 2
+    assert not [name for name in page(Meters.restore(meters.snapshot())) if name.startswith("pointsman_worker")]

@@ -9,7 +9,7 @@ import pytest
 
 from policies.errors import PolicyError, Problem
 from policies.table import RouteTable
-from proxy.policy_source import FileSource, InForce, ObjectSource, Policy, UnreadableError
+from proxy.policy_source import FileSource, InForce, ObjectSource, Policy, ToldSource, UnreadableError
 
 from .parts import POLICY, TextSource
 
@@ -171,3 +171,18 @@ async def test_what_a_policy_needs_is_made_ready_first() -> None:
     assert "endpoints.chat.handler: no" in (policy.problem or "")
     assert await policy.reload() is True
     assert len(asked) == 3
+
+
+async def test_a_worker_takes_the_generation_it_is_told() -> None:
+    """One that starts late, or missed a policy, numbers what it is told as every other process does."""
+    source = ToldSource("policy.yaml", POLICY, 4)
+    policy = Policy(source, {}, frozenset(), lambda _: None, lambda _: None, number=source.number)
+    await policy.load()
+    assert policy.current.generation == 4
+    source.text, source.generation = CHANGED, 9
+    assert await policy.reload() is True
+    assert policy.current.generation == 9
+    assert await source.version() == CHANGED
+    source.generation = 10  # another text came and went, which this process could not use
+    assert await policy.reload() is True
+    assert policy.current.generation == 10

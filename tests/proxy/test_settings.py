@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.settings import FLAGS, MIB, Settings, SettingsError, add_flags, read
+from proxy.settings import FLAGS, MIB, Settings, SettingsError, add_flags, of_one_worker, read
 
 
 def given(*words: str) -> dict[str, object]:
@@ -52,6 +52,8 @@ def test_values_are_read_in_their_units(words: tuple[str, ...], field: str, valu
         ("--body-limit", "0"),
         ("--otel", "yes"),
         ("--drain", "-1"),
+        ("--workers", "0"),
+        ("--workers", "65"),
     ],
 )
 def test_nonsense_names_the_flag(words: tuple[str, ...]) -> None:
@@ -176,3 +178,20 @@ def test_nonsense_about_the_container_names_its_place(
     """Flag or variable, ours or SageMaker's."""
     with pytest.raises(SettingsError, match=said):
         read(given("--policy", "p", *words), variables)
+
+
+def test_workers_share_what_all_of_them_may_hold() -> None:
+    """Bodies in flight and connections are limits of the machine; the admin token is the supervisor's alone."""
+    whole = Settings(policy="p", workers=4, connections=10, body_budget=400 * MIB, admin_token="t")
+    part = of_one_worker(whole)
+    assert (part.connections, part.body_budget, part.admin_token, part.workers) == (2, 100 * MIB, None, 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--body-budget", "49"), "--body-budget .* give 50 MiB"), (("--connections", "1"), "--connections .* give 2")],
+)
+def test_workers_need_a_share_that_one_can_serve_with(words: tuple[str, ...], said: str) -> None:
+    """A share that holds no whole body, or no connection, would refuse everything."""
+    with pytest.raises(SettingsError, match=said):
+        read(given("--policy", "p", "--workers", "2", *words), {})
