@@ -15,6 +15,7 @@ import orjson
 
 from backends.base import Headers
 from backends.http.edge import Answer, Exchange
+from backends.tasks import running
 
 from ..services import Services
 
@@ -86,9 +87,12 @@ class Admin:
                 return _answer(200, {"limits": self._limits()})
             case "/admin/breakers":
                 return _answer(200, {"breakers": self._breakers()})
+            case "/admin/tasks":
+                return _answer(200, {"tasks": dict(sorted(running().items()))})
             case _:
                 known = (
-                    "/livez, /readyz, /metrics, GET /admin/policy, /admin/breakers, /admin/limits, POST /admin/reload"
+                    "/livez, /readyz, /metrics, GET /admin/policy, /admin/breakers, /admin/limits, /admin/tasks, "
+                    "POST /admin/reload"
                 )
                 return _answer(404, {"error": f"nothing at {path}; there is {known}"})
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from backends.tasks import start
+import asyncio
+
+from backends.tasks import running, start
 
 
 async def test_a_task_runs_under_its_name() -> None:
@@ -13,3 +15,22 @@ async def test_a_task_runs_under_its_name() -> None:
 
     task = start(work(), name="work")
     assert (task.get_name(), await task) == ("work", 7)
+
+
+async def test_running_tasks_are_counted_by_what_they_are() -> None:
+    """Two of a name are two of a kind, whatever stands behind it; one without a name is called after its coroutine."""
+    leave = asyncio.Event()
+
+    async def unnamed() -> None:
+        await leave.wait()
+
+    before = running()
+    tasks = [
+        start(leave.wait(), name="look-up a"),
+        start(leave.wait(), name="look-up b"),
+        asyncio.create_task(unnamed()),
+    ]
+    found = {name.rpartition(".")[2]: count - before.get(name, 0) for name, count in running().items()}
+    assert {name: count for name, count in found.items() if count} == {"look-up": 2, "unnamed": 1}
+    leave.set()
+    await asyncio.gather(*tasks)

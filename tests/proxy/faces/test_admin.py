@@ -116,3 +116,11 @@ async def test_breakers_are_shown_and_reset_with_the_token() -> None:
         assert (await ask(port, "POST /admin/breakers/nobody/reset", "t"))[0] == 404
         status, body = await ask(port, "POST /admin/breakers/first/reset", "t")
         assert (status, json.loads(body)["breakers"][0]["state"]) == (200, "closed")
+
+
+async def test_running_tasks_are_listed_by_name() -> None:
+    """What leaks shows as a name whose count grows; the asker's own connections are among them."""
+    async with admin() as (port, _, _):
+        status, body = await ask(port, "GET /admin/tasks")
+    assert status == 200
+    assert json.loads(body)["tasks"]["RequestHandler.start"] == 1
