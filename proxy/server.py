@@ -143,9 +143,15 @@ async def _listen(listener: Listener, host: str, port: int, flag: str, tls: ssl.
     try:
         return await listener.start(host, port, tls)
     except OSError as error:
-        reason = error.strerror or str(error)
-        msg = f"can't listen on {host}:{port} ({reason.lower()}); stop what holds it, or choose another with {flag}"
-        raise CannotListen(msg) from error
+        raise cannot_listen(host, port, flag, error) from error
+
+
+def cannot_listen(host: str, port: int, flag: str, error: OSError) -> CannotListen:
+    """What to raise when `error` kept us from an address that `flag` chooses."""
+    reason = error.strerror or str(error)
+    return CannotListen(
+        f"can't listen on {host}:{port} ({reason.lower()}); stop what holds it, or choose another with {flag}"
+    )
 
 
 async def _watch_lag(state: State) -> None:

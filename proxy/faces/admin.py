@@ -10,6 +10,7 @@ import hmac
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import orjson
 
@@ -17,6 +18,7 @@ from backends.base import Headers
 from backends.http.edge import Answer, Exchange
 from backends.tasks import running
 
+from ..policy_source import Policy
 from ..services import Services
 
 READ_TIME = 5.0
@@ -47,28 +49,22 @@ class Admin:
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request."""
-        await exchange.read_body(64 * 1024, exchange.arrived + READ_TIME)
-        path = exchange.raw_path.split("?", 1)[0]
-        if exchange.method in {"GET", "HEAD"}:
-            await exchange.reply(self._read(path))
-        elif exchange.method == "POST":
-            await exchange.reply(await self._write(path, exchange))
-        else:
-            await exchange.reply(_answer(405, {"error": f"{exchange.method} is not offered"}))
+        await answer(exchange, self._token, self)
 
     def malformed(self, status: int, what: str) -> Answer:
         """The answer to bytes that are no HTTP request."""
-        return _answer(status, {"error": what})
+        return as_json(status, {"error": what})
 
-    def _read(self, path: str) -> Answer:
+    async def read(self, path: str) -> Answer:
+        """The answer to GET."""
         policy = self._services.policy
         match path:
             case "/livez":
-                return _answer(200, {"live": True})
+                return as_json(200, {"live": True})
             case "/readyz":
                 ready = not self._state.draining
                 facts = {"ready": ready, "policy": policy.current.label, "draining": self._state.draining}
-                return _answer(
+                return as_json(
                     200 if ready else 503, facts | {"problem": policy.problem or self._services.handlers.problem}
                 )
             case "/metrics":
@@ -82,38 +78,19 @@ class Admin:
                 self._services.meters.breakers(self._services.book.breakers(self._services.now()))
                 return Answer(200, _METRICS, self._services.meters.render(extra).encode())
             case "/admin/policy":
-                return _answer(200, self._policy())
+                return as_json(200, policy_facts(policy, self._in_flight()))
             case "/admin/limits":
-                return _answer(200, {"limits": self._limits()})
+                return as_json(200, {"limits": self._limits()})
             case "/admin/breakers":
-                return _answer(200, {"breakers": self._breakers()})
+                return as_json(200, {"breakers": self._breakers()})
             case "/admin/tasks":
-                return _answer(200, {"tasks": dict(sorted(running().items()))})
+                return as_json(200, {"tasks": dict(sorted(running().items()))})
             case _:
                 known = (
                     "/livez, /readyz, /metrics, GET /admin/policy, /admin/breakers, /admin/limits, /admin/tasks, "
                     "POST /admin/reload"
                 )
-                return _answer(404, {"error": f"nothing at {path}; there is {known}"})
-
-    def _policy(self) -> dict[str, object]:
-        policy = self._services.policy
-        table = policy.current.table
-        return {
-            "policy": policy.current.label,
-            "problem": policy.problem,
-            "in_flight": self._in_flight(),
-            "routes": [
-                {
-                    "endpoint": route.endpoint,
-                    "component": route.component,
-                    "serve": [{"target": each.target.name, "weight": each.weight} for each in route.serve],
-                    "fallback": [target.name for target in route.fallback],
-                    "owner": route.owner,
-                }
-                for route in table.routes.values()
-            ],
-        }
+                return as_json(404, {"error": f"nothing at {path}; there is {known}"})
 
     def _breakers(self) -> list[dict[str, object]]:
         found = self._services.book.breakers(self._services.now())
@@ -123,22 +100,73 @@ class Admin:
         keys = ("target", "limit", "in_flight", "waiting")
         return [dict(zip(keys, state, strict=True)) for state in self._services.gates.states()]
 
-    async def _write(self, path: str, exchange: Exchange) -> Answer:
-        if self._token is None:
-            return _answer(403, {"error": "writes are off: start with --admin-token (or POINTSMAN_ADMIN_TOKEN)"})
-        given = next((value for name, value in exchange.headers if name.lower() == "authorization"), "")
-        if not hmac.compare_digest(given.encode(errors="replace"), f"Bearer {self._token}".encode()):
-            return _answer(401, {"error": "send the admin token as Authorization: Bearer TOKEN"})
+    async def write(self, path: str) -> Answer:
+        """The answer to POST, of someone who may write."""
         if reset := _RESET.fullmatch(path):
             known = self._services.book.reset(reset[1])
-            return _answer(200 if known else 404, {"target": reset[1], "reset": known, "breakers": self._breakers()})
+            return as_json(200 if known else 404, {"target": reset[1], "reset": known, "breakers": self._breakers()})
         if path != "/admin/reload":
             there = "POST /admin/reload, POST /admin/breakers/TARGET/reset"
-            return _answer(404, {"error": f"nothing to write at {path}; there is {there}"})
+            return as_json(404, {"error": f"nothing to write at {path}; there is {there}"})
         policy = self._services.policy
         changed = await policy.reload()
-        return _answer(200 if changed else 409, {"policy": policy.current.label, "problem": policy.problem})
+        return as_json(200 if changed else 409, {"policy": policy.current.label, "problem": policy.problem})
 
 
-def _answer(status: int, facts: object) -> Answer:
+class Operated(Protocol):
+    """What operators look at and change: one process, or several."""
+
+    async def read(self, path: str) -> Answer:
+        """The answer to GET."""
+        ...
+
+    async def write(self, path: str) -> Answer:
+        """The answer to POST, of someone who may write."""
+        ...
+
+
+async def answer(exchange: Exchange, token: str | None, operated: Operated) -> None:
+    """Answer one request on an admin port; `token` is what writes ask for, None where there are none."""
+    await exchange.read_body(64 * 1024, exchange.arrived + READ_TIME)
+    path = exchange.raw_path.split("?", 1)[0]
+    if exchange.method in {"GET", "HEAD"}:
+        await exchange.reply(await operated.read(path))
+    elif exchange.method == "POST":
+        await exchange.reply(_refusal(exchange, token) or await operated.write(path))
+    else:
+        await exchange.reply(as_json(405, {"error": f"{exchange.method} is not offered"}))
+
+
+def _refusal(exchange: Exchange, token: str | None) -> Answer | None:
+    """Why the client of `exchange` may not write."""
+    if token is None:
+        return as_json(403, {"error": "writes are off: start with --admin-token (or POINTSMAN_ADMIN_TOKEN)"})
+    given = next((value for name, value in exchange.headers if name.lower() == "authorization"), "")
+    if not hmac.compare_digest(given.encode(errors="replace"), f"Bearer {token}".encode()):
+        return as_json(401, {"error": "send the admin token as Authorization: Bearer TOKEN"})
+    return None
+
+
+def policy_facts(policy: Policy, in_flight: int) -> dict[str, object]:
+    """The policy in force, as operators see it."""
+    table = policy.current.table
+    return {
+        "policy": policy.current.label,
+        "problem": policy.problem,
+        "in_flight": in_flight,
+        "routes": [
+            {
+                "endpoint": route.endpoint,
+                "component": route.component,
+                "serve": [{"target": each.target.name, "weight": each.weight} for each in route.serve],
+                "fallback": [target.name for target in route.fallback],
+                "owner": route.owner,
+            }
+            for route in table.routes.values()
+        ],
+    }
+
+
+def as_json(status: int, facts: object) -> Answer:
+    """An answer with a JSON document."""
     return Answer(status, _JSON, orjson.dumps(facts) + b"\n")
