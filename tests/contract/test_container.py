@@ -60,6 +60,7 @@ def container(folder: Path, text: str, *words: str) -> Iterator[tuple[subprocess
     try:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
+        bound.cancel()
         assert (ready["host"], ready["admin_port"]) == ("0.0.0.0", None)
         reading = threading.Thread(target=process.stdout.read, name="log")
         reading.start()

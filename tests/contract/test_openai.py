@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,59 +12,23 @@ from typing import Any
 import pytest
 
 from tests.backends.wire.test_bearer import token
-from tests.environments import Say, environment
+from tests.environments import Say
 from tests.standins import REGION, Standin, config_of, emulator_in_thread
 
-from .clients import CHECKOUT
 from .hosting import MODELS, Hosting, policy
+from .openai_package import CHAT, TEXT, Package, running_package
 from .serving import Proxy, running_proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60, func_only=True)]
 
 MESSAGES = [{"role": "user", "content": "Which track does the train take?"}]
-CHAT, TEXT = "chat.completions.create", "completions.create"
-
-
-@dataclass(slots=True)
-class Package:
-    """The running driver."""
-
-    process: subprocess.Popen[str]
-
-    def __call__(
-        self, base_url: str, method: str, *, key: str = "EMPTY", retries: int = 0, **arguments: Any
-    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """One call: the chunks of its stream, and its end."""
-        ask = {"base_url": base_url, "key": key, "retries": retries, "method": method, "arguments": arguments}
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(ask) + "\n")
-        self.process.stdin.flush()
-        parts: list[dict[str, Any]] = []
-        for line in self.process.stdout:
-            news = json.loads(line)
-            if "done" in news:
-                return parts, news["done"]
-            parts.append(news["part"])
-        raise AssertionError(f"the driver ended with {self.process.wait()}")
 
 
 @pytest.fixture(scope="module")
 def package(say: Say) -> Iterator[Package]:
-    """The package in its own environment; nothing of the machine's settings reaches it."""
-    process = subprocess.Popen(
-        [str(environment("openai", say=say)), "-m", "tests.clients.drive_openai"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=CHECKOUT,
-        env={"PATH": os.environ["PATH"]},
-    )
-    try:
-        yield Package(process)
-    finally:
-        process.kill()
-        process.communicate()
+    """The running package."""
+    with running_package(say) as running:
+        yield running
 
 
 def model_of(hosting: Hosting) -> str:
