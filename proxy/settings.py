@@ -152,12 +152,6 @@ def _face(text: str) -> str:
     return text
 
 
-def _store(text: str) -> str:
-    if not re.fullmatch(r"sqlite:///[^?#]+", text):
-        raise ValueError
-    return text
-
-
 def _attribute(text: str) -> str:
     if not re.fullmatch(r"[\w.-]{1,64}", text, re.ASCII):
         raise ValueError
@@ -199,8 +193,9 @@ FLAGS = (
     ),
     Flag(
         "state",
-        _store,
-        "the fleet's shared state: sqlite:///PATH; without it this process is on its own",
+        checked,
+        "the fleet's shared state: sqlite:///PATH, valkey://HOST:6379, rediss://HOST:6379 or s3://BUCKET/PREFIX;"
+        " without it this process is on its own",
         metavar="URL",
     ),
     Flag("keys", str, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),

@@ -1,30 +1,22 @@
-"""What the processes of a fleet share: who holds a duty, and small documents that its holder keeps.
+"""Shared state in a SQLite file, for the processes of one machine.
 
-One Protocol, `Store`, for every place that can hold it; here is the SQLite file, for processes of one machine. The
-operations are those that a file, Valkey and S3's conditional writes can all do atomically on one key:
-
-- A lease is held until it expires; taking one that has expired gives a new, higher token. Tokens are never used twice.
-- A document is written with the token of the writer's lease and refused once somebody with a higher one has written it
-  (fencing): a holder that was stopped for a while and does not know it has lost the duty can't overwrite its successor.
-
-`wall` is seconds since 1970 as the caller's machine sees it: machines that share a store need clocks that agree to a
-small part of a lease's period. Every failure to reach the store is StoreError; nothing on a request's path asks it.
+Every operation is one transaction, so that processes that write at the same time follow one another. The file must lie
+on a disk of the machine: SQLite's locks do not hold over NFS.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
-from urllib.parse import unquote, urlsplit
+from typing import TypeVar
+
+from .store import SCHEMA_VERSION, Entry, Item, Lease, StoreError
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
 BUSY = 2.0
 """Seconds that SQLite waits for another process's write; one takes a few milliseconds."""
 
@@ -33,61 +25,12 @@ CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS leases (
     name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, expires REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, token INTEGER NOT NULL, value BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS items (
+    folder TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (folder, name));
+CREATE TABLE IF NOT EXISTS entries (log TEXT NOT NULL, place INTEGER NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (log, place));
 """
-
-
-class StoreError(Exception):
-    """The store can't be reached or used; the message says which and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A duty that one holder has until `expires` (seconds since 1970)."""
-
-    name: str
-    holder: str
-    token: int
-    """Higher than that of every holder before."""
-    expires: float
-
-
-class Store(Protocol):
-    """The fleet's shared state. Every method raises StoreError when the store can't be reached."""
-
-    async def take(self, name: str, holder: str, wall: float, period: float) -> Lease | None:
-        """The lease until `wall + period`: renewed if `holder` has it, taken if it has expired, else None."""
-        ...
-
-    async def release(self, lease: Lease) -> None:
-        """Give it up, so that another can take it at once; without effect when it is another's by now."""
-        ...
-
-    async def read(self, name: str) -> bytes | None:
-        """The document of that name; None when there is none."""
-        ...
-
-    async def write(self, name: str, value: bytes, token: int) -> bool:
-        """Replace the document; False, and nothing changes, when a holder with a higher token has written it."""
-        ...
-
-    async def aclose(self) -> None:
-        """Let go of files and connections; nothing may be asked afterwards."""
-        ...
-
-
-def open_store(url: str) -> Store:
-    """The store at `url`: `sqlite:///relative/path` or `sqlite:////absolute/path`.
-
-    Raises:
-        ValueError: the URL names no known kind of store, with the right way to write it.
-        StoreError: it can't be opened.
-    """
-    parts = urlsplit(url)
-    path = unquote(parts.path)[1:]
-    if parts.scheme != "sqlite" or parts.netloc or not path or parts.query or parts.fragment:
-        msg = f"{url!r} is not a store: write sqlite:///relative/path.db or sqlite:////absolute/path.db"
-        raise ValueError(msg)
-    return SqliteStore(Path(path))
 
 
 class SqliteStore:
@@ -128,6 +71,43 @@ class SqliteStore:
         changed = await self._within(lambda: self._database.execute(sql, (name, token, value)).rowcount)
         return changed == 1
 
+    async def items(self, group: str) -> Mapping[str, Item]:
+        """See `Store.items`."""
+        sql = "SELECT name, version, value FROM items WHERE folder = ?"
+        rows = await self._within(lambda: self._database.execute(sql, (group,)).fetchall())
+        return {name: Item(version, bytes(value)) for name, version, value in rows}
+
+    async def swap(self, group: str, name: str, value: bytes, version: int) -> bool:
+        """See `Store.swap`."""
+        new = "INSERT INTO items VALUES (:folder, :name, 1, :value) ON CONFLICT DO NOTHING"
+        old = (
+            "UPDATE items SET version = version + 1, value = :value "
+            "WHERE folder = :folder AND name = :name AND version = :version"
+        )
+        values = {"folder": group, "name": name, "value": value, "version": version}
+        changed = await self._within(lambda: self._database.execute(old if version else new, values).rowcount)
+        return changed == 1
+
+    async def put(self, group: str, name: str, value: bytes) -> None:
+        """See `Store.put`."""
+        sql = "REPLACE INTO items VALUES (?, ?, 0, ?)"
+        await self._within(lambda: self._database.execute(sql, (group, name, value)))
+
+    async def drop(self, group: str, name: str) -> None:
+        """See `Store.drop`."""
+        sql = "DELETE FROM items WHERE folder = ? AND name = ?"
+        await self._within(lambda: self._database.execute(sql, (group, name)))
+
+    async def append(self, log: str, value: bytes) -> int:
+        """See `Store.append`."""
+        return await self._within(lambda: self._append(log, value))
+
+    async def entries(self, log: str, after: int = 0, limit: int = 1000) -> tuple[Entry, ...]:
+        """See `Store.entries`."""
+        sql = "SELECT place, value FROM entries WHERE log = ? AND place > ? ORDER BY place LIMIT ?"
+        rows = await self._within(lambda: self._database.execute(sql, (log, after, limit)).fetchall())
+        return tuple(Entry(place, bytes(value)) for place, value in rows)
+
     async def aclose(self) -> None:
         """See `Store.aclose`."""
         try:
@@ -146,6 +126,12 @@ class SqliteStore:
         self._database.execute("REPLACE INTO leases VALUES (?, ?, ?, ?)", (name, holder, token, lease.expires))
         return lease
 
+    def _append(self, log: str, value: bytes) -> int:
+        sql = "SELECT COALESCE(MAX(place), 0) + 1 FROM entries WHERE log = ?"
+        (place,) = self._database.execute(sql, (log,)).fetchone()
+        self._database.execute("INSERT INTO entries VALUES (?, ?, ?)", (log, place, value))
+        return int(place)
+
     def _open(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)
         try:
@@ -154,13 +140,15 @@ class SqliteStore:
             database.execute(
                 "INSERT INTO schema_version SELECT ? WHERE NOT EXISTS (SELECT 1 FROM schema_version)", (SCHEMA_VERSION,)
             )
+            # An older version's tables are all here and unchanged: a new one only added some.
+            database.execute("UPDATE schema_version SET version = ? WHERE version < ?", (SCHEMA_VERSION,) * 2)
             (version,) = database.execute("SELECT version FROM schema_version").fetchone()
         except BaseException:
             database.close()
             raise
         if version != SCHEMA_VERSION:
             database.close()
-            msg = f"it was written by another version (schema {version}, not {SCHEMA_VERSION}); give a new file"
+            msg = f"a newer version has written it (schema {version}, not {SCHEMA_VERSION}); give a new file"
             raise StoreError(msg)
         return database
 

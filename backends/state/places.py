@@ -1,0 +1,102 @@
+"""A store from its address."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from .sqlite import SqliteStore
+from .store import Store
+
+DEFAULT_PREFIX = "pointsman"
+"""What the names of keys in a Valkey that others use too begin with; `?prefix=` gives another."""
+WAYS = (
+    "sqlite:///relative/path.db, sqlite:////absolute/path.db, valkey://host:6379/0, valkeys:// or rediss:// for TLS,"
+    " or s3://bucket/prefix"
+)
+
+
+def open_store(url: str) -> Store:
+    """The store at `url`: a SQLite file is opened, servers are asked for the first time when they are first used.
+
+    So a proxy starts although the fleet's server is away, and serves what it would without one.
+
+    Raises:
+        ValueError: the URL names no known kind of store, with the right ways to write it.
+        StoreError: the file can't be opened.
+    """
+    return _maker(url)()
+
+
+def checked(url: str) -> str:
+    """`url`, when it is the address of a store; nothing is opened. Raises ValueError as `open_store` does."""
+    _maker(url)
+    return url
+
+
+def _maker(url: str) -> Callable[[], Store]:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # a port that is none raises ValueError
+        found = None if parts.fragment else _KINDS.get(parts.scheme, _unknown)(parts)
+    except ValueError:
+        found = None
+    if found is None:
+        msg = f"{_without_password(url)!r} is not a store: write {WAYS}"
+        raise ValueError(msg)
+    return found
+
+
+def _unknown(parts: SplitResult) -> None:
+    """No store has such a scheme."""
+
+
+def _file(parts: SplitResult) -> Callable[[], Store] | None:
+    path = unquote(parts.path)[1:]
+    if parts.netloc or parts.query or not path:
+        return None
+    return partial(SqliteStore, Path(path))
+
+
+def _bucket(parts: SplitResult) -> Callable[[], Store] | None:
+    prefix = unquote(parts.path).strip("/")
+    if not parts.netloc or parts.query or not prefix:
+        return None
+
+    def made() -> Store:
+        from .s3 import S3Store  # boto3 takes a tenth of a second to import
+
+        return S3Store(parts.netloc, prefix)
+
+    return made
+
+
+def _server(parts: SplitResult) -> Callable[[], Store] | None:
+    prefix = re.fullmatch(r"(?:prefix=([\w.-]+))?", parts.query)
+    if prefix is None or not parts.hostname or not re.fullmatch(r"/?\d*", parts.path):
+        return None
+    address = parts._replace(scheme=_SCHEMES[parts.scheme], query="").geturl()
+    named = prefix[1] or DEFAULT_PREFIX
+
+    def made() -> Store:
+        from .valkey import ValkeyStore  # the client library too
+
+        return ValkeyStore(address, named)
+
+    return made
+
+
+_SCHEMES = {"valkey": "redis", "redis": "redis", "valkeys": "rediss", "rediss": "rediss"}
+"""Scheme as people write it, and as the client library knows it."""
+_KINDS: Mapping[str, Callable[[SplitResult], Callable[[], Store] | None]] = {
+    "sqlite": _file,
+    "s3": _bucket,
+    **dict.fromkeys(_SCHEMES, _server),
+}
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^@/]*@", "//...@", url)

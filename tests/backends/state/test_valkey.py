@@ -1,0 +1,73 @@
+"""Shared state in Valkey: what is only the server's; the contract is in test_store.py."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from backends.state import Item, StoreError
+from backends.state.valkey import ValkeyStore
+from tests.stores import Valkey, valkey
+
+
+@pytest.fixture
+def server() -> Iterator[Valkey]:
+    with valkey() as started:
+        yield started
+
+
+async def test_server_that_goes_and_comes_back(server: Valkey) -> None:
+    """While it is away every call is StoreError that names it; once it is back the same store works again."""
+    store = ValkeyStore(server.url, "fleet")
+    assert await store.swap("migrations", "x", b"one", 0)
+    server.stop()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=rf"127\.0\.0\.1:{server.port}"):
+            await store.items("migrations")
+    server.start()
+    assert await store.items("migrations") == {}
+    assert await store.swap("migrations", "x", b"two", 0)
+    assert await store.items("migrations") == {"x": Item(1, b"two")}
+    await store.aclose()
+
+
+async def test_server_that_answers_nothing() -> None:
+    """A call ends after `PATIENCE` with an error; nobody waits for ever for a server that hangs."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        store = ValkeyStore(f"redis://127.0.0.1:{port}", "fleet", patience=0.05)
+        with pytest.raises(StoreError, match=f"{port}: .+"):
+            await store.items("migrations")
+        await store.aclose()
+
+
+async def test_server_that_was_never_there() -> None:
+    """A proxy starts all the same: only the first call says so."""
+    store = ValkeyStore("redis://127.0.0.1:1", "fleet")
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1:1"):
+        await store.items("migrations")
+    await store.aclose()
+
+
+async def test_prefixes_are_apart(server: Valkey) -> None:
+    """Two fleets on one server do not see each other."""
+    one, two = ValkeyStore(server.url, "one"), ValkeyStore(server.url, "two")
+    await one.append("audit", b"a")
+    assert await two.entries("audit") == ()
+    await one.aclose()
+    await two.aclose()
+
+
+async def test_password_is_in_no_message() -> None:
+    """Not even when the server refuses it."""
+    with valkey("--requirepass", "right") as locked:
+        store = ValkeyStore(locked.url.replace("//", "//:wrong@"), "fleet")
+        with pytest.raises(StoreError, match=r"WRONGPASS|password") as refused:
+            await store.items("migrations")
+        assert "wrong@" not in str(refused.value)
+        await store.aclose()
+        store = ValkeyStore(locked.url.replace("//", "//:right@"), "fleet")
+        assert await store.items("migrations") == {}
+        await store.aclose()
