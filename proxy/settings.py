@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.http.limits import LIMITS
+from backends.state import checked
 
 MIB = 1024 * 1024
 
