@@ -87,7 +87,7 @@ def _backend(error: BackendError, record: Record) -> ErrorReply:
         # A component at zero has its own text on SageMaker; every other cold model is "not ready".
         cold_component = record.route is not None and record.route.component is not None
         return wire.component_no_capacity() if cold_component else wire.model_not_ready(facts.retry_after)
-    if facts.timed_out:
+    if facts.timed_out and not (facts.fault is Fault.NETWORK and facts.retry_safe):  # no connection is no late model
         return wire.model_timeout(**_place(error, record))
     if facts.throttled and facts.fault is Fault.PLATFORM:
         return wire.throttled(None, facts.retry_after)

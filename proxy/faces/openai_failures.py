@@ -73,7 +73,7 @@ def _backend(error: BackendError) -> Problem:
     if facts.cold:
         wait = facts.retry_after or (error.target.restore[0] if error.target.restore else DEFAULT_WAIT)
         return wire.throttled("The model is not ready yet.", wait, "model_not_ready")
-    if facts.timed_out:
+    if facts.timed_out and not (facts.fault is Fault.NETWORK and facts.retry_safe):  # no connection is no late model
         return wire.late()
     if facts.throttled and facts.fault is Fault.PLATFORM:
         return wire.throttled("Rate limit reached.", facts.retry_after or 1.0)
