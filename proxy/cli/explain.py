@@ -1,4 +1,4 @@
-"""`pointsman explain FILE --endpoint NAME`: where a request would go, by which rule, and what was ruled out.
+"""`pointsman explain FILE --endpoint NAME`: where a request would go, why, and what becomes of its body on the way.
 
 It makes the plan that the proxy would make of the same request while every target is idle. A choice that the proxy
 draws at random (a split without a sticky key) is shown as one possible draw, and said to be one.
@@ -15,7 +15,7 @@ from policies.errors import PolicyError
 from policies.table import Miss, Route, RouteTable
 
 from ..settings import environment
-from . import EXIT_FINDINGS, EXIT_OK, StartError
+from . import EXIT_FINDINGS, EXIT_OK, StartError, carrying
 from .policy_file import add_arguments, print_refusal, read_policy
 
 HELP = "say where a request would go, and why"
@@ -100,7 +100,7 @@ def _lines(explanation: Explanation, source: str, table: RouteTable) -> list[str
     if explanation.ruled_out:
         lines.append("  ruled out")
         lines += [f"    {one.target.name}: {one.reason}" for one in explanation.ruled_out]
-    return lines
+    return [*lines, *carrying.lines(route)]
 
 
 def _sticky(route: Route) -> str:
@@ -124,4 +124,5 @@ def _as_json(explanation: Explanation, table: RouteTable) -> dict[str, object]:
         "order": [{"target": one.target.name, "replica": one.replica} for one in explanation.plan.attempts],
         "attempts": route.retry.attempts,
         "ruled_out": [{"target": one.target.name, "reason": one.reason} for one in explanation.ruled_out],
+        "dialects": carrying.facts(route),
     }

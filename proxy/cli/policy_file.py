@@ -36,6 +36,12 @@ def read_policy(path: str, environment: Mapping[str, str]) -> RouteTable:
 
 
 def _text(path: str) -> str:
+    if path.startswith("s3://"):
+        message = (
+            f"{path} is not a file, and this command reads files: fetch it with `aws s3 cp {path} policy.yaml` and "
+            "name that"
+        )
+        raise StartError(message)
     try:
         with Path(path).open("rb") as file:
             raw = file.read(LARGEST + 1)

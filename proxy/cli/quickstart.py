@@ -73,7 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
             drain=2.0,
         )
         uvloop.run(_serve(settings, config, arguments.emulator_port))
-    except (CannotListen, UnreadableError, PolicyError) as error:
+    except CannotListen as error:
+        msg = f"{error}; through make: `make run ARGS='--port 8090 --admin-port 8091 --emulator-port 9090'`"
+        raise StartError(msg) from error
+    except (UnreadableError, PolicyError) as error:
         raise StartError(str(error)) from error
     except OSError as error:
         msg = f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}; run it where you may write"

@@ -85,7 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
             file.open("ab").close()
         python, model = installed(cache_root(flags.environment()))
         uvloop.run(_serve(settings, EnginePlan(python, model, MODEL, arguments.engine_port, log)))
-    except (CannotListen, UnreadableError, PolicyError, EnvironmentFailedError, EngineFailedError) as error:
+    except CannotListen as error:
+        msg = f"{error}; through make: `make run-vllm ARGS='--port 8090 --admin-port 8091 --engine-port 8110'`"
+        raise StartError(msg) from error
+    except (UnreadableError, PolicyError, EnvironmentFailedError, EngineFailedError) as error:
         raise StartError(str(error)) from error
     except OSError as error:
         msg = (

@@ -10,6 +10,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from .guest.conventions import DJL, MARKS, NAMES, NATIVE, SCRIPT, STANDARDS, Finding, recognise
@@ -30,6 +31,8 @@ _NO_STAND_IN = {
     "add_as_numpy": "is DJL's own tensor format: use add_as_npz or add_as_json",
     "AsyncLLMEngine": "runs an engine here: use vllm.LLM, whose generate and chat go to the policy's targets",
 }
+_CLOSE = 0.8
+"""Likeness of two names from which one is taken for a slip of the other: one letter of five."""
 _ENGINES = frozenset({"deepspeed", "torch", "tensorrt_llm", "transformers"})
 
 
@@ -53,7 +56,7 @@ def inspect_file(file: Path) -> Inspected:
     tree = ast.parse(file.read_bytes(), filename=str(file))
     imported = dict(_imported(tree))
     recognised = recognise(_names(tree, imported))
-    findings = [*recognised.findings, *_notes(recognised.convention, tree, imported)]
+    findings = [*recognised.findings, *_near_misses(tree), *_notes(recognised.convention, tree, imported)]
     return Inspected(recognised.convention, tuple(findings), tuple(sorted(_missing(tree, file.parent))))
 
 
@@ -79,6 +82,21 @@ def _names(tree: ast.Module, imported: dict[str, str]) -> set[str]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             found |= {alias.asname or alias.name for alias in node.names}
     return {name for name in found if name in NAMES or "@" in name}
+
+
+def _near_misses(tree: ast.Module) -> Iterator[Finding]:
+    """Functions named almost as one that would be called. What the file uses or a decorator takes has its place."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    candidates = {_bare(name): name for name in sorted(NAMES.difference(node.name for node in functions))}
+    for name in (node.name for node in functions if not node.decorator_list):
+        close = get_close_matches(_bare(name), candidates, 1, cutoff=_CLOSE)
+        if close and name not in NAMES and name not in used:
+            yield Finding(name, None, f"is not called by anything; did you mean `{candidates[close[0]]}`?")
+
+
+def _bare(name: str) -> str:
+    return name.lower().replace("_", "")
 
 
 def _mark(decorator: ast.expr, imported: dict[str, str]) -> str | None:

@@ -37,6 +37,12 @@ def test_byte_order_mark_is_no_part_of_the_policy(tmp_path: Path) -> None:
     assert read_policy(str(file), {}).endpoints == {"x"}
 
 
+def test_object_in_s3_is_to_be_fetched_first() -> None:
+    """Only `serve` reads objects; the line has the command that makes a file of it."""
+    with pytest.raises(StartError, match=r"`aws s3 cp s3://bucket/policy\.yaml policy\.yaml`"):
+        read_policy("s3://bucket/policy.yaml", {})
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(None, "No such file"), (b"\xff\xfe", "not UTF-8"), (b"#" * (LARGEST + 1), "larger than 16 MiB")],

@@ -50,6 +50,37 @@ def test_decorator_is_known_however_it_is_imported(tmp_path: Path, source: str) 
     assert seen(tmp_path, source).convention == DJL_FORMATTERS
 
 
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("befor", "before"),
+        ("Before", "before"),
+        ("After", "after"),
+        ("inputfn", "input_fn"),
+        ("output_fun", "output_fn"),
+        ("handles", "handle"),
+    ],
+)
+def test_name_that_is_almost_a_hook(tmp_path: Path, slip: str, meant: str) -> None:
+    """A slip would leave the hook out without a word, so it is asked about, beside a hook that is right as well."""
+    for rest in ("", "def during(event): ...\n"):
+        found = seen(tmp_path, f"async def {slip}(call): ...\n{rest}")
+        assert f"{slip} is not called by anything; did you mean `{meant}`?" in texts(found, prevents=False)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def before(call): return Before(call)\ndef Before(call): ...\n",
+        "def before(call): ...\ndef befores(call): ...\nbefores(1)\n",
+        "def before(call): ...\ndef template(call): ...\ndef beforehand_of(call): ...\n",
+    ],
+)
+def test_own_parts_are_no_slips(tmp_path: Path, source: str) -> None:
+    """What the file uses itself, and what is named otherwise, is not asked about."""
+    assert "did you mean" not in texts(seen(tmp_path, source), prevents=False)
+
+
 def test_names_may_be_assigned_or_imported(tmp_path: Path) -> None:
     """A hook need not be defined where it stands."""
     assert seen(tmp_path, "from hooks import before\n").convention == NATIVE
