@@ -94,7 +94,26 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.buffer.write(orjson.dumps(document | {"checks": [document_of(each) for each in findings]}) + b"\n")
     else:
         print(summary(findings))
+        if hint := _hint(findings, arguments):
+            print(hint)
     return EXIT_FINDINGS if any(finding.counts for finding in findings) else EXIT_OK
+
+
+def _hint(findings: Sequence[Finding], arguments: argparse.Namespace) -> str | None:
+    """What to try when the server has let nobody in; None when there is nothing to say."""
+    refused = any(
+        exchange.status in (401, 403) for finding in findings if finding.counts for exchange in finding.evidence
+    )
+    if not refused:
+        return None
+    if _signs(arguments):
+        return "The server refused signed requests: are these credentials, and is this region, the ones it knows?"
+    return "The server refused unsigned requests: sign them with --sign and the credentials that it knows."
+
+
+def _signs(arguments: argparse.Namespace) -> bool:
+    signed: bool | None = arguments.sign
+    return signed if signed is not None else read_origin(arguments.endpoint_url).host not in LOOPBACK
 
 
 def _print_list(checks: Sequence[Check], as_json: bool) -> None:
@@ -126,8 +145,7 @@ async def _subject(arguments: argparse.Namespace) -> Subject:
     except ValueError as error:
         msg = f"--endpoint-url {arguments.endpoint_url}: {error}"
         raise StartError(msg) from error
-    signed = arguments.sign if arguments.sign is not None else origin.host not in LOOPBACK
-    sign = await _signing(arguments.region or _region(origin.host)) if signed else None
+    sign = await _signing(arguments.region or _region(origin.host)) if _signs(arguments) else None
     body = _body(arguments) if arguments.body else sample(arguments.dialect)
     return Subject(
         origin, arguments.endpoint, arguments.component, body, sign, arguments.timeout, heavy=arguments.heavy

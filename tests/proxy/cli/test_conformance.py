@@ -13,7 +13,7 @@ from proxy.cli import EXIT_CANNOT_START, EXIT_FINDINGS, EXIT_OK, main
 from proxy.cli.conformance import signing
 from proxy.conformance import CHECKS
 from tests.checkout import ROOT
-from tests.standins import config_of, emulator_in_thread
+from tests.standins import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, config_of, emulator_in_thread
 
 
 def test_page_lists_every_check() -> None:
@@ -46,6 +46,24 @@ def test_report_of_a_server_that_does_not(capsys: pytest.CaptureFixture[str]) ->
     assert "FAIL  unary-answers" in said
     assert "200 is due, and 400 ValidationError came" in said
     assert "the contract: POST" in said
+
+
+def test_report_says_what_to_do_where_nobody_is_let_in(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server on this machine is asked unsigned; one that wants signatures is named the flag, or the wrong key."""
+    with emulator_in_thread(config_of(signatures="strict")) as standin:
+        words = ["conformance", "--endpoint-url", standin.url, "--endpoint", "dedicated", "--only", "unary-answers"]
+        assert main(words) == EXIT_FINDINGS
+        assert "sign them with --sign" in capsys.readouterr().out.splitlines()[-1]
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDUNKNOWN")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "unknown")
+        assert main([*words, "--sign", "--region", REGION]) == EXIT_FINDINGS
+        assert "are these credentials" in capsys.readouterr().out.splitlines()[-1]
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+        assert main([*words, "--sign", "--region", REGION]) == EXIT_OK
+        assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 0 failed"
 
 
 @pytest.mark.parametrize(
