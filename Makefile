@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.lock-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz sbom help setup run run-vllm test test-fast check format lock wheel bench clean
+.PHONY: fuzz sbom help setup run run-vllm test test-fast check format lock wheel bench bench-cost bench-quick clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv from the pinned, hashed lock
 
@@ -53,6 +53,12 @@ wheel: setup ## build dist/pointsman-*.whl
 
 bench: setup ## the added hop against a direct call, interleaved; writes benchmarks/results/
 	@$(BIN)/python -m benchmarks.hop
+
+bench-cost: setup ## CPU a request beside a bare pass-through and others, interleaved; minutes
+	@$(BIN)/python -m benchmarks.cost --out benchmarks/results $(ARGS)
+
+bench-quick: setup ## the same in under a minute, for a first look
+	@$(BIN)/python -m benchmarks.cost --quick $(ARGS)
 
 fuzz: setup ## hostile input in numbers: parsers and sockets; minutes, so not in CI
 	@$(BIN)/python -m tests.security.fuzz $(ARGS)

@@ -1,11 +1,9 @@
-"""An answer as a value and as bytes, for connections that have no request that aiohttp knows of."""
+"""An answer as a value and as bytes: one head, made once and written once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-
-from multidict import CIMultiDict
 
 from ..base import Headers
 
@@ -15,28 +13,34 @@ HTTP2_GOAWAY = (
     b"\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0d"  # GOAWAY, error HTTP_1_1_REQUIRED
 )
 
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer, for the cases that have no handler: what the parser refused."""
+    """A whole answer."""
 
     status: int
     headers: Headers
     body: bytes
 
 
-def fields(headers: Headers) -> CIMultiDict[str]:
-    """Header fields for aiohttp, which would name itself and its version as the server."""
-    found = CIMultiDict(headers)
-    found["Server"] = "pointsman"
-    return found
+def head(status: int, headers: Headers, framing: str) -> bytes:
+    """The bytes of an answer's head. `framing` are whole lines: what the body's length is, and whose business it is.
+
+    Raises:
+        ValueError: a field holds a line break or a NUL, so that it would end the head or begin another field.
+    """
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    count = len(headers)
+    if fields.count("\n") != count or fields.count("\r") != count or "\0" in fields:
+        message = "a header field of an answer holds a line break"
+        raise ValueError(message)
+    first = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+    return f"{first}{fields}{framing}Server: pointsman\r\n\r\n".encode("utf-8", "surrogateescape")
 
 
 def raw(answer: Answer) -> bytes:
-    """An answer as bytes, for connections that have no request."""
-    named = [*fields(answer.headers).items(), ("Content-Length", str(len(answer.body))), ("Connection", "close")]
-    lines = [
-        f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
-        *(f"{key}: {text}" for key, text in named),
-    ]
-    return "\r\n".join([*lines, "", ""]).encode() + answer.body
+    """A whole answer after which the connection is closed."""
+    framing = f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n"
+    return head(answer.status, answer.headers, framing) + answer.body

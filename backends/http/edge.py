@@ -1,9 +1,10 @@
 """The serving half of HTTP: listeners, limits, drain. One handler is called per request with an `Exchange`.
 
-Strategy: aiohttp's low-level server and hardened parser, without its application layer. What the parser refuses is
-answered by `malformed`, so that even garbage gets the contract's typed error. A client that goes away cancels the
-handler. Bodies are counted against the limit of one request and against one budget for all of them, before memory is
-taken. An HTTP/2 preface is answered with GOAWAY and a clean close, since some SDKs open that way over plain HTTP.
+Strategy: aiohttp's connections and hardened parser, without its objects for requests and answers. What the parser
+refuses is answered by `malformed`, so that even garbage gets the contract's typed error. A client that goes away
+cancels the handler. Bodies are counted against the limit of one request and against one budget for all of them, before
+memory is taken. An HTTP/2 preface is answered with GOAWAY and a clean close, since some SDKs open that way over plain
+HTTP.
 
 A connection has to earn its place: a head that is not there within `Limits.head_time` is answered 408 and the
 connection closed, an idle one is closed, one beyond `Limits.connections` is told 503, and one whose client takes
@@ -19,18 +20,20 @@ This file and inbound.py are the only importers of aiohttp.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.helpers import rfc822_formatted_time
 
 from ..base import Headers
 from .acceptor import Acceptor, Crowd
 from .answer import Answer as Answer
-from .answer import fields
+from .answer import head
 from .inbound import Connection, Malformed, Server
 from .limits import LIMITS, Limits
 from .limits import BodyTooLarge as BodyTooLarge
@@ -38,7 +41,14 @@ from .limits import BudgetSpent as BudgetSpent
 from .limits import ByteBudget as ByteBudget
 
 WRITE_BUFFER = 64 * 1024
-"""Unsent bytes of one answer above which `Exchange.write` waits (aiohttp's stream writer and asyncio's transport)."""
+"""Unsent bytes of one answer above which `Exchange.write` waits (asyncio's own high-water mark)."""
+
+_JOINED = 64 * 1024
+"""Bytes of the longest body that is copied behind its head: a copy is cheaper than a second buffer to send."""
+
+_VERSION_1_1 = HttpVersion11
+
+log = logging.getLogger("pointsman.edge")
 
 LINGER = 1.0
 """Seconds for which idle connections stay open when the listener stops; less where the drain time is under 30 s."""
@@ -51,30 +61,45 @@ class ClientGone(Exception):
 class Exchange:
     """One request and the one answer to it."""
 
-    __slots__ = ("_budget", "_held", "_request", "_response", "arrived", "body_size", "headers", "method", "raw_path")
+    __slots__ = (
+        "_budget",
+        "_chunked",
+        "_connection",
+        "_held",
+        "_message",
+        "_payload",
+        "arrived",
+        "body_size",
+        "headers",
+        "keeps",
+        "method",
+        "raw_path",
+        "started",
+    )
 
-    def __init__(self, request: web.BaseRequest, budget: ByteBudget, arrived: float) -> None:
-        self._request = request
+    def __init__(self, connection: Connection, message: Any, payload: Any, budget: ByteBudget, arrived: float) -> None:
+        self._connection = connection
+        self._message = message
+        self._payload = payload
         self._budget = budget
         self._held = 0
-        self._response: web.StreamResponse | None = None
+        self._chunked = True
         self.arrived = arrived
         """When the head was read, on the loop's clock."""
-        self.method = request.method
-        self.raw_path = request.raw_path
+        self.method: str = message.method
+        self.raw_path: str = message.path
         """As the client sent it: percent-encoded, with query."""
-        self.headers: Headers = tuple(request.headers.items())
+        self.headers: Headers = tuple(message.headers.items())
         self.body_size = 0
-
-    @property
-    def started(self) -> bool:
+        self.started = False
         """The head of an answer is out: no other answer can be given."""
-        return self._response is not None
+        self.keeps = not message.should_close
+        """The connection can have another request after this one."""
 
     @property
     def common_name(self) -> str | None:
         """The common name of the client's certificate, which TLS has verified; None when it showed none."""
-        transport = self._request.transport
+        transport = self._connection.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
         subject = certificate.get("subject", ()) if certificate else ()
         return next((value for part in subject for name, value in part if name == "commonName"), None)
@@ -87,16 +112,18 @@ class Exchange:
             BudgetSpent: the bodies in flight leave no room for it.
             ClientGone: it did not arrive before `deadline`.
         """
-        declared = self._request.content_length
+        fields, content = self._message.headers, self._payload
+        declared = fields.get(hdrs.CONTENT_LENGTH)
         if declared is not None:
-            if declared > limit:
+            size = int(declared)  # digits: the parser has seen to it
+            if size > limit:
                 raise BodyTooLarge(limit)
-            self._take(declared)
-        await self._continue()
-        content = self._request.content
+            self._take(size)
+        if hdrs.EXPECT in fields and fields[hdrs.EXPECT].lower() == "100-continue":
+            self._transport().write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             if content.is_eof():  # it came with the head: nothing to wait for
-                body = content.read_nowait(-1)
+                body: bytes = content.read_nowait(-1)
                 if len(body) > limit:
                     raise BodyTooLarge(limit)
                 if len(body) > self._held:
@@ -113,16 +140,10 @@ class Exchange:
         self._budget.take(size)
         self._held += size
 
-    async def _continue(self) -> None:
-        if self._request.headers.get("Expect", "").lower() == "100-continue":
-            writer = self._request.writer
-            await self._guard(writer.write(b"HTTP/1.1 100 Continue\r\n\r\n"))
-            writer.output_size = 0  # aiohttp takes any output for a started answer
-
     async def _read(self, limit: int, held: int) -> bytes:
         pieces: list[bytes] = []
         size = 0
-        content = self._request.content
+        content = self._payload
         while piece := await content.readany():
             size += len(piece)
             if size > limit:
@@ -134,58 +155,82 @@ class Exchange:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def reply(self, answer: Answer) -> None:
-        """Send a whole answer."""
-        response = web.Response(status=answer.status, headers=fields(answer.headers), body=answer.body)
-        self._last(response)
-        self._response = response
-        await self._guard(response.prepare(self._request))
-        await self._guard(response.write_eof())
+        """Send a whole answer: head and body in one write, so in one system call."""
+        body = answer.body
+        said = head(answer.status, answer.headers, self._framing(answer.headers, f"Content-Length: {len(body)}\r\n"))
+        transport = self._transport()
+        self.started = True
+        if self.method == "HEAD":
+            transport.write(said)
+        elif len(body) <= _JOINED:
+            transport.write(said + body)
+        else:
+            transport.writelines((said, body))
+        if self._connection.writing_paused:
+            await self._drained()
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of an answer whose body follows in pieces."""
-        response = web.StreamResponse(status=status, headers=fields(headers))
-        response.enable_chunked_encoding()
-        self._last(response)
-        self._response = response
-        await self._guard(response.prepare(self._request))
+        self._chunked = self._message.version >= _VERSION_1_1
+        if not self._chunked:  # the connection's end is the body's
+            self.keeps = False
+        said = head(status, headers, self._framing(headers, "Transfer-Encoding: chunked\r\n" if self._chunked else ""))
+        transport = self._transport()
+        self.started = True
+        transport.write(said)
 
     async def write(self, piece: bytes) -> None:
         """Send a piece of the body; returns when less than WRITE_BUFFER bytes wait. Raises ClientGone."""
-        await self._guard(self._begun().write(piece))
+        if not self.started:
+            msg = "start() comes first"
+            raise RuntimeError(msg)
+        transport = self._transport()
+        if piece and self.method != "HEAD":
+            transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
+        if self._connection.writing_paused:
+            await self._drained()
 
     async def finish(self) -> None:
         """End the body cleanly."""
-        await self._guard(self._begun().write_eof())
+        transport = self._transport()
+        if self._chunked and self.method != "HEAD":
+            transport.write(b"0\r\n\r\n")
+        if self._connection.writing_paused:
+            await self._drained()
 
-    def _begun(self) -> web.StreamResponse:
-        if self._response is None:
-            msg = "start() comes first"
-            raise RuntimeError(msg)
-        return self._response
+    def _transport(self) -> asyncio.Transport:
+        transport = self._connection.transport
+        if transport is None or transport.is_closing():
+            raise ClientGone
+        return transport
 
-    def _last(self, response: web.StreamResponse) -> None:
-        """Say so when the listener stops: the client then opens another connection, and loses nothing by it."""
-        connection = self._request.protocol
-        if isinstance(connection, Connection) and connection.leaving:
-            response.force_close()
-
-    def abort(self) -> None:
-        """Reset the connection: what was sent must not be taken for a whole answer."""
-        transport = self._request.transport
-        if transport is not None:
-            transport.abort()
-
-    async def _guard(self, sending: Awaitable[Any]) -> None:
+    async def _drained(self) -> None:
         try:
-            await sending
+            await self._connection.drained()
         except ConnectionError as error:
             raise ClientGone from error
 
-    def _done(self) -> web.StreamResponse:
-        """Give back the budget and hand aiohttp the answer; for the listener below."""
+    def _framing(self, headers: Headers, length: str) -> str:
+        """The lines that say how long the body is, when it was made, and what becomes of the connection."""
+        if self._connection.leaving:
+            self.keeps = False  # the client then opens another one, and loses nothing by it
+        if self.keeps:
+            kept = "" if self._message.version >= _VERSION_1_1 else "Connection: keep-alive\r\n"
+        else:
+            kept = "Connection: close\r\n"
+        return f"{length}Date: {rfc822_formatted_time()}\r\n{kept}"
+
+    def abort(self) -> None:
+        """Reset the connection: what was sent must not be taken for a whole answer."""
+        self.keeps = False
+        transport = self._connection.transport
+        if transport is not None:
+            transport.abort()
+
+    def done(self) -> None:
+        """Give back the budget; for the listener."""
         self._budget.give_back(self._held)
         self._held = 0
-        return self._response if self._response is not None else web.Response(status=500)
 
 
 Handler = Callable[[Exchange], Awaitable[None]]
@@ -205,11 +250,12 @@ class Listener:
         limits: Limits = LIMITS,
     ) -> None:
         """`drain`: seconds that requests in flight are given when the listener stops."""
+        self._loop = asyncio.get_running_loop()
         self._handler = handler
         self._budget = budget
         self._in_flight = 0
         server = Server(
-            self._handle,
+            self._serve,
             malformed,
             limits,
             handler_cancellation=True,
@@ -271,21 +317,24 @@ class Listener:
                 await self._server.empty.wait()
         await self._runner.cleanup()
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        exchange = Exchange(request, self._budget, asyncio.get_running_loop().time())
-        with self._counted():
-            try:
-                await self._handler(exchange)
-            except ClientGone:
-                exchange.abort()
-            finally:
-                response = exchange._done()
-        return response
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
+    async def _serve(self, connection: Connection, message: Any, payload: Any) -> bool:
+        exchange = Exchange(connection, message, payload, self._budget, self._loop.time())
         self._in_flight += 1
         try:
-            yield
+            await self._handler(exchange)
+            if not exchange.started:
+                msg = "a handler gave no answer"
+                raise RuntimeError(msg)  # noqa: TRY301 - its own bug, told like any other
+        except ClientGone:
+            exchange.abort()
+        except Exception as error:  # a bug of ours
+            log.exception("a request failed inside the proxy")
+            if exchange.started:
+                exchange.abort()
+            else:
+                connection.refuse(500, error)
+            return False
         finally:
             self._in_flight -= 1
+            exchange.done()
+        return exchange.keeps

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from .answer import HTTP2_GOAWAY, HTTP2_PREFACE, Answer, fields, raw
+from .answer import HTTP2_GOAWAY, HTTP2_PREFACE, Answer, raw
 from .limits import Limits
 
 Malformed = Callable[[int, str], Answer]
@@ -25,6 +25,15 @@ _REFUSAL_TIME = 1.0
 """Seconds for which a connection over the limit is kept to hear its 503: closed unread, it would see a reset."""
 _REFUSALS = 256
 """Connections kept so at once; those beyond it are closed without a word."""
+
+
+Serve = Callable[["Connection", Any, Any], Awaitable[bool]]
+"""(connection, aiohttp's message, its payload) -> whether the connection can have another request."""
+
+
+async def _unused(request: web.BaseRequest) -> web.StreamResponse:
+    """aiohttp wants a handler; `Connection.start` calls `Server.serve` in its place."""
+    raise NotImplementedError
 
 
 class Connection(RequestHandler):
@@ -114,28 +123,95 @@ class Connection(RequestHandler):
         else:
             self._timer = self._loop.call_later(_REFUSAL_TIME, transport.abort)
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if request.writer.output_size > 0:
+    async def start(self) -> None:
+        """Serve this connection's requests, one after the other, until it ends.
+
+        In place of aiohttp's own loop, which makes a request, a writer, a response and a task for each (a third of the
+        hop's time): everything before it, from the parser to the queue of pipelined requests, is aiohttp's.
+        """
+        try:
+            while not self._force_close:
+                if not self._messages:
+                    await self._next()
+                message, payload = self._messages.popleft()
+                if self._parser is not None:
+                    self._parser.message_consumed()
+                if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+                    self._resume_reading_if_drained()
+                keeps = await self._one(message, payload)
+                if not keeps or self._ending():
+                    break
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                if self._keepalive_handle is None:
+                    self._keepalive_handle = self._loop.call_at(
+                        self._next_keepalive_close_time, self._process_keepalive
+                    )
+        except asyncio.CancelledError:
             self.force_close()
-            msg = "an answer was under way"
-            raise ConnectionResetError(msg)
-        answer = self._door.malformed(status, type(exc).__name__ if exc else "malformed request")
-        response = web.Response(status=answer.status, headers=fields(answer.headers), body=answer.body)
-        response.force_close()
-        return response
+            raise
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+
+    def _ending(self) -> bool:
+        """No further request: told to close, or the client wanted another protocol, of which we have none."""
+        return self._close or self._force_close or self._upgraded
+
+    async def _next(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    async def _one(self, message: Any, payload: Any) -> bool:
+        """Answer one request; whether the connection can have another."""
+        if isinstance(message, _ErrInfo):
+            self.refuse(message.status, message.exc)
+            return False
+        self._request_in_progress = True
+        try:
+            keeps = await self._door.serve(self, message, payload)
+            if not payload.is_eof():
+                keeps = await self._linger(payload) and keeps
+        finally:
+            self._request_in_progress = False
+            if self._handler_waiter is not None:
+                self._handler_waiter.set_result(None)
+        return keeps
+
+    async def _linger(self, payload: Any) -> bool:
+        """Read what is left of a body that nobody wanted: closed unread, the client would see a reset, no answer."""
+        try:
+            async with asyncio.timeout(self._lingering_time):
+                while not payload.is_eof():
+                    await payload.readany()
+        except (TimeoutError, web.RequestPayloadError, ConnectionError):
+            return False
+        return True
+
+    def refuse(self, status: int, error: BaseException) -> None:
+        """The contract's own words for bytes that are no request, or for a bug of ours. Nothing has been sent yet."""
+        if self.transport is not None:
+            self.transport.write(raw(self._door.malformed(status, type(error).__name__)))
+
+    @property
+    def writing_paused(self) -> bool:
+        """More waits unsent than the transport's high-water mark."""
+        return self._paused
+
+    async def drained(self) -> None:
+        """Wait until the client has taken enough of what waits. Raises ConnectionError."""
+        await self._drain_helper()
 
 
 class Server(web.Server):
     """Makes connections, and knows which are open."""
 
-    def __init__(self, handler: Any, malformed: Malformed, limits: Limits, **options: Any) -> None:
-        super().__init__(handler, **options)
+    def __init__(self, serve: Serve, malformed: Malformed, limits: Limits, **options: Any) -> None:
+        super().__init__(_unused, **options)
+        self.serve = serve
         self.malformed = malformed
         self.limits = limits
         self.refused = 0
