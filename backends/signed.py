@@ -169,6 +169,7 @@ async def read_pieces(
             for frame in decoder.feed(chunk):
                 if piece := _piece(read(frame), target):
                     yield piece
+            decoder.check()  # what is broken is told now: the next chunk may never come
         decoder.finish()
         if piece := _piece(finish(), target):
             yield piece

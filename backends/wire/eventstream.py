@@ -138,11 +138,9 @@ class Decoder:
 
         Raises:
             EventStreamError: the stream is damaged. When frames were completed before the damage in the same `data`,
-                they are returned, and the next call (`feed(b"")` and `finish` will do) raises. From then on every
-                call raises.
+                they are returned, and the next call raises; `check` says so at once. From then on every call raises.
         """
-        if self._error is not None:
-            raise self._error
+        self.check()
         self._pieces.append(data)
         self._held += len(data)
         if self._held < self._needed:
@@ -161,10 +159,14 @@ class Decoder:
         self._held = len(data) - rest
         return frames
 
-    def finish(self) -> None:
-        """Says that no byte follows. Raises EventStreamError when the stream is damaged or ends inside a frame."""
+    def check(self) -> None:
+        """Raises EventStreamError when the stream is known to be damaged, though more may never come of it."""
         if self._error is not None:
             raise self._error
+
+    def finish(self) -> None:
+        """Says that no byte follows. Raises EventStreamError when the stream is damaged or ends inside a frame."""
+        self.check()
         if self._held:
             message = f"the stream ends inside a frame: {self._held} bytes are left over"
             raise EventStreamError(message)

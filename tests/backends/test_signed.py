@@ -223,6 +223,15 @@ async def test_damage_is_never_a_clean_end(chunks: tuple[bytes, ...], cause: str
     assert (caught.value.said.type, caught.value.said.error_code) == ("ModelStreamError", "StreamBroken")
 
 
+async def test_damage_behind_a_frame_does_not_wait_for_more() -> None:
+    """An upstream that sends a broken frame and then falls silent is not waited for."""
+    silent = TransportError("silent for too long", sent=True, timed_out=True)
+    stream = read_pieces(Body(payload_part(b"a") + b"x" * 20, silent), TARGET, read_event, lambda: b"end")
+    assert await anext(stream) == b"a"
+    with pytest.raises(BackendError, match="checksum"):
+        await anext(stream)
+
+
 async def test_a_lost_connection_keeps_its_facts() -> None:
     """A deadline in the middle of a stream stays a deadline."""
     broken = Body(payload_part(b"a"), TransportError("late", sent=True, timed_out=True))

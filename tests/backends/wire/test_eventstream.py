@@ -159,7 +159,10 @@ def test_an_empty_payload_is_a_frame() -> None:
 def test_damage_behind_a_frame_is_told_by_the_next_call() -> None:
     """Frames before the damage are delivered; the next call raises, and so does every one after it."""
     decoder = Decoder()
+    decoder.check()
     assert len(decoder.feed(HELLO + b"data: not a frame\n\n")) == 1
+    with pytest.raises(EventStreamError, match="not an event stream"):
+        decoder.check()
     for _ in range(2):
         with pytest.raises(EventStreamError, match="not an event stream"):
             decoder.feed(b"")
