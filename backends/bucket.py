@@ -72,9 +72,9 @@ class Bucket:
         """It is no more, if it ever was."""
         await self._off_loop(lambda client: self._delete(client, key))
 
-    async def keys(self, folder: str, after: str = "", limit: int | None = None) -> Mapping[str, str]:
-        """Tags of the first `limit` objects whose keys begin with `folder` and come behind `after`, in order."""
-        return await self._off_loop(lambda client: self._keys(client, folder, after, limit))
+    async def keys(self, folder: str) -> Mapping[str, str]:
+        """Tags of the objects whose keys begin with `folder`, by key and in order."""
+        return await self._off_loop(lambda client: self._keys(client, folder))
 
     async def aclose(self) -> None:
         """End the threads once their current call is over."""
@@ -103,18 +103,16 @@ class Bucket:
     def _delete(self, client: Any, key: str) -> None:
         client.delete_object(Key=self._prefix + key, **self._where)
 
-    def _keys(self, client: Any, folder: str, after: str, limit: int | None) -> dict[str, str]:
+    def _keys(self, client: Any, folder: str) -> dict[str, str]:
         found: dict[str, str] = {}
-        asked = {"Prefix": self._prefix + folder, "StartAfter": self._prefix + after if after else ""}
-        while limit is None or len(found) < limit:
-            most = 1000 if limit is None else min(1000, limit - len(found))
-            answer = client.list_objects_v2(MaxKeys=most, **asked, **self._where)
-            for one in answer.get("Contents", []):
-                found[one["Key"].removeprefix(self._prefix)] = one["ETag"]
+        asked = {"Prefix": self._prefix + folder}
+        while True:
+            answer = client.list_objects_v2(**asked, **self._where)
+            listed = answer.get("Contents", [])
+            found |= {one["Key"].removeprefix(self._prefix): one["ETag"] for one in listed}
             if not answer["IsTruncated"]:
-                break
-            asked["StartAfter"] = answer["Contents"][-1]["Key"]
-        return found
+                return found
+            asked["StartAfter"] = listed[-1]["Key"]
 
     async def _off_loop(self, call: Callable[[Any], T]) -> T:
         def whole() -> T:

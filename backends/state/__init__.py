@@ -1,4 +1,4 @@
-"""What the processes of a fleet share: who holds a duty, where migrations stand, and what was decided why.
+"""What the processes of a fleet share: who holds a duty, where migrations stand, what was decided why.
 
 One Protocol (`store.py`) and three places that keep it: a SQLite file for the processes of one machine, Valkey or Redis
 for proxies beside SageMaker, and objects in S3, written under conditions, for proxies inside it. Nothing on a request's
@@ -7,6 +7,6 @@ path asks any of them.
 
 from .places import checked, open_store
 from .sqlite import SqliteStore
-from .store import Entry, Item, Lease, Store, StoreError
+from .store import Item, Lease, Store, StoreError
 
-__all__ = ["Entry", "Item", "Lease", "SqliteStore", "Store", "StoreError", "checked", "open_store"]
+__all__ = ["Item", "Lease", "SqliteStore", "Store", "StoreError", "checked", "open_store"]

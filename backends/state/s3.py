@@ -6,7 +6,6 @@ One object a lease, document, item or entry, written under conditions (`backends
     leases/NAME               {"holder": ..., "token": ..., "expires": ...}
     documents/NAME            TOKEN newline VALUE
     items/GROUP/NAME          VERSION newline VALUE
-    logs/LOG/000000000001     VALUE
 
 Names are quoted, so that they may hold any character. A group is read with one listing and one read for each item
 that has changed since, so that looking every few seconds costs one request.
@@ -21,7 +20,7 @@ from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from ..bucket import Bucket
-from .store import SCHEMA_VERSION, Entry, Item, Lease, StoreError
+from .store import SCHEMA_VERSION, Item, Lease, StoreError
 
 T = TypeVar("T")
 
@@ -38,7 +37,6 @@ class S3Store:
         self._objects = objects if objects is not None else Bucket(bucket, prefix)
         self._known = False
         self._seen: dict[str, dict[str, tuple[str, Item]]] = {}
-        self._last: dict[str, int] = {}
 
     async def take(self, name: str, holder: str, wall: float, period: float) -> Lease | None:
         """See `Store.take`."""
@@ -120,29 +118,6 @@ class S3Store:
         await self._check()
         await self._within(self._objects.delete(_item(group, name)))
 
-    async def append(self, log: str, value: bytes) -> int:
-        """See `Store.append`."""
-        await self._check()
-        folder = f"logs/{_quoted(log)}/"
-        for _ in range(TRIES):
-            known = self._last.get(log, 0)
-            newer = await self._within(self._objects.keys(folder, _place(folder, known)))
-            place = known + len(newer) + 1
-            # Places have no gaps, so that their number says what the next one is.
-            self._last[log] = place - 1
-            if await self._write(_place(folder, place), value, None):
-                return place
-        raise self._lost(OSError(f"{log} is written by too many at once"))
-
-    async def entries(self, log: str, after: int = 0, limit: int = 1000) -> tuple[Entry, ...]:
-        """See `Store.entries`."""
-        await self._check()
-        folder = f"logs/{_quoted(log)}/"
-        keys = list(await self._within(self._objects.keys(folder, _place(folder, after), limit)))
-        bodies = await asyncio.gather(*map(self._get, keys))
-        found = zip(keys, bodies, strict=True)
-        return tuple(Entry(int(key.removeprefix(folder)), body[1]) for key, body in found if body is not None)
-
     async def aclose(self) -> None:
         """See `Store.aclose`."""
         await self._objects.aclose()
@@ -182,10 +157,6 @@ def _quoted(name: str) -> str:
 
 def _item(group: str, name: str) -> str:
     return f"items/{_quoted(group)}/{_quoted(name)}"
-
-
-def _place(folder: str, place: int) -> str:
-    return f"{folder}{place:012d}"
 
 
 def _lease(lease: Lease) -> bytes:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from .store import SCHEMA_VERSION, Entry, Item, Lease, StoreError
+from .store import SCHEMA_VERSION, Item, Lease, StoreError
 
 T = TypeVar("T")
 
@@ -28,8 +28,6 @@ CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, token INTEGER NOT N
 CREATE TABLE IF NOT EXISTS items (
     folder TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY (folder, name));
-CREATE TABLE IF NOT EXISTS entries (log TEXT NOT NULL, place INTEGER NOT NULL, value BLOB NOT NULL,
-    PRIMARY KEY (log, place));
 """
 
 
@@ -98,16 +96,6 @@ class SqliteStore:
         sql = "DELETE FROM items WHERE folder = ? AND name = ?"
         await self._within(lambda: self._database.execute(sql, (group, name)))
 
-    async def append(self, log: str, value: bytes) -> int:
-        """See `Store.append`."""
-        return await self._within(lambda: self._append(log, value))
-
-    async def entries(self, log: str, after: int = 0, limit: int = 1000) -> tuple[Entry, ...]:
-        """See `Store.entries`."""
-        sql = "SELECT place, value FROM entries WHERE log = ? AND place > ? ORDER BY place LIMIT ?"
-        rows = await self._within(lambda: self._database.execute(sql, (log, after, limit)).fetchall())
-        return tuple(Entry(place, bytes(value)) for place, value in rows)
-
     async def aclose(self) -> None:
         """See `Store.aclose`."""
         try:
@@ -125,12 +113,6 @@ class SqliteStore:
         lease = Lease(name, holder, token, wall + period)
         self._database.execute("REPLACE INTO leases VALUES (?, ?, ?, ?)", (name, holder, token, lease.expires))
         return lease
-
-    def _append(self, log: str, value: bytes) -> int:
-        sql = "SELECT COALESCE(MAX(place), 0) + 1 FROM entries WHERE log = ?"
-        (place,) = self._database.execute(sql, (log,)).fetchone()
-        self._database.execute("INSERT INTO entries VALUES (?, ?, ?)", (log, place, value))
-        return int(place)
 
     def _open(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)

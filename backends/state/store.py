@@ -5,8 +5,8 @@ Each is atomic on one name, which is all that a file, Valkey and S3's conditiona
 - A lease is held until it expires; taking one that has expired gives a new, higher token. Tokens are never used twice.
 - A document is written with the token of the writer's lease and refused once somebody with a higher one has written it
   (fencing): a holder that was stopped for a while and does not know it has lost the duty can't overwrite its successor.
-- An item of a group is replaced by who has seen its version (compare and set), or put by its only writer.
-- An entry of a log has a place; a log only grows, and everyone reads it in the same order.
+- An item of a group is replaced by who has seen its version (compare and set), or put by its only writer. What is only
+  ever swapped in where there is none makes a record that grows and is never overwritten.
 
 `wall` is seconds since 1970 as the caller's machine sees it: machines that share a store need clocks that agree to a
 small part of a lease's period. A write whose answer was lost may have been done: StoreError says that nobody knows.
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 SCHEMA_VERSION = 2
-"""2 added groups and logs. A store that a newer version has written is refused."""
+"""2 added groups. A store that a newer version has written is refused."""
 
 
 class StoreError(Exception):
@@ -43,15 +43,6 @@ class Item:
 
     version: int
     """1, and one more with each `swap`; 0 where it was `put`."""
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One of a log."""
-
-    place: int
-    """1 is the first; there are no gaps."""
     value: bytes
 
 
@@ -91,14 +82,6 @@ class Store(Protocol):
 
     async def drop(self, group: str, name: str) -> None:
         """The item is no more, if it ever was."""
-        ...
-
-    async def append(self, log: str, value: bytes) -> int:
-        """Add an entry and return its place."""
-        ...
-
-    async def entries(self, log: str, after: int = 0, limit: int = 1000) -> tuple[Entry, ...]:
-        """The first `limit` entries behind place `after`, in order."""
         ...
 
     async def aclose(self) -> None:

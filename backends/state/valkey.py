@@ -7,7 +7,6 @@ cluster may hold them anywhere. Keys, behind a prefix of our own:
     lease:NAME           hash of holder, token, expires
     document:NAME        hash of token, value
     items:GROUP          hash of name to VERSION newline VALUE
-    log:LOG              list
 
 Nothing is sent twice by itself. A server that loses its memory, or a replica that takes over without the last writes,
 loses what was written there: keep it with `appendfsync everysec` or better and `maxmemory-policy noeviction`.
@@ -24,7 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from .store import SCHEMA_VERSION, Entry, Item, Lease, StoreError
+from .store import SCHEMA_VERSION, Item, Lease, StoreError
 
 PATIENCE = 2.0
 """Seconds for a connection, and for an answer; the server takes microseconds."""
@@ -108,15 +107,6 @@ class ValkeyStore:
     async def drop(self, group: str, name: str) -> None:
         """See `Store.drop`."""
         await self._ask("HDEL", f"items:{group}", name)
-
-    async def append(self, log: str, value: bytes) -> int:
-        """See `Store.append`."""
-        return int(await self._ask("RPUSH", f"log:{log}", value))
-
-    async def entries(self, log: str, after: int = 0, limit: int = 1000) -> tuple[Entry, ...]:
-        """See `Store.entries`."""
-        found: list[bytes] = await self._ask("LRANGE", f"log:{log}", after, after + limit - 1)
-        return tuple(Entry(after + 1 + turn, value) for turn, value in enumerate(found))
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""

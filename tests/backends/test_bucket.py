@@ -53,13 +53,11 @@ async def test_object_is_replaced_by_who_has_read_it(bucket: Bucket) -> None:
 
 
 async def test_keys_are_listed_in_order_under_the_prefix(bucket: Bucket, served: Objects) -> None:
-    """With their tags, from behind a key and as many as wanted; what is beside the prefix is not seen."""
+    """With their tags; what is beside the prefix is not seen."""
     for key in ("l/3", "l/1", "l/2", "m/1"):
         await bucket.put(key, key.encode())
     served.bodies["a/bc/l/0"] = b""
     assert list(await bucket.keys("l/")) == ["l/1", "l/2", "l/3"]
-    assert list(await bucket.keys("l/", after="l/1")) == ["l/2", "l/3"]
-    assert list(await bucket.keys("l/", after="l/1", limit=1)) == ["l/2"]
     one = await bucket.get("l/1")
     assert one is not None
     assert (await bucket.keys("l/"))["l/1"] == one.etag

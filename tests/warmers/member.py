@@ -9,10 +9,9 @@ import asyncio
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 from backends.base import Call, Reply
-from backends.state import SqliteStore
+from backends.state import open_store
 from policies.table import EndpointSpec, Target
 from warmers.lease import Duty
 from warmers.runner import Warmer
@@ -27,10 +26,10 @@ class Ready:
         return Reply(body=b"{}")
 
 
-async def warm(name: str, state: Path, period: float, every: float) -> None:
+async def warm(name: str, state: str, period: float, every: float) -> None:
     target = Target("dedicated", "endpoint", EndpointSpec("dedicated"), speaks="openai-chat")
     world = World(route_to(target, every=every), {"endpoint": Ready()}, frozen())
-    store = SqliteStore(state)
+    store = open_store(state)
     parts = replace(
         world.parts,
         now=time.monotonic,
@@ -42,4 +41,4 @@ async def warm(name: str, state: Path, period: float, every: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(warm(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])))
+    asyncio.run(warm(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.state import SqliteStore
+from backends.state import open_store
+from tests.stores import KINDS, places
 from warmers.memory import document, read
 
 PERIOD, EVERY = 1.5, 0.2
@@ -19,13 +20,13 @@ ROOT = Path(__file__).parents[2]
 
 @asynccontextmanager
 async def fleet(
-    state: Path, *names: str
+    state: str, *names: str
 ) -> AsyncIterator[tuple[dict[str, asyncio.subprocess.Process], asyncio.Queue[str]]]:
     """Running members by name, and a line for each warm-up."""
     lines: asyncio.Queue[str] = asyncio.Queue()
     members = {
         name: await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.warmers.member", name, str(state), str(PERIOD), str(EVERY)),
+            *(sys.executable, "-m", "tests.warmers.member", name, state, str(PERIOD), str(EVERY)),
             stdout=asyncio.subprocess.PIPE,
             cwd=ROOT,
         )
@@ -50,10 +51,19 @@ async def fleet(
 
 @pytest.mark.slow
 @pytest.mark.timeout(60)
-async def test_killing_the_holder_moves_the_duty_within_two_periods(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_killing_the_holder_moves_the_duty_within_two_periods(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One of three warms; after kill -9 another does in time, alone again, and at most one warm-up was doubled."""
-    state = tmp_path / "state.db"
-    await SqliteStore(state).aclose()
+    with places(tmp_path) as everywhere:
+        for name, value in everywhere.variables().items():
+            monkeypatch.setenv(name, value)
+        await killed_holder_is_followed(everywhere.address(kind))
+
+
+async def killed_holder_is_followed(state: str) -> None:
+    await open_store(state).aclose()
     async with fleet(state, "a", "b", "c") as (members, lines):
         first = [await lines.get() for _ in range(4)]
         assert len(set(first)) == 1
@@ -66,6 +76,6 @@ async def test_killing_the_holder_moves_the_duty_within_two_periods(tmp_path: Pa
         assert asyncio.get_running_loop().time() - killed <= 2 * PERIOD
         after = {successor, *[await lines.get() for _ in range(4)]}
         assert after == {successor}
-    store = SqliteStore(state)
+    store = open_store(state)
     assert read(await store.read(document("dedicated"))).doubled <= 1
     await store.aclose()

@@ -15,7 +15,6 @@ async def count(store: Store, times: int) -> None:
             value, version = (int(item.value), item.version) if item else (0, 0)
             if await store.swap("counts", "sum", b"%d" % (value + 1), version):
                 break
-        await store.append("additions", b"+1")
         print("added", flush=True)
     await store.aclose()
 

@@ -17,7 +17,7 @@ async def test_store_that_can_not_be_opened(tmp_path: Path) -> None:
 
 
 async def test_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
-    """A file that knows leases and documents only keeps them, and has groups and logs from then on."""
+    """A file that knows leases and documents only keeps them, and has groups from then on."""
     path = tmp_path / "state.db"
     database = sqlite3.connect(path)
     database.executescript(
@@ -41,7 +41,7 @@ async def test_store_that_breaks_is_told(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     store = SqliteStore(path)
     database = sqlite3.connect(path)
-    database.executescript("DROP TABLE leases; DROP TABLE documents; DROP TABLE items; DROP TABLE entries;")
+    database.executescript("DROP TABLE leases; DROP TABLE documents; DROP TABLE items;")
     database.close()
     with pytest.raises(StoreError, match="no such table"):
         await store.take("warmer", "a", 0.0, 15.0)
@@ -51,6 +51,4 @@ async def test_store_that_breaks_is_told(tmp_path: Path) -> None:
         await store.write("d", b"", 1)
     with pytest.raises(StoreError, match="no such table"):
         await store.swap("g", "n", b"", 1)
-    with pytest.raises(StoreError, match="no such table"):
-        await store.append("l", b"")
     await store.aclose()

@@ -54,8 +54,8 @@ async def test_server_that_was_never_there() -> None:
 async def test_prefixes_are_apart(server: Valkey) -> None:
     """Two fleets on one server do not see each other."""
     one, two = ValkeyStore(server.url, "one"), ValkeyStore(server.url, "two")
-    await one.append("audit", b"a")
-    assert await two.entries("audit") == ()
+    await one.put("audit", "a", b"")
+    assert await two.items("audit") == {}
     await one.aclose()
     await two.aclose()
 
