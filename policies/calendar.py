@@ -20,6 +20,10 @@ _FORM = re.compile(
     rf"(?:(?P<days>(?:{_DAY})(?:-(?:{_DAY}))?(?:,(?:{_DAY})(?:-(?:{_DAY}))?)*) +)?"
     r"(?P<from>[0-2][0-9]:[0-5][0-9])-(?P<to>[0-2][0-9]:[0-5][0-9]) +(?P<zone>[A-Za-z][A-Za-z0-9_+/-]{0,63})"
 )
+_STRETCH = re.compile(
+    rf"(?P<first>{_DAY}) +(?P<from>[0-2][0-9]:[0-5][0-9]) *- *(?P<last>{_DAY}) +(?P<to>[0-2][0-9]:[0-5][0-9])"
+    r" +(?P<zone>[A-Za-z][A-Za-z0-9_+/-]{0,63})"
+)
 _FULL_DAY = 24 * 60
 
 
@@ -43,6 +47,14 @@ Calendar = tuple[Hours, ...]
 def read_calendar(text: str) -> Calendar:
     """The hours that `text` names. Raises ValueError with the right way to write it."""
     return tuple(_hours(part.strip()) for part in text.split(";"))
+
+
+def read_window(text: str) -> Calendar:
+    """Hours as `read_calendar` reads them, or one stretch over days: `Fri 16:00 - Mon 08:00 America/New_York`.
+
+    Raises ValueError with the right way to write it.
+    """
+    return tuple(hours for part in text.split(";") for hours in _window(part.strip()))
 
 
 def open_spans(calendar: Calendar, begin: float, end: float) -> tuple[tuple[float, float], ...]:
@@ -101,6 +113,33 @@ def _hours(text: str) -> Hours:
         message = f"has the time zone {form['zone']}, which this machine does not know; write an IANA name or UTC"
         raise ValueError(message) from error
     return Hours(_days(form["days"] or "Mon-Sun"), begin, end, form["zone"])
+
+
+def _window(text: str) -> Calendar:
+    stretch = _STRETCH.fullmatch(text)
+    if stretch is None:
+        try:
+            return (_hours(text),)
+        except ValueError as error:
+            if _FORM.fullmatch(text) is not None:
+                raise
+            message = (
+                "is not a stretch of time; write it like Fri 16:00 - Mon 08:00 America/New_York, or like Mon-Fri "
+                "22:00-06:00 Europe/Berlin"
+            )
+            raise ValueError(message) from error
+    zone, first, last = stretch["zone"], DAYS.index(stretch["first"]), DAYS.index(stretch["last"])
+    between = (last - first) % 7
+    if not between:
+        message = f"begins and ends on {stretch['first']}; write hours of one day like Mon 08:00-12:00 UTC"
+        raise ValueError(message)
+    parts = [_hours(f"{stretch['first']} {stretch['from']}-24:00 {zone}")]
+    if between > 1:
+        days = ",".join(DAYS[(first + step) % 7] for step in range(1, between))
+        parts.append(_hours(f"{days} 00:00-24:00 {zone}"))
+    if stretch["to"] != "00:00":
+        parts.append(_hours(f"{stretch['last']} 00:00-{stretch['to']} {zone}"))
+    return tuple(parts)
 
 
 def _minutes(text: str) -> int:

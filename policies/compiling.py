@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from . import schema
+from .compiling_migrate import Moving, compile_migrate, grouped
 from .dialects import impossible
 from .errors import Path, Problem, dotted
 from .findings import Findings, Names
@@ -59,14 +60,19 @@ def compile_policy(
     targets = {name: compile_target(name, written, findings) for name, written in policy.targets.items()}
     names = Names(targets, declared, doubtful, findings, _quotas(policy, findings))
     routes: dict[tuple[str, str | None], Route] = {}
+    moving: list[Moving] = []
     for name, endpoint in policy.endpoints.items():
         for component, block, path in _blocks(name, endpoint, findings):
             boundary = _boundary(endpoint.data, block.data, path, findings)
             route = _route((name, component), _inherit(endpoint, block), boundary, policy.defaults, path, names)
             if route is not None:
                 routes[name, component] = route
+            if route is not None and block.migrate is not None:
+                own = compile_migrate(block.migrate, (*path, "migrate"), route.key, route.serve, route.owner, names)
+                moving += [own] if own is not None else []
     _once(routes, findings)
-    return RouteTable(policy.account, routes, targets, digest), tuple(findings.problems)
+    migrations = grouped(moving, findings)
+    return RouteTable(policy.account, routes, targets, digest, migrations=migrations), tuple(findings.problems)
 
 
 def _quotas(policy: schema.Policy, findings: Findings) -> dict[str, Quota]:
@@ -92,7 +98,7 @@ def _blocks(
     path: Path = ("endpoints", name)
     if endpoint.components is None:
         return [(None, endpoint, path)]
-    for key in ("serve_from", "split", "fallback", "last_resort", "warm", "expect"):
+    for key in ("serve_from", "split", "fallback", "last_resort", "warm", "migrate", "expect"):
         if getattr(endpoint, key) is not None:
             findings.add((*path, key), "stands beside components; write it in each component that it is meant for")
     return [(component, block, (*path, "components", component)) for component, block in endpoint.components.items()]
@@ -117,8 +123,10 @@ def _route(
     speaks = block.clients_speak or "opaque"
     translate = _translate(block.translate, path, names.findings)
     last = names.find(block.last_resort, (*path, "last_resort")) if block.last_resort is not None else None
-    resort = [(last, (*path, "last_resort"))] if last is not None else []
-    for target, where in [*((weighted.target, place) for weighted, place in serve), *fallback, *resort]:
+    other = [(last, (*path, "last_resort"))] if last is not None else []
+    candidate = names.targets.get(block.migrate.to) if block.migrate is not None else None
+    other += [(candidate, (*path, "migrate", "to"))] if candidate is not None else []
+    for target, where in [*((weighted.target, place) for weighted, place in serve), *fallback, *other]:
         if target.name not in names.doubtful:
             _check_use(target, where, (speaks, translate), boundary, names.findings)
     warm = _warm(block, path, boundary, names)

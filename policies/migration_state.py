@@ -269,13 +269,13 @@ def standing(state: State, waits: tuple[Wait, ...] = ()) -> str:
     if state.bypass is not None:
         return "bypassed"
     if state.phase is not Phase.RUNNING:
-        return state.phase.value
+        return str(state.phase.value)
     if state.paused is not None:
         return "paused"
     kinds = {wait.what for wait in waits}
     if Waiting.HOLD in kinds and state.share == 0.0 and not kinds & {Waiting.BREACH, Waiting.STORE}:
         return "shadow"
-    return next((what.value for what in _TOLD if what in kinds), "going on")
+    return next((str(what.value) for what in _TOLD if what in kinds), "going on")
 
 
 _TOLD = (

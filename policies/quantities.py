@@ -10,14 +10,17 @@ import re
 
 _NUMBER = r"[0-9]{1,9}(\.[0-9]{1,6})?"
 DURATION_PATTERN = rf"^({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?$"
+HOLD_PATTERN = rf"^({_NUMBER}d)?({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?$"
+KEPT_PATTERN = rf"^({_NUMBER}d)?({_NUMBER}h)? after 100%$"
+BUDGET_PATTERN = r"^[0-9]{1,7}(\.[0-9]{1,2})? USD/day$"
 IDLE_PATTERN = f"^measured$|{DURATION_PATTERN}"
 SIZE_PATTERN = r"^[0-9]{1,12}(B|KB|KiB|MB|MiB|GB|GiB)$"
 RATE_PATTERN = r"^[1-9][0-9]{0,8}[kM]?/(s|min|h)$"
 SHARE_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,4})?%$"
 RANGE_PATTERN = r"^[0-9.hms]+\.\.[0-9.hms]+$"
 
-_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|h|m|s)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|d|h|m|s)")
+_SECONDS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _BYTES = {"B": 1, "KB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
 
 
@@ -27,6 +30,34 @@ def seconds(text: str) -> float:
         msg = "is not a duration; write it like 60s, 8m, 1h30m or 500ms"
         raise ValueError(msg)
     return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+
+
+def hold(text: str) -> float:
+    """Seconds of a duration that may be days: `24h`, `3d` or `1d12h`; at most 90 days."""
+    if not text or re.fullmatch(HOLD_PATTERN[1:-1], text) is None:
+        msg = "is not a duration; write it like 4h, 3d or 1d12h"
+        raise ValueError(msg)
+    value = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    if value > 90 * 86_400:
+        msg = "is more than 90d"
+        raise ValueError(msg)
+    return value
+
+
+def kept(text: str) -> float:
+    """Seconds of `14d after 100%`."""
+    if re.fullmatch(KEPT_PATTERN[1:-1], text) is None or text.startswith(" "):
+        msg = "does not say how long; write it like 14d after 100%"
+        raise ValueError(msg)
+    return hold(text.removesuffix(" after 100%"))
+
+
+def budget(text: str) -> float:
+    """US dollars a day of `40 USD/day`."""
+    if re.fullmatch(BUDGET_PATTERN[1:-1], text) is None:
+        msg = "is not a budget; write it like 40 USD/day"
+        raise ValueError(msg)
+    return float(text.split()[0])
 
 
 def idle_limit(text: str) -> float | None:
@@ -90,3 +121,8 @@ def show_seconds(value: float) -> str:
         count, milliseconds = divmod(milliseconds, length)
         text += f"{count}{unit}" if count else ""
     return text or "0s"
+
+
+def show_share(value: float) -> str:
+    """A share in the shortest form that `share` reads back, for messages: 0.05 is `5%`."""
+    return f"{round(value * 100, 4):.6g}%"

@@ -14,14 +14,20 @@ from pydantic_core import PydanticCustomError
 from . import calendar
 from .addresses import guardrail_refusal, imported_model_refusal, role_refusal, url_refusal
 from .quantities import (
+    BUDGET_PATTERN,
     DURATION_PATTERN,
+    HOLD_PATTERN,
     IDLE_PATTERN,
+    KEPT_PATTERN,
     RANGE_PATTERN,
     RATE_PATTERN,
     SHARE_PATTERN,
     SIZE_PATTERN,
+    budget,
     duration_range,
+    hold,
     idle_limit,
+    kept,
     rate,
     seconds,
     share,
@@ -81,6 +87,18 @@ DurationRange = Annotated[
     BeforeValidator(written(duration_range, "range of durations", "60s..5m")),
     _text(RANGE_PATTERN, "60s..5m"),
 ]
+Hold = Annotated[
+    float,
+    Field(gt=0),
+    BeforeValidator(written(hold, "duration", "24h")),
+    _text(HOLD_PATTERN, "24h", "3d", "1d12h"),
+]
+Kept = Annotated[
+    float, BeforeValidator(written(kept, "time after 100%", "14d after 100%")), _text(KEPT_PATTERN, "14d after 100%")
+]
+Budget = Annotated[
+    float, Field(gt=0), BeforeValidator(written(budget, "budget", "40 USD/day")), _text(BUDGET_PATTERN, "40 USD/day")
+]
 
 _IDLE = written(idle_limit, "duration or `measured`", "15m")
 IdleLimit = Annotated[float | None, BeforeValidator(_IDLE), _text(IDLE_PATTERN, "measured", "15m")]
@@ -88,6 +106,12 @@ Hours = Annotated[
     calendar.Calendar,
     BeforeValidator(written(calendar.read_calendar, "calendar", "Mon-Fri 06:00-20:00 America/New_York")),
     _text(r"^.*[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9] +[A-Za-z].*$", "Mon-Fri 06:00-20:00 America/New_York"),
+]
+
+Window = Annotated[
+    calendar.Calendar,
+    BeforeValidator(written(calendar.read_window, "stretch of time", "Fri 16:00 - Mon 08:00 America/New_York")),
+    _text(r"^.*[0-2][0-9]:[0-5][0-9].*[0-2][0-9]:[0-5][0-9] +[A-Za-z].*$", "Fri 16:00 - Mon 08:00 America/New_York"),
 ]
 
 TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=63)]

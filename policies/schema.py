@@ -35,6 +35,7 @@ from .scalars import (
     Word,
     checked,
 )
+from .schema_migrate import Migrate
 
 
 class Retry(Block):
@@ -287,6 +288,7 @@ class Component(_Shared):
     warm: dict[TargetName, Warm] | None = Field(
         None, min_length=1, description="Targets to keep warm, inside the route's data boundary."
     )
+    migrate: Migrate | None = Field(None, description="How it moves from serve_from to another target.")
     expect: list[Expect] | None = Field(None, description="Tests of the policy itself, run by `pointsman test`.")
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from .calendar import Calendar
 from .limits import Bounds
+from .migrating import Migration, Shift
 from .quotas import Quota
 
 
@@ -286,6 +287,8 @@ class Route:
     """Tried when every other target is ejected."""
     warm: tuple[Warmup, ...] = ()
     """Inside the boundary: a warm-up asks the model that the route's data goes to, in its name."""
+    shift: Shift | None = None
+    """What a migration does to it now, which is in `serve` already (`overlay.laid`); None: nothing."""
     admitted: tuple[Weighted, ...] = field(init=False, compare=False, default=())
     """First choices inside the boundary that take traffic. Plans are made of these and `reserves`, of nothing else."""
     reserves: tuple[Target, ...] = field(init=False, compare=False, default=())
@@ -339,10 +342,13 @@ class RouteTable:
     digest: str
     """First 12 hex digits of the SHA-256 of the resolved policy."""
     endpoints: frozenset[str] = field(default=frozenset())
+    migrations: Mapping[str, Migration] = field(default_factory=dict)
+    """By name: the group's, else the route's key."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "routes", MappingProxyType(dict(self.routes)))
         object.__setattr__(self, "targets", MappingProxyType(dict(self.targets)))
+        object.__setattr__(self, "migrations", MappingProxyType(dict(self.migrations)))
         object.__setattr__(self, "endpoints", frozenset(endpoint for endpoint, _ in self.routes))
 
     def lookup(self, endpoint: str, component: str | None) -> Route | Miss:
