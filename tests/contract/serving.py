@@ -48,8 +48,13 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def running_proxy(folder: Path, policy: str, *flags: str) -> Iterator[Proxy]:
-    """`pointsman serve` with `policy`, its files in `folder`; SIGTERM at the end, and it must end with 0."""
+def running_proxy(
+    folder: Path, policy: str, *flags: str, variables: Mapping[str, str] | None = None
+) -> Iterator[Proxy]:
+    """`pointsman serve` with `policy`, its files in `folder`; SIGTERM at the end, and it must end with 0.
+
+    `variables` are put into its environment.
+    """
     path, log, errors = folder / "policy.yaml", folder / "requests.log", folder / "serve.err"
     path.write_text(policy, encoding="utf-8")
     command = [str(Path(sys.executable).parent / "pointsman"), "serve", "--policy", str(path), "--log", str(log)]
@@ -62,7 +67,12 @@ def running_proxy(folder: Path, policy: str, *flags: str) -> Iterator[Proxy]:
             stderr=stderr,
             stdin=subprocess.DEVNULL,
             cwd=folder,
-            env={**kept, "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY},
+            env={
+                **kept,
+                "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+                "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+                **(variables or {}),
+            },
         )
     assert process.stdout is not None
     with process.stdout as stdout:

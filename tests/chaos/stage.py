@@ -1,0 +1,123 @@
+"""A proxy in a process of its own among upstreams that misbehave, and what must be left of it afterwards: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.contract.raw import Exchange
+from tests.contract.serving import Proxy, running_proxy
+
+from .client import STREAM, UNARY, ask, request
+from .faults import Fault, policy
+from .upstream import CERTIFICATES, Upstream, crowded, listening, nobody
+
+SETTLES_IN = 3.0
+"""Seconds in which what a request held must be free again; on an idle machine it is a few milliseconds."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """A proxy and its upstreams."""
+
+    proxy: Proxy
+    upstreams: Mapping[Fault, Upstream]
+    tasks: Mapping[str, int] = field(default_factory=dict)
+    """What ran before the first request."""
+
+    async def play(self, fault: Fault) -> Exchange:
+        """One request to the fault's endpoint."""
+        return await ask(self.proxy.port, request(fault.slug, fault.body, STREAM if fault.stream else UNARY))
+
+    async def admin(self, path: str) -> Any:
+        """What the admin port says at `path`."""
+        answer = await ask(
+            self.proxy.admin_port, f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode()
+        )
+        return json.loads(answer.body)
+
+    async def settled(self, kept: int = 0, port: int | None = None) -> None:
+        """Wait until nothing of what was asked is left but `kept` idle connections to `port`.
+
+        Raises AssertionError, with what is left, when that takes longer than `SETTLES_IN`.
+        """
+        left: dict[str, object] = {}
+        try:
+            async with asyncio.timeout(SETTLES_IN):
+                while left := await self._left(kept, port):  # noqa: ASYNC110 - another process tells of no event
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            raise AssertionError(f"left behind: {left}") from None
+
+    async def _left(self, kept: int, port: int | None) -> dict[str, object]:
+        limits = (await self.admin("/admin/limits"))["limits"]
+        busy = [each for each in limits if each["in_flight"] or each["waiting"]]
+        tasks = (await self.admin("/admin/tasks"))["tasks"]
+        more = {name: count for name, count in tasks.items() if count > self.tasks.get(name, 0)}
+        sockets = len(connections(self.proxy.process.pid, port)) if port is not None else 0
+        found: dict[str, object] = {"in flight": busy, "tasks": more, "sockets": max(0, sockets - kept)}
+        return {name: value for name, value in found.items() if value}
+
+
+def connections(pid: int, port: int) -> list[str]:
+    """Sockets that a process holds and that lead to `port`, in whatever state, as the kernel lists them."""
+    held = {link for link in map(_link, Path(f"/proc/{pid}/fd").iterdir()) if link.startswith("socket:")}
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return [
+        " ".join(each[1:4])
+        for each in fields
+        if int(each[2].partition(":")[2], 16) == port and f"socket:[{each[9]}]" in held
+    ]
+
+
+def _link(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except FileNotFoundError:  # closed meanwhile
+        return ""
+
+
+def descriptors(pid: int) -> int:
+    """Open descriptors of a process."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def memory(pid: int) -> int:
+    """Bytes of memory of a process: its proportional share (PSS)."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
+
+
+PLACES = {"refuses": nobody, "full": crowded}
+
+
+@asynccontextmanager
+async def upstreams_of(faults: Sequence[Fault]) -> AsyncIterator[Mapping[Fault, Upstream]]:
+    """An upstream for each fault."""
+    async with AsyncExitStack() as stack:
+        found: dict[Fault, Upstream] = {}
+        for fault in faults:
+            place = listening(fault.script, fault.certificate) if fault.place == "serves" else PLACES[fault.place]()
+            found[fault] = await stack.enter_async_context(place)
+        yield found
+
+
+@asynccontextmanager
+async def staged(
+    folder: Path, faults: Sequence[Fault], more: Mapping[str, Mapping[str, Any]] | None = None, *flags: str
+) -> AsyncIterator[Stage]:
+    """A proxy among the upstreams of `faults`; `more` are further targets and endpoints of its policy."""
+    async with upstreams_of(faults) as found:
+        text = json.dumps(policy({fault: upstream.port for fault, upstream in found.items()}, more))
+        trust = {"SSL_CERT_FILE": str(CERTIFICATES / "ca.pem")}
+        with running_proxy(folder, text, *flags, variables=trust) as proxy:
+            stage = Stage(proxy, found)
+            stage.tasks = (await stage.admin("/admin/tasks"))["tasks"]
+            yield stage
