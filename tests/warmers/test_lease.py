@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.state import Lease, StoreError
+from tests.memory import MemoryStore
 from warmers.lease import Duty
 
 
@@ -16,44 +16,9 @@ class Moments:
         return self.now
 
 
-class Memory:
-    """A store in memory that can be cut off, and counts how often it is asked."""
-
-    def __init__(self) -> None:
-        self.lease: Lease | None = None
-        self.token = 0
-        self.asked = 0
-        self.cut = False
-
-    async def take(self, name: str, holder: str, wall: float, period: float) -> Lease | None:
-        self.asked += 1
-        if self.cut:
-            raise StoreError("cut off")
-        alive = self.lease is not None and wall < self.lease.expires
-        if alive and self.lease is not None and self.lease.holder != holder:
-            return None
-        self.token += not alive
-        self.lease = Lease(name, holder, self.token, wall + period)
-        return self.lease
-
-    async def release(self, lease: Lease) -> None:
-        if self.cut:
-            raise StoreError("cut off")
-        self.lease = None
-
-    async def read(self, name: str) -> bytes | None:
-        return None
-
-    async def write(self, name: str, value: bytes, token: int) -> bool:
-        return True
-
-    async def aclose(self) -> None:
-        return None
-
-
 async def test_store_is_asked_once_in_a_third_of_the_period() -> None:
     """Looking often costs the store nothing, and the holder has two more tries before the lease ends."""
-    clock, store = Moments(), Memory()
+    clock, store = Moments(), MemoryStore()
     duty = Duty(store, "a", clock, period=15.0)
     for _ in range(10):
         assert await duty.hold() == 1
@@ -63,7 +28,7 @@ async def test_store_is_asked_once_in_a_third_of_the_period() -> None:
 
 async def test_silent_holder_is_followed_within_two_periods() -> None:
     """A process that is killed renews no more; another has the duty after one period and a third at most."""
-    clock, store = Moments(), Memory()
+    clock, store = Moments(), MemoryStore()
     first, second = Duty(store, "a", clock, 15.0), Duty(store, "b", clock, 15.0)
     assert await first.hold() == 1
     killed = clock.now
@@ -75,26 +40,26 @@ async def test_silent_holder_is_followed_within_two_periods() -> None:
 
 async def test_holder_without_a_store_keeps_the_duty_until_the_lease_ends() -> None:
     """Not a moment longer: another may have it then. It is back when the store is."""
-    clock, store = Moments(), Memory()
+    clock, store = Moments(), MemoryStore()
     duty = Duty(store, "a", clock, 15.0)
     assert await duty.hold() == 1
-    store.cut = True
+    store.cut = lambda: True
     clock.now += 14.9
     assert await duty.hold() == 1
     clock.now += 0.1
     assert await duty.hold() is None
-    store.cut = False
+    store.cut = lambda: False
     clock.now += duty.look
     assert await duty.hold() == 2
 
 
 async def test_released_duty_is_free_at_once() -> None:
     """A process that ends in good order leaves no gap; one that cannot reach the store ends all the same."""
-    clock, store = Moments(), Memory()
+    clock, store = Moments(), MemoryStore()
     first, second = Duty(store, "a", clock), Duty(store, "b", clock)
     await first.hold()
     await first.release()
     assert await second.hold() == 2
-    store.cut = True
+    store.cut = lambda: True
     await second.release()
     await second.release()

@@ -13,6 +13,7 @@ import pytest
 from backends.base import Call, Reply
 from backends.state import SqliteStore, StoreError
 from policies.table import EndpointSpec, Target, VllmSpec
+from tests.memory import MemoryStore
 from warmers.idle import IdleLimit, Seen
 from warmers.lease import Duty
 from warmers.memory import Memory, document, read, write
@@ -272,11 +273,8 @@ async def test_sender_that_was_overtaken_sends_nothing(tmp_path: Path, caplog: p
     await store.aclose()
 
 
-class Cut:
+class Cut(MemoryStore):
     """A store that gives a lease and then can't be reached."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self.take, self.release, self.aclose = store.take, store.release, store.aclose
 
     async def read(self, name: str) -> bytes | None:
         raise StoreError("cut off")
@@ -285,11 +283,11 @@ class Cut:
         raise StoreError("cut off")
 
 
-async def test_store_that_is_lost_stops_no_warm_up_of_the_holder(tmp_path: Path) -> None:
+async def test_store_that_is_lost_stops_no_warm_up_of_the_holder() -> None:
     """As long as the lease holds nobody else can be on duty, so it is sent; only its record is lost."""
     backend = Answering()
     world = World(route_to(ENDPOINT), {"endpoint": backend}, frozen())
-    store = Cut(SqliteStore(tmp_path / "state.db"))
+    store = Cut()
     (one,) = await Warmer(world.parts, store, Duty(store, "a", world.clock.now)).once()
     assert one.met == "warm"
     await store.aclose()

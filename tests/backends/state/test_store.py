@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from backends.state import Item, Store, StoreError, open_store
+from tests.memory import MemoryStore
 from tests.stores import KINDS, Places, places
 
 ROOT = Path(__file__).parents[3]
@@ -23,24 +24,39 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
 
 @pytest.fixture(params=KINDS)
 def address(request: pytest.FixtureRequest, everywhere: Places, monkeypatch: pytest.MonkeyPatch) -> str:
+    return found(request.param, everywhere, monkeypatch)
+
+
+def found(kind: str, everywhere: Places, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in everywhere.variables().items():
         monkeypatch.setenv(name, value)
-    return everywhere.address(request.param)
+    return everywhere.address(kind)
+
+
+@pytest.fixture(params=[*KINDS, "memory"])
+async def both(
+    request: pytest.FixtureRequest, everywhere: Places, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Store, Store]]:
+    """The same state as two processes have it; that of other tests' fakes too, so that they tell the truth."""
+    if request.param == "memory":
+        memory = MemoryStore()
+        yield memory, memory
+        return
+    address = found(request.param, everywhere, monkeypatch)
+    stores = open_store(address), open_store(address)
+    yield stores
+    for one in stores:
+        await one.aclose()
 
 
 @pytest.fixture
-async def store(address: str) -> AsyncIterator[Store]:
-    opened = open_store(address)
-    yield opened
-    await opened.aclose()
+def store(both: tuple[Store, Store]) -> Store:
+    return both[0]
 
 
 @pytest.fixture
-async def other(address: str) -> AsyncIterator[Store]:
-    """The same state, as another process has it."""
-    opened = open_store(address)
-    yield opened
-    await opened.aclose()
+def other(both: tuple[Store, Store]) -> Store:
+    return both[1]
 
 
 async def test_lease_has_one_holder(store: Store, other: Store) -> None:
@@ -149,7 +165,7 @@ async def test_of_many_at_once_one_wins(address: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(60)
-async def test_processes_that_count_together_lose_nothing(address: str, store: Store) -> None:
+async def test_processes_that_count_together_lose_nothing(address: str) -> None:
     """Three processes add to one item by compare and set, one is killed meanwhile: the sum is what they had answered.
 
     One more at most: the killed one may have written without living to say so.
@@ -165,7 +181,9 @@ async def test_processes_that_count_together_lose_nothing(address: str, store: S
     said += (await killed.read()).splitlines()
     await asyncio.gather(*(member.wait() for member in members))
     assert [member.returncode for member in members[1:]] == [0, 0]
+    store = open_store(address)
     item = (await store.items("counts"))["sum"]
+    await store.aclose()
     answered = len(said) + 24
     assert answered <= int(item.value) <= answered + 1
     assert item.version == int(item.value)
