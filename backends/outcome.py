@@ -11,6 +11,8 @@ from .base import Usage
 
 WARM = "Warm"
 """Operation of a warm-up, which no client has asked for: it has its own log line and span, and no request metrics."""
+SHADOW = "Shadow"
+"""Operation of a copy of a request, which no client sees: as with warm-ups."""
 
 
 @dataclass(frozen=True, slots=True)
