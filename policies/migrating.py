@@ -13,6 +13,7 @@ import json
 from dataclasses import dataclass, field
 
 from .calendar import Calendar
+from .redaction import Keeping
 
 START = -1
 """The step before the first: everything is served from the old target, and nothing is shadowed."""
@@ -79,6 +80,8 @@ class Member:
     keep: Keep = Keep()
     release: str = ""
     """What the two names stand for (ARNs, endpoints, models): another release is another migration."""
+    differences: Keeping | None = None
+    """Which differences of shadowed answers are kept; None: none is."""
 
 
 @dataclass(frozen=True, slots=True)
