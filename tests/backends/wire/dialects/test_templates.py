@@ -93,12 +93,13 @@ def test_what_a_template_may_not_or_cannot_do_refuses_the_request(text: str) -> 
 
 
 def test_a_prompt_without_bound_is_cut_short() -> None:
-    """Loops that write are bounded by what they write."""
+    """What comes out is bounded in letters and in pieces, and the work it takes in steps."""
+    too_long = "`messages` make a prompt that is too long"
+    assert refused("{% for a in range(99) %}{{ 'x' * 999999 }}{% endfor %}") == too_long
+    many = "x{{ messages[0].role }}" * 500
+    assert refused("{% for a in range(99999) %}" + many + "{% endfor %}") == too_long
     nested = "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}"
-    assert refused(nested) == "`messages` make a prompt that is too long"
-    assert refused("{% for a in range(99) %}{{ 'x' * 999999 }}{% endfor %}") == (
-        "`messages` make a prompt that is too long"
-    )
+    assert refused(nested) == "`messages` take the chat template too long"
 
 
 def test_a_template_refuses_messages_in_its_own_words() -> None:
