@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from . import exposition
+from .cold_counts import ColdCounts
 from .metric_names import (
     ATTEMPTS,
     BREAKER,
@@ -65,6 +66,8 @@ class Meters:
         self._warm_limits: dict[Labels, float] = {}
         self._shed: dict[Labels, int] = {}
         self._workers: dict[str, dict[Labels, float]] = {}
+        self.cold = ColdCounts(cap)
+        """What is counted of cold targets."""
 
     def record(self, outcome: Outcome) -> None:
         """Count one request that is over. `outcome.endpoint` is empty when the policy has no such endpoint."""
@@ -76,6 +79,8 @@ class Meters:
         self._of(self._series, (endpoint, component, target, kind), Series).record(outcome)
         key = (endpoint, component, str(outcome.status), outcome.error_type or "", outcome.ended)
         self._add(self._responses, key, 1)
+        if outcome.cold is not None:
+            self.cold.request(f"{endpoint}/{component}" if component else endpoint, outcome.cold)
         for attempt in attempts:
             given_up = attempt is attempts[-1] and outcome.ended == CLIENT_GONE
             self._add(self._attempts, (attempt.target, attempt.kind, result_of(attempt, given_up)), 1)
@@ -130,6 +135,7 @@ class Meters:
     def settle(self) -> None:
         """Forget what a process has now: it is gone, and only what it has counted remains."""
         self._in_flight, self._breakers, self._policy = {}, {}, None
+        self.cold.settle()
 
     def merge(self, other: Meters) -> None:
         """Add the counts of another process. The newest policy generation wins."""
@@ -149,6 +155,7 @@ class Meters:
             for labels, histogram in others.items():
                 self._of(own, labels, functools.partial(Histogram, histogram.bounds)).merge(histogram)
         self._merge_limits(other)
+        self.cold.merge(other.cold)
         for key, count in other._in_flight.items():
             self.in_flight(key, count)
         for labels, state in other._breakers.items():
@@ -179,6 +186,7 @@ class Meters:
                 "breakers": list(self._breakers.items()),
                 "warm_pings": list(self._warm_pings.items()),
                 "warm_limits": list(self._warm_limits.items()),
+                "cold": self.cold.dump(),
                 "reloads": self._reloads,
                 "policy": self._policy,
             },
@@ -205,6 +213,7 @@ class Meters:
             meters._shed = {tuple(labels): int(count) for labels, count in data["shed"]}
             meters._warm_pings = {tuple(labels): int(count) for labels, count in data["warm_pings"]}
             meters._warm_limits = {tuple(labels): float(seconds) for labels, seconds in data["warm_limits"]}
+            meters.cold = ColdCounts.load(data["cold"], meters._cap)
             meters._breakers = {tuple(labels): int(state) for labels, state in data["breakers"]}
             meters._reloads = {result: int(data["reloads"][result]) for result in ("ok", "refused")}
             meters._policy = (str(data["policy"][0]), int(data["policy"][1])) if data["policy"] else None
@@ -242,6 +251,7 @@ class Meters:
             exposition.scalars(SHED, self._shed.items()),
             exposition.scalars(WARM_PINGS, self._warm_pings.items()),
             exposition.scalars(WARM_LIMIT, self._warm_limits.items()),
+            *self.cold.render(),
             *(exposition.scalars(metric, self._workers.get(key, {}).items()) for key, metric in WORKERS.items()),
             exposition.scalars(BUILD, [((self._version,), 1)]),
             exposition.extras(EXTRAS, extra, taken=frozenset(metric.name for metric in METRICS) - _EXTRA_NAMES),

@@ -197,6 +197,38 @@ WARM_LIMIT = Metric(
     "at_most (shortest that ended cold).",
 )
 
+TEMPERATURE = Metric(
+    "pointsman_target_temperature",
+    GAUGE,
+    ("target",),
+    "Targets that may be cold: 0 unknown, 1 ready, 2 cooling (unused for its idle limit), 3 warming, 4 cold.",
+)
+RESTORES = Metric(
+    "pointsman_restores_total",
+    COUNTER,
+    ("target", "result"),
+    "Restores of cold targets: ready, given_up (not back in the longest restore), or failed for another reason.",
+)
+RESTORE_TIME = Metric(
+    "pointsman_restore_seconds",
+    HISTOGRAM,
+    ("target",),
+    "From the moment a target was found cold until it took a call again.",
+    bounds=LATENCY_BOUNDS,
+)
+COLD_REQUESTS = Metric(
+    "pointsman_cold_requests_total",
+    COUNTER,
+    ("model", "became"),
+    "Requests that met a cold target: spill (a warm one took over), hold (they waited and were answered), fail.",
+)
+WARM_COST = Metric(
+    "pointsman_warm_usd_per_month",
+    GAUGE,
+    ("target", "interval"),
+    "What warm-ups of an import cost a month: at the policy's interval, and at the one advised where that is shorter.",
+)
+
 WORKERS = {
     "up": Metric("pointsman_worker_up", GAUGE, ("worker",), "1 while the worker serves. With --workers 2 and more."),
     "restarts": Metric(
@@ -224,6 +256,7 @@ METRICS: tuple[Metric, ...] = (
     *REQUEST_HISTOGRAMS.values(),
     *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BREAKER, SHED),
     *(WARM_PINGS, WARM_LIMIT),
+    *(TEMPERATURE, RESTORES, RESTORE_TIME, COLD_REQUESTS, WARM_COST),
     *WORKERS.values(),
     BUILD,
     *EXTRAS,

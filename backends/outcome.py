@@ -76,6 +76,8 @@ class Outcome:
     """Status of a failure in the customer's own code around the model."""
     principal: str | None = None
     """Who asked, where callers are authenticated."""
+    cold: str | None = None
+    """What a cold target made of it: `spill`, `hold` or `fail`; None: it met none."""
 
     @property
     def overhead_seconds(self) -> float:

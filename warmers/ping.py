@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from backends.base import Backend, Call, Invocation, Reply, Trace
@@ -18,12 +18,12 @@ from backends.book import Book
 from backends.errors import BackendError
 from backends.meters import Meters
 from backends.outcome import WARM, AttemptOutcome, Outcome
+from backends.temperatures import Temperatures
 from policies.table import Route, RouteTable, Target
+from policies.temperature import pace
 
 from .asking import question
 
-RETRY = 5.0
-"""Seconds between two attempts at a cold target that does not say how long to wait."""
 RESTORE = 300.0
 """Seconds a cold target is waited for when the policy declares no restore: Bedrock serves within five minutes or says
 that the model is not ready (user guide, "Invoke your imported model")."""
@@ -68,6 +68,8 @@ class Parts:
     trace: Callable[[Invocation, int], PingTrace]
     """Begins a trace at that many nanoseconds since 1970."""
     tell: Callable[[Outcome], None]
+    temperatures: Temperatures = field(default_factory=Temperatures)
+    """Where it is written down how warm targets are: the traffic's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,13 @@ async def ask(parts: Parts, route: Route, target: Target, replica: int, why: str
     started = parts.wall()
     trace = parts.trace(call.invocation, int(started * 1e9))
     failure: BackendError | None = None
+    parts.temperatures.asking(target, parts.now(), 1)
     try:
         await asked.until_answered(trace)
     except BackendError as error:
         failure = error
+    finally:
+        parts.temperatures.asking(target, parts.now(), -1)
     answer = Answer(asked.cold, parts.now() - asked.began, failure.cause if failure else None)
     outcome = asked.outcome(started, why, failure, trace.trace_id)
     trace.finish(outcome)
@@ -128,7 +133,7 @@ class _Asked:
                 return
             except BackendError as error:
                 self.cold = self.cold or error.facts.cold
-                wait = error.facts.retry_after or RETRY
+                wait = error.facts.retry_after or pace(self._target.restore)
                 left = self.began + limit - self._parts.now()
                 if not error.facts.cold or wait >= left:
                     raise
@@ -140,17 +145,25 @@ class _Asked:
         left = max(1.0, self.began + limit - begin)
         failure: BackendError | None = None
         parts.book.begin(target, replica)
+        parts.temperatures.sent(target, begin)
         try:
             with trace.attempt(target, len(self._attempts) + 1, replica) as context:
                 deadline = asyncio.get_running_loop().time() + left
                 backend = parts.backends[target.kind]
                 self._reply = await backend.invoke(target, replace(self._call, trace=context), deadline, replica)
             parts.book.answered(target, replica, parts.now())
+            took = parts.temperatures.answered(target, begin, parts.now())
+            if took is not None:
+                parts.meters.cold.restored(target.name, took)
         except BackendError as error:
             failure = error
+            if error.facts.cold:
+                parts.temperatures.met_cold(target, parts.now())
             raise
         finally:
             seconds = parts.now() - begin
+            if self._reply is None and not (failure and failure.facts.cold):
+                parts.temperatures.failed(target, begin, parts.now())
             parts.book.end(target, replica, failure.facts if failure else None, parts.now())
             self._attempts.append(_told(target, replica, seconds, failure))
             self.cold = self.cold or seconds >= (target.restore[0] if target.restore else SLOW)

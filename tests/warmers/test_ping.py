@@ -11,7 +11,8 @@ from backends.base import Call, Reply
 from backends.errors import BackendError, Said
 from policies.facts import FailureFacts, Fault
 from policies.table import EndpointSpec, Target
-from warmers.ping import RESTORE, RETRY, SLOW, Answer, ask, patience
+from policies.temperature import LONGEST_PACE
+from warmers.ping import RESTORE, SLOW, Answer, ask, patience
 
 from .world import World, frozen, imported, route_to
 
@@ -53,7 +54,7 @@ async def test_warm() -> None:
 async def test_cold_target_is_asked_until_it_is_back() -> None:
     """Only a successful inference counts; every attempt stands in the one log line."""
     answer, world, _ = await asked((0.0, COLD), (0.0, replace(COLD, retry_after=30.0)), (1.0, None))
-    assert answer == Answer(cold=True, seconds=RETRY + 30.0 + 1.0)
+    assert answer == Answer(cold=True, seconds=LONGEST_PACE + 30.0 + 1.0)
     (outcome,) = world.told
     assert [attempt.cold for attempt in outcome.attempts] == [True, True, False]
     assert (outcome.status, outcome.ended) == (200, "done")

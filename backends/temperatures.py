@@ -1,0 +1,259 @@
+"""How warm every target is right now, who restores it, and who waits for it: `policies.temperature`, alive.
+
+Tracked are the targets that the policy says may go cold (`cold:`) and those that were found cold; while there are none,
+`tracked` is empty and a request pays one look at it. A target that is ready costs two comparisons a request: `calm`
+holds until its idle limit has passed, and an answer moves that moment on.
+
+`replicas` of a target are told apart by nobody here: one with several addresses is never tracked, since one cold copy
+of three says nothing of the others; the next attempt goes to another copy, as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from policies import temperature as heat
+from policies.table import Target
+from policies.temperature import Estimate, Temperature, Warmth
+
+VERDICT = 1.0
+"""Seconds that callers wait for the first one's answer at a target that may be cold: a service that refuses a cold call
+does so within milliseconds, and one that is warm is not held up for long."""
+
+
+class Full(Exception):
+    """As many callers wait for a target, or as many bytes, as its queue may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of a target, for operators."""
+
+    target: str
+    warmth: Warmth
+    since: float | None
+    """Seconds since it was found cold; None: it is not."""
+    restore: Estimate
+    waiting: int
+    copies: tuple[int, int] | None
+
+
+class _Entry:
+    __slots__ = (
+        "again",
+        "askers",
+        "bytes",
+        "calm_until",
+        "changed",
+        "claimed",
+        "limit",
+        "shortest",
+        "target",
+        "used",
+        "value",
+        "waiting",
+    )
+
+    def __init__(self, target: Target) -> None:
+        self.value = heat.NEW
+        self.used: float | None = None  # apart from the value, so that an answer of a warm target makes no object
+        self.calm_until = -math.inf
+        self.limit = math.inf
+        self.claimed = -math.inf
+        self.again = -math.inf
+        self.askers = 0
+        self.waiting = 0
+        self.bytes = 0
+        self.changed = asyncio.Event()
+        self.aim(target)
+
+    def aim(self, target: Target) -> None:
+        self.target = target
+        self.shortest = target.restore[0] if target.restore else heat.RESTORE[0]
+
+    def now_known(self) -> Temperature:
+        return self.value if self.value.used == self.used else replace(self.value, used=self.used)
+
+    def become(self, value: Temperature, now: float) -> None:
+        """Take a new value and wake everyone who waits to hear of one."""
+        before, self.value, self.used = self.now_known(), value, value.used
+        self.limit = heat.idle_limit(value, self.target.idle_limit)
+        self.calm_until = -math.inf
+        if self.warmth(now) is Warmth.READY and heat.share(value, now) >= 1.0 and value.used is not None:
+            self.calm_until = value.used + self.limit
+        if (before.cold_since, before.restoring, before.used) != (value.cold_since, value.restoring, value.used):
+            self.changed.set()
+            self.changed = asyncio.Event()
+
+    def warmth(self, now: float) -> Warmth:
+        return heat.warmth(self.now_known(), now, self.target.idle_limit, self.shortest)
+
+
+class Temperatures:
+    """The temperatures of one process's targets, made and used inside its loop."""
+
+    __slots__ = ("tracked",)
+
+    def __init__(self) -> None:
+        self.tracked: dict[str, _Entry] = {}
+        """By target; empty while nothing can be cold."""
+
+    def keep(self, targets: Iterable[Target]) -> None:
+        """Track those of a new policy that declare `cold`, and forget what it does not name."""
+        named = {target.name: target for target in targets if target.replicas == 1}
+        self.tracked = {name: entry for name, entry in self.tracked.items() if name in named or entry.waiting}
+        for name, target in named.items():
+            entry = self.tracked.get(name)
+            if entry is not None:
+                entry.aim(target)
+            elif target.restore is not None:
+                self.tracked[name] = _Entry(target)
+
+    def calm(self, target: Target, now: float) -> bool:
+        """Whether the target is ready for all that is known, so that a request goes there without another look."""
+        entry = self.tracked.get(target.name)
+        return entry is None or now < entry.calm_until
+
+    def warmth(self, target: Target, now: float) -> Warmth:
+        """What the target is at `now`; UNKNOWN when it is not tracked."""
+        entry = self.tracked.get(target.name)
+        return Warmth.UNKNOWN if entry is None else entry.warmth(now)
+
+    def share(self, target: Target, now: float) -> float:
+        """The share of its traffic that a target gets which may be just back."""
+        entry = self.tracked.get(target.name)
+        return 1.0 if entry is None else heat.share(entry.value, now)
+
+    def first(self, target: Target, now: float) -> bool:
+        """Whether nobody has been sent to a target that may be cold for `VERDICT` seconds; then the caller is now."""
+        entry = self.tracked.get(target.name)
+        if entry is None:
+            return True
+        if now - entry.claimed < VERDICT:
+            return False
+        entry.claimed = now
+        return True
+
+    def may_try(self, target: Target, now: float) -> bool:
+        """Whether a caller's own request may be the probe of a cold target: where no other can be made, at its pace."""
+        entry = self.tracked.get(target.name)
+        if entry is None:
+            return True
+        if now < entry.again:
+            return False
+        entry.again = now + heat.pace(target.restore)
+        return True
+
+    def sent(self, target: Target, now: float) -> None:
+        """A call is about to be sent."""
+        entry = self.tracked.get(target.name)
+        if entry is not None and now >= entry.calm_until and entry.warmth(now) is not Warmth.READY:
+            entry.value = heat.sent(entry.now_known(), now)
+
+    def answered(self, target: Target, sent_at: float, now: float) -> float | None:
+        """The target answered a call of `sent_at`, or began to. Returns how long a restore took that is now over."""
+        entry = self.tracked.get(target.name)
+        if entry is None:
+            return None
+        if now < entry.calm_until:
+            entry.used = now
+            entry.calm_until = now + entry.limit
+            return None
+        before = entry.now_known()
+        after = heat.answered(before, sent_at, now, entry.shortest)
+        entry.become(after, now)
+        return after.restores[-1] if after.restored > before.restored else None
+
+    def met_cold(self, target: Target, now: float) -> None:
+        """The target refused a call in words that mean cold."""
+        if target.replicas > 1:
+            return
+        entry = self.tracked.get(target.name)
+        if entry is None:
+            entry = self.tracked[target.name] = _Entry(target)
+        entry.become(heat.met_cold(entry.now_known(), now), now)
+
+    def failed(self, target: Target, sent_at: float, now: float) -> bool:
+        """A call of `sent_at` ended without an answer, and not in words that mean cold. True: it was held, for cold."""
+        entry = self.tracked.get(target.name)
+        if entry is None or entry.value.asked is None:
+            return False
+        entry.claimed = -math.inf
+        value = heat.failed(entry.now_known(), sent_at, now, entry.shortest)
+        held = value.cold_since is not None and entry.value.cold_since is None
+        entry.become(value, now)
+        return held
+
+    def asking(self, target: Target, now: float, delta: int) -> None:
+        """A probe, or a warm-up, goes out (+1) or is over (-1)."""
+        entry = self.tracked.get(target.name)
+        if entry is None:
+            if delta < 0 or target.replicas > 1:
+                return
+            entry = self.tracked[target.name] = _Entry(target)  # what is kept warm may be cold
+        entry.askers = max(0, entry.askers + delta)
+        entry.become(heat.restoring(entry.now_known(), entry.askers > 0), now)
+
+    def asked(self, target: Target) -> bool:
+        """Whether a probe or a warm-up is out."""
+        entry = self.tracked.get(target.name)
+        return entry is not None and entry.askers > 0
+
+    def doubted(self, target: Target, now: float) -> None:
+        """A probe failed for another reason than cold."""
+        entry = self.tracked.get(target.name)
+        if entry is not None:
+            entry.become(heat.doubted(entry.now_known()), now)
+
+    def reached(self, target: Target, copies: tuple[int, int]) -> None:
+        """A warm-up was answered by at least and at most so many copies."""
+        entry = self.tracked.get(target.name)
+        if entry is not None:
+            entry.value = replace(entry.value, copies=copies)
+
+    def remaining(self, target: Target, now: float) -> float:
+        """Seconds until the target is probably ready; see `policies.temperature.remaining`."""
+        entry = self.tracked.get(target.name)
+        return heat.remaining(heat.NEW if entry is None else entry.value, now, target.restore)
+
+    def earliest(self, target: Target, now: float) -> float:
+        """Seconds before which the target will not be ready; see `policies.temperature.earliest`."""
+        entry = self.tracked.get(target.name)
+        return 0.0 if entry is None else heat.earliest(entry.value, now, target.restore)
+
+    async def change(self, target: Target, seconds: float, size: int = 0) -> bool:
+        """Wait, holding `size` bytes, until something new is known of the target; False: not within `seconds`.
+
+        Raises Full when the target's queue, in requests or bytes, is.
+        """
+        entry, rule = self.tracked[target.name], target.limit
+        if entry.waiting >= rule.queue or entry.bytes + size > rule.queue_bytes:
+            raise Full
+        entry.waiting += 1
+        entry.bytes += size
+        try:
+            async with asyncio.timeout(seconds):
+                await entry.changed.wait()
+        except TimeoutError:
+            return False
+        else:
+            return True
+        finally:
+            entry.waiting -= 1
+            entry.bytes -= size
+
+    def states(self, now: float) -> Iterator[tuple[str, Warmth]]:
+        """Every tracked target and what it is."""
+        for name, entry in self.tracked.items():
+            yield name, entry.warmth(now)
+
+    def seen(self, now: float) -> Iterator[Seen]:
+        """Every tracked target, for operators."""
+        for name, entry in self.tracked.items():
+            value = entry.now_known()
+            since = None if value.cold_since is None else now - value.cold_since
+            told = heat.estimate(value, entry.target.restore)
+            yield Seen(name, entry.warmth(now), since, told, entry.waiting, value.copies)

@@ -1,0 +1,185 @@
+"""How warm targets are right now: what is tracked, what a request looks at, who waits and who is woken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from backends.temperatures import VERDICT, Full, Temperatures
+from policies.table import LimitRule, Target
+from policies.temperature import SLOW_START, Warmth
+from tests.policies.written import engine, target
+
+IMPORTED = target("imported", restore=(60.0, 300.0), idle_limit=900.0)
+PLAIN = target("plain")
+
+
+def tracking(*targets: Target) -> Temperatures:
+    found = Temperatures()
+    found.keep(targets or (IMPORTED, PLAIN))
+    return found
+
+
+def answer(temperatures: Temperatures, now: float, target: Target = IMPORTED) -> float | None:
+    temperatures.sent(target, now - 0.1)
+    return temperatures.answered(target, now - 0.1, now)
+
+
+def test_only_what_declares_cold_is_tracked_at_first() -> None:
+    """A policy without `cold:` makes nothing to look at; the word of a target makes it tracked."""
+    temperatures = Temperatures()
+    temperatures.keep((PLAIN,))
+    assert not temperatures.tracked
+    assert temperatures.calm(PLAIN, 0.0)
+    assert temperatures.first(PLAIN, 0.0)
+    assert temperatures.may_try(PLAIN, 0.0)
+    assert (temperatures.warmth(PLAIN, 0.0), temperatures.share(PLAIN, 0.0)) == (Warmth.UNKNOWN, 1.0)
+    assert (temperatures.earliest(PLAIN, 0.0), temperatures.asked(PLAIN)) == (0.0, False)
+    assert answer(temperatures, 1.0, PLAIN) is None
+    assert temperatures.failed(PLAIN, 0.0, 1.0) is False
+    temperatures.doubted(PLAIN, 0.0)
+    temperatures.reached(PLAIN, (1, 2))
+    temperatures.asking(PLAIN, 0.0, -1)
+    assert not temperatures.tracked
+    temperatures.met_cold(PLAIN, 2.0)
+    assert temperatures.warmth(PLAIN, 2.0) is Warmth.COLD
+    assert not temperatures.calm(PLAIN, 2.0)
+
+
+def test_a_ready_target_is_calm_until_its_idle_limit() -> None:
+    """Each answer moves that moment on; past it the target is cooling."""
+    temperatures = tracking()
+    assert not temperatures.calm(IMPORTED, 0.0)
+    answer(temperatures, 1.0)
+    assert temperatures.calm(IMPORTED, 900.0)
+    answer(temperatures, 500.0)
+    assert temperatures.calm(IMPORTED, 1399.0)
+    assert not temperatures.calm(IMPORTED, 1400.0)
+    assert temperatures.warmth(IMPORTED, 1400.0) is Warmth.COOLING
+
+
+def test_a_restore_is_measured_and_followed_by_slow_start() -> None:
+    """From the refusal to the call that was answered; until it has all its traffic back it is not calm."""
+    temperatures = tracking()
+    answer(temperatures, 1.0)
+    temperatures.met_cold(IMPORTED, 1000.0)
+    temperatures.asking(IMPORTED, 1000.0, 1)
+    assert temperatures.asked(IMPORTED)
+    assert temperatures.warmth(IMPORTED, 1001.0) is Warmth.WARMING
+    assert temperatures.earliest(IMPORTED, 1010.0) == 50.0
+    assert temperatures.answered(IMPORTED, 1070.0, 1070.5) == 70.0
+    assert temperatures.remaining(IMPORTED, 1070.5) == 70.0
+    temperatures.asking(IMPORTED, 1070.5, -1)
+    assert not temperatures.calm(IMPORTED, 1071.0)
+    assert temperatures.share(IMPORTED, 1075.5) == 0.5
+    answer(temperatures, 1070.5 + SLOW_START)
+    assert temperatures.calm(IMPORTED, 1090.0)
+
+
+def test_the_first_goes_and_others_wait_for_its_verdict() -> None:
+    """One a second at a target that may be cold."""
+    temperatures = tracking()
+    assert [temperatures.first(IMPORTED, moment) for moment in (0.0, 0.0, VERDICT / 2, VERDICT)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_a_caller_may_be_the_probe_at_its_pace() -> None:
+    """Where a target speaks opaque: one call each five seconds."""
+    temperatures = tracking()
+    assert [temperatures.may_try(IMPORTED, moment) for moment in (0.0, 4.9, 5.0, 5.1)] == [True, False, True, False]
+
+
+def test_a_call_that_was_held_for_too_long_was_held_for_cold() -> None:
+    """It is told as such to its caller; a quick failure says nothing."""
+    temperatures = tracking()
+    temperatures.sent(IMPORTED, 0.0)
+    assert temperatures.failed(IMPORTED, 0.0, 1.0) is False
+    temperatures.sent(IMPORTED, 2.0)
+    assert temperatures.warmth(IMPORTED, 62.0) is Warmth.WARMING
+    assert temperatures.failed(IMPORTED, 2.0, 62.0) is True
+    assert temperatures.warmth(IMPORTED, 62.0) is Warmth.COLD
+    assert temperatures.failed(IMPORTED, 2.0, 62.0) is False
+
+
+def test_replicas_are_not_tracked() -> None:
+    """One cold copy of three says nothing of the others."""
+    temperatures = tracking(replace(engine("engine", 3), restore=(1.0, 2.0)))
+    temperatures.met_cold(engine("engine", 3), 1.0)
+    temperatures.asking(engine("engine", 3), 1.0, 1)
+    assert not temperatures.tracked
+
+
+def test_what_is_warmed_is_tracked() -> None:
+    """A warm-up is out: whoever finds the target cold need not send another."""
+    temperatures = tracking(PLAIN)
+    temperatures.asking(PLAIN, 0.0, 1)
+    assert temperatures.asked(PLAIN)
+
+
+def test_a_new_policy_keeps_what_is_known() -> None:
+    """Under a new shortest restore as well; a target that is gone is forgotten."""
+    temperatures = tracking()
+    temperatures.met_cold(IMPORTED, 1.0)
+    temperatures.keep((replace(IMPORTED, restore=(5.0, 10.0)),))
+    assert temperatures.warmth(IMPORTED, 2.0) is Warmth.COLD
+    temperatures.keep((PLAIN,))
+    assert not temperatures.tracked
+
+
+async def test_whoever_waits_is_woken_by_a_change() -> None:
+    """By an answer, a refusal, or a probe that came back; and by nothing else in the time that is left."""
+    temperatures = tracking()
+    temperatures.met_cold(IMPORTED, 1.0)
+    assert await temperatures.change(IMPORTED, 0.001) is False
+    happenings: list[Callable[[], object]] = [
+        lambda: temperatures.asking(IMPORTED, 2.0, 1),
+        lambda: temperatures.asking(IMPORTED, 3.0, -1),
+        lambda: temperatures.doubted(IMPORTED, 4.0),
+        lambda: temperatures.met_cold(IMPORTED, 5.0),
+        lambda: temperatures.answered(IMPORTED, 6.0, 7.0),
+    ]
+    for happen in happenings:
+        waiting = asyncio.ensure_future(temperatures.change(IMPORTED, 5.0))
+        await asyncio.sleep(0)
+        happen()
+        assert await waiting is True
+
+
+async def test_waiting_is_bounded_in_requests_and_bytes() -> None:
+    """As the target's queue is; a place is free again when someone leaves, however."""
+    small = replace(IMPORTED, limit=LimitRule(queue=2, queue_bytes=100))
+    temperatures = tracking(small)
+    waiting = [asyncio.ensure_future(temperatures.change(small, 5.0, 50)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Full):
+        await temperatures.change(small, 5.0)
+    waiting[0].cancel()
+    await asyncio.gather(waiting[0], return_exceptions=True)
+    with pytest.raises(Full):
+        await temperatures.change(small, 5.0, 51)
+    ((_, warmth),) = temperatures.states(0.0)
+    (seen,) = temperatures.seen(0.0)
+    assert (warmth, seen.warmth, seen.waiting, seen.since) == (Warmth.UNKNOWN, Warmth.UNKNOWN, 1, None)
+    temperatures.keep(())
+    assert temperatures.tracked  # someone still waits
+    temperatures.met_cold(small, 1.0)
+    assert await waiting[1] is True
+
+
+def test_what_operators_see() -> None:
+    """State, since when, estimate and copies."""
+    temperatures = tracking()
+    temperatures.reached(IMPORTED, (1, 3))
+    (seen,) = temperatures.seen(0.0)
+    assert seen.copies == (1, 3)
+    temperatures.met_cold(IMPORTED, 10.0)
+    (seen,) = temperatures.seen(40.0)
+    assert (seen.target, seen.warmth, seen.since, seen.copies) == ("imported", Warmth.COLD, 30.0, None)
+    assert (seen.restore.p90, seen.restore.measured) == (300.0, 0)
