@@ -11,12 +11,13 @@ import contextlib
 import http.client
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.engine import EnginePlan, free_port
+from deploy.engine.vllm import SETTINGS
 from tests.environments import COMPLETE, Say, alone, cache_root, environment, fingerprint
 
 MODEL = "tiny"
@@ -29,30 +30,13 @@ START_SECONDS = 180.0
 STOP_SECONDS = 15.0
 
 FLAGS = (
-    "--dtype=float32",  # bfloat16 dies with SIGILL at the first request on CPUs whose flags promise AMX
-    "--enforce-eager",
-    "--distributed-executor-backend=uni",  # one process less, 0.7 GB less
-    "--max-model-len=512",
-    "--max-num-seqs=8",
-    "--max-num-batched-tokens=512",
-    "--kv-cache-memory-bytes=64M",  # VLLM_CPU_KVCACHE_SPACE would allocate whole GiB
-    "--disable-uvicorn-access-log",
+    "--kv-cache-memory-bytes=64M",
     "--enable-lora",
     "--max-loras=2",
     "--max-lora-rank=8",
     "--max-cpu-loras=4",
 )
-SETTINGS = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # without it the uni executor is ignored on CPU
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else an instance pins itself to the cores that its neighbour uses
-    "OMP_NUM_THREADS": "1",
-    "VLLM_LOGGING_COLOR": "0",
-    "TOKENIZERS_PARALLELISM": "false",
-}
+"""Beyond what `deploy.engine` starts an engine with, or instead of it: the last of two flags counts."""
 
 
 class EngineFailedError(Exception):
@@ -101,12 +85,16 @@ def running_vllm(
     python = environment("vllm", say=say)
     model, adapter = tiny_model(python, say=say)
     port = free_port()
-    command = [str(python), "-W", "ignore::DeprecationWarning", "-m", "vllm.entrypoints.openai.api_server"]
-    command += [f"--model={model}", f"--served-model-name={MODEL}", "--host=127.0.0.1", f"--port={port}"]
-    command += [f"--lora-modules={ADAPTER}={adapter}", *FLAGS, *flags]
+    own = (f"--lora-modules={ADAPTER}={adapter}", *FLAGS, *flags)
+    # float32, since the tiny model's numbers are compared between runs; bfloat16 kills the engine on some CPUs.
+    plan = EnginePlan(python, model, MODEL, port, log, dtype="float32", threads=1, context=512, flags=own)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=_environ(settings or {})
+            plan.command(port),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=_environ({"OMP_NUM_THREADS": str(plan.threads), **(settings or {})}),
         )
     try:
         if say:
@@ -120,14 +108,6 @@ def running_vllm(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now; vLLM has to be told one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
