@@ -116,6 +116,16 @@ class Migration:
         return self.steps[step].share if step > START else 0.0
 
 
+def gates_at(member: Member, step: Step) -> tuple[Gate, ...]:
+    """The gates that a step has to pass: all that it gives evidence for.
+
+    Agreement is judged by copies. At 100 % the old target answers nothing that the new one could be held against.
+    """
+    if step.share >= 1.0:
+        return ()
+    return tuple(gate for gate in member.gates if gate.measure is not Measure.AGREEMENT or step.shadow > 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Shift:
     """What a migration does to one route now."""

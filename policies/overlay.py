@@ -13,9 +13,11 @@ grows from 0 to 100 %, at a share of its own, and at the same one in every proce
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from .migrating import START, Migration, Shift
 from .migration_state import Phase, State
+from .table import Route, RouteTable, Target, Weighted
 
 Overlay = Mapping[str, Shift]
 """By key of the route. A route that no migration has touched is not in it."""
@@ -36,3 +38,35 @@ def overlay(plans: Iterable[Migration], states: Mapping[str, State]) -> Overlay:
         for member in plan.members:
             found[member.route] = Shift(plan.name, state.window_id, member.old, member.new, share, shadow, budget)
     return found
+
+
+def laid(table: RouteTable, shifts: Overlay) -> RouteTable:
+    """The table with what migrations do to its routes; the same one when they do nothing.
+
+    A migrating route serves from both targets by their shares, or from the one that has all of it. The old target is
+    the first fallback unless the policy gives it a place of its own, so that what fails on the new one is answered by
+    the old; the new target is a fallback only where the policy says so. The boundary of data binds as in every route.
+    """
+    routes: dict[tuple[str, str | None], Route] = {}
+    for key, route in table.routes.items():
+        shift = shifts.get(route.key)
+        old, new = (table.targets.get(name) for name in (shift.old, shift.new)) if shift else (None, None)
+        # A policy that no longer has one of them is about to replace the migration: until then nothing moves.
+        if shift is not None and old is not None and new is not None:
+            routes[key] = _moved(route, shift, old, new)
+    return replace(table, routes={**table.routes, **routes}) if routes else table
+
+
+def _moved(route: Route, shift: Shift, old: Target, new: Target) -> Route:
+    serve = tuple(
+        Weighted(target, weight) for target, weight in ((old, 1.0 - shift.share), (new, shift.share)) if weight > 0
+    )
+    known = any(target.name == old.name for target in route.fallback)
+    fallback = route.fallback if known else (old, *route.fallback)
+    # A reserve must stay within reach of the attempts that the policy gives the route without a migration.
+    retry = route.retry if known else replace(route.retry, attempts=max(route.retry.attempts, 2))
+    return replace(route, serve=serve, fallback=fallback, retry=retry, rule=_rule(route), shift=shift)
+
+
+def _rule(route: Route) -> str:
+    return f"{route.rule.rpartition('.')[0]}.migrate"

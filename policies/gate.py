@@ -1,0 +1,127 @@
+"""Gates: what the evidence of one window says of a migration's step, each measure with its own test.
+
+The false alarms that the policy allows for the whole migration are divided over its windows (one for each step, and
+ever smaller parts for those that repeats and retreats add, so that the sum stays below what is allowed however often
+that happens) and evenly over the gates of a window. A breach that is called where none is, at any look of any gate,
+from start to end, has at most that probability; so has a green that is given to something worse than allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from . import agreement, sequential
+from .evidence import LONGEST, Buckets, Evidence, Side, upper
+from .migrating import START, Gate, Measure, Member, Migration, gates_at
+from .migration_state import Phase, State
+from .quantities import show_seconds, show_share
+from .verdicts import Answer, Verdict
+
+STALE = 600.0
+"""Seconds after which evidence that nobody adds to is taken for missing: workers write theirs every few seconds."""
+RANKS = {
+    Measure.LATENCY_P95: 0.95,
+    Measure.LATENCY_P99: 0.99,
+    Measure.FIRST_BYTE_P95: 0.95,
+    Measure.FIRST_BYTE_P99: 0.99,
+}
+_LATENCIES = frozenset({Measure.LATENCY_P95, Measure.LATENCY_P99})
+
+
+def judge(plan: Migration, state: State, seen: Mapping[str, Evidence], now: float) -> tuple[Verdict, ...]:
+    """What each gate of the step that is in force says of this window's evidence, by key of the route."""
+    if state.phase is not Phase.RUNNING or not START < state.step < len(plan.steps):
+        return ()
+    at = plan.steps[state.step]
+    chance = chance_of(plan, state.window, state.step)
+    return tuple(
+        verdict(gate, member, seen.get(member.route, Evidence()), chance, now)
+        for member in plan.members
+        for gate in gates_at(member, at)
+    )
+
+
+def chance_of(plan: Migration, window: int, step: int) -> float:
+    """The probability of a wrong answer that one gate of a step may have, in the `window`-th window of a run (from 1).
+
+    Over all windows there can ever be, the sum is `plan.false_alarms`: each of as many windows as there are steps gets
+    an equal part of all but one part, and the j-th one beyond them a 1/(j (j + 1)) of that last part.
+    """
+    part = plan.false_alarms / (len(plan.steps) + 1)
+    beyond = window - len(plan.steps)
+    if beyond > 0:
+        part /= beyond * (beyond + 1)
+    gates = sum(len(gates_at(member, plan.steps[step])) for member in plan.members)
+    return part / max(1, gates)
+
+
+def verdict(gate: Gate, member: Member, evidence: Evidence, chance: float, now: float) -> Verdict:
+    """One gate's answer to one route's evidence, wrong with a probability of `chance` at most."""
+    answer, text, missing = _asked(gate, evidence, chance)
+    if answer is not Answer.RED and now - evidence.at > STALE:
+        since = show_seconds(round(now - evidence.at))
+        text = f"nothing has been added to the evidence for {since}" if evidence.at else "no evidence of this step"
+        return Verdict(member.route, gate.measure, Answer.NOT_YET, text, missing=True)
+    return Verdict(member.route, gate.measure, answer, text, missing)
+
+
+def _asked(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, bool]:
+    """The answer, in words as well, and whether there was nothing to answer from."""
+    match gate.measure:
+        case Measure.ERRORS | Measure.COLD_SHARE:
+            return _share(gate, evidence, chance)
+        case Measure.AGREEMENT:
+            if evidence.agreement is None:
+                return Answer.NOT_YET, "no answer has been compared", True
+            said = agreement.judge(evidence.agreement, chance)
+            return Answer(said.answer.value), said.why, evidence.agreement.requests == 0
+        case Measure.COST:
+            if evidence.cost is None:
+                return Answer.NOT_YET, "its cost at full share is not known", True
+            text = f"{show_share(round(evidence.cost, 3))} of the old target's cost, {show_share(gate.allowed)} allowed"
+            return (Answer.GREEN if evidence.cost <= gate.allowed else Answer.RED), text, False
+        case _:
+            return _latency(gate, evidence, chance)
+
+
+def _share(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, bool]:
+    def count(side: Side) -> tuple[float, float]:
+        return (side.errors if gate.measure is Measure.ERRORS else side.cold), side.requests
+
+    old, new = count(evidence.old), count(evidence.new)
+    if not old[1] or not new[1]:
+        return Answer.NOT_YET, f"{old[1]:,} requests on the old side, {new[1]:,} on the new one", True
+    before, after = old[0] / old[1], new[0] / new[1]
+    text = (
+        f"old {before:.3%} of {old[1]:,}, new {after:.3%} of {new[1]:,}: {(after - before) * 100:+.3f} points, "
+        f"{gate.allowed * 100:+.4g} allowed"
+    )
+    return sequential.shares(old, new, gate.allowed, chance), text, False
+
+
+def _latency(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, bool]:
+    rank = RANKS[gate.measure]
+    whole = gate.measure in _LATENCIES
+    old, new = (side.latency if whole else side.first_byte for side in (evidence.old, evidence.new))
+    if not old or not new:
+        return (
+            Answer.NOT_YET,
+            f"{sum(old.values()):,} timed on the old side, {sum(new.values()):,} on the new one",
+            True,
+        )
+    before, after = quantile(old, rank), quantile(new, rank)
+    text = (
+        f"old {before:.3g} s of {sum(old.values()):,}, new {after:.3g} s of {sum(new.values()):,}: "
+        f"{after / before - 1:+.1%}, +{show_share(gate.allowed)} allowed"
+    )
+    return sequential.quantiles(old, new, rank, gate.allowed, chance), text, False
+
+
+def quantile(counts: Buckets, rank: float) -> float:
+    """The quantile in seconds, to the width of a bucket: the top of the one that holds it. 0 of nothing."""
+    left = rank * sum(counts.values())
+    for bucket, count in counts.items():
+        left -= count
+        if left <= 0:
+            return min(upper(bucket), LONGEST)
+    return 0.0

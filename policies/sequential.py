@@ -1,0 +1,110 @@
+"""Whether one side does worse than the other by more than is allowed: tests that may be looked at at any time.
+
+A gate is looked at every few seconds for weeks. A test made for one look would call a breach sooner or later; these
+hold their error over all looks together. For the true value, the ratio of how probable a mixture of all values makes
+the counts to how probable the true one makes them is a martingale that begins at 1, so that it ever reaches 1/c with
+probability c at most (Ville, 1939; Robbins, "Statistical methods related to the law of the iterated logarithm", 1970).
+The mixture is a Beta(1/2, 1/2) distribution, for which that ratio has a closed form in the counts alone: evidence of
+many workers is added and nothing else of it is needed. Of two independent sides the product of both ratios is such a
+martingale as well (Turner, Ly and Grünwald, "Generic E-variables for exact sequential k-sample tests", 2024).
+
+So the pairs of values under which that product is still below 1/c are, at all times at once, a set that holds the
+true pair with probability 1 - c. When no pair of the set is allowed the answer is red; when all are, it is green. Both
+answers are wrong with a probability of at most c together, however often one looks, and with any share of traffic. A
+quantile is tested by the share of requests below it (Howard and Ramdas, "Sequential estimation of quantiles", 2022);
+what lies inside a bucket is taken for whatever speaks against an answer.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from itertools import accumulate
+
+from .evidence import LAST, upper
+from .verdicts import Answer
+
+Counts = tuple[float, float]
+"""How many of how many."""
+
+_UPPER = tuple(upper(bucket) for bucket in range(LAST + 1))
+_HALF = math.lgamma(0.5) * 2 - math.lgamma(1.0)
+
+
+def surprise(counts: Counts, p: float) -> float:
+    """Logarithm of the ratio above: how much the counts speak against a true share of `p`, infinite if it can't be."""
+    k, n = counts
+    mixture = math.lgamma(k + 0.5) + math.lgamma(n - k + 0.5) - math.lgamma(n + 1.0) - _HALF
+    return mixture - _times_log(k, p) - _times_log(n - k, 1.0 - p)
+
+
+def _times_log(count: float, p: float) -> float:
+    if count <= 0:
+        return 0.0
+    return count * math.log(p) if p > 0 else -math.inf
+
+
+def shares(old: Counts, new: Counts, allowed: float, chance: float) -> Answer:
+    """Whether the new side's share exceeds the old side's by more than `allowed`, an absolute difference in (0, 1)."""
+    if not old[1] or not new[1] or _least(old, new, allowed) < -math.log(chance):
+        return Answer.NOT_YET
+    return Answer.RED if new[0] / new[1] - old[0] / old[1] > allowed else Answer.GREEN
+
+
+def _least(old: Counts, new: Counts, difference: float) -> float:
+    """The least surprise of any pair of shares with that difference. It is convex along the line: bisected by slope."""
+    low, high = 0.0, 1.0 - difference
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _slope(old, middle) + _slope(new, middle + difference) > 0:
+            high = middle
+        else:
+            low = middle
+    return surprise(old, low) + surprise(new, low + difference)
+
+
+def _slope(counts: Counts, p: float) -> float:
+    k, n = counts
+    return (n - k) / max(1.0 - p, 1e-300) - k / max(p, 1e-300)
+
+
+def quantiles(old: Mapping[int, float], new: Mapping[int, float], rank: float, allowed: float, chance: float) -> Answer:
+    """Whether the new side's quantile of that rank exceeds the old side's by more than `allowed`, relative.
+
+    The mappings are counts by bucket of `evidence`.
+    """
+    if not any(old.values()) or not any(new.values()):
+        return Answer.NOT_YET
+    enough = -math.log(chance)
+    mine, theirs = _against(new, rank), _against(old, rank)
+    within = list(accumulate(mine, min))
+    """Of the buckets up to each one, the least surprise that the new side's quantile lies there."""
+    beyond = list(accumulate(reversed(mine), min))[::-1]
+    possible = forbidden = math.inf
+    for bucket, surprised in enumerate(theirs):
+        # In the best case the old quantile is the top of its bucket and the new one the bottom of its own.
+        possible = min(possible, surprised + within[min(LAST, bisect_left(_UPPER, (1 + allowed) * upper(bucket)))])
+        bottom = upper(bucket - 1) if bucket else 0.0
+        forbidden = min(forbidden, surprised + beyond[bisect_right(_UPPER, (1 + allowed) * bottom)])
+    if possible >= enough:
+        return Answer.RED
+    return Answer.GREEN if forbidden >= enough else Answer.NOT_YET
+
+
+def _against(counts: Mapping[int, float], rank: float) -> list[float]:
+    """By bucket, how much the counts speak against the quantile lying in it."""
+    total = sum(counts.values())
+    found: list[float] = []
+    below, empty = 0.0, math.nan
+    for bucket in range(LAST + 1):
+        held = counts.get(bucket, 0.0)
+        if held or math.isnan(empty):
+            # As many of the bucket's own as suits a quantile in it best: ties count on either side of it.
+            inside = min(max(rank * total, below), below + held)
+            found.append(surprise((inside, total), rank))
+            below += held
+            empty = surprise((below, total), rank)
+        else:
+            found.append(empty)
+    return found
