@@ -9,7 +9,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
@@ -57,7 +57,7 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         limits = self._door.limits
         if self._door.open >= limits.connections:
-            self._refuse(transport)
+            self._refuse(cast("asyncio.Transport", transport))  # uvloop's is one in all but name
             return
         raw = transport.get_extra_info("socket")
         if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -112,9 +112,8 @@ class Connection(RequestHandler):
             self._timer.cancel()
             self._timer = None
 
-    def _refuse(self, transport: asyncio.BaseTransport) -> None:
+    def _refuse(self, transport: asyncio.Transport) -> None:
         """One connection too many. Nothing of it reaches aiohttp."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server hands over
         self._force_close = True
         self._door.refused += 1
         self._refused = transport
