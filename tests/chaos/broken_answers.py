@@ -109,6 +109,8 @@ def error(status: int, kind: str, more: bytes = b"", body: bytes = b'{"message":
 LONG = b'{"messages": [], "pad": "' + b"x" * 8_000_000 + b'"}'
 """A request that does not fit into the buffers between."""
 
+HEALTHY = Fault("nothing wrong", Served(), saying(GOOD))
+"""No fault, but where others go to when theirs is one."""
 CONNECTIONS = (
     Fault("refused connection", AWAY, silence, asked=0, place="refuses"),
     Fault(
@@ -217,6 +219,53 @@ TLS = (
 )
 
 
+async def talk_while_idle(wire: Wire) -> None:
+    while True:
+        await wire.request()
+        await wire.send(GOOD, GOOD.replace(b"one", b"bad"), pause=0.02)
+
+
+async def close_when_idle(wire: Wire) -> None:
+    await wire.request()
+    await wire.send(GOOD)
+    wire.close()
+
+
+ELSEWHERE = {"fallback": [HEALTHY.slug]}
+POOL = (
+    Fault("two answers to one request", Served(), saying(GOOD + GOOD.replace(b"one", b"bad")), plays=3, kept=0),
+    Fault("talks while its connection is idle", Served(), talk_while_idle, plays=3, kept=0),
+    Fault("closes an idle connection", Served(), close_when_idle, plays=3, kept=0),
+)
+TARGETS = (
+    Fault("down, with a fallback", Served(), silence, asked=0, place="refuses", route=ELSEWHERE),
+    Fault("all targets down", AWAY, silence, asked=0, place="refuses", route={"fallback": [CONNECTIONS[0].slug]}),
+    Fault("burst of 503, with a fallback", Served(), saying(error(503, "ServiceUnavailable")), route=ELSEWHERE),
+    Fault("storm of 429, with a fallback", Served(), saying(error(429, "ThrottlingException")), route=ELSEWHERE),
+    Fault("lost answer, with a fallback", LOST, saying(end="reset"), route=ELSEWHERE),
+    Fault(
+        "lost answer, with a fallback, idempotent",
+        Served(),
+        saying(end="reset"),
+        route={**ELSEWHERE, "idempotent": True},
+    ),
+    Fault(
+        "never answers, with a fallback, idempotent",
+        Served(),
+        saying(),
+        brief=True,
+        route={**ELSEWHERE, "idempotent": True},
+    ),
+    Fault(
+        "cold model, with a fallback",
+        Served(),
+        saying(error(429, "ModelNotReadyException")),
+        kind="bedrock",
+        route=ELSEWHERE,
+    ),
+)
+
+
 def all_of_them() -> Iterator[Fault]:
     """Every fault of this file."""
-    yield from itertools.chain(CONNECTIONS, FRAMING, ERRORS, TLS)
+    yield from itertools.chain(CONNECTIONS, FRAMING, ERRORS, TLS, POOL, TARGETS)

@@ -11,7 +11,7 @@ from backends.emulator.aws import SAGEMAKER
 from backends.emulator.frames import data_frame, error_frame, exception_frame, frame
 
 from .broken_answers import AWAY, LATE, LOST, endless, saying
-from .faults import CHUNKS, DONE, EVENTS, FRAMES, BrokenOff, Fault, Streamed
+from .faults import CHUNKS, DONE, EVENTS, FRAMES, BrokenOff, CutUp, Fault, Streamed
 from .upstream import Script, silence
 
 FRAMED = b"Content-Type: application/vnd.amazon.eventstream\r\n"
@@ -134,10 +134,8 @@ EVENT_STREAMS = (
         saying(SSE + chunks([b"data: \xff\xfe\n\n", DONE]) + END),
         kind="vllm",
     ),
+    fault("events: a line without end", CutUp(), endless(SSE, chunks([b"x" * 65536])), kind="vllm", brief=True),
     fault("events: silence", LATE, saying(SSE), kind="vllm", target={"first_byte": "300ms"}),
 )
 
 STREAMS = (*CONNECTIONS, *FRAMING, *EVENT_STREAMS)
-NEVER_ENDING_LINE = fault(
-    "events: a line without end", TWO, endless(SSE, chunks([b"x" * 65536])), kind="vllm", brief=True
-)

@@ -117,6 +117,20 @@ class BrokenOff:
         assert json.loads(last.payload).get("ErrorCode") == self.code
 
 
+@dataclass(frozen=True, slots=True)
+class CutUp:
+    """A line without end: pieces of bounded size, and at the deadline the frame that says so."""
+
+    def __str__(self) -> str:
+        return "pieces of 1 MiB, then one ModelStreamError frame, ModelInvocationTimeExceeded"
+
+    def hold(self, answer: Exchange) -> None:
+        assert (answer.status, answer.whole, answer.rest) == (200, True, b"")
+        *events, last = answer.events()
+        assert {len(event.payload) for event in events} == {1024 * 1024}
+        assert json.loads(last.payload)["ErrorCode"] == "ModelInvocationTimeExceeded"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Fault:
     """One way in which an upstream misbehaves."""
@@ -129,7 +143,11 @@ class Fault:
     brief: bool = False
     """Only the deadline can end it."""
     asked: int = 1
-    """Connections that the upstream sees: 1 where a request that may have run is not sent again."""
+    """Requests that the upstream sees: 1 where one that may have run is not sent again."""
+    plays: int = 1
+    """How often the request is made, one after the other, each with the same promise."""
+    kept: int = 1
+    """Idle connections that may be kept: 0 where the connection is not to be used again."""
     place: Place = "serves"
     certificate: str | None = None
     scheme: Literal["http", "https"] | None = None

@@ -14,12 +14,42 @@ from typing import Any
 from tests.contract.raw import Exchange
 from tests.contract.serving import Proxy, running_proxy
 
-from .client import STREAM, UNARY, ask, request
+from .client import LONGEST_WAIT, STREAM, UNARY, ask, request
 from .faults import Fault, policy
 from .upstream import CERTIFICATES, Upstream, crowded, listening, nobody
 
 SETTLES_IN = 3.0
 """Seconds in which what a request held must be free again; on an idle machine it is a few milliseconds."""
+IDLE_FOR = 10.0
+"""Seconds in which connections that nobody uses must be closed: kept for four, looked at every four."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client's end of a connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def rest(self) -> bytes:
+        """All that comes until the proxy ends the connection."""
+        received = bytearray()
+        async with asyncio.timeout(LONGEST_WAIT):
+            try:
+                while piece := await self.reader.read(65536):
+                    received += piece
+            except ConnectionError:
+                pass
+        return bytes(received)
+
+    def reset(self) -> None:
+        """Go away without a word, as a process that is killed does."""
+        self.writer.transport.abort()
 
 
 @dataclass(slots=True)
@@ -30,6 +60,8 @@ class Stage:
     upstreams: Mapping[Fault, Upstream]
     tasks: Mapping[str, int] = field(default_factory=dict)
     """What ran before the first request."""
+    descriptors: int = 0
+    """How many were open then."""
 
     async def play(self, fault: Fault) -> Exchange:
         """One request to the fault's endpoint."""
@@ -41,6 +73,16 @@ class Stage:
             self.proxy.admin_port, f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode()
         )
         return json.loads(answer.body)
+
+    @asynccontextmanager
+    async def client(self, sent: bytes = b"") -> AsyncIterator[Client]:
+        """A connection to the proxy over which `sent` went; dropped at the end."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.proxy.port)
+        try:
+            writer.write(sent)
+            yield Client(reader, writer)
+        finally:
+            writer.transport.abort()
 
     async def settled(self, kept: int = 0, port: int | None = None) -> None:
         """Wait until nothing of what was asked is left but `kept` idle connections to `port`.
@@ -54,6 +96,24 @@ class Stage:
                     await asyncio.sleep(0.005)
         except TimeoutError:
             raise AssertionError(f"left behind: {left}") from None
+
+    async def emptied(self) -> None:
+        """Wait until no connection to any upstream is left, and no descriptor that was not there at the start.
+
+        Raises AssertionError when that takes longer than `IDLE_FOR`.
+        """
+        pid = self.proxy.process.pid
+        left: object = None
+        try:
+            async with asyncio.timeout(IDLE_FOR):
+                while True:
+                    ports = {fault.name: connections(pid, upstream.port) for fault, upstream in self.upstreams.items()}
+                    left = {name: found for name, found in ports.items() if found}, descriptors(pid)
+                    if left == ({}, self.descriptors):
+                        return
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"left behind, of {self.descriptors} descriptors at first: {left}") from None
 
     async def _left(self, kept: int, port: int | None) -> dict[str, object]:
         limits = (await self.admin("/admin/limits"))["limits"]
@@ -120,4 +180,5 @@ async def staged(
         with running_proxy(folder, text, *flags, variables=trust) as proxy:
             stage = Stage(proxy, found)
             stage.tasks = (await stage.admin("/admin/tasks"))["tasks"]
+            stage.descriptors = descriptors(proxy.process.pid)
             yield stage

@@ -32,6 +32,7 @@ class Wire:
         """Read a request's head, blank line included."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         self.upstream.requests += 1
+        self.upstream.asked.set()
         return head
 
     async def request(self) -> bytes:
@@ -104,7 +105,7 @@ class Upstream:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set each time a connection has ended."""
     asked: asyncio.Event = field(default_factory=asyncio.Event)
-    """For scripts to say that they have come to the point of interest."""
+    """Set each time a request's head has come in."""
 
     @property
     def url(self) -> str:
