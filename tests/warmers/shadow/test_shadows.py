@@ -1,0 +1,334 @@
+"""Which requests are copied, what is asked, and what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from backends.base import Trace
+from backends.errors import BackendError, Said
+from backends.outcome import SHADOW
+from backends.tasks import start
+from policies.agreement import Answer, judge
+from policies.evidence import Side
+from policies.facts import FailureFacts
+from policies.redaction import Keeping, Redaction
+from policies.table import VllmSpec
+from tests.warmers.shadow.scene import (
+    COLD,
+    INSIDE_CONTAINERS,
+    NEW,
+    OLD,
+    REFUSED,
+    THROTTLED,
+    Scene,
+    answer,
+    call,
+    route,
+    stream,
+    table_of,
+)
+from warmers.shadow import shadows as module
+
+KEEP = Keeping("/nowhere", Redaction(), below=0.9)
+
+
+@asynccontextmanager
+async def running(scene: Scene) -> AsyncIterator[None]:
+    """The scene's copies at work until the block ends."""
+    task = start(scene.shadows.run(), name="shadow")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_sampled_request_is_asked_of_both_and_compared() -> None:
+    """Candidate and old target each get the call once; scores, evidence, traces, log lines and dollars follow."""
+    scene = Scene()
+    async with running(scene):
+        assert scene.sampled()
+        assert scene.backend.calls == []
+        await scene.counts.until(1)
+    assert scene.counts.results == {"compared": 1}
+    assert sorted(name for name, _, _ in scene.backend.calls) == ["new", "old"]
+    assert dict(scene.counts.scores) == pytest.approx({"candidate": 1, "floor": 1})
+    assert scene.counts.usd == pytest.approx(0.5718)
+    seen = scene.shadows.collect()["chat", "w1"]
+    assert (seen.agreement.requests, seen.new) == (1, Side(1, latency={0: 1}, first_byte={0: 1}))
+    assert scene.shadows.collect() == {}
+    assert [(one.operation, one.status, one.ended, one.why) for one in scene.told] == [
+        (SHADOW, 200, "done", "copy of r-1 for the migration chat")
+    ] * 2
+    assert [len(trace.finished) for trace in scene.traces] == [1, 1]
+    assert scene.room.inside.total() == 0
+    assert all(view.in_flight == 0 for views in scene.book.views((OLD, NEW)).values() for view in views)
+    assert scene.kept == []
+
+
+async def test_a_copy_has_nothing_of_the_clients_own() -> None:
+    """No session, no inference id, no trace and no header goes out twice; body, type and attributes do."""
+    scene = Scene()
+    asked = call(session_id="s-1", inference_id="i-1", sdk_invocation_id="x", trace=Trace("t"), headers=(("a", "b"),))
+    asked = replace(asked, trace=Trace("t"), custom_attributes="team=blue")
+    async with running(scene):
+        scene.sampled(asked=asked)
+        await scene.counts.until(1)
+    for _, sent, deadline in scene.backend.calls:
+        own = sent.invocation
+        assert (own.session_id, own.inference_id, own.sdk_invocation_id, own.trace, own.headers) == (None,) * 4 + ((),)
+        assert own.request_id.startswith("copy-")
+        assert (sent.body, sent.custom_attributes, sent.trace, deadline) == (asked.body, "team=blue", None, 60.0)
+
+
+@pytest.mark.parametrize(("draw", "expected"), [(0.04, True), (0.05, False)])
+async def test_the_share_is_of_what_the_old_target_serves(draw: float, expected: bool) -> None:
+    """A draw below the share samples; a request that another target answered never is."""
+    scene = Scene(route(0.05), draws=lambda: draw)
+    assert scene.sampled() == expected
+    assert scene.shadows.take(scene.route, call(), NEW) is None
+
+
+async def test_no_copy_leaves_the_boundary() -> None:
+    """Outside it, or without a migration, nothing is even counted."""
+    for found in (route(boundary=INSIDE_CONTAINERS), route(shift=None)):
+        scene = Scene(found)
+        assert not scene.sampled()
+        assert scene.counts.results == {}
+
+
+async def test_unfit_requests_are_counted_and_left() -> None:
+    """Too large a body, a stream for a target without streams, and a new session are not copied."""
+    scene = Scene()
+    small = replace(NEW, body_limit=3, streams=False)
+    scene.table = replace(scene.table, targets={"old": OLD, "new": small})
+    for asked in (call(b"1234"), call(b"1", streaming=True), call(b"1", session_id="NEW_SESSION")):
+        assert not scene.sampled(asked=asked)
+    assert scene.counts.results == {"size": 1, "streams": 1, "session": 1}
+
+
+async def test_what_waits_is_bounded_in_number() -> None:
+    """Beyond the bound requests are dropped and counted; nothing waits for room."""
+    scene = Scene()
+    sampled = [scene.sampled() for _ in range(module.WAITING + 3)]
+    assert sampled.count(True) == module.WAITING
+    assert scene.counts.results == {"load": 3}
+
+
+async def test_what_is_kept_is_bounded_in_bytes() -> None:
+    """Bodies of requests and answers count from being sampled to being compared; then the room is there again."""
+    scene = Scene()
+    third = b"x" * (module.HELD // 3)
+    sampled = [scene.sampled(asked=call(third)) for _ in range(5)]
+    assert sampled.count(True) < 5
+    assert scene.counts.results["load"] >= 2
+    dropped = scene.counts.results.total()
+    async with running(scene):
+        await scene.counts.until(5)
+        assert scene.counts.results["compared"] == 5 - dropped
+        assert scene.sampled(asked=call(third))
+        await scene.counts.until(6)
+
+
+async def test_a_client_that_left_has_no_comparison() -> None:
+    """A stream that was not read to its end is given up, and its bytes are free again."""
+    scene = Scene()
+    taken = scene.shadows.take(scene.route, call(streaming=True), OLD)
+    assert taken is not None
+    reply = taken.watch(stream(b"a", b"b"))
+    assert reply.stream is not None
+    assert await anext(aiter(reply.stream)) == b"a"
+    scene.shadows.offer(taken)
+    assert scene.counts.results == {"client_gone": 1}
+
+
+async def test_a_failure_that_the_client_was_told_is_compared() -> None:
+    """What the old model refuses the candidate has to refuse as well."""
+    scene = Scene()
+    scene.backend.answers = {"new": REFUSED, "old": REFUSED}
+    async with running(scene):
+        taken = scene.shadows.take(scene.route, call(), OLD)
+        assert taken is not None
+        taken.failed(BackendError(REFUSED, OLD, "no", Said(400, "no")))
+        scene.shadows.offer(taken)
+        await scene.counts.until(1)
+    assert scene.counts.results == {"compared": 1}
+    assert dict(scene.counts.scores) == {"candidate": 1.0, "floor": 1.0}
+
+
+@pytest.mark.parametrize("full", ["new", "old"])
+async def test_no_place_of_a_client_is_taken(full: str) -> None:
+    """A target that is busy gets no copy; no place stays taken."""
+    scene = Scene()
+    scene.room.full.add(full)
+    async with running(scene):
+        scene.sampled()
+        await scene.counts.until(1)
+    assert scene.counts.results == {"load": 1}
+    assert scene.backend.calls == []
+    assert scene.room.inside.total() == 0
+
+
+async def test_a_busy_process_leaves_copies_out() -> None:
+    """When a turn of the loop takes as long as clients should not have to wait, nothing is asked."""
+    ticks = itertools.count()
+    scene = Scene(now=lambda: next(ticks) * 0.5)
+    async with running(scene):
+        scene.sampled()
+        await scene.counts.until(1)
+    assert scene.counts.results == {"load": 1}
+
+
+async def test_a_spent_budget_ends_copies_for_the_day() -> None:
+    """Once it is spent nothing more is sent until the next day."""
+    scene = Scene(route(budget=0.5))
+    async with running(scene):
+        scene.sampled()
+        await scene.counts.until(1)
+        scene.sampled()
+        await scene.counts.until(2)
+        assert scene.counts.results == {"compared": 1, "budget": 1}
+        scene.wall += 86_400
+        scene.sampled()
+        await scene.counts.until(3)
+    assert scene.counts.results == {"compared": 2, "budget": 1}
+
+
+async def test_a_step_that_is_over_gets_no_more_copies() -> None:
+    """What was sampled for another window, or before a rollback, is dropped."""
+    scene = Scene()
+    scene.sampled()
+    scene.table = table_of(route(shift=None))
+    async with running(scene):
+        await scene.counts.until(1)
+    assert scene.counts.results == {"moved": 1}
+
+
+@pytest.mark.parametrize(
+    ("answers", "result", "side"),
+    [
+        ({"new": COLD}, "cold", Side(1, 0, 1)),
+        ({"new": THROTTLED}, "candidate_failed", Side(1, 1, 0, {0: 1}, {0: 1})),
+        ({"old": THROTTLED}, "floor_failed", Side(1, 0, 0, {0: 1}, {0: 1})),
+    ],
+)
+async def test_failures_of_hosting_are_evidence_of_their_own(
+    answers: dict[str, FailureFacts], result: str, side: Side
+) -> None:
+    """The candidate's errors and cold starts are counted; answers are compared only where there are two."""
+    scene = Scene()
+    scene.backend.answers = dict(answers)
+    async with running(scene):
+        scene.sampled()
+        await scene.counts.until(1)
+    assert scene.counts.results == {result: 1}
+    seen = scene.shadows.collect()["chat", "w1"]
+    assert (seen.agreement.requests, seen.new) == (0, side)
+    assert {one.ended for one in scene.told} == {"done", "failed"}
+
+
+async def test_what_the_candidate_refuses_and_the_old_one_answers_is_no_agreement() -> None:
+    """An error of the model where the client got an answer counts as 0."""
+    scene = Scene()
+    scene.backend.answers = {"new": REFUSED}
+    async with running(scene):
+        scene.sampled()
+        await scene.counts.until(1)
+    assert dict(scene.counts.scores) == pytest.approx({"candidate": 0, "floor": 1})
+    assert {(one.status, one.attempts[0].status) for one in scene.told} == {(200, None), (400, 400)}
+
+
+async def test_differences_are_kept_where_the_policy_says_so() -> None:
+    """Below the mark, and below the floor of the same request: what the old one does by itself is no difference."""
+    scene = Scene(keep=KEEP)
+    scene.backend.answers = {"new": answer("Berlin, I would say.")}
+    async with running(scene):
+        scene.sampled()
+        await scene.counts.until(1)
+        scene.backend.answers["old"] = answer("Berlin, I would say.")
+        scene.sampled()
+        await scene.counts.until(2)
+    (kept,) = scene.kept
+    assert kept.comparison.score < 0.9 < kept.floor.score
+    assert kept.copy.target is NEW
+
+
+async def test_a_bug_at_the_old_target_ends_no_other_copy_either() -> None:
+    """Whichever of the two breaks, the other is heard to its end first."""
+    scene = Scene()
+    scene.backend.answers = {"old": ZeroDivisionError()}
+    async with running(scene):
+        scene.sampled()
+        await scene.counts.until(1)
+    assert scene.counts.results == {"broken": 1}
+    assert [one.target for one in scene.told] == ["new"]
+
+
+async def test_a_bug_in_one_copy_does_not_end_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged without what was said, counted, and the next one is compared."""
+    scene = Scene()
+    scene.backend.answers = {"new": ZeroDivisionError("secret body")}
+    async with running(scene):
+        scene.sampled()
+        await scene.counts.until(1)
+        scene.backend.answers = {}
+        scene.sampled()
+        await scene.counts.until(2)
+    assert scene.counts.results == {"broken": 1, "compared": 1}
+    assert "a copy for the migration chat broke" in caplog.text
+    assert scene.room.inside.total() == 0
+
+
+async def test_at_most_so_many_are_asked_at_a_time() -> None:
+    """The others wait; at the end they are dropped, and counted."""
+    scene = Scene()
+    scene.backend.gate = asyncio.Event()
+    for _ in range(module.AT_A_TIME + 2):
+        scene.sampled()
+    async with running(scene):
+        for _ in range(50):  # turns of the loop, not time: whatever could begin has begun
+            await asyncio.sleep(0)
+        assert len(scene.backend.calls) == 2 * module.AT_A_TIME
+    assert scene.counts.results["ended"] == 2
+    assert scene.room.inside.total() == 0
+
+
+async def test_evidence_about_another_bound_starts_anew() -> None:
+    """A policy that changes the gate's bound in the middle of a window has the newer evidence only."""
+    scene = Scene()
+    async with running(scene):
+        scene.sampled()
+        await scene.counts.until(1)
+        scene.table = table_of(route(), bound=0.5)
+        scene.sampled()
+        await scene.counts.until(2)
+    assert (scene.shadows.collect()["chat", "w1"].agreement.bound) == 0.5
+
+
+async def test_many_requests_make_a_verdict() -> None:
+    """A candidate that answers something else is called red after some two dozen requests."""
+    scene = Scene()
+    scene.backend.answers = {"new": answer("I am a teapot and nothing else")}
+    async with running(scene):
+        for number in range(1, 41):
+            scene.sampled()
+            await scene.counts.until(number)
+    assert judge(scene.shadows.collect()["chat", "w1"].agreement, 0.01).answer is Answer.RED
+
+
+async def test_a_copy_goes_to_one_of_the_replicas() -> None:
+    """By the same rule as traffic: the less busy of two."""
+    scene = Scene()
+    old = replace(OLD, spec=VllmSpec(("http://127.0.0.1:1", "http://127.0.0.1:2"), "m"))
+    scene.book.begin(old, 0)
+    scene.table = replace(scene.table, targets={"old": old, "new": NEW})
+    async with running(scene):
+        scene.sampled()
+        await scene.counts.until(1)
+    assert {one.attempts[0].replica for one in scene.told if one.target == "old"} == {1}

@@ -1,0 +1,360 @@
+"""The copies of one process: which requests are sampled, which of those are asked again, and what came of it.
+
+`take` and `offer` are what the pipeline calls: they only look, count and put away. `run` is one owned task with
+`AT_A_TIME` others under it that do the rest. A sampled request is dropped, and the reason counted, when there is no
+room for it at any point; nothing waits for room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from backends.base import Backend, Call, Invocation
+from backends.book import Book
+from backends.errors import BackendError
+from backends.outcome import SHADOW, AttemptOutcome, Outcome
+from backends.tasks import start
+from backends.wire.comparison import Comparison, compare
+from policies.agreement import Agreement, observed
+from policies.evidence import Side, bucket_of
+from policies.standing import replica
+from policies.table import Route, RouteTable, Target
+
+from ..ping import PingTrace
+from .copies import Copy, copied
+from .plans import Shadowing, shadowing_of
+from .purse import Purse
+from .taken import Taken
+
+log = logging.getLogger("pointsman.shadow")
+
+AT_A_TIME = 4
+"""Sampled requests that are asked again at a time; each is two requests, of two targets."""
+WAITING = 64
+"""Sampled requests that wait for that."""
+HELD = 32 * 1024**2
+"""Bytes that are kept of sampled requests, from being sampled to being compared."""
+BUSY = 0.02
+"""Seconds that one turn of the event loop may take before copies are left to later: clients wait as long."""
+
+
+class Room(Protocol):
+    """Places at targets (`backends.gates.Gates`)."""
+
+    def enter_spare(self, target: Target) -> bool:
+        """Take a place that no client is going to want soon."""
+        ...
+
+    def leave(self, target: Target) -> None:
+        """Give it back."""
+        ...
+
+
+class Counts(Protocol):
+    """What is counted of copies (`backends.meters.Meters`)."""
+
+    def shadow(self, model: str, result: str) -> None: ...
+
+    def shadow_score(self, model: str, against: str, score: float) -> None: ...
+
+    def shadow_usd(self, model: str, usd: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two answers to one request that are less alike than the policy's `below`."""
+
+    plan: Shadowing
+    route: Route
+    call: Call
+    taken: Taken
+    copy: Copy
+    comparison: Comparison
+    floor: Comparison
+    at: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the copies work with: the traffic's own backends, book and gates, clocks, and where to tell."""
+
+    table: Callable[[], tuple[RouteTable, str]]
+    """The policy in force, with migrations laid over it, and its label."""
+    backends: Mapping[str, Backend]
+    book: Book
+    room: Room
+    counts: Counts
+    purse: Purse
+    now: Callable[[], float]
+    """Seconds on the event loop's clock."""
+    wall: Callable[[], float]
+    """Seconds since 1970."""
+    draw: Callable[[], float]
+    new_id: Callable[[], str]
+    trace: Callable[[Invocation, int], PingTrace]
+    """Begins the trace of an invocation at that many nanoseconds since 1970."""
+    tell: Callable[[Outcome], None]
+    keep: Callable[[Difference], None] | None = None
+    """Takes a difference that is to be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What copies have shown in one window of evidence."""
+
+    agreement: Agreement
+    new: Side
+    """What the copies met at the candidate."""
+
+    def __add__(self, other: Seen) -> Seen:
+        return Seen(self.agreement.merged(other.agreement), self.new + other.new)
+
+
+class Shadows:
+    """The copies of one process, made inside its loop."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._waiting: deque[Taken] = deque()
+        self._some = asyncio.Event()
+        self._held = 0
+        self._seen: dict[tuple[str, str], Seen] = {}
+
+    def take(self, route: Route, call: Call, target: Target) -> Taken | None:
+        """The request as one that is sampled, if it is; it is then to be offered, whatever becomes of it.
+
+        `target` answers it. To be called only for a route with a shift, so that others pay nothing.
+        """
+        shift = route.shift
+        if shift is None or target.name != shift.old or self._parts.draw() >= shift.shadow:
+            return None
+        table, _ = self._parts.table()
+        plan = shadowing_of(route, table)
+        if plan is None:
+            return None
+        reason = self._unfit(plan, call)
+        if reason is not None:
+            self._parts.counts.shadow(route.key, reason)
+            return None
+        taken = Taken(plan, route, call, self._parts.now(), self._parts.now)
+        self._held += taken.held
+        return taken
+
+    def offer(self, taken: Taken) -> None:
+        """The client has its answer, or has gone, or was told a failure."""
+        before = len(taken.call.body)
+        self._held += taken.held - before
+        if taken.heard is not None and len(self._waiting) < WAITING and self._held <= HELD:
+            self._waiting.append(taken)
+            self._some.set()
+            return
+        self._drop(taken, "load" if taken.heard is not None else taken.spoiled or "client_gone")
+
+    def collect(self) -> dict[tuple[str, str], Seen]:
+        """What has been seen since the last call, by key of the route and window."""
+        seen, self._seen = self._seen, {}
+        return seen
+
+    async def run(self) -> None:
+        """Ask and compare until cancelled; what waits then is dropped."""
+        tasks = [start(self._work(), name=f"shadow-{number}") for number in range(AT_A_TIME)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            while self._waiting:
+                self._drop(self._waiting.popleft(), "ended")
+
+    def _unfit(self, plan: Shadowing, call: Call) -> str | None:
+        """Why a request is not copied, in one word."""
+        invocation = call.invocation
+        if self._held + len(call.body) > HELD or len(self._waiting) >= WAITING:
+            return "load"
+        if plan.new.body_limit < len(call.body) or (invocation.streaming and not plan.new.streams):
+            return "size" if plan.new.body_limit < len(call.body) else "streams"
+        if invocation.session_id == "NEW_SESSION":
+            return "session"
+        return None
+
+    def _drop(self, taken: Taken, reason: str) -> None:
+        self._held -= taken.held
+        self._parts.counts.shadow(taken.route.key, reason)
+
+    async def _work(self) -> None:
+        while True:
+            while not self._waiting:
+                self._some.clear()
+                await self._some.wait()
+            taken = self._waiting.popleft()
+            try:
+                result = await self._one(taken)
+            except Exception:
+                # Whatever goes wrong with one copy must not end the others.
+                log.exception("a copy for the migration %s broke", taken.plan.migration)
+                result = "broken"
+            self._drop(taken, result)
+
+    async def _one(self, taken: Taken) -> str:
+        """Ask both targets and compare; what became of it in one word."""
+        parts, plan = self._parts, taken.plan
+        turn = parts.now()
+        await asyncio.sleep(0)
+        if parts.now() - turn > BUSY:
+            return "load"
+        table, _ = parts.table()
+        now_in_force = table.lookup(taken.route.endpoint, taken.route.component)
+        if not isinstance(now_in_force, Route) or shadowing_of(now_in_force, table) != plan:
+            return "moved"
+        if not parts.purse.affords(plan.migration, plan.budget, parts.wall()):
+            return "budget"
+        if not parts.room.enter_spare(plan.new):
+            return "load"
+        try:
+            if not parts.room.enter_spare(plan.old):
+                return "load"
+            try:
+                new, again = await _both(self._ask(taken, plan.new), self._ask(taken, plan.old))
+            finally:
+                parts.room.leave(plan.old)
+        finally:
+            parts.room.leave(plan.new)
+        return self._judge(taken, new, again)
+
+    async def _ask(self, taken: Taken, target: Target) -> Copy:
+        parts, route = self._parts, taken.route
+        number = replica(target, parts.book.views((target,), parts.now()), None, parts.draw)
+        call = _copy_of(taken.call, parts.new_id())
+        deadline = parts.now() + (route.stream_timeout if call.streaming else route.timeout)
+        started, trace = parts.wall(), parts.trace(call.invocation, int(parts.wall() * 1e9))
+        parts.book.begin(target, number)
+        copy: Copy | None = None
+        try:
+            with trace.attempt(target, 1, number) as context:
+                sent = replace(call, trace=context)
+                copy = await copied(parts.backends[target.kind], target, sent, deadline, number, parts.now)
+            if copy.failure is None:
+                parts.book.answered(target, number, parts.now())
+        finally:
+            failure = copy.failure.facts if copy is not None and copy.failure is not None else None
+            parts.book.end(target, number, failure, parts.now())
+        usd = parts.purse.charge(taken.plan.migration, target, copy.seconds, parts.wall())
+        parts.counts.shadow_usd(route.key, usd)
+        outcome = _outcome(taken, call, copy, number, started, parts.table()[1], trace.trace_id)
+        trace.finish(outcome)
+        parts.tell(outcome)
+        return copy
+
+    def _judge(self, taken: Taken, new: Copy, again: Copy) -> str:
+        parts, plan, key = self._parts, taken.plan, taken.route.key
+        assert taken.heard is not None  # noqa: S101 - else it had not been put away for this
+        side = _side(new)
+        if new.heard is None or again.heard is None:
+            self._add(key, plan, Seen(Agreement(plan.bound), side))
+            return "cold" if new.cold else "candidate_failed" if new.heard is None else "floor_failed"
+        dialect = taken.call.speaks
+        candidate, floor = compare(dialect, taken.heard, new.heard), compare(dialect, taken.heard, again.heard)
+        agreement = observed(plan.bound, candidate.score, floor.score, candidate.parts, floor.parts)
+        self._add(key, plan, Seen(agreement, side))
+        parts.counts.shadow_score(key, "candidate", candidate.score)
+        parts.counts.shadow_score(key, "floor", floor.score)
+        if parts.keep is not None and plan.keep is not None and candidate.score < min(plan.keep.below, floor.score):
+            parts.keep(Difference(plan, taken.route, taken.call, taken, new, candidate, floor, parts.wall()))
+        return "compared"
+
+    def _add(self, key: str, plan: Shadowing, seen: Seen) -> None:
+        window = (key, plan.window)
+        before = self._seen.get(window)
+        if before is not None and before.agreement.bound == seen.agreement.bound:
+            seen = before + seen
+        self._seen[window] = seen
+
+
+async def _both(one: Awaitable[Copy], other: Awaitable[Copy]) -> tuple[Copy, Copy]:
+    """Both, each to its end: what breaks one does not leave the other behind."""
+    first, second = await asyncio.gather(one, other, return_exceptions=True)
+    if isinstance(first, BaseException):
+        raise first
+    if isinstance(second, BaseException):
+        raise second
+    return first, second
+
+
+def _copy_of(call: Call, request_id: str) -> Call:
+    """The call without what belongs to the client's own request: sessions, ids that a capture would find twice."""
+    invocation = replace(
+        call.invocation,
+        request_id=request_id,
+        session_id=None,
+        inference_id=None,
+        sdk_invocation_id=None,
+        sdk_attempt=1,
+        trace=None,
+        headers=(),
+    )
+    return replace(call, invocation=invocation, trace=None)
+
+
+def _side(copy: Copy) -> Side:
+    """What one copy says of the candidate's errors and latencies; that of a cold one would mean nothing."""
+    if copy.cold:
+        return Side(1, 0, 1)
+    failed = copy.failure is not None
+    return Side(1, int(failed), 0, {bucket_of(copy.seconds): 1}, {bucket_of(copy.first): 1})
+
+
+def _outcome(
+    taken: Taken, call: Call, copy: Copy, number: int, started: float, policy: str, trace_id: str | None
+) -> Outcome:
+    failure, heard = copy.failure, copy.heard
+    return Outcome(
+        request_id=call.invocation.request_id,
+        endpoint=taken.route.endpoint,
+        component=taken.route.component,
+        operation=SHADOW,
+        status=200 if failure is None else _status(failure),
+        error_type=failure.said.type if failure is not None and failure.said is not None else None,
+        ended="done" if failure is None else "failed",
+        started=started,
+        seconds=copy.seconds,
+        backend_seconds=copy.seconds,
+        first_chunk_seconds=copy.first if call.streaming else None,
+        first_chunk_backend_seconds=copy.first if call.streaming else None,
+        attempts=(_attempt(copy, number),),
+        bytes_in=len(call.body),
+        bytes_out=len(heard.body) if heard is not None else 0,
+        parts_out=0,
+        policy=policy,
+        why=f"copy of {taken.call.invocation.request_id} for the migration {taken.plan.migration}",
+        owner=taken.route.owner,
+        trace_id=trace_id,
+    )
+
+
+def _status(failure: BackendError) -> int:
+    return failure.said.status or 503 if failure.said is not None else 503
+
+
+def _attempt(copy: Copy, number: int) -> AttemptOutcome:
+    failure, target = copy.failure, copy.target
+    if failure is None:
+        return AttemptOutcome(target.name, target.kind, number, copy.first)
+    facts, said = failure.facts, failure.said
+    return AttemptOutcome(
+        target=target.name,
+        kind=target.kind,
+        replica=number,
+        seconds=copy.first,
+        failure=failure.cause,
+        cold=facts.cold,
+        throttled=facts.throttled,
+        timed_out=facts.timed_out,
+        status=(said.status or None) if said is not None else None,
+    )
