@@ -107,13 +107,17 @@ def _of_cold(route: Route) -> Iterator[Problem]:
     for weighted in route.admitted:
         target = weighted.target
         ready = [spare for spare in route.reserves if spare.name != target.name and _in_time(spare, route)]
-        if target.restore is not None and not _in_time(target, route) and not ready:
-            yield _at_route(
-                route,
-                f"{target.name} takes up to {show_seconds(target.restore[1])} to come back from zero, the deadline is "
-                f"{show_seconds(route.timeout)} and no fallback is ready by then: clients will see errors while it is "
-                "cold; give the route a fallback",
-            )
+        if target.restore is None or _in_time(target, route):
+            continue
+        told = (
+            f"{target.name} takes up to {show_seconds(target.restore[1])} to come back from zero, the deadline is "
+            f"{show_seconds(route.timeout)} and "
+        )
+        if not ready:
+            tail = "no fallback is ready by then: clients will see errors while it is cold; give the route a fallback"
+            yield _at_route(route, told + tail)
+        elif route.when_cold == "hold":
+            yield _at_route(route, told + "requests are held: those that come early will see errors; spill would serve")
 
 
 def _in_time(target: Target, route: Route) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from . import schema
+from .compiling_cold import check_cold, when_cold
 from .compiling_migrate import Moving, compile_migrate, grouped
 from .dialects import impossible
 from .errors import Path, Problem, dotted
@@ -32,7 +33,7 @@ from .targets import ISOLATION, compile_target
 
 INHERITED = (
     "owner", "shed", "wave", "clients_speak", "sticky_by", "timeout", "stream_timeout", "retry", "idempotent",
-    "handler", "translate",
+    "handler", "translate", "when_cold", "cold_status",
 )  # fmt: skip
 """What a component takes from its endpoint unless it says its own; `data` it takes and may narrow."""
 
@@ -64,9 +65,11 @@ def compile_policy(
     for name, endpoint in policy.endpoints.items():
         for component, block, path in _blocks(name, endpoint, findings):
             boundary = _boundary(endpoint.data, block.data, path, findings)
-            route = _route((name, component), _inherit(endpoint, block), boundary, policy.defaults, path, names)
+            whole = _inherit(endpoint, block)
+            route = _route((name, component), whole, boundary, policy.defaults, path, names)
             if route is not None:
                 routes[name, component] = route
+                check_cold(route, whole, path, findings)
             if route is not None and block.migrate is not None:
                 own = compile_migrate(block.migrate, (*path, "migrate"), route.key, route.serve, route.owner, names)
                 moving += [own] if own is not None else []
@@ -158,6 +161,8 @@ def _route(
         expect=expect,
         handler=_handler(block.handler, path, names.findings),
         warm=warm,
+        when_cold=when_cold(block.when_cold, fallback=bool(fallback)),
+        cold_status=block.cold_status,
     )
 
 

@@ -274,6 +274,15 @@ class _Shared(Block):
         None, description="true: a request may be sent again although an earlier attempt may have run."
     )
     handler: Handler | None = Field(None, description="The customer's pre- and post-processing (model.py).")
+    when_cold: Literal["spill", "hold", "fail"] | None = Field(
+        None,
+        description="What becomes of a request whose target is cold: spill to a fallback, hold until it is back, or "
+        "fail at once. Without it: spill where there is a fallback, else fail.",
+    )
+    cold_status: Literal[429, 503] | None = Field(
+        None,
+        description="Status of a request that fails for cold. Without it: 429, and a component's 400, as on SageMaker.",
+    )
 
 
 class Component(_Shared):

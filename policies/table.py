@@ -285,6 +285,10 @@ class Route:
     """What its owner may ask for, over all routes of the owner."""
     last_resort: Target | None = None
     """Tried when every other target is ejected."""
+    when_cold: str = "spill"
+    """What becomes of a request whose target is cold: `spill`, `hold` or `fail`; spill with nowhere to go fails."""
+    cold_status: int | None = None
+    """429 or 503 for a request that fails for cold; None: as the contract that is served has it."""
     warm: tuple[Warmup, ...] = ()
     """Inside the boundary: a warm-up asks the model that the route's data goes to, in its name."""
     shift: Shift | None = None

@@ -99,6 +99,13 @@ def test_fallback_that_is_as_cold_covers_nothing() -> None:
     assert about("endpoints.x", "c takes up to 5m", found)
 
 
+def test_held_requests_that_come_too_early() -> None:
+    """With `hold` the fallback serves nobody while the copy comes back."""
+    targets = f"c: {COLD}\na: {{}}"
+    assert about("endpoints.x", "requests are held", warned("serve_from: c\nfallback: [a]\nwhen_cold: hold", targets))
+    assert not about("endpoints.x", "to come back", warned("serve_from: c\nfallback: [a]\nwhen_cold: fail", targets))
+
+
 def test_effective_body_limits() -> None:
     """A target that takes less than SageMaker does is told with both limits and where larger bodies go."""
     assert about("endpoints.x", "25,000,000 bytes, SageMaker's endpoints 26,214,400; larger ones are refused",
