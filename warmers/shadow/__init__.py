@@ -16,7 +16,7 @@ from __future__ import annotations
 from .copies import Copy, heard_of
 from .plans import Shadowing, shadowing_of
 from .purse import Purse
-from .shadows import Parts, Seen, Shadows
+from .shadows import Difference, Parts, Shadows
 from .taken import Taken
 
-__all__ = ["Copy", "Parts", "Purse", "Seen", "Shadowing", "Shadows", "Taken", "heard_of", "shadowing_of"]
+__all__ = ["Copy", "Difference", "Parts", "Purse", "Shadowing", "Shadows", "Taken", "heard_of", "shadowing_of"]

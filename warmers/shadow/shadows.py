@@ -20,8 +20,8 @@ from backends.errors import BackendError
 from backends.outcome import SHADOW, AttemptOutcome, Outcome
 from backends.tasks import start
 from backends.wire.comparison import Comparison, compare
-from policies.agreement import Agreement, observed
-from policies.evidence import Side, bucket_of
+from policies.agreement import observed
+from policies.evidence import Evidence, Side, bucket_of
 from policies.standing import replica
 from policies.table import Route, RouteTable, Target
 
@@ -104,18 +104,6 @@ class Parts:
     """Takes a difference that is to be kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What copies have shown in one window of evidence."""
-
-    agreement: Agreement
-    new: Side
-    """What the copies met at the candidate."""
-
-    def __add__(self, other: Seen) -> Seen:
-        return Seen(self.agreement.merged(other.agreement), self.new + other.new)
-
-
 class Shadows:
     """The copies of one process, made inside its loop."""
 
@@ -124,7 +112,7 @@ class Shadows:
         self._waiting: deque[Taken] = deque()
         self._some = asyncio.Event()
         self._held = 0
-        self._seen: dict[tuple[str, str], Seen] = {}
+        self._seen: dict[tuple[str, str], dict[str, Evidence]] = {}
 
     def take(self, route: Route, call: Call, target: Target) -> Taken | None:
         """The request as one that is sampled, if it is; it is then to be offered, whatever becomes of it.
@@ -156,8 +144,8 @@ class Shadows:
             return
         self._drop(taken, "load" if taken.heard is not None else taken.spoiled or "client_gone")
 
-    def collect(self) -> dict[tuple[str, str], Seen]:
-        """What has been seen since the last call, by key of the route and window."""
+    def collect(self) -> Mapping[tuple[str, str], Mapping[str, Evidence]]:
+        """What has been seen since the last call, by migration and window, by key of the route."""
         seen, self._seen = self._seen, {}
         return seen
 
@@ -257,24 +245,24 @@ class Shadows:
         assert taken.heard is not None  # noqa: S101 - else it had not been put away for this
         side = _side(new)
         if new.heard is None or again.heard is None:
-            self._add(key, plan, Seen(Agreement(plan.bound), side))
+            self._add(key, plan, Evidence(new=side, at=parts.wall()))
             return "cold" if new.cold else "candidate_failed" if new.heard is None else "floor_failed"
         dialect = taken.call.speaks
         candidate, floor = compare(dialect, taken.heard, new.heard), compare(dialect, taken.heard, again.heard)
         agreement = observed(plan.bound, candidate.score, floor.score, candidate.parts, floor.parts)
-        self._add(key, plan, Seen(agreement, side))
+        self._add(key, plan, Evidence(new=side, agreement=agreement, at=parts.wall()))
         parts.counts.shadow_score(key, "candidate", candidate.score)
         parts.counts.shadow_score(key, "floor", floor.score)
         if parts.keep is not None and plan.keep is not None and candidate.score < min(plan.keep.below, floor.score):
             parts.keep(Difference(plan, taken.route, taken.call, taken, new, candidate, floor, parts.wall()))
         return "compared"
 
-    def _add(self, key: str, plan: Shadowing, seen: Seen) -> None:
-        window = (key, plan.window)
-        before = self._seen.get(window)
-        if before is not None and before.agreement.bound == seen.agreement.bound:
-            seen = before + seen
-        self._seen[window] = seen
+    def _add(self, key: str, plan: Shadowing, seen: Evidence) -> None:
+        routes = self._seen.setdefault((plan.migration, plan.window), {})
+        try:
+            routes[key] = routes[key] + seen if key in routes else seen
+        except ValueError:  # the policy's bound has changed within the window: what was seen under the old one is void
+            routes[key] = seen
 
 
 async def _both(one: Awaitable[Copy], other: Awaitable[Copy]) -> tuple[Copy, Copy]:

@@ -14,6 +14,7 @@ from backends.base import Call, Invocation, Reply
 from backends.book import Book
 from backends.errors import BackendError, Said
 from backends.outcome import Outcome
+from policies.agreement import Agreement
 from policies.facts import FailureFacts, Fault
 from policies.migrating import Gate, Measure, Member, Migration, Shift, Step
 from policies.redaction import Keeping
@@ -214,6 +215,12 @@ class Scene:
     @property
     def route(self) -> Route:
         return self.table.routes["chat", None]
+
+    def agreement(self) -> Agreement:
+        """What has been compared."""
+        found = self.shadows.collect()["chat", "w1"]["chat"].agreement
+        assert found is not None
+        return found
 
     def _trace(self, _invocation: Invocation, _nanoseconds: int) -> NoTrace:
         self.traces.append(NoTrace())

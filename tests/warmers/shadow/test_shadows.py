@@ -60,7 +60,8 @@ async def test_a_sampled_request_is_asked_of_both_and_compared() -> None:
     assert sorted(name for name, _, _ in scene.backend.calls) == ["new", "old"]
     assert dict(scene.counts.scores) == pytest.approx({"candidate": 1, "floor": 1})
     assert scene.counts.usd == pytest.approx(0.5718)
-    seen = scene.shadows.collect()["chat", "w1"]
+    seen = scene.shadows.collect()["chat", "w1"]["chat"]
+    assert seen.agreement is not None
     assert (seen.agreement.requests, seen.new) == (1, Side(1, latency={0: 1}, first_byte={0: 1}))
     assert scene.shadows.collect() == {}
     assert [(one.operation, one.status, one.ended, one.why) for one in scene.told] == [
@@ -228,8 +229,8 @@ async def test_failures_of_hosting_are_evidence_of_their_own(
         scene.sampled()
         await scene.counts.until(1)
     assert scene.counts.results == {result: 1}
-    seen = scene.shadows.collect()["chat", "w1"]
-    assert (seen.agreement.requests, seen.new) == (0, side)
+    seen = scene.shadows.collect()["chat", "w1"]["chat"]
+    assert (seen.agreement, seen.new) == (None, side)
     assert {one.ended for one in scene.told} == {"done", "failed"}
 
 
@@ -308,7 +309,7 @@ async def test_evidence_about_another_bound_starts_anew() -> None:
         scene.table = table_of(route(), bound=0.5)
         scene.sampled()
         await scene.counts.until(2)
-    assert (scene.shadows.collect()["chat", "w1"].agreement.bound) == 0.5
+    assert (scene.agreement().bound) == 0.5
 
 
 async def test_many_requests_make_a_verdict() -> None:
@@ -319,7 +320,7 @@ async def test_many_requests_make_a_verdict() -> None:
         for number in range(1, 41):
             scene.sampled()
             await scene.counts.until(number)
-    assert judge(scene.shadows.collect()["chat", "w1"].agreement, 0.01).answer is Answer.RED
+    assert judge(scene.agreement(), 0.01).answer is Answer.RED
 
 
 async def test_a_copy_goes_to_one_of_the_replicas() -> None:
