@@ -1,4 +1,4 @@
-"""One warmer per fleet: a duty that one process holds at a time, by a lease in the shared state.
+"""One warmer per fleet, and one controller: a duty that one process holds at a time, by a lease in the shared state.
 
 `hold` is called often; it asks the store only when a third of the period has passed, so that a holder has two more
 tries before it loses the duty. A holder that is killed is followed after one period and a third at most. A holder that
@@ -23,7 +23,9 @@ NAME = "warmer"
 class Duty:
     """This process's part in the fleet's one warmer."""
 
-    def __init__(self, store: Store, holder: str, wall: Callable[[], float], period: float = PERIOD) -> None:
+    def __init__(
+        self, store: Store, holder: str, wall: Callable[[], float], period: float = PERIOD, name: str = NAME
+    ) -> None:
         """`holder` is a name that no other process has; `wall` gives seconds since 1970."""
         self._store = store
         self._holder = holder
@@ -31,6 +33,7 @@ class Duty:
         self._lease: Lease | None = None
         self._asked = float("-inf")
         self._lost = False
+        self._name = name
         self.period = period
 
     @property
@@ -44,11 +47,11 @@ class Duty:
         if asked - self._asked >= self.look or asked < self._asked:
             self._asked = asked
             try:
-                self._lease = await self._store.take(NAME, self._holder, asked, self.period)
+                self._lease = await self._store.take(self._name, self._holder, asked, self.period)
                 self._lost = False
             except StoreError as error:
                 if not self._lost:
-                    log.warning("the warmer's lease can't be renewed: %s", error)
+                    log.warning("the lease of the duty %s can't be renewed: %s", self._name, error)
                 self._lost = True
         if self._lease is None or self._wall() >= self._lease.expires:
             return None
@@ -62,4 +65,4 @@ class Duty:
         try:
             await self._store.release(lease)
         except StoreError as error:
-            log.warning("the warmer's lease can't be released: %s", error)
+            log.warning("the lease of the duty %s can't be released: %s", self._name, error)

@@ -1,0 +1,174 @@
+"""The process that moves migrations on: from evidence to a written step, once, and only while it is on duty."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from policies.evidence import Evidence, Side
+from policies.migrating import Migration
+from policies.migration_state import Decision, Event, Phase, State, Verb
+from policies.table import RouteTable
+from warmers.lease import Duty
+from warmers.migrations.controller import DUTY, Controller
+from warmers.migrations.orders import order
+
+from .fleet import HOUR, PLAN, Fleet, table
+
+FINE = Side(20_000, 20)
+BAD = Side(2_000, 1_000)
+
+
+async def plenty(plan: Migration, state: State, table: RouteTable) -> Mapping[str, float]:
+    return {member.route: 1.0 for member in plan.members}
+
+
+def controller(fleet: Fleet, holder: str = "a", said: list[Decision] | None = None) -> Controller:
+    duty = Duty(fleet.store, holder, fleet.clock, name=DUTY)
+    return Controller(fleet.ledger, duty, plenty, fleet.clock, (said if said is not None else []).append)
+
+
+async def started(fleet: Fleet) -> None:
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+
+
+async def saw(fleet: Fleet, new: Side, old: Side = FINE) -> None:
+    """Two workers have each seen half."""
+    window = (await state(fleet)).window_id
+    for worker in ("w1", "w2"):
+        await fleet.ledger.saw("apexguru", window, worker, {"apexguru": Evidence(old, new, at=fleet.clock())})
+
+
+async def state(fleet: Fleet) -> State:
+    return (await fleet.ledger.states())["apexguru"].state
+
+
+async def test_a_migration_goes_all_the_way() -> None:
+    """Step by step, each after its hold and on its own evidence, every decision told and recorded once."""
+    fleet, said = Fleet(), list[Decision]()
+    one = controller(fleet, said=said)
+    await started(fleet)
+    shares = [(await state(fleet)).share]
+    for _ in range(12):
+        await saw(fleet, FINE)
+        await one.round(table())
+        shares.append((await state(fleet)).share)
+        fleet.clock.now += HOUR / 2
+    assert (await state(fleet)).phase is Phase.DONE
+    assert sorted(set(shares)) == [0.1, 0.5, 1.0]
+    assert shares == sorted(shares)
+    recorded = [record["event"] for record in await fleet.ledger.history("apexguru")]
+    assert recorded == ["started", "grew", "grew", "grew", "done"]
+    assert [one.event.value for one in said] == recorded[2:]
+
+
+async def test_a_bad_candidate_is_taken_back() -> None:
+    """At the first look that sees it, to the last good step, with an alert."""
+    fleet, said = Fleet(), list[Decision]()
+    one = controller(fleet, said=said)
+    await started(fleet)
+    await saw(fleet, FINE)
+    fleet.clock.now += HOUR
+    await saw(fleet, FINE)
+    await one.round(table())
+    assert (await state(fleet)).share == 0.5
+    await saw(fleet, BAD)
+    fleet.clock.now += 5.0
+    await one.round(table())
+    found = await state(fleet)
+    assert (found.share, found.phase) == (0.1, Phase.RUNNING)
+    assert [(decision.event, decision.alert) for decision in said] == [(Event.GREW, False), (Event.BREACHED, True)]
+    assert (await fleet.ledger.history("apexguru"))[-1]["requests"]["apexguru"]["new"] == [4_000, 2_000]
+
+
+async def test_nothing_grows_without_evidence() -> None:
+    """However much time goes by."""
+    fleet = Fleet()
+    one = controller(fleet)
+    await started(fleet)
+    for _ in range(5):
+        fleet.clock.now += 10 * HOUR
+        await one.round(table())
+    assert (await state(fleet)).share == 0.1
+
+
+async def test_who_is_not_on_duty_decides_nothing() -> None:
+    """Two processes look, and only the one that has the lease moves anything."""
+    fleet = Fleet()
+    first, second = controller(fleet, "a"), controller(fleet, "b")
+    await started(fleet)
+    await first.round(table())
+    fleet.clock.now += HOUR
+    await first.round(table())
+    await saw(fleet, FINE)
+    await second.round(table())
+    assert (await state(fleet)).share == 0.1
+    await first.round(table())
+    assert (await state(fleet)).share == 0.5
+
+
+async def test_two_that_both_believe_to_be_on_duty_take_a_step_once() -> None:
+    """The lease makes it rare, compare and set makes it harmless."""
+    fleet = Fleet()
+    said = list[Decision]()
+    ones = [
+        Controller(fleet.ledger, Duty(fleet.store, "x", fleet.clock, name=name), plenty, fleet.clock, said.append)
+        for name in ("one", "two")
+    ]
+    await started(fleet)
+    await saw(fleet, FINE)
+    fleet.clock.now += HOUR
+    await saw(fleet, FINE)
+    await asyncio.gather(*(one.round(table()) for one in ones))
+    assert (await state(fleet)).step == 1
+    assert [decision.event for decision in said] == [Event.GREW]
+
+
+async def test_a_store_that_is_cut_off_stops_everything_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """No exception leaves the controller; it goes on when the store is back."""
+    fleet = Fleet()
+    one = controller(fleet)
+    await started(fleet)
+    await one.round(table())
+    await saw(fleet, FINE)
+    fleet.clock.now += HOUR
+    await saw(fleet, FINE)
+    await one.round(table())
+    assert (await state(fleet)).share == 0.5
+    fleet.cut = True
+    fleet.clock.now += 4.0
+    await one.round(table())
+    assert "no migration moves" in caplog.text
+    fleet.cut = False
+    await one.round(table())
+
+
+async def test_policy_without_migrations_asks_nobody() -> None:
+    """Neither does one whose migrations nobody has started write anything."""
+    fleet = Fleet()
+    one = controller(fleet)
+    await one.round(replace(table(), migrations={}))
+    assert fleet.store.asked == 0
+    await one.round(table())
+    assert fleet.store.groups == {}
+
+
+async def test_duty_is_released_at_the_end() -> None:
+    """So that another process has it at once."""
+    fleet = Fleet()
+    one, other = controller(fleet, "a"), controller(fleet, "b")
+    looked = asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        looked.set()
+        await asyncio.Event().wait()
+
+    running = asyncio.ensure_future(one.run(table, pause))
+    await looked.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await other.round(table())
+    assert fleet.store.leases[DUTY].holder == "b"

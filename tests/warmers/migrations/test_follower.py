@@ -1,0 +1,152 @@
+"""What one process knows of the fleet's migrations: how it hears of them, and what holds when it hears nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+import pytest
+
+from policies.evidence import Evidence, Side
+from policies.migrating import Shift
+from policies.migration_state import Verb
+from policies.table import Route, RouteTable
+from warmers.migrations.follower import PROMISED, Follower
+from warmers.migrations.orders import order
+
+from .fleet import PLAN, SHIFT, Fleet, attempt, outcome, table
+
+
+class Told:
+    """Counts how often the table in force has to be made anew."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+
+
+def follower(fleet: Fleet, told: Told | None = None, worker: str = "w") -> Follower:
+    return Follower(fleet.ledger, worker, fleet.clock, told or Told())
+
+
+def shift(one: Follower) -> Shift | None:
+    found: RouteTable = one.dress(table())
+    route = found.lookup("apexguru", None)
+    assert isinstance(route, Route)
+    return route.shift
+
+
+async def test_command_is_in_force_after_one_look() -> None:
+    """And the table is made anew once, not at every look."""
+    fleet, told = Fleet(), Told()
+    one = follower(fleet, told)
+    await one.look(table())
+    assert shift(one) is None
+    assert told.times == 0
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    await one.look(table())
+    found = shift(one)
+    assert found is not None
+    assert (found.share, found.old, found.new) == (0.1, "gpu", "import")
+    await one.look(table())
+    assert told.times == 1
+    await order(fleet.ledger, PLAN, fleet.command(Verb.BYPASS, fleet.clock() + 60.0), fleet.clock())
+    await one.look(table())
+    found = shift(one)
+    assert found is not None
+    assert found.share == 0.0
+
+
+async def test_steps_hold_while_the_store_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    """For a day and beyond, told once when it begins, once after a day, and once when it is over."""
+    fleet, told = Fleet(), Told()
+    one = follower(fleet, told)
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    await one.look(table())
+    fleet.cut = True
+    for _ in range(3):
+        fleet.clock.now += PROMISED / 2
+        await one.look(table())
+        found = shift(one)
+        assert found is not None
+        assert found.share == 0.1
+    assert one.lost == PROMISED
+    fleet.clock.now += 1.0
+    await one.look(table())
+    await one.look(table())
+    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.ERROR]
+    fleet.cut = False
+    await one.look(table())
+    assert one.lost == 0.0
+    assert "can be reached again" in caplog.text
+    assert told.times == 1
+
+
+async def test_what_was_seen_is_handed_over() -> None:
+    """Requests and what was gathered beside them, under this worker's name; what did not get through is said again."""
+    fleet = Fleet()
+    gathered = [{("apexguru", "1.1"): {"apexguru": Evidence(cost=0.5)}}, {}, {}]
+    one = Follower(fleet.ledger, "w", fleet.clock, Told(), lambda: gathered.pop(0))
+    one.witness.saw("apexguru", SHIFT, outcome(attempt("gpu")))
+    fleet.cut = True
+    await one.look(table())
+    assert len(gathered) == 3
+    fleet.cut = False
+    await one.look(table())
+    found = (await fleet.ledger.evidence("apexguru", "1.1"))["apexguru"]
+    assert (found.old.requests, found.cost, found.at) == (1, 0.5, fleet.clock())
+
+
+async def test_evidence_survives_a_store_that_breaks_between() -> None:
+    """It could be read and not be written to: nothing is lost."""
+    fleet = Fleet()
+    one = follower(fleet)
+    one.witness.saw("apexguru", SHIFT, outcome(attempt("gpu")))
+    fleet.store.cut = lambda: fleet.store.asked > 1
+    await one.look(table())
+    fleet.store.cut = lambda: False
+    await one.look(table())
+    assert (await fleet.ledger.evidence("apexguru", "1.1"))["apexguru"].old == Side(
+        1, 0, 0, *(getattr(_one(), name) for name in ("latency", "first_byte"))
+    )
+
+
+def _one() -> Side:
+    fleet = Fleet()
+    one = follower(fleet)
+    one.witness.saw("apexguru", SHIFT, outcome(attempt("gpu")))
+    return one.witness.changed(0.0)["apexguru", "1.1"]["apexguru"].old
+
+
+async def test_policy_without_migrations_asks_nobody() -> None:
+    """And its table is the very same."""
+    fleet = Fleet()
+    one, plain = follower(fleet), replace(table(), migrations={})
+    await one.look(plain)
+    assert fleet.store.asked == 0
+    assert one.dress(plain) is plain
+
+
+async def test_last_words_are_said_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A process that ends in good order loses no evidence, and ends also when it can't be said."""
+    for cut in (False, True):
+        fleet = Fleet()
+        one = follower(fleet)
+        looking = asyncio.Event()
+
+        async def pause(seconds: float, looking: asyncio.Event = looking) -> None:
+            looking.set()
+            await asyncio.Event().wait()
+
+        running = asyncio.ensure_future(one.run(table, pause))
+        await looking.wait()
+        one.witness.saw("apexguru", SHIFT, outcome(attempt("gpu")))
+        fleet.cut = cut
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        fleet.cut = False
+        assert len(await fleet.ledger.evidence("apexguru", "1.1")) == (not cut)
+    assert "is lost" in caplog.text

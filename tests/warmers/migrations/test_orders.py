@@ -1,0 +1,77 @@
+"""Commands: carried out at once, counted once, refused with a reason."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from backends.state import Store, StoreError
+from policies.migration_state import Phase, State, Verb
+from warmers.migrations.ledger import Kept, Ledger
+from warmers.migrations.orders import TRIES, order, refused
+
+from .fleet import PLAN, Fleet
+
+
+async def test_command_is_in_the_state_and_in_the_audit() -> None:
+    """When it returns both are written, with who and why."""
+    fleet = Fleet()
+    command = fleet.command(Verb.START)
+    state, decisions = await order(fleet.ledger, PLAN, command, fleet.clock())
+    assert refused(decisions, command) is None
+    assert state.phase is Phase.RUNNING
+    assert (await fleet.ledger.states())["apexguru"].state == state
+    first = (await fleet.ledger.history("apexguru"))[0]
+    assert (first["event"], first["who"], first["why"]) == ("started", "ann@laptop", "because")
+
+
+async def test_refused_command_says_why_and_is_recorded() -> None:
+    """Nothing but the record changes."""
+    fleet = Fleet()
+    command = fleet.command(Verb.ROLLBACK)
+    state, decisions = await order(fleet.ledger, PLAN, command, fleet.clock())
+    why = refused(decisions, command)
+    assert why is not None
+    assert "nothing to roll back" in why.why
+    assert state.phase is Phase.PLANNED
+    assert [one["event"] for one in await fleet.ledger.history("apexguru")] == ["refused"]
+
+
+async def test_command_that_is_given_twice_counts_once() -> None:
+    """Also when its answer was lost and it is given again."""
+    fleet = Fleet()
+    command = fleet.command(Verb.START)
+    once, _ = await order(fleet.ledger, PLAN, command, fleet.clock())
+    twice, decisions = await order(fleet.ledger, PLAN, command, fleet.clock())
+    assert decisions == ()
+    assert twice == once
+
+
+async def test_two_who_command_at_once_are_both_heard() -> None:
+    """One of them decides anew, from what the other has made of it."""
+    fleet = Fleet()
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    commands = fleet.command(Verb.PAUSE), fleet.command(Verb.ROLLBACK)
+    await asyncio.gather(*(order(fleet.ledger, PLAN, one, fleet.clock()) for one in commands))
+    answered = {one["command"] for one in await fleet.ledger.history("apexguru")}
+    assert {one.id for one in commands} <= answered
+    assert (await fleet.ledger.states())["apexguru"].state.phase is Phase.ROLLED_BACK
+
+
+async def test_who_loses_every_race_is_told() -> None:
+    """It does not try for ever."""
+    fleet = Fleet()
+    tries = []
+
+    class Late(Ledger):
+        def __init__(self, store: Store) -> None:
+            super().__init__(store)
+
+        async def write(self, before: Kept | None, state: State, records: tuple[bytes, ...]) -> bool:
+            tries.append(state)
+            return False
+
+    with pytest.raises(StoreError, match="give the command again"):
+        await order(Late(fleet.store), PLAN, fleet.command(Verb.START), fleet.clock())
+    assert len(tries) == TRIES

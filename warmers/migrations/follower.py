@@ -1,0 +1,115 @@
+"""Where every migration stands, as this process last heard it, and how it gets to hear of it.
+
+Every `LOOK` seconds one look at the shared state brings new shares and hands over what this process has seen. So a
+command from anywhere is in force in every process within two looks. No request waits for it: what was heard last is
+laid over the policy in force, and stays there while the state can't be reached, however long that takes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from backends.state import StoreError
+from policies.evidence import Evidence
+from policies.migration_state import State
+from policies.overlay import laid, overlay
+from policies.table import RouteTable
+
+from .ledger import Ledger
+from .witness import Witness
+
+log = logging.getLogger("pointsman.migrate")
+
+LOOK = 4.0
+"""Seconds between two looks: with the time of the look itself, half of the ten seconds a command may take."""
+PROMISED = 86_400.0
+"""Seconds without the shared state for which steps are promised to hold; they hold beyond that, but it is an error."""
+
+Gathered = Mapping[tuple[str, str], Mapping[str, Evidence]]
+"""By migration and window, by route."""
+
+
+class Follower:
+    """One process's view of the fleet's migrations."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        worker: str,
+        wall: Callable[[], float],
+        changed: Callable[[], None],
+        gather: Callable[[], Gathered] | None = None,
+    ) -> None:
+        """`worker` is a name that no other process has. `changed` is called when `dress` would give another table.
+
+        `gather` gives what else was seen since its last call, beside requests.
+        """
+        self.witness = Witness()
+        self._ledger = ledger
+        self._worker = worker
+        self._wall = wall
+        self._changed = changed
+        self._gather = gather
+        self._states: dict[str, State] = {}
+        self._lost: float | None = None
+        self._late = False
+
+    @property
+    def lost(self) -> float:
+        """Seconds since the shared state could be reached; 0 while it can."""
+        return 0.0 if self._lost is None else max(0.0, self._wall() - self._lost)
+
+    def dress(self, table: RouteTable) -> RouteTable:
+        """The table as it is in force: with every migration where it was last heard to stand."""
+        return laid(table, overlay(table.migrations.values(), self._states)) if table.migrations else table
+
+    async def look(self, table: RouteTable) -> None:
+        """Hear of new states and hand over what was seen. A state that can't be reached changes nothing."""
+        if not table.migrations:
+            return
+        try:
+            kept = await self._ledger.states()
+            await self._hand_over()
+        except StoreError as error:
+            self._cut_off(error)
+            return
+        if self._lost is not None:
+            log.warning("the shared state can be reached again, after %.0f s", self.lost)
+        self._lost, self._late = None, False
+        states = {name: one.state for name, one in kept.items()}
+        if states != self._states:
+            self._states = states
+            self._changed()
+
+    async def run(self, table: Callable[[], RouteTable], pause: Callable[[float], Awaitable[None]]) -> None:
+        """Look until cancelled; what was seen last is handed over then."""
+        try:
+            while True:
+                await pause(LOOK)
+                await self.look(table())
+        finally:
+            try:
+                await self._hand_over()
+            except StoreError as error:
+                log.warning("what was seen of migrations last is lost: %s", error)
+
+    async def _hand_over(self) -> None:
+        for (migration, window), by_route in (self._gather() if self._gather else {}).items():
+            for route, evidence in by_route.items():
+                self.witness.add(route, migration, window, evidence)
+        for of, seen in self.witness.changed(self._wall()).items():
+            try:
+                await self._ledger.saw(*of, self._worker, seen)
+            except StoreError:
+                self.witness.unsaid(of)
+                raise
+        self.witness.keep(frozenset((name, state.window_id) for name, state in self._states.items()))
+
+    def _cut_off(self, error: StoreError) -> None:
+        if self._lost is None:
+            self._lost = self._wall()
+            log.warning("migrations stand where they are, since the shared state can't be reached: %s", error)
+        if not self._late and self.lost > PROMISED:
+            self._late = True
+            log.error("migrations have stood still for a day without the shared state: %s", error)

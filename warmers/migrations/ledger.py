@@ -1,0 +1,138 @@
+"""What a fleet keeps of its migrations in the shared state: where each stands, what was decided, what was seen.
+
+    migrations           item a migration: its state, and the records of the change that led there
+    audit/NAME           item a record; only ever swapped in where there is none
+    evidence/NAME        item a window, worker and route: counts since that worker came to that window
+
+A state is changed by compare and set, so that of two who decide at the same moment one wins and the other looks again.
+The records of a change are written with the state, in the same item, and copied to the audit before the next change:
+whoever dies between the two loses no record and doubles none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from backends.state import Item, Store, StoreError
+from policies.evidence import Evidence
+from policies.migration_state import State
+
+from . import audit
+
+MIGRATIONS = "migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A migration's state as it is stored."""
+
+    state: State
+    version: int
+    """Of the item: what a change has to follow."""
+    records: tuple[bytes, ...] = ()
+    """Of the change that led here, in their turn."""
+
+
+class Ledger:
+    """Every method raises StoreError when the store can't be reached, or holds what this version can't read."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def states(self) -> dict[str, Kept]:
+        """Every migration that was ever started, by name."""
+        return {name: _kept(name, item) for name, item in (await self._store.items(MIGRATIONS)).items()}
+
+    async def write(self, before: Kept | None, state: State, records: tuple[bytes, ...]) -> bool:
+        """Put `state` in place of `before`, None: of nothing. False, and nothing changed, when another was quicker."""
+        if before is not None:
+            await self._copy(before)
+        written = Kept(state, (before.version if before else 0) + 1, records)
+        if not await self._store.swap(MIGRATIONS, state.name, _text(written), written.version - 1):
+            return False
+        await self._copy(written)
+        return True
+
+    async def history(self, name: str) -> list[dict[str, Any]]:
+        """Every record of a migration, oldest first."""
+        found = {key: item.value for key, item in (await self._store.items(_audit(name))).items()}
+        newest = (await self.states()).get(name)
+        if newest is not None:  # its writer may have died before it copied them
+            found |= {audit.key(newest.version, turn): text for turn, text in enumerate(newest.records)}
+        return [audit.read(found[key]) for key in sorted(found)]
+
+    async def saw(self, name: str, window: str, worker: str, evidence: Mapping[str, Evidence]) -> None:
+        """What `worker` has seen so far in a window of a migration, by route; it replaces what it had said before."""
+        for route, seen in evidence.items():
+            text = json.dumps(seen.to_json(), separators=(",", ":")).encode()
+            await self._store.put(_evidence(name), f"{window} {worker} {route}", text)
+
+    async def evidence(self, name: str, window: str) -> dict[str, Evidence]:
+        """What all workers have seen in a window, by route."""
+        total: dict[str, Evidence] = {}
+        for key, item in (await self._store.items(_evidence(name))).items():
+            of, _, rest = key.partition(" ")
+            if of == window:
+                route = rest.partition(" ")[2]
+                seen = _seen(name, item.value)
+                total[route] = together(total[route], seen) if route in total else seen
+        return total
+
+    async def forget(self, name: str, window: str) -> None:
+        """Drop what was seen in windows before this one: the decisions that rest on it are in the audit."""
+        for key in await self._store.items(_evidence(name)):
+            if _order(key.partition(" ")[0]) < _order(window):
+                await self._store.drop(_evidence(name), key)
+
+    async def _copy(self, kept: Kept) -> None:
+        for turn, text in enumerate(kept.records):
+            await self._store.swap(_audit(kept.state.name), audit.key(kept.version, turn), text, 0)
+
+
+def together(one: Evidence, other: Evidence) -> Evidence:
+    """Both; where the policy's bound of agreement has changed in between, the comparisons of the newer alone."""
+    try:
+        return one + other
+    except ValueError:
+        older = one if one.at <= other.at else other
+        rest = other if older is one else one
+        return replace(older, agreement=None) + rest
+
+
+def _audit(name: str) -> str:
+    return f"audit/{name}"
+
+
+def _evidence(name: str) -> str:
+    return f"evidence/{name}"
+
+
+def _order(window: str) -> tuple[int, ...]:
+    """Windows by their age: `run.number`."""
+    return tuple(int(part) for part in window.split("."))
+
+
+def _text(kept: Kept) -> bytes:
+    records = [one.decode() for one in kept.records]
+    return json.dumps({"state": kept.state.to_json().decode(), "records": records}).encode()
+
+
+def _kept(name: str, item: Item) -> Kept:
+    try:
+        found = json.loads(item.value)
+        records = tuple(str(one).encode() for one in found["records"])
+        return Kept(State.from_json(found["state"].encode()), item.version, records)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"what is kept of migration {name} can't be read ({error}): has a newer version of pointsman written it?"
+        raise StoreError(msg) from error
+
+
+def _seen(name: str, text: bytes) -> Evidence:
+    try:
+        return Evidence.from_json(json.loads(text))
+    except ValueError as error:
+        msg = f"evidence of migration {name} can't be read ({error}): has a newer version of pointsman written it?"
+        raise StoreError(msg) from error

@@ -1,0 +1,41 @@
+"""Commands to migrations, carried out by whoever gives them: read, decide, compare and set.
+
+So a command is answered at once, works from a laptop that reaches nothing but the shared state, and needs no controller
+to be alive. Every proxy hears of it at its next look.
+"""
+
+from __future__ import annotations
+
+from backends.state import StoreError
+from policies.migrating import Migration
+from policies.migration import step
+from policies.migration_state import Command, Decision, Event, Seen, State
+
+from .audit import Basis, records
+from .ledger import Ledger
+
+TRIES = 8
+"""So often a command is decided anew since somebody else has moved the migration meanwhile."""
+
+
+async def order(ledger: Ledger, plan: Migration, command: Command, now: float) -> tuple[State, tuple[Decision, ...]]:
+    """The state after `command`, and what was decided; `refused` says whether the command was.
+
+    Raises:
+        StoreError: it can't be known, or can't be written. Giving the same command again counts once.
+    """
+    for _ in range(TRIES):
+        kept = (await ledger.states()).get(plan.name)
+        state = kept.state if kept else State.planned(plan)
+        evidence = await ledger.evidence(plan.name, state.window_id)
+        move = step(state, plan, Seen(state.window_id), (command,), now)
+        said = records(move.decisions, Basis((), evidence))
+        if not move.changed or await ledger.write(kept, move.state, said):
+            return move.state, move.decisions
+    msg = f"migration {plan.name} is moved by others all the time; give the command again"
+    raise StoreError(msg)
+
+
+def refused(decisions: tuple[Decision, ...], command: Command) -> Decision | None:
+    """Why the command was refused; None when it was carried out."""
+    return next((one for one in decisions if one.command == command.id and one.event is Event.REFUSED), None)
