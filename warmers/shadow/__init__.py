@@ -14,9 +14,23 @@ the customer's handler, whose side effects happen once: what is sent is what `be
 from __future__ import annotations
 
 from .copies import Copy, heard_of
+from .differences import Differences, Kept, read_differences
 from .plans import Shadowing, shadowing_of
 from .purse import Purse
 from .shadows import Difference, Parts, Shadows
 from .taken import Taken
 
-__all__ = ["Copy", "Difference", "Parts", "Purse", "Shadowing", "Shadows", "Taken", "heard_of", "shadowing_of"]
+__all__ = [
+    "Copy",
+    "Difference",
+    "Differences",
+    "Kept",
+    "Parts",
+    "Purse",
+    "Shadowing",
+    "Shadows",
+    "Taken",
+    "heard_of",
+    "read_differences",
+    "shadowing_of",
+]

@@ -19,7 +19,7 @@ from backends.book import Book
 from backends.errors import BackendError
 from backends.outcome import SHADOW, AttemptOutcome, Outcome
 from backends.tasks import start
-from backends.wire.comparison import Comparison, compare
+from backends.wire.comparison import Comparison, Heard, compare
 from policies.agreement import observed
 from policies.evidence import Evidence, Side, bucket_of
 from policies.standing import replica
@@ -72,8 +72,9 @@ class Difference:
     plan: Shadowing
     route: Route
     call: Call
-    taken: Taken
-    copy: Copy
+    old: Heard
+    """What the client was answered."""
+    new: Heard
     comparison: Comparison
     floor: Comparison
     at: float
@@ -254,7 +255,9 @@ class Shadows:
         parts.counts.shadow_score(key, "candidate", candidate.score)
         parts.counts.shadow_score(key, "floor", floor.score)
         if parts.keep is not None and plan.keep is not None and candidate.score < min(plan.keep.below, floor.score):
-            parts.keep(Difference(plan, taken.route, taken.call, taken, new, candidate, floor, parts.wall()))
+            parts.keep(
+                Difference(plan, taken.route, taken.call, taken.heard, new.heard, candidate, floor, parts.wall())
+            )
         return "compared"
 
     def _add(self, key: str, plan: Shadowing, seen: Evidence) -> None:
