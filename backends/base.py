@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from policies.table import Target, TranslateRule
+from policies.values import value
 
 Headers = tuple[tuple[str, str], ...]
 """Header fields in the order of the wire, names in their original case, values as latin-1/surrogateescape text."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Trace:
     """The W3C trace context that goes out with a call."""
 
@@ -20,7 +20,7 @@ class Trace:
     tracestate: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Invocation:
     """One request of a client, parsed and validated, before any routing."""
 
@@ -54,16 +54,16 @@ class Invocation:
 
     def header(self, name: str) -> str | None:
         """The first value of a header field, `name` in lower case."""
-        for key, value in self.headers:
+        for key, found in self.headers:
             if len(key) == len(name) and key.lower() == name:
-                return value
+                return found
         return None
 
 
 _AS_DECLARED = TranslateRule()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Call:
     """What is sent to a target: an invocation after the customer's pre-processing."""
 
@@ -95,7 +95,7 @@ class ByteStream(Protocol):
     async def aclose(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Usage:
     """Tokens as the target counted them."""
 
@@ -103,7 +103,7 @@ class Usage:
     completion_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reply:
     """A successful answer of a target; exactly one of `body` and `stream` carries it."""
 

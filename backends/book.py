@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from policies.breaker import NEW, SLOW_START, State, admitted, after, is_failure, state
 from policies.facts import FailureFacts, TargetView
 from policies.retries import Budget, earned, spent
-from policies.table import Route, Target, VllmSpec
+from policies.table import Route, Target
 
 MOST_COPIES = 16
 """As many copies of a target as a warmer keeps, at most: uses are told apart up to so many at a time."""
@@ -34,11 +34,6 @@ class _Replica:
             return TargetView(self.in_flight, self.cold)
         health = 0.0 if self.probing else admitted(breaker, now)
         return TargetView(self.in_flight, self.cold, health, breaker.until or 0.0)
-
-
-def replicas(target: Target) -> int:
-    """How many interchangeable copies of `target` we address ourselves."""
-    return len(target.spec.urls) if isinstance(target.spec, VllmSpec) else 1
 
 
 class Book:
@@ -125,7 +120,7 @@ class Book:
 
     def _of(self, target: Target) -> list[_Replica]:
         entries = self._replicas.get(target.name)
-        wanted = replicas(target)
+        wanted = target.replicas
         if entries is None:
             entries = self._replicas[target.name] = [_Replica() for _ in range(wanted)]
         elif len(entries) < wanted:

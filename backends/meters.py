@@ -94,11 +94,13 @@ class Meters:
     def hook(self, handler: str, step: str, result: str, seconds: float) -> None:
         """A hook of a customer's handler is over."""
         self._add(self._hooks, (handler, step, result), 1)
-        self._of(self._hook_times, (handler, step), lambda: Histogram(HOOK_TIME.bounds)).observe(seconds)
+        times = self._hook_times.get((handler, step)) or self._of(self._hook_times, (handler, step), _hook_time)
+        times.observe(seconds)
 
     def held(self, handler: str, seconds: float) -> None:
         """A hook held the event loop for so long at a stretch."""
-        self._of(self._loop_held, (handler,), lambda: Histogram(LOOP_HELD.bounds)).observe(seconds)
+        times = self._loop_held.get((handler,)) or self._of(self._loop_held, (handler,), _loop_held)
+        times.observe(seconds)
 
     def reload(self, ok: bool) -> None:
         """A changed policy was put in force, or refused while the old one stays."""
@@ -274,9 +276,19 @@ class Meters:
         return family.setdefault(labels, new())
 
     def _add(self, family: dict[Labels, int], labels: Labels, count: int) -> None:
-        if labels not in family and len(family) >= self._cap:
+        known = family.get(labels)
+        if known is None and len(family) >= self._cap:
             labels = (OTHER,) * len(labels)
-        family[labels] = family.get(labels, 0) + count
+            known = family.get(labels)
+        family[labels] = count if known is None else known + count
+
+
+def _hook_time() -> Histogram:
+    return Histogram(HOOK_TIME.bounds)
+
+
+def _loop_held() -> Histogram:
+    return Histogram(LOOP_HELD.bounds)
 
 
 def _dump(family: Mapping[Labels, Histogram]) -> list[object]:

@@ -5,7 +5,7 @@ All durations are seconds. Nothing here holds a body, a credential or a custom a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from policies.values import value
 
 from .base import Usage
 
@@ -15,7 +15,7 @@ SHADOW = "Shadow"
 """Operation of a copy of a request, which no client sees: as with warm-ups."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AttemptOutcome:
     """One attempt at one target."""
 
@@ -33,7 +33,7 @@ class AttemptOutcome:
     """HTTP status of the model's own error answer, as it was before any wrapping; None when none came."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Outcome:
     """One request, over."""
 

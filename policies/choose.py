@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 
 from .facts import FailureFacts, Fault
@@ -21,9 +21,10 @@ from .retries import wait_before
 from .sessions import Home
 from .standing import Draw, Views, ejected, replica
 from .table import RetryRule, Route, Sticky, Target, Weighted
+from .values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Attempt:
     """One try at one replica of a target."""
 
@@ -31,7 +32,7 @@ class Attempt:
     replica: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Plan:
     """What to try, in order. `attempts[0]` is next; a plan without attempts has nowhere to go, and `why` says why."""
 
@@ -52,7 +53,7 @@ class Plan:
     """`attempts[0]` has to be paid for from the route's budget of repeats."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RuledOut:
     """A target of the route that a request cannot go to."""
 
@@ -60,7 +61,7 @@ class RuledOut:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Explanation:
     """A choice laid open. `shares` are of keys, over the first choices that are left."""
 
@@ -104,6 +105,8 @@ def first_plan(
     `sdk_attempt` is which attempt of the client's own this is, from 1. From the second on we repeat nothing at the same
     target: two loops of retries, one inside the other, would multiply.
     """
+    if route.sole is not None and sdk_attempt == 1:
+        return _only(route, route.sole)
     first, spare = _roomy(route, body_size)
     targets = {one.name: one for one in (*(weighted.target for weighted in first), *spare)}
     out = ejected(tuple(targets.values()), views, draw)
@@ -127,6 +130,13 @@ def first_plan(
     budget = min(route.retry.attempts, len(order)) if again else route.retry.attempts
     attempts = tuple(_attempts(order, budget, views, key, draw))
     return Plan(attempts, 0, why, route.retry, route.idempotent, again)
+
+
+def _only(route: Route, target: Target) -> Plan:
+    """What comes out where there is one target with one copy, whatever is known of it: most routes are so."""
+    rule = route.retry
+    attempts = (Attempt(target),) * rule.attempts
+    return Plan(attempts, 0, f"{route.rule}: {target.name}", rule, route.idempotent)
 
 
 def plan_for(route: Route, home: Home, sdk_attempt: int = 1) -> Plan:

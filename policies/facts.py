@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from .values import value
+
 
 class Fault(enum.Enum):
     """Whose doing a failure is. The face picks the wire error from it; nobody else does."""
@@ -38,7 +40,7 @@ class FailureFacts:
     """We refused it ourselves, before anything was sent: the target or its owner has enough."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TargetView:
     """What is known of one target (or of one replica of it) at the moment of choice."""
 

@@ -12,9 +12,9 @@ are at most `RESERVE`, plus the share of the requests, plus `TRICKLE` a second.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from .facts import FailureFacts
+from .values import value
 
 STEP = 0.1
 """Seconds; the first wait is drawn from nothing to this."""
@@ -32,7 +32,7 @@ def wait_before(nth: int, facts: FailureFacts, draw: Callable[[], float]) -> flo
     return (facts.retry_after or 0.0) + draw() * step
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Budget:
     """What one route has saved up, at one moment."""
 

@@ -162,10 +162,12 @@ class Target:
     source_line: int = field(default=0, compare=False)
     """Line of the policy file; it does not make two targets different."""
 
-    @property
-    def replicas(self) -> int:
-        """How many interchangeable copies this process chooses between; the other kinds balance on their side."""
-        return len(self.spec.urls) if isinstance(self.spec, VllmSpec) else 1
+    replicas: int = field(init=False, compare=False, default=1)
+    """How many interchangeable copies this process chooses between; the other kinds balance on their side."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.spec, VllmSpec):
+            object.__setattr__(self, "replicas", len(self.spec.urls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +301,12 @@ class Route:
     """Fallbacks inside the boundary, in their order."""
     body_limit: int = field(init=False, compare=False, default=0)
     """Bytes of the longest request body that any of them takes; 0 when there is none of them."""
+    targets: tuple[Target, ...] = field(init=False, compare=False, default=())
+    """Every target of the route once, first choices before fallbacks."""
+    sole: Target | None = field(init=False, compare=False, default=None)
+    """The only target there is, where there is nothing to choose: neither another one nor another copy."""
+    key: str = field(init=False, compare=False, default="")
+    """`endpoint` or `endpoint/component`: the name in logs, metrics and the OpenAI face."""
 
     def __post_init__(self) -> None:
         # Here and not in the loader, so that no way of making a Route can get around the boundary.
@@ -312,19 +320,14 @@ class Route:
             object.__setattr__(self, "last_resort", None)
         warm = tuple(one for one in self.warm if self.boundary.refusal(one.target) is None)
         object.__setattr__(self, "warm", warm)
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """Every target of the route once, first choices before fallbacks."""
         seen = {weighted.target.name: weighted.target for weighted in self.serve}
         for target in (*self.fallback, *([self.last_resort] if self.last_resort else [])):
             seen.setdefault(target.name, target)
-        return tuple(seen.values())
-
-    @property
-    def key(self) -> str:
-        """`endpoint` or `endpoint/component`: the name in logs, metrics and the OpenAI face."""
-        return self.endpoint if self.component is None else f"{self.endpoint}/{self.component}"
+        object.__setattr__(self, "targets", tuple(seen.values()))
+        if len(seen) == len(inside) == 1 and inside[0].target.replicas == 1:
+            object.__setattr__(self, "sole", inside[0].target)
+        key = self.endpoint if self.component is None else f"{self.endpoint}/{self.component}"
+        object.__setattr__(self, "key", key)
 
 
 class Miss(enum.Enum):

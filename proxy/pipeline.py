@@ -1,15 +1,15 @@
 """The one place that knows the order of steps: look up, choose, try, answer.
 
-`serve` is entered with a validated invocation and yields the reply of the first target that gave one; leaving it frees
-the upstream, however it is left. The only loop is the one over attempts, and what follows a failure is decided by
+`serve` is entered with a validated invocation and gives the reply of the first target that gave one; leaving it frees
+the upstream, however it is left. Its steps are plain methods and not generators behind `asynccontextmanager`: three of
+those took 10 us a request. The only loop is the one over attempts, and what follows a failure is decided by
 `policies.choose` from facts. Nothing here knows a wire format or a kind of hosting.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable
 from dataclasses import replace
 
 from backends.base import Call, Invocation, Reply
@@ -26,6 +26,7 @@ from . import ensembles
 from .handlers.errors import HandlerError
 from .handlers.guest.values import Question
 from .handlers.guest.values import Reply as Given
+from .handlers.passages import Passage
 from .record import Record
 from .services import Services
 from .spans import Step
@@ -44,93 +45,176 @@ class NoTarget(Exception):
     """The route has a plan without a single target: nothing lies inside its boundary."""
 
 
-@asynccontextmanager
-async def serve(
-    invocation: Invocation, record: Record, trace: RequestTrace, services: Services, depth: int = 0
-) -> AsyncIterator[tuple[Reply, float]]:
-    """The reply to `invocation`, with the deadline (on the loop's clock) that binds writing it.
+class Serving:
+    """One request in the pipeline. Entering it gives the reply, and the deadline (on the loop's clock) that binds
+    writing it; leaving it frees the target.
 
-    `depth` counts the requests of handlers that this one is inside of.
-
-    Raises:
+    Raises, when it is entered:
         RouteMissing: the policy knows no such endpoint or component.
         NoTarget: it does, but nothing may serve it.
         BodyTooLarge: none of the targets that may serve it takes a body of that length.
         BackendError: the last of the attempts that the policy and the facts allow has failed.
         HandlerError: the customer's code has.
     """
-    with trace.step(Step.LOOKUP):
-        record.policy = policy = services.policy.current
-        route = policy.table.lookup(invocation.endpoint, invocation.component)
-        if isinstance(route, Miss):
-            raise RouteMissing(route)
-        record.route = route
-    allowed = route.stream_timeout if invocation.streaming else route.timeout
-    deadline = record.arrived + (allowed if invocation.longest is None else min(allowed, invocation.longest))
-    call = Call(
-        invocation=invocation,
-        body=invocation.body,
-        content_type=invocation.content_type,
-        accept=invocation.accept,
-        custom_attributes=invocation.custom_attributes,
-        trace=trace.outgoing,
-        speaks=invocation.speaks or route.clients_speak,
-        translate=route.translate,
-    )
-    if route.handler is None:
-        async with _answered(route, call, deadline, record, trace, services) as reply:
-            yield reply, deadline
-        return
-    asked = _Asked(route, call, deadline, record, trace, services, depth)
-    passage = services.handlers.open(route)
-    try:
-        with trace.step(Step.BEFORE), asked.own_failure_first():
-            changed = await passage.before(call, deadline, asked.invoke)
-        if isinstance(changed, Reply):
-            record.why = record.why or f"{route.key}'s handler answered by itself"
-            yield changed, deadline
-            return
-        async with _answered(route, changed, deadline, record, trace, services) as reply:
+
+    __slots__ = ("_answering", "_depth", "_invocation", "_passage", "_record", "_services", "_trace")
+
+    def __init__(
+        self, invocation: Invocation, record: Record, trace: RequestTrace, services: Services, depth: int
+    ) -> None:
+        self._invocation = invocation
+        self._record = record
+        self._trace = trace
+        self._services = services
+        self._depth = depth
+        self._passage: Passage | None = None
+        self._answering: _Answering | None = None
+
+    async def __aenter__(self) -> tuple[Reply, float]:
+        invocation, record, trace, services = self._invocation, self._record, self._trace, self._services
+        with trace.step(Step.LOOKUP):
+            record.policy = policy = services.policy.current
+            route = policy.table.lookup(invocation.endpoint, invocation.component)
+            if isinstance(route, Miss):
+                raise RouteMissing(route)
+            record.route = route
+        allowed = route.stream_timeout if invocation.streaming else route.timeout
+        longest = invocation.longest
+        deadline = record.arrived + (allowed if longest is None or longest > allowed else longest)
+        call = Call(
+            invocation,
+            invocation.body,
+            invocation.content_type,
+            invocation.accept,
+            invocation.custom_attributes,
+            trace.outgoing,
+            invocation.speaks or route.clients_speak,
+            route.translate,
+        )
+        if route.handler is not None:
+            return await self._handled(route, call, deadline), deadline
+        answering = self._answering = _Answering(route, call, deadline, record, trace, services)
+        return await answering.begin(), deadline
+
+    async def __aexit__(self, kind: object, error: BaseException | None, at: object) -> None:
+        try:
+            if self._answering is not None:
+                await self._answering.end(error)
+        finally:
+            if self._passage is not None:
+                self._passage.close()
+
+    async def _handled(self, route: Route, call: Call, deadline: float) -> Reply:
+        """The reply, with the customer's code before and behind the target; whatever fails, the block is left."""
+        record, trace, services = self._record, self._trace, self._services
+        asked = _Asked(route, call, deadline, record, trace, services, self._depth)
+        passage = self._passage = services.handlers.open(route)
+        try:
+            with trace.step(Step.BEFORE):
+                try:
+                    changed = await passage.before(call, deadline, asked.invoke)
+                except HandlerError as error:
+                    own = asked.own_failure(error)
+                    if own is None:
+                        raise
+                    raise own from error
+            if isinstance(changed, Reply):
+                record.why = record.why or f"{route.key}'s handler answered by itself"
+                return changed
+            answering = self._answering = _Answering(route, changed, deadline, record, trace, services)
+            reply = await answering.begin()
             with trace.step(Step.AFTER):
-                reply = await passage.after(reply, invocation.streaming)
-            yield reply, deadline
-    finally:
-        passage.close()
+                return await passage.after(reply, self._invocation.streaming)
+        except BaseException as error:
+            await self.__aexit__(None, error, None)
+            raise
 
 
-@asynccontextmanager
-async def _answered(
-    route: Route, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
-) -> AsyncIterator[Reply]:
-    """The reply of the first of the route's targets that gives one; it is freed when the block is left."""
-    invocation = call.invocation
-    if 0 < route.body_limit < len(call.body):
-        raise BodyTooLarge(route.body_limit)
-    with trace.step(Step.CHOOSE):
-        views = services.book.views(route.targets, services.now())
-        home = sessions.home(route, invocation.session_id)
-        if home is not None:
-            call = replace(call, invocation=replace(invocation, session_id=home.session_id))
-            plan = plan_for(route, home, invocation.sdk_attempt)
-        else:
-            key = sticky_key(route.sticky, invocation.session_id, invocation.inference_id, invocation.header, call.body)
-            plan = first_plan(route, views, key, services.draw, len(call.body), invocation.sdk_attempt)
-        record.why = plan.why
-        if not plan.attempts:
-            raise NoTarget(plan.why)
-    services.book.arrived(route, record.arrived)
-    if route.quota is not None:
-        _admit(route, route.quota, record, services)
-    services.meters.in_flight(route.key, 1)
-    try:
-        attempt, reply = await _first_answer(route, plan, call, deadline, record, trace, services)
-        async with _held(attempt, reply, services):
-            yield _session_marked(reply, route, attempt, invocation)
-        if route.quota is not None and reply.usage is not None:
+def serve(invocation: Invocation, record: Record, trace: RequestTrace, services: Services, depth: int = 0) -> Serving:
+    """`invocation` in the pipeline. `depth` counts the requests of handlers that this one is inside of."""
+    return Serving(invocation, record, trace, services, depth)
+
+
+class _Answering:
+    """The answer of the first of a route's targets that gives one. A whole answer frees its target at once, a stream
+    when it ends."""
+
+    __slots__ = ("_attempt", "_call", "_deadline", "_record", "_reply", "_route", "_services", "_trace")
+
+    def __init__(
+        self, route: Route, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
+    ) -> None:
+        self._route = route
+        self._call = call
+        self._deadline = deadline
+        self._record = record
+        self._trace = trace
+        self._services = services
+        self._attempt: Attempt | None = None
+        self._reply: Reply | None = None
+
+    async def __aenter__(self) -> Reply:
+        return await self.begin()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, at: object) -> None:
+        await self.end(error)
+
+    async def begin(self) -> Reply:
+        """The reply. Raises as `Serving` does; then there is nothing to `end`."""
+        route, call, services = self._route, self._call, self._services
+        if 0 < route.body_limit < len(call.body):
+            raise BodyTooLarge(route.body_limit)
+        with self._trace.step(Step.CHOOSE):
+            plan, call = _planned(route, call, services)
+            self._record.why = plan.why
+            if not plan.attempts:
+                raise NoTarget(plan.why)
+        services.book.arrived(route, self._record.arrived)
+        if route.quota is not None:
+            _admit(route, route.quota, self._record, services)
+        services.meters.in_flight(route.key, 1)
+        try:
+            attempt, reply = await _first_answer(route, plan, call, self._deadline, self._record, self._trace, services)
+        except BaseException:
+            services.meters.in_flight(route.key, -1)
+            raise
+        self._reply, self._attempt = reply, attempt
+        if reply.stream is None:
+            self._attempt = None
+            _end(attempt, None, services)
+        if reply.new_session_id is not None or reply.closed_session_id is not None:
+            return _session_marked(reply, route, attempt, self._call.invocation)
+        return reply
+
+    async def end(self, error: BaseException | None) -> None:
+        """The answer is passed on, or given up for `error`. Does nothing when there was none, or the second time."""
+        reply, attempt, route, services = self._reply, self._attempt, self._route, self._services
+        if reply is None:
+            return
+        self._reply = None
+        services.meters.in_flight(route.key, -1)
+        try:
+            if attempt is not None:
+                _end(attempt, error if isinstance(error, BackendError) else None, services)
+        finally:
+            if reply.stream is not None:
+                await reply.stream.aclose()
+        if error is None and route.quota is not None and reply.usage is not None:
             tokens = reply.usage.prompt_tokens + reply.usage.completion_tokens
             services.gates.charge_owner(route.quota, tokens, services.now())
-    finally:
-        services.meters.in_flight(route.key, -1)
+
+
+def _planned(route: Route, call: Call, services: Services) -> tuple[Plan, Call]:
+    """What to try in which order, and the call as it goes out: a session is known there by another id."""
+    invocation = call.invocation
+    if invocation.session_id is not None and (home := sessions.home(route, invocation.session_id)) is not None:
+        call = replace(call, invocation=replace(invocation, session_id=home.session_id))
+        return plan_for(route, home, invocation.sdk_attempt), call
+    views = {} if route.sole is not None else services.book.views(route.targets, services.now())
+    key = None
+    if route.sticky.by != "none":
+        key = sticky_key(route.sticky, invocation.session_id, invocation.inference_id, invocation.header, call.body)
+    return first_plan(route, views, key, services.draw, len(call.body), invocation.sdk_attempt), call
 
 
 def _session_marked(reply: Reply, route: Route, attempt: Attempt, invocation: Invocation) -> Reply:
@@ -149,21 +233,6 @@ def _admit(route: Route, quota: Quota, record: Record, services: Services) -> No
     except Refused as refusal:
         services.meters.shed(route.key, "owner")
         raise _shed(route.targets[0], refusal) from refusal
-
-
-@asynccontextmanager
-async def _held(attempt: Attempt, reply: Reply, services: Services) -> AsyncIterator[None]:
-    """The target that answers stays in flight until its answer is passed on, or given up."""
-    failure: BackendError | None = None
-    try:
-        yield
-    except BackendError as error:
-        failure = error
-        raise
-    finally:
-        _end(attempt, failure, services)
-        if reply.stream is not None:
-            await reply.stream.aclose()
 
 
 async def _first_answer(
@@ -223,7 +292,7 @@ async def _attempt(
     try:
         with trace.attempt(target, len(record.attempts) + 1, attempt.replica) as context:
             asked = services.backends[target.kind].invoke(
-                target, replace(call, trace=context), deadline, attempt.replica
+                target, call if context is call.trace else replace(call, trace=context), deadline, attempt.replica
             )
             share = attempt_deadline(plan, began, deadline)
             reply = await asked if share >= deadline else await _within(share - began, asked, target)
@@ -285,15 +354,9 @@ class _Asked:
         finally:
             self._record.backend_seconds += self._services.now() - began
 
-    @contextmanager
-    def own_failure_first(self) -> Iterator[None]:
-        """A hook that lets the failure of its own model through has not failed itself."""
-        try:
-            yield
-        except HandlerError as error:
-            if error.of_invoke and self._own is not None:
-                raise self._own from error
-            raise
+    def own_failure(self, error: HandlerError) -> BackendError | None:
+        """A hook that lets the failure of its own model through has not failed itself: that failure, then."""
+        return self._own if error.of_invoke else None
 
     async def _ask_own(self, question: Question) -> Given:
         call = replace(
@@ -304,7 +367,9 @@ class _Asked:
             accept=question.accept,
         )
         try:
-            async with _answered(self._route, call, self._deadline, self._record, self._trace, self._services) as reply:
+            async with _Answering(
+                self._route, call, self._deadline, self._record, self._trace, self._services
+            ) as reply:
                 self._record.usage = reply.usage
                 return await ensembles.whole(reply)
         except (BackendError, NoTarget) as error:

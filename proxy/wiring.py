@@ -6,7 +6,6 @@ import asyncio
 import random
 import sys
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -36,10 +35,11 @@ from .chat_templates import template_reader
 from .door import Door
 from .handlers.loads import Loader
 from .handlers.registry import Handlers
-from .policy_source import FileSource, InForce, ObjectSource, Policy, Source, ToldSource, UnreadableError
+from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
 from .services import Services
 from .settings import Settings
 from .telemetry import Telemetry
+from .workers.supervisor import Outside, Supervisor
 
 
 @asynccontextmanager
@@ -75,7 +75,8 @@ async def serving(
         loader = Loader(meters, time.monotonic, variables, _cache(settings))
         handlers = Handlers(_folder(settings), loader.load, meters, time.monotonic, settings.drain)
         parts.push_async_callback(handlers.stop)
-        policy = policy_of(settings, variables, Hearers(swapped, meters.reload, handlers.use), told)
+        heard = Hearers(swapped, meters.reload, handlers.use)
+        policy = policy_of(settings, variables, heard, told or named(settings), told.number if told else int.__add__)
         await policy.load()
         backends = _backends(transport, credentials)
         store = await _store(settings, parts)
@@ -112,15 +113,32 @@ class Hearers:
 
 
 def policy_of(
-    settings: Settings, variables: Mapping[str, str], heard: Hearers, told: ToldSource | None = None
+    settings: Settings,
+    variables: Mapping[str, str],
+    heard: Hearers,
+    source: ToldSource | Overheard,
+    number: Callable[[int, bool], int],
 ) -> Policy:
-    """The policy that the settings name, or that the process is `told`; nothing is read yet."""
+    """The policy of `source`, numbered by `number` as `Policy` says; nothing is read yet."""
     own = frozenset({(settings.host, settings.port), ("127.0.0.1", settings.admin_port)})
-    beside = template_reader(_folder(settings))
-    heard_by = (heard.swapped, heard.reloaded, heard.prepare, beside)
-    if told is not None:
-        return Policy(told, variables, own, *heard_by, told.number)
-    return Policy(source_of(settings), variables, own, *heard_by)
+    return Policy(source, variables, own, heard.swapped, heard.reloaded, heard.prepare, source.read_file, number)
+
+
+def supervisor(settings: Settings, variables: Mapping[str, str]) -> Supervisor:
+    """The supervisor of several workers; made inside its loop."""
+    source = named(settings)
+
+    def policy(
+        settings: Settings,
+        swapped: Callable[[InForce], None],
+        reloaded: Callable[[bool], None],
+        prepare: Callable[[RouteTable], Awaitable[None]],
+        number: Callable[[int, bool], int],
+    ) -> Policy:
+        return policy_of(settings, variables, Hearers(swapped, reloaded, prepare), source, number)
+
+    outside = Outside(source, policy, variables, version("pointsman"), time.monotonic, random.random)
+    return Supervisor(settings, outside)
 
 
 @asynccontextmanager
@@ -198,8 +216,12 @@ def _folder(settings: Settings) -> Path:
     return Path() if settings.policy.startswith("s3://") else Path(settings.policy).absolute().parent
 
 
-def source_of(settings: Settings) -> Source:
-    """Where the policy is that the settings name."""
+def named(settings: Settings) -> Overheard:
+    """Where the policy is that the settings name, and the files beside it."""
+    return Overheard(_source(settings), template_reader(_folder(settings)))
+
+
+def _source(settings: Settings) -> Source:
     if not settings.policy.startswith("s3://"):
         return FileSource(settings.policy)
 
@@ -228,5 +250,6 @@ def _utc() -> datetime:
 
 
 def _new_id() -> str:
-    """A random request id in UUID form, as AWS's are; without the system call that `uuid4` makes each time."""
-    return str(uuid.UUID(int=random.getrandbits(128), version=4))
+    """A random request id in UUID form, as AWS's are; without the objects and the system call of `uuid4`."""
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"

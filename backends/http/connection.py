@@ -59,14 +59,13 @@ class Answer:
         "_deadline",
         "_due",
         "_error",
+        "_fields",
         "_first",
         "_pieces",
-        "_timer",
         "_waiter",
         "_waiting_bytes",
         "complete",
         "head",
-        "headers",
         "status",
         "until_close",
     )
@@ -75,23 +74,29 @@ class Answer:
         loop = connection.loop
         self._deadline = deadline
         self._between = between
-        self._due = loop.time() + first_byte
+        self._due = first_byte if first_byte == math.inf else loop.time() + first_byte
         self._connection = connection
         self._pieces: list[bytes] = []
         self._waiting_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._error: TransportError | None = None
-        self._timer = loop.call_at(min(deadline, self._due), self._late)
         self.head: asyncio.Future[None] = loop.create_future()
         self.status = 0
-        self.headers: Headers = ()
-        self._first: Mapping[str, str] = {}
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._first: Mapping[bytes, bytes] = {}
         self.complete = False
         self.until_close = False
+        connection.watch(min(deadline, self._due))
+
+    @property
+    def headers(self) -> Headers:
+        """All fields in their order; decoded when they are asked for, as most answers are read by a few of them."""
+        return tuple((name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in self._fields)
 
     def header(self, name: str) -> str | None:
         """The first value of a header field; `name` in lower case."""
-        return self._first.get(name)
+        value = self._first.get(name.encode("latin-1"))
+        return None if value is None else value.decode("utf-8", "surrogateescape")
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises TransportError when it breaks, is late, or is longer than `limit` bytes."""
@@ -137,7 +142,6 @@ class Answer:
 
     async def aclose(self) -> None:
         """Free the connection; one whose answer was not read to its end is closed, not reused."""
-        self._timer.cancel()
         self._connection.release(self)
 
     @property
@@ -145,9 +149,11 @@ class Answer:
         """The whole answer has arrived and been read."""
         return self.complete and not self._pieces
 
-    def began(self, status: int, headers: Headers, first: Mapping[str, str], *, until_close: bool) -> None:
+    def began(
+        self, status: int, fields: list[tuple[bytes, bytes]], first: Mapping[bytes, bytes], *, until_close: bool
+    ) -> None:
         """The head is here; `first` has the first value of each field by its name in lower case."""
-        self.status, self.headers, self._first, self.until_close = status, headers, first, until_close
+        self.status, self._fields, self._first, self.until_close = status, fields, first, until_close
         if not self.head.done():
             self.head.set_result(None)
 
@@ -155,18 +161,16 @@ class Answer:
         """A piece of the body is here; True when the reader is too far behind for more."""
         self._pieces.append(piece)
         self._waiting_bytes += len(piece)
-        loop = self._connection.loop
-        before, self._due = self._due, loop.time() + self._between
-        if self._due < before:  # the wait for a first piece was the longer one
-            self._timer.cancel()
-            self._timer = loop.call_at(min(self._deadline, self._due), self._late)
+        if self._between != math.inf or self._due != math.inf:
+            before, self._due = self._due, self._connection.loop.time() + self._between
+            if self._due < before:  # the wait for a first piece was the longer one
+                self._connection.watch(min(self._deadline, self._due))
         self._wake()
         return self._waiting_bytes > READ_AHEAD
 
     def ended(self) -> None:
         """The last piece has arrived."""
         self.complete = True
-        self._timer.cancel()
         self._wake()
 
     def failed(self, error: TransportError) -> None:
@@ -174,29 +178,24 @@ class Answer:
         if self.complete or self._error is not None:
             return
         self._error = error
-        self._timer.cancel()
         if not self.head.done():
             self.head.set_exception(error)
         self._wake()
 
-    def _late(self) -> None:
-        """The timer fired: the deadline passed, or nothing came for too long, or the timer has to be moved."""
-        loop = self._connection.loop
-        now = loop.time()
+    def looked_at(self, now: float) -> float | None:
+        """When to look again; None once it has failed: the deadline passed, or nothing came for too long."""
         where = "while the answer was arriving" if self.head.done() else "before the answer began"
         if now >= self._deadline:
             cause = f"the deadline passed {where}"
         elif self._pieces:
             self._due = now + self._between  # the reader is behind, so nothing is known of the other side
-            self._timer = loop.call_at(min(self._deadline, self._due), self._late)
-            return
+            return min(self._deadline, self._due)
         elif now < self._due:
-            self._timer = loop.call_at(min(self._deadline, self._due), self._late)
-            return
+            return min(self._deadline, self._due)
         else:
             cause = f"the other side was silent for too long {where}"
         self.failed(TransportError(cause, sent=True, timed_out=True))
-        self._connection.abort()
+        return None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -211,6 +210,8 @@ class Connection(asyncio.Protocol):
         self.closed = False
         self.idle_since = 0.0
         self._freed = freed
+        self._timer: asyncio.TimerHandle | None = None
+        self._looks_at = math.inf
         self._transport: asyncio.Transport | None = None
         self._answer: Answer | None = None
         self._paused = False
@@ -219,8 +220,7 @@ class Connection(asyncio.Protocol):
         self._begin_head()
 
     def _begin_head(self) -> None:
-        self._fields: list[tuple[str, str]] = []
-        self._first: dict[str, str] = {}
+        self._fields: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
         self._in_head = True
 
@@ -238,6 +238,29 @@ class Connection(asyncio.Protocol):
         answer = self._answer = Answer(self, deadline, first_byte, between)
         self._transport.write(request)
         return answer
+
+    def watch(self, due: float) -> None:
+        """Look after the answer at `due` at the latest.
+
+        A timer that is armed already and fires earlier will do: it looks, and is moved. So a busy connection keeps one
+        timer for all its requests, where arming and disarming one for each costs 3 us.
+        """
+        if due < self._looks_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._looks_at = due
+            self._timer = self.loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        self._timer, self._looks_at = None, math.inf
+        answer = self._answer
+        if answer is None or answer.complete or self.closed:
+            return
+        due = answer.looked_at(self.loop.time())
+        if due is None:
+            self.abort()
+        else:
+            self.watch(due)
 
     def resume(self) -> None:
         """Read on: the reader has caught up."""
@@ -299,6 +322,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         answer, self._transport = self._answer, None
         if answer is None:
             return
@@ -323,9 +348,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self._fields) >= FIELD_LIMIT:
             raise _Refused
-        field, text = name.decode("latin-1"), value.decode("utf-8", "surrogateescape")
-        self._fields.append((field, text))
-        self._first.setdefault(field.lower(), text)
+        self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -334,11 +357,13 @@ class Connection(asyncio.Protocol):
                 raise _Refused
             return
         self._in_head = False
-        first = self._first
-        until_close = not ("content-length" in first or "transfer-encoding" in first or status in _NO_BODY)
+        first: dict[bytes, bytes] = {}
+        for name, value in self._fields:
+            first.setdefault(name.lower(), value)
+        until_close = not (b"content-length" in first or b"transfer-encoding" in first or status in _NO_BODY)
         self._spoiled = until_close or not self._parser.should_keep_alive()
         if self._answer is not None:
-            self._answer.began(status, tuple(self._fields), first, until_close=until_close)
+            self._answer.began(status, self._fields, first, until_close=until_close)
 
     def on_body(self, body: bytes) -> None:
         answer = self._answer
@@ -348,7 +373,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._in_head:  # an interim answer
-            self._fields, self._first = [], {}
+            self._fields = []
         elif self._answer is not None:
             self._answer.ended()
 

@@ -18,11 +18,11 @@ import select
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
-from cachetools import LRUCache
+from policies.values import value
 
 from ..base import Headers
 from .connection import READ_AHEAD, Connection, TransportError
@@ -39,7 +39,7 @@ ADDRESSES = 4096
 """Parsed URLs remembered."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Outgoing:
     """A request, ready to send: `url` is absolute, already percent-encoded, and sent exactly as written."""
 
@@ -57,7 +57,11 @@ class Incoming(Protocol):
     """An answer whose body has not been read. Whoever gets one calls `aclose` once, read or not."""
 
     status: int
-    headers: Headers
+
+    @property
+    def headers(self) -> Headers:
+        """All fields of the head."""
+        ...
 
     def header(self, name: str) -> str | None:
         """The first value of a header field; `name` in lower case."""
@@ -84,6 +88,9 @@ class Transport(Protocol):
         ...
 
 
+_BROKEN = "a header field or the URL holds a line break"
+
+
 @dataclass(frozen=True, slots=True)
 class _Address:
     """Where a URL leads, and how its request begins."""
@@ -93,12 +100,10 @@ class _Address:
     port: int
     authority: str
     """The value of `Host`: without user information and without the scheme's own port."""
-    target: str
-    """Path and query, as written."""
-
-    @property
-    def key(self) -> tuple[bool, str, int]:
-        return (self.tls, self.host, self.port)
+    line: str
+    """What follows the method: path and query as written, with what stands before them for a proxy, and `Host`."""
+    key: tuple[bool, str, int]
+    """What connections are kept by."""
 
 
 def _address(url: str) -> _Address:
@@ -112,7 +117,11 @@ def _address(url: str) -> _Address:
     host = netloc.rpartition(":")[0] if parts.port is not None or netloc.endswith(":") else netloc
     suffix = "" if port == (443 if tls else 80) else f":{port}"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return _Address(tls, parts.hostname, port, host.rstrip(".") + suffix, target)
+    authority = host.rstrip(".") + suffix
+    line = f"{target} HTTP/1.1\r\nHost: {authority}\r\n"
+    if line.count("\n") != 2 or line.count("\r") != 2 or "\0" in line:
+        raise TransportError(_BROKEN, sent=False)
+    return _Address(tls, parts.hostname, port, authority, line, (tls, parts.hostname, port))
 
 
 class HttpTransport:
@@ -137,7 +146,7 @@ class HttpTransport:
         self._proxies = dict(proxies or {})
         self._idle: dict[tuple[bool, str, int], list[Connection]] = {}
         self._keys: dict[Connection, tuple[bool, str, int]] = {}
-        self._addresses: LRUCache[str, _Address] = LRUCache(ADDRESSES)
+        self._addresses: dict[str, _Address] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -153,10 +162,8 @@ class HttpTransport:
         await asyncio.sleep(0)  # connection_lost is told in the loop's next turn
 
     async def send(self, request: Outgoing, *, deadline: float, connect_timeout: float) -> Incoming:
-        address = self._addresses.get(request.url)
-        if address is None:
-            address = self._addresses[request.url] = _address(request.url)
-        message = _message(request, address, absolute=self._proxy(address) is not None and not address.tls)
+        address = self._addresses.get(request.url) or self._remember(request.url)
+        message = _message(request, address)
         connection = self._take(address.key)
         if connection is None:
             connection = await self._connect(address, deadline, connect_timeout)
@@ -167,6 +174,15 @@ class HttpTransport:
             await answer.aclose()
             raise
         return answer
+
+    def _remember(self, url: str) -> _Address:
+        if len(self._addresses) >= ADDRESSES:
+            self._addresses.clear()
+        address = _address(url)
+        if not address.tls and self._proxy(address) is not None:
+            address = replace(address, line=f"http://{address.authority}{address.line}")
+        self._addresses[url] = address
+        return address
 
     def _take(self, key: tuple[bool, str, int]) -> Connection | None:
         """An idle connection that is still good, the one used last first."""
@@ -287,17 +303,15 @@ def _direct(host: str, exceptions: str) -> bool:
     return any(name == "*" or host == name or host.endswith(f".{name}") for name in names)
 
 
-def _message(request: Outgoing, address: _Address, *, absolute: bool) -> bytes:
+def _message(request: Outgoing, address: _Address) -> bytes:
     """The request's bytes. Raises TransportError for a field that would end the head or begin another."""
-    target = f"http://{address.authority}{address.target}" if absolute else address.target
-    lines = [f"{request.method} {target} HTTP/1.1", f"Host: {address.authority}"]
-    lines += [f"{name}: {value}" for name, value in request.headers]
-    lines.append(f"Content-Length: {len(request.body)}")
-    head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1 or "\0" in head:
-        cause = "a header field or the URL holds a line break"
-        raise TransportError(cause, sent=False)
-    return head.encode("utf-8", "surrogateescape") + b"\r\n\r\n" + request.body
+    headers, body = request.headers, request.body
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    count = len(headers)
+    if fields.count("\n") != count or fields.count("\r") != count or "\0" in fields:
+        raise TransportError(_BROKEN, sent=False)
+    head = f"{request.method} {address.line}{fields}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode("utf-8", "surrogateescape") + body
 
 
 def _has_news(connection: Connection) -> bool:

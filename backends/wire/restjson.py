@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from policies.values import value
+
 from ..base import Headers
 
 EVENT_STREAM = "application/vnd.amazon.eventstream"
@@ -19,7 +21,7 @@ _LONGEST_WAIT = 3600.0
 """Seconds; a server that asks for more is not believed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Unsigned:
     """A POST that lacks nothing but its signature; `url` is percent-encoded as it goes out."""
 

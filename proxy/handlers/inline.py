@@ -6,8 +6,7 @@ hook held the loop at a stretch is measured and reported, so that it shows.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,6 +47,8 @@ async def load_inline(file: Path, version: str, now: Callable[[], float], held: 
 class InlineSession:
     """One request."""
 
+    __slots__ = ("_call", "_held", "_limit", "_loaded", "_now")
+
     def __init__(
         self,
         loaded: handler.Loaded,
@@ -80,44 +81,66 @@ class InlineSession:
     def close(self) -> None:
         """Nothing is held."""
 
-    async def _run(self, hook: Awaitable[T]) -> T:
+    async def _run(self, hook: Coroutine[Any, Any, T]) -> T:
+        # Most hooks wait for nothing: they are done with the first step, and no timer could have ended them earlier.
+        began = self._now()
+        longest = 0.0
+        try:
+            try:
+                waited = hook.send(None)
+            finally:
+                longest = self._now() - began
+        except StopIteration as end:
+            self._held(longest)
+            given: T = end.value
+            return given
+        except Exception as error:
+            self._held(longest)
+            raise raised(describe(error, self._loaded.folder)) from error
         async with self._limit.running():
             try:
-                given: T = await _Measured(hook, self._now, self._held)
-                return given
+                rest: T = await _Measured(hook, waited, longest, self._now, self._held)
+                return rest
             except Exception as error:
                 raise raised(describe(error, self._loaded.folder)) from error
 
 
 class _Measured:
-    """Awaits a coroutine and tells the longest stretch for which it held the loop."""
+    """Awaits a coroutine that has begun to wait, and tells the longest stretch for which it held the loop."""
 
-    __slots__ = ("_held", "_hook", "_now")
+    __slots__ = ("_held", "_hook", "_longest", "_now", "_waited")
 
-    def __init__(self, hook: Awaitable[Any], now: Callable[[], float], held: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        hook: Coroutine[Any, Any, Any],
+        waited: Any,
+        longest: float,
+        now: Callable[[], float],
+        held: Callable[[float], None],
+    ) -> None:
+        """`waited` is what the coroutine's first step waits for; it took `longest` seconds."""
         self._hook = hook
+        self._waited = waited
+        self._longest = longest
         self._now = now
         self._held = held
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        steps = self._hook.__await__()
-        assert inspect.isgenerator(steps) or hasattr(steps, "send")  # noqa: S101 - hooks are coroutines of ours
-        longest = 0.0
-        given: Any = None
-        failure: BaseException | None = None
+        hook, longest, waited = self._hook, self._longest, self._waited
         try:
             while True:
-                began = self._now()
-                try:
-                    waited = steps.send(given) if failure is None else steps.throw(failure)
-                except StopIteration as end:
-                    return end.value
-                finally:
-                    longest = max(longest, self._now() - began)
-                given, failure = None, None
+                given: Any = None
+                failure: BaseException | None = None
                 try:
                     given = yield waited
                 except BaseException as error:  # noqa: BLE001 - handed on to the hook, which sees what it awaits fail
                     failure = error
+                began = self._now()
+                try:
+                    waited = hook.send(given) if failure is None else hook.throw(failure)
+                except StopIteration as end:
+                    return end.value
+                finally:
+                    longest = max(longest, self._now() - began)
         finally:
             self._held(longest)

@@ -7,14 +7,14 @@ What a hook raises is logged here, once, with the customer's own frames, and goe
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from backends.base import ByteStream, Call, Reply
+from backends.base import ByteStream, Call, Headers, Reply
 from backends.meters import Meters
 from backends.wire.framing import reframer
-from policies.table import Route
+from policies.table import HandlerSpec, Route
 
 from .errors import HandlerError
 from .guest import values
@@ -33,35 +33,44 @@ Invoke = Callable[[values.Question], Awaitable[values.Reply]]
 class Passage:
     """One request in one handler. `close` it when the request is over."""
 
-    def __init__(self, run: Run, route: Route, meters: Meters, now: Callable[[], float]) -> None:
+    __slots__ = ("_call", "_closed", "_invoke", "_limit", "_meters", "_now", "_path", "_route", "_run", "_session")
+
+    def __init__(
+        self,
+        run: Run,
+        route: Route,
+        spec: HandlerSpec,
+        meters: Meters,
+        now: Callable[[], float],
+        closed: Callable[[], None],
+    ) -> None:
+        """`closed` is called by `close`."""
         self._run = run
         self._route = route
+        self._path = spec.path
+        self._limit = Limit(spec.timeout, 0.0)
         self._meters = meters
         self._now = now
+        self._closed = closed
+        self._invoke: Invoke | None = None
         self._session: Session | None = None
         self._call: values.Call | None = None
-        self._closed: list[Callable[[], None]] = []
 
     async def before(self, call: Call, deadline: float, invoke: Invoke) -> Call | Reply:
         """What goes to the model; or a Reply, when the handler answers by itself. Raises HandlerError."""
-        handler = self._route.handler
-        assert handler is not None  # noqa: S101 - only routes with a handler have passages
-        limit = Limit(handler.timeout, deadline)
-
-        async def ask(question: values.Question) -> values.Reply:
-            with limit.paused():
-                return await invoke(question)
-
-        self._call = given = _to_guest(call, self._route, ask)
+        self._limit.deadline, self._invoke = deadline, invoke
+        self._call = given = _to_guest(call, self._route, self._ask)
         try:
-            self._session = session = self._run.open(given, limit)
+            self._session = session = self._run.open(given, self._limit)
         except HandlerError as error:
-            self._meters.hook(handler.path, "before", error.reason, 0.0)
+            self._meters.hook(self._path, "before", error.reason, 0.0)
             self._failed("before", call.invocation.request_id, error)
             raise
         if "before" not in self._run.steps:
             return call
         changed = await self._timed("before", session.before())
+        if changed is given:
+            return call
         if isinstance(changed, values.Reply):
             return Reply(
                 body=changed.body, content_type=changed.content_type, custom_attributes=changed.custom_attributes
@@ -88,6 +97,8 @@ class Passage:
             return reply
         given = values.Reply(reply.body, reply.content_type, reply.custom_attributes, self._call)
         changed = await self._timed("after", session.after(given))
+        if changed is given:
+            return reply
         return replace(
             reply,
             body=changed.body,
@@ -99,12 +110,12 @@ class Passage:
         """The request is over."""
         if self._session is not None:
             self._session.close()
-        for closed in self._closed:
-            closed()
+        self._closed()
 
-    def when_closed(self, told: Callable[[], None]) -> None:
-        """Have `told` called by `close`."""
-        self._closed.append(told)
+    async def _ask(self, question: values.Question) -> values.Reply:
+        assert self._invoke is not None  # noqa: S101 - `before` comes first
+        with self._limit.paused():
+            return await self._invoke(question)
 
     async def _during(self, events: list[bytes], first: int) -> list[bytes]:
         assert self._session is not None  # noqa: S101 - `before` comes first
@@ -122,8 +133,7 @@ class Passage:
             self._failed(step, self._call.request_id if self._call else "", error)
             raise
         finally:
-            if self._route.handler is not None:
-                self._meters.hook(self._route.handler.path, step, result, self._now() - began)
+            self._meters.hook(self._path, step, result, self._now() - began)
 
     def _failed(self, step: str, request_id: str, error: HandlerError) -> None:
         # A handler that takes no requests has been complained of when it began to.
@@ -137,7 +147,6 @@ def _trace(error: HandlerError) -> str:
 
 def _to_guest(call: Call, route: Route, invoke: Invoke) -> values.Call:
     invocation = call.invocation
-    pairs = ((name.lower(), value) for name, value in invocation.headers)
     return values.Call(
         body=call.body,
         content_type=call.content_type,
@@ -148,9 +157,34 @@ def _to_guest(call: Call, route: Route, invoke: Invoke) -> values.Call:
         streaming=invocation.streaming,
         request_id=invocation.request_id,
         speaks=invocation.speaks or route.clients_speak,
-        headers={name: value for name, value in pairs if name not in SECRET},
+        headers=_Fields(invocation.headers),
         _invoke=invoke,
     )
+
+
+class _Fields(Mapping[str, str]):
+    """A client's header fields as a hook sees them; taken apart when one is asked for, which few hooks do."""
+
+    __slots__ = ("_given", "_shown")
+
+    def __init__(self, given: Headers) -> None:
+        self._given = given
+        self._shown: dict[str, str] | None = None
+
+    def _all(self) -> dict[str, str]:
+        if self._shown is None:
+            pairs = ((name.lower(), value) for name, value in self._given)
+            self._shown = {name: value for name, value in pairs if name not in SECRET}
+        return self._shown
+
+    def __getitem__(self, name: str) -> str:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
 
 
 class _Whole:

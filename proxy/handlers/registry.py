@@ -75,13 +75,12 @@ class Handlers:
 
     def open(self, route: Route) -> Passage:
         """Begin a request of a route that has a handler. Raises HandlerError when it is not there."""
-        entry = self._entries.get(route.handler) if route.handler is not None else None
-        if entry is None:  # a request that kept the table of a policy which has just left
+        spec = route.handler
+        entry = self._entries.get(spec) if spec is not None else None
+        if entry is None or spec is None:  # a request that kept the table of a policy which has just left
             raise gone()
         entry.begin()
-        passage = Passage(entry.run, route, self._meters, self._now)
-        passage.when_closed(entry.end)
-        return passage
+        return Passage(entry.run, route, spec, self._meters, self._now, entry.end)
 
     def unready(self, route: Route) -> str | None:
         """Why a request of `route` would find no handler, in words for a health check; None when none is missing."""

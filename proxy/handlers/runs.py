@@ -53,11 +53,13 @@ class Run(Protocol):
 
 
 class Limit:
-    """The time limit of the hooks of one request."""
+    """The time limit of the hooks of one request, which has a deadline as well."""
+
+    __slots__ = ("_left", "_running", "_waits", "deadline", "seconds")
 
     def __init__(self, seconds: float, deadline: float) -> None:
         self.seconds = seconds
-        self._deadline = deadline
+        self.deadline = deadline
         self._running: asyncio.Timeout | None = None
         self._waits = 0
         self._left = 0.0
@@ -65,8 +67,9 @@ class Limit:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """One hook. Raises HandlerError (`timed_out`) when it takes too long, or the request's deadline passes."""
+        end = self.deadline if self._waits else self._end(self.seconds)
         try:
-            async with asyncio.timeout_at(self._end(self.seconds)) as self._running:
+            async with asyncio.timeout_at(end) as self._running:
                 yield
         except TimeoutError as error:
             raise too_slow(self.seconds) from error
@@ -77,19 +80,23 @@ class Limit:
     def paused(self) -> Iterator[None]:
         """Waiting for another endpoint: the limit stands still until the last such wait is over."""
         timeout, loop = self._running, asyncio.get_running_loop()
-        if timeout is None or timeout.expired():
+        if timeout is not None and timeout.expired():
             yield
             return
         if self._waits == 0:
-            self._left = (timeout.when() or loop.time()) - loop.time()
-            timeout.reschedule(self._deadline)
+            self._left = self.seconds
+            if timeout is not None:
+                self._left = (timeout.when() or loop.time()) - loop.time()
+                timeout.reschedule(self.deadline)
         self._waits += 1
         try:
             yield
         finally:
             self._waits -= 1
-            if self._waits == 0 and timeout is self._running and not timeout.expired():
-                timeout.reschedule(self._end(max(0.0, self._left)))
+            running = self._running
+            mine = timeout is None or timeout is running  # None: the hook had not been seen to wait yet
+            if self._waits == 0 and running is not None and mine and not running.expired():
+                running.reschedule(self._end(max(0.0, self._left)))
 
     def _end(self, seconds: float) -> float:
-        return min(self._deadline, asyncio.get_running_loop().time() + seconds)
+        return min(self.deadline, asyncio.get_running_loop().time() + seconds)

@@ -44,6 +44,13 @@ class Field:
     joins: bool = False
     """HTTP defines it as a list: several header lines are one value. Any other field may come once."""
 
+    def fits(self, value: str, kind: Kind) -> bool:
+        """Whether `value` violates nothing; `problems` says what, and costs more."""
+        accepts = self.accepts
+        if kind is Kind.STREAM and self.streaming_accepts is not None:
+            accepts = self.streaming_accepts
+        return len(value) <= self.longest and accepts.fullmatch(value) is not None
+
     def problems(self, value: str, kind: Kind) -> Iterator[str]:
         """Every constraint that `value` violates, in the words AWS's own validation uses."""
         shown = "Value" if self.sensitive else f"Value '{printable(value)}'"

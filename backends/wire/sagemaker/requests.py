@@ -10,8 +10,10 @@ constraints, all of them in one message, since no SDK checks any. Values that AW
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
+
+from policies.values import value
 
 from ...base import Headers, Invocation
 from ..trace import read_trace
@@ -36,7 +38,7 @@ _NOT_OFFERED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Operation:
     """What the request line asks for."""
 
@@ -65,7 +67,7 @@ def read_operation(method: str, raw_path: str) -> Operation:
         raise WireError(unknown_operation(_shown(method)))
     if refused is not None:
         raise WireError(not_offered(*refused))
-    return Operation(_KINDS[last], unquote(name, errors="replace"))
+    return Operation(_KINDS[last], unquote(name, errors="replace") if "%" in name else name)
 
 
 def read_invocation(operation: Operation, headers: Headers, body: bytes, request_id: str) -> Invocation:
@@ -74,21 +76,26 @@ def read_invocation(operation: Operation, headers: Headers, body: bytes, request
     Raises:
         WireError: one or more constraints are violated; all of them are in the message.
     """
-    given, others, problems = _collect(operation.kind, headers)
-    problems = [*ENDPOINT.problems(operation.endpoint, operation.kind), *problems]
-    for field, value in given.items():
-        problems.extend(field.problems(value, operation.kind))
-    if problems:
+    kind = operation.kind
+    given, others, problems = _collect(kind, headers)
+    values = {field.attribute: text for field, text in given.items()}
+    if problems or not _fit(operation.endpoint, given, kind):
+        problems = [*ENDPOINT.problems(operation.endpoint, kind), *problems]
+        for field, text in given.items():
+            problems.extend(field.problems(text, kind))
         plural = "s" if len(problems) > 1 else ""
         said = f"{len(problems)} validation error{plural} detected: " + "; ".join(problems)
         raise WireError(validation_error(said))
-    values = {field.attribute: value for field, value in given.items()}
     attributes = values.get("custom_attributes")
-    attempt = _ATTEMPT.search(",".join(others.get("amz-sdk-request", ())))
+    sdk_id, attempt, trace = None, 1, None
+    if others:
+        sdk_id, attempt = _sdk_id(others.get("amz-sdk-invocation-id", [])), _attempt(others.get("amz-sdk-request", ()))
+    if others or (attributes is not None and "traceparent=" in attributes):
+        trace = read_trace(others.get("traceparent", ()), others.get("tracestate", ()), attributes)
     return Invocation(
         endpoint=operation.endpoint,
         component=values.get("component"),
-        streaming=operation.kind is Kind.STREAM,
+        streaming=kind is Kind.STREAM,
         body=body,
         request_id=request_id,
         content_type=values.get("content_type"),
@@ -101,9 +108,9 @@ def read_invocation(operation: Operation, headers: Headers, body: bytes, request
         enable_explanations=values.get("enable_explanations"),
         session_id=values.get("session_id"),
         prefix_aware_id=values.get("prefix_aware_id"),
-        sdk_invocation_id=_sdk_id(others.get("amz-sdk-invocation-id", [])),
-        sdk_attempt=max(int(attempt[1]), 1) if attempt else 1,
-        trace=read_trace(others.get("traceparent", ()), others.get("tracestate", ()), attributes),
+        sdk_invocation_id=sdk_id,
+        sdk_attempt=attempt,
+        trace=trace,
         headers=headers,
     )
 
@@ -117,20 +124,36 @@ def _collect(kind: Kind, headers: Headers) -> tuple[dict[Field, str], dict[str, 
     for name, raw in headers:
         lower = name.lower()
         field = known.get(lower)
-        value = raw.strip(" \t")
         if field is None:
             if lower in _UNMODELLED:
-                others.setdefault(lower, []).append(value)
-        elif not value:
+                others.setdefault(lower, []).append(raw.strip(" \t"))
             continue
-        elif field not in given:
-            given[field] = value
+        text = raw.strip(" \t")
+        if not text:
+            continue
+        if field not in given:
+            given[field] = text
         elif field.joins:
-            given[field] = f"{given[field]}, {value}"
-        elif given[field] != value:
+            given[field] = f"{given[field]}, {text}"
+        elif given[field] != text:
             said = f"Value at '{field.member}' failed to satisfy constraint: "
             problems.append(f"{said}Header {field.wire[kind]} must be given once")
     return given, others, problems
+
+
+def _fit(endpoint: str, given: Mapping[Field, str], kind: Kind) -> bool:
+    if not ENDPOINT.fits(endpoint, kind):
+        return False
+    for field, text in given.items():  # noqa: SIM110 - `all` would make a generator for each request
+        if not field.fits(text, kind):
+            return False
+    return True
+
+
+def _attempt(requests: Sequence[str]) -> int:
+    """Which attempt of the SDK's own this is, from 1."""
+    found = _ATTEMPT.search(",".join(requests))
+    return max(int(found[1]), 1) if found else 1
 
 
 def _sdk_id(values: list[str]) -> str | None:

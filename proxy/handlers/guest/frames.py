@@ -66,7 +66,7 @@ async def read(reader: asyncio.StreamReader) -> tuple[Head, bytes]:
 
 def call_head(call: Call) -> Head:
     """`call` without its body."""
-    return {name: getattr(call, name) for name in _CALL}
+    return {name: getattr(call, name) for name in _CALL} | {"headers": dict(call.headers)}
 
 
 def to_call(head: Head, body: bytes, invoke: Invoke | None) -> Call:

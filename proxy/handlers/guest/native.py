@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,9 @@ from .values import Call, Event, InvokeError, Reply, as_body
 
 Hook = Callable[..., Any]
 
+PLAIN = (Call, Reply, Event, bytes, str, dict, list)
+"""What a hook that is no coroutine returns: looked for first, since `isawaitable` costs more than a whole hook."""
+
 
 class Program(Protocol):
     """A loaded handler, whatever its convention. One for all requests; what belongs to one is in `call.state`."""
@@ -20,15 +23,15 @@ class Program(Protocol):
     steps: frozenset[str]
     """Those of `before`, `during` and `after` that do something."""
 
-    async def before(self, call: Call) -> Call | Reply:
+    def before(self, call: Call) -> Coroutine[Any, Any, Call | Reply]:
         """What goes to the model, or the answer when the model is not to be asked."""
         ...
 
-    async def during(self, event: Event) -> bytes:
+    def during(self, event: Event) -> Coroutine[Any, Any, bytes]:
         """What the client gets for one event of a stream; nothing when empty."""
         ...
 
-    async def after(self, reply: Reply) -> Reply:
+    def after(self, reply: Reply) -> Coroutine[Any, Any, Reply]:
         """What the client gets for the model's whole answer. `reply.call` is what `before` gave."""
         ...
 
@@ -67,7 +70,9 @@ class Native:
         self.steps = frozenset(hooks)
 
     async def before(self, call: Call) -> Call | Reply:
-        given = await run(self._hooks["before"], call)
+        given = self._hooks["before"](call)
+        if given is not None and not isinstance(given, PLAIN) and inspect.isawaitable(given):
+            given = await given
         if given is None:
             return call
         if isinstance(given, Call):
@@ -78,7 +83,9 @@ class Native:
         return call.replace(body=body, content_type=kind or call.content_type)
 
     async def during(self, event: Event) -> bytes:
-        given = await run(self._hooks["during"], event)
+        given = self._hooks["during"](event)
+        if given is not None and not isinstance(given, PLAIN) and inspect.isawaitable(given):
+            given = await given
         if given is None or isinstance(given, Event):
             return event.data
         if isinstance(given, dict | list):
@@ -86,7 +93,9 @@ class Native:
         return _body(given, "during", "event.replace(json=...)")[0]
 
     async def after(self, reply: Reply) -> Reply:
-        given = await run(self._hooks["after"], reply)
+        given = self._hooks["after"](reply)
+        if given is not None and not isinstance(given, PLAIN) and inspect.isawaitable(given):
+            given = await given
         if given is None:
             return reply
         if isinstance(given, Reply):

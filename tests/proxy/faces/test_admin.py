@@ -123,4 +123,4 @@ async def test_running_tasks_are_listed_by_name() -> None:
     async with admin() as (port, _, _):
         status, body = await ask(port, "GET /admin/tasks")
     assert status == 200
-    assert json.loads(body)["tasks"]["RequestHandler.start"] == 1
+    assert json.loads(body)["tasks"]["Connection.start"] == 1
