@@ -47,8 +47,7 @@ def step(state: State, plan: Migration, seen: Seen, commands: Sequence[Command],
     for command in sorted(commands, key=lambda one: (one.at, one.id)):
         if pending(state, command, now):
             state = _commanded(state, plan, seen, command, log)
-    if not log.decisions or state.phase is Phase.RUNNING:
-        state = _moved(state, plan, seen, log)
+    state = _moved(state, plan, seen, log)
     waits = tuple(_waits(state, plan, seen, now)) if state.phase is Phase.RUNNING else ()
     if not log.decisions:
         return Move(state, (), waits)
@@ -135,16 +134,16 @@ def _commanded(state: State, plan: Migration, seen: Seen, command: Command, log:
 
 def _moved(state: State, plan: Migration, seen: Seen, log: _Log) -> State:
     """The one thing that happens by itself at a tick, if any."""
+    if state.phase is Phase.ROLLING_BACK:
+        return _rolled(state, plan, seen, log)
+    red = [one for one in _verdicts(state, plan, seen) if one.answer is Answer.RED]
+    if red and state.phase is Phase.RUNNING and state.step > START:
+        return _breached(state, plan, seen, red, log)
     if state.bypass is not None and log.now >= state.bypass and _calm(state, plan, seen, log.now):
         new = replace(state, bypass=None, since=log.now, window=state.window + 1)
         return log.note(state, new, Event.BYPASS_OVER, f"back to {_place(plan, state.step)}")
-    if state.phase is Phase.ROLLING_BACK:
-        return _rolled(state, plan, seen, log)
     if state.phase is not Phase.RUNNING:
         return state
-    red = [one for one in _verdicts(state, plan, seen) if one.answer is Answer.RED]
-    if red and state.step > START:
-        return _breached(state, plan, seen, red, log)
     if any(_waits(state, plan, seen, log.now)):
         return state
     return _grown(state, plan, log)

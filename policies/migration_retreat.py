@@ -2,8 +2,8 @@
 
 A rollback that sends an old target more than it can take breaks what it was to save. So a part of the traffic moves
 only when the old target is shown able to take it (`Seen.rooms`), and for every member of a group as fast as the slowest
-can. Where nothing is known of the room, the old target's part at most doubles every `PACE` seconds, from `FIRST` on:
-100 % is reached within four of them, each long enough for a hosting that scales by load to notice.
+can. Where nothing is known of the room, the old target's part grows by at most a half every `PACE` seconds, from
+`FIRST` on: 100 % is reached within seven of them, each long enough for a hosting that scales by load to notice.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ PACE = 60.0
 """Seconds between two parts of a rollback into unknown room."""
 FIRST = 0.1
 """Part of the traffic that an old target of unknown room is trusted with."""
+GROWTH = 1.5
 LITTLE = 1e-9
 """What shares may differ by and still be the same."""
 
@@ -61,4 +62,4 @@ def _allowed(state: State, route: str, seen: Seen, now: float) -> float:
         return max(carried(state), shown)
     if now - state.ramped < PACE:
         return carried(state)
-    return min(1.0, max(FIRST, 2 * carried(state)))
+    return min(1.0, max(FIRST, GROWTH * carried(state)))
