@@ -238,8 +238,11 @@ def _source(settings: Settings) -> Source:
 
 
 def _log(path: str, parts: AsyncExitStack) -> AccessLog:
+    # Unbuffered: a buffer is emptied once more when it is closed, which fails on a full disk, and waits for a reader.
     log = AccessLog(
-        sys.stdout.buffer if path == "-" else parts.enter_context(Path(path).open("ab"))  # noqa: SIM115 - it does
+        open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - a descriptor, not closed
+        if path == "-"
+        else parts.enter_context(Path(path).open("ab", buffering=0))  # noqa: SIM115 - it does
     )
     parts.callback(log.close)
     return log
