@@ -19,5 +19,5 @@ LIMITS = ("--head-time", "1", "--body-limit", f"{BODY_LIMIT}", "--body-budget", 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     """The proxy, the upstreams, and how both were at first."""
-    async with staged(tmp_path_factory.mktemp("chaos"), (*UPSTREAMS, *CONTROLS), None, *LIMITS) as found:
+    async with staged(tmp_path_factory.mktemp("chaos"), (*UPSTREAMS, *CONTROLS), *LIMITS) as found:
         yield found

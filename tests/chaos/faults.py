@@ -188,13 +188,11 @@ class Fault:
         return {"serve_from": self.slug, **shared, **self.route}
 
 
-def policy(faults: Mapping[Fault, int], more: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
-    """A policy with one target and one endpoint for each fault; `more` are further targets and endpoints."""
-    targets = {fault.slug: fault.target_of(port) for fault, port in faults.items()}
-    endpoints = {fault.slug: fault.route_of() for fault in faults}
+def policy(faults: Mapping[Fault, int]) -> dict[str, Any]:
+    """A policy with one target and one endpoint for each fault, whose upstream listens at that port."""
     return {
         "apiVersion": "pointsman/v1",
         "account": "123456789012",
-        "targets": targets | dict((more or {}).get("targets", {})),
-        "endpoints": endpoints | dict((more or {}).get("endpoints", {})),
+        "targets": {fault.slug: fault.target_of(port) for fault, port in faults.items()},
+        "endpoints": {fault.slug: fault.route_of() for fault in faults},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,6 +155,12 @@ def memory(pid: int) -> int:
     return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
 
 
+async def until(reached: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a state that another process tells of to whoever asks; the test's own time limit bounds it."""
+    while not await reached():  # noqa: ASYNC110 - another process tells of no event
+        await asyncio.sleep(0.02)
+
+
 PLACES = {"refuses": nobody, "full": crowded}
 
 
@@ -170,14 +176,25 @@ async def upstreams_of(faults: Sequence[Fault]) -> AsyncIterator[Mapping[Fault, 
 
 
 @asynccontextmanager
+async def started(folder: Path, text: str, *flags: str, variables: Mapping[str, str]) -> AsyncIterator[Proxy]:
+    """`running_proxy` for a loop that has to go on while the process starts and ends."""
+    running = running_proxy(folder, text, *flags, variables=variables)
+    proxy = await asyncio.to_thread(running.__enter__)
+    try:
+        yield proxy
+    finally:
+        await asyncio.to_thread(running.__exit__, None, None, None)
+
+
+@asynccontextmanager
 async def staged(
-    folder: Path, faults: Sequence[Fault], more: Mapping[str, Mapping[str, Any]] | None = None, *flags: str
+    folder: Path, faults: Sequence[Fault], *flags: str, variables: Mapping[str, str] | None = None
 ) -> AsyncIterator[Stage]:
-    """A proxy among the upstreams of `faults`; `more` are further targets and endpoints of its policy."""
+    """A proxy among the upstreams of `faults`; `variables` are put into its environment."""
     async with upstreams_of(faults) as found:
-        text = json.dumps(policy({fault: upstream.port for fault, upstream in found.items()}, more))
+        text = json.dumps(policy({fault: upstream.port for fault, upstream in found.items()}))
         trust = {"SSL_CERT_FILE": str(CERTIFICATES / "ca.pem")}
-        with running_proxy(folder, text, *flags, variables=trust) as proxy:
+        async with started(folder, text, *flags, variables={**trust, **(variables or {})}) as proxy:
             stage = Stage(proxy, found)
             stage.tasks = (await stage.admin("/admin/tasks"))["tasks"]
             stage.descriptors = descriptors(proxy.process.pid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import broken_answers, broken_streams
 from .broken_answers import GOOD, HEALTHY, endless, saying
-from .broken_streams import HEAD, chunks, fault
+from .broken_streams import END, HEAD, chunks, fault
 from .faults import FRAMES, Fault, Served, Streamed
 
 UPSTREAMS: tuple[Fault, ...] = (*broken_answers.all_of_them(), *broken_streams.STREAMS)
@@ -15,5 +15,6 @@ STREAM_FLOWS = fault(
     "streams without end", Streamed(), endless(HEAD, chunks([FRAMES[0]] * 200)), route={"stream_timeout": "500ms"}
 )
 SLOW = Fault("takes its time", Served(), saying(b"", GOOD, pause=0.3))
-CONTROLS = (HEALTHY, WAITS, STREAM_WAITS, STREAM_FLOWS, SLOW)
+PACED = fault("streams at its pace", Streamed(), saying(HEAD, *[chunks([frame]) for frame in FRAMES], END, pause=0.15))
+CONTROLS = (HEALTHY, WAITS, STREAM_WAITS, STREAM_FLOWS, SLOW, PACED)
 """Upstreams that do nothing wrong: there it is clients, or the proxy's surroundings, that misbehave."""
