@@ -24,6 +24,10 @@ VERDICT = 1.0
 does so within milliseconds, and one that is warm is not held up for long."""
 
 
+RECENT = 0.1
+"""Weight of the newest answer in what an answer is expected to take."""
+
+
 class Full(Exception):
     """As many callers wait for a target, or as many bytes, as its queue may hold."""
 
@@ -52,6 +56,7 @@ class _Entry:
         "limit",
         "shortest",
         "target",
+        "took",
         "used",
         "value",
         "waiting",
@@ -62,6 +67,7 @@ class _Entry:
         self.used: float | None = None  # apart from the value, so that an answer of a warm target makes no object
         self.calm_until = -math.inf
         self.limit = math.inf
+        self.took = 0.0
         self.claimed = -math.inf
         self.again = -math.inf
         self.askers = 0
@@ -122,6 +128,11 @@ class Temperatures:
         entry = self.tracked.get(target.name)
         return Warmth.UNKNOWN if entry is None else entry.warmth(now)
 
+    def proven(self, target: Target) -> bool:
+        """Whether the target, or a call that it held until it was given up, has shown that it is cold."""
+        entry = self.tracked.get(target.name)
+        return entry is not None and entry.value.cold_since is not None
+
     def share(self, target: Target, now: float) -> float:
         """The share of its traffic that a target gets which may be just back."""
         entry = self.tracked.get(target.name)
@@ -161,6 +172,7 @@ class Temperatures:
         if now < entry.calm_until:
             entry.used = now
             entry.calm_until = now + entry.limit
+            entry.took += (now - sent_at - entry.took) * RECENT
             return None
         before = entry.now_known()
         after = heat.answered(before, sent_at, now, entry.shortest)
@@ -223,6 +235,11 @@ class Temperatures:
         """Seconds before which the target will not be ready; see `policies.temperature.earliest`."""
         entry = self.tracked.get(target.name)
         return 0.0 if entry is None else heat.earliest(entry.value, now, target.restore)
+
+    def expected(self, target: Target) -> float:
+        """Seconds that an answer of the target takes when it is ready, lately; 0 when that is not known."""
+        entry = self.tracked.get(target.name)
+        return 0.0 if entry is None else entry.took
 
     async def change(self, target: Target, seconds: float, size: int = 0) -> bool:
         """Wait, holding `size` bytes, until something new is known of the target; False: not within `seconds`.

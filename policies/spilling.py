@@ -27,5 +27,8 @@ def spilled(
     order.sort(key=lambda target: health(target, views) == 0.0)
     budget = max(1, plan.rule.attempts - plan.made)
     attempts = tuple(Attempt(target, replica(target, views, None, draw)) for target in order[:budget])
+    if len(order) == 1 and not plan.client_retries:  # a target that is alone is tried again, as ever
+        (only,) = attempts
+        attempts = tuple(replace(only, replica=(only.replica + n) % only.target.replicas) for n in range(budget))
     why = f"{route.rule}: {order[0].name}, cold-spill: {reason}"
     return replace(plan, attempts=attempts, why=why, repeats=0, wait=0.0, charged=False)

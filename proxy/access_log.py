@@ -54,6 +54,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "trace_id": "32 hex digits when the request belongs to a trace, or null",
         "handler_status": "status of a failure in the customer's own code around the model, or null",
         "principal": "who asked: the name that their key or certificate stands for, or null where nobody is asked",
+        "cold": "what a cold target made of it: `spill`, `hold` or `fail`; null when it met none",
     }
 )
 ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
@@ -114,6 +115,7 @@ def line(outcome: Outcome) -> bytes:
         "trace_id": outcome.trace_id,
         "handler_status": outcome.handler_status,
         "principal": outcome.principal,
+        "cold": outcome.cold,
     }
     try:
         text = orjson.dumps(entry, option=_OPTIONS)

@@ -49,6 +49,8 @@ class Record:
     policy: InForce | None = None
     route: Route | None = None
     invocation: Invocation | None = None
+    cold: str | None = None
+    """What a cold target made of it: `spill`, `hold` or `fail`."""
     attempts: list[AttemptOutcome] = field(default_factory=list)
 
     def attempted(self, attempt: Attempt, seconds: float, error: BackendError | None, *, answered: bool) -> None:
@@ -120,4 +122,5 @@ class Record:
             trace_id=self.trace_id,
             handler_status=self.handler_status,
             principal=self.principal,
+            cold=self.cold,
         )

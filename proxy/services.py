@@ -9,6 +9,8 @@ from backends.base import Backend
 from backends.book import Book
 from backends.gates import Gates
 from backends.meters import Meters
+from backends.temperatures import Temperatures
+from warmers.restoring import Restorer
 from warmers.runner import Warmer
 
 from .access_log import AccessLog
@@ -47,3 +49,7 @@ class Services:
     """Who may call at all; None where the network or the platform decides."""
     warmer: Warmer | None = None
     """Keeps targets warm; None where nothing does."""
+    temperatures: Temperatures = field(default_factory=Temperatures)
+    """How warm every target is."""
+    restorer: Restorer | None = None
+    """Brings cold targets back; None where only callers' own requests do."""

@@ -8,13 +8,15 @@ endpoint itself answers keeps its class: its 500 is the client's 500, as it was 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from backends.base import Invocation
 from backends.errors import BackendError
 from backends.http.edge import BodyTooLarge, BudgetSpent
 from backends.wire import sagemaker as wire
 from backends.wire.sagemaker import ErrorReply, WireError
 from policies.facts import Fault
-from policies.table import Miss
+from policies.table import Miss, Route
 
 from ..pipeline import NoTarget, RouteMissing
 from ..record import Record
@@ -84,9 +86,7 @@ def _missing(miss: Miss, record: Record) -> ErrorReply:
 def _backend(error: BackendError, record: Record) -> ErrorReply:
     facts = error.facts
     if facts.cold:
-        # A component at zero has its own text on SageMaker; every other cold model is "not ready".
-        cold_component = record.route is not None and record.route.component is not None
-        return wire.component_no_capacity() if cold_component else wire.model_not_ready(facts.retry_after)
+        return _cold(facts.retry_after, record.route)
     if facts.timed_out and not (facts.fault is Fault.NETWORK and facts.retry_safe):  # no connection is no late model
         return wire.model_timeout(**_place(error, record))
     if facts.throttled and facts.fault is Fault.PLATFORM:
@@ -107,6 +107,19 @@ def _backend(error: BackendError, record: Record) -> ErrorReply:
             return wire.model_error(
                 502, "The model's answer was lost or could not be understood.", **_place(error, record)
             )
+
+
+def _cold(retry_after: float | None, route: Route | None) -> ErrorReply:
+    """A component at zero has its own text on SageMaker, every other cold model is "not ready"; or as the policy says.
+
+    SDKs send neither the 400 nor SageMaker's 429 again by themselves (botocore 1.44), but every 503.
+    """
+    wanted = route.cold_status if route is not None else None
+    if wanted == 503:
+        return wire.service_unavailable(retry_after)
+    if wanted is None and route is not None and route.component is not None:
+        return replace(wire.component_no_capacity(), retry_after=retry_after)
+    return wire.model_not_ready(retry_after)
 
 
 def _from_caller(error: BackendError) -> ErrorReply:

@@ -49,7 +49,7 @@ def problem(error: Exception, record: Record, model: str) -> Problem:
         case RouteMissing():
             return wire.model_not_found(model, _HINTS.get(error.miss, ""))
         case BackendError():
-            return _backend(error)
+            return _backend(error, record)
         case _:
             return _from_reply(failures.error_reply(error, record))
 
@@ -67,12 +67,15 @@ _HINTS = {
 }
 
 
-def _backend(error: BackendError) -> Problem:
+def _backend(error: BackendError, record: Record) -> Problem:
     facts = error.facts
     again = facts.retry_safe is not True
     if facts.cold:
         wait = facts.retry_after or (error.target.restore[0] if error.target.restore else DEFAULT_WAIT)
-        return wire.throttled("The model is not ready yet.", wait, "model_not_ready")
+        text = "The model is not ready yet."
+        if record.route is not None and record.route.cold_status == 503:
+            return Problem(503, text, "server_error", "model_not_ready", retry_after=wait)
+        return wire.throttled(text, wait, "model_not_ready")
     if facts.timed_out and not (facts.fault is Fault.NETWORK and facts.retry_safe):  # no connection is no late model
         return wire.late()
     if facts.throttled and facts.fault is Fault.PLATFORM:

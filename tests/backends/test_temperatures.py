@@ -61,6 +61,20 @@ def test_a_ready_target_is_calm_until_its_idle_limit() -> None:
     assert temperatures.warmth(IMPORTED, 1400.0) is Warmth.COOLING
 
 
+def test_how_long_an_answer_takes_is_known() -> None:
+    """From the answers of a ready target; a restore is none."""
+    temperatures = tracking()
+    assert temperatures.expected(IMPORTED) == 0.0
+    answer(temperatures, 1.0)
+    for _ in range(100):
+        temperatures.answered(IMPORTED, 10.0, 12.0)
+    assert temperatures.expected(IMPORTED) == pytest.approx(2.0, rel=0.01)
+    temperatures.met_cold(IMPORTED, 20.0)
+    temperatures.answered(IMPORTED, 20.0, 200.0)
+    assert temperatures.expected(IMPORTED) == pytest.approx(2.0, rel=0.01)
+    assert temperatures.expected(PLAIN) == 0.0
+
+
 def test_a_restore_is_measured_and_followed_by_slow_start() -> None:
     """From the refusal to the call that was answered; until it has all its traffic back it is not calm."""
     temperatures = tracking()
@@ -103,8 +117,10 @@ def test_a_call_that_was_held_for_too_long_was_held_for_cold() -> None:
     assert temperatures.failed(IMPORTED, 0.0, 1.0) is False
     temperatures.sent(IMPORTED, 2.0)
     assert temperatures.warmth(IMPORTED, 62.0) is Warmth.WARMING
+    assert not temperatures.proven(IMPORTED)
     assert temperatures.failed(IMPORTED, 2.0, 62.0) is True
     assert temperatures.warmth(IMPORTED, 62.0) is Warmth.COLD
+    assert temperatures.proven(IMPORTED)
     assert temperatures.failed(IMPORTED, 2.0, 62.0) is False
 
 

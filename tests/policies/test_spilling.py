@@ -46,6 +46,15 @@ def test_no_other_place_is_none() -> None:
     assert names(route("warm"), {"cold", "warm"}) is None
 
 
+def test_a_lone_fallback_is_tried_again() -> None:
+    """As a lone target ever is, unless the client repeats by itself."""
+    assert names(route("warm", retry=RetryRule(3)), {"cold"}) == ["warm", "warm", "warm"]
+    chat = route("warm")
+    again = spilled(chat, first_plan(chat, {}, None, half, 0, 2), {"cold"}, {}, half, 0, "")
+    assert again is not None
+    assert len(again.attempts) == 1
+
+
 def test_a_single_attempt_still_spills() -> None:
     """The rule of repeats does not count what was never sent."""
     assert names(route("warm", retry=RetryRule(1)), {"cold"}) == ["warm"]
@@ -55,7 +64,7 @@ def test_an_ejected_fallback_comes_last() -> None:
     """A breaker's word counts, but a bad place is better than none."""
     views = {"bad": (TargetView(health=0.0),)}
     assert names(route("bad", "good"), {"cold"}, views) == ["good", "bad"]
-    assert names(route("bad"), {"cold"}, views) == ["bad"]
+    assert names(route("bad"), {"cold"}, views) == ["bad", "bad"]
 
 
 def test_a_place_too_small_for_the_body_is_none() -> None:
@@ -90,4 +99,5 @@ def test_never_outside_the_boundary_and_never_to_what_is_out(spare: list[str], o
     allowed = set(spare) - {"far"} - out
     assert (found is None) == (not allowed)
     assert set(found or ()) <= allowed
-    assert len(found or ()) == len(set(found or ())) <= attempts
+    assert len(found or ()) <= attempts
+    assert len(set(found or ())) in {0, 1, len(found or ())}

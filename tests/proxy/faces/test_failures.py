@@ -95,8 +95,20 @@ def test_cold_is_not_ready_for_a_model_and_no_capacity_for_a_component() -> None
     error = BackendError(FailureFacts(Fault.PLATFORM, True, 30.0, cold=True), TARGET, "cold")
     model, component = failures.error_reply(error, record()), failures.error_reply(error, record("ic"))
     assert (model.type, model.status, model.retry_after) == ("ModelNotReadyException", 429, 30.0)
-    assert (component.type, component.status) == ("ValidationError", 400)
+    assert (component.type, component.status, component.retry_after) == ("ValidationError", 400, 30.0)
     assert component.message.startswith("Inference Component has no capacity")
+
+
+@pytest.mark.parametrize("component", [None, "ic"])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, "ModelNotReadyException"), (503, "ServiceUnavailable")], ids=["429", "503"]
+)
+def test_cold_has_the_status_that_the_policy_gives_it(status: int, kind: str, component: str | None) -> None:
+    """SDKs send a 503 again by themselves and SageMaker's 429 not; each says when to come again."""
+    asked = record(component)
+    asked.route = Route("chat", component, (Weighted(TARGET, 1.0),), cold_status=status)
+    reply = failures.error_reply(BackendError(FailureFacts(Fault.PLATFORM, True, 30.0, cold=True), TARGET, "x"), asked)
+    assert (reply.status, reply.type, reply.retry_after) == (status, kind, 30.0)
 
 
 def test_what_sagemaker_wrapped_is_passed_on_word_for_word() -> None:

@@ -13,7 +13,7 @@ from backends.wire import openai as wire
 from backends.wire.openai import Refused
 from backends.wire.sagemaker import WireError, model_error, validation_error
 from policies.facts import FailureFacts, Fault
-from policies.table import Miss, Target, VllmSpec
+from policies.table import Miss, Route, Target, VllmSpec, Weighted
 from proxy.faces import openai_failures
 from proxy.pipeline import NoTarget, RouteMissing
 
@@ -84,6 +84,15 @@ def test_a_cold_model_says_when_it_may_be_back() -> None:
     cold = Target("t", "vllm", VllmSpec(("http://x",), "m"), restore=(60.0, 300.0))
     _, headers, _ = told(BackendError(FailureFacts(Fault.PLATFORM, True, cold=True), cold, "x"))
     assert headers["Retry-After"] == "60"
+
+
+def test_cold_has_the_status_that_the_policy_gives_it() -> None:
+    """A 503 of the same code, with the same time to come again."""
+    asked = record()
+    asked.route = Route("chat", None, (Weighted(TARGET, 1.0),), cold_status=503)
+    error = BackendError(FailureFacts(Fault.PLATFORM, True, 30.0, cold=True), TARGET, "x")
+    found = openai_failures.problem(error, asked, "chat")
+    assert (found.status, found.code, found.retry_after) == (503, "model_not_ready", 30.0)
 
 
 @pytest.mark.parametrize(
