@@ -10,6 +10,7 @@ from .errors import Path
 from .findings import Findings, Names
 from .migrating import Gate, Keep, Measure, Member, Migration, Step
 from .quantities import show_share
+from .redaction import Keeping, Redaction
 from .table import BedrockSpec, EndpointSpec, Target, Weighted
 
 MEASURES = {measure.value: measure for measure in Measure}
@@ -33,6 +34,8 @@ def compile_migrate(
     findings = names.findings
     new = names.find(written.to, (*path, "to"))
     steps = tuple(_steps(written.steps, path, owner, findings))
+    for problem in _difference_problems(written):
+        findings.add((*path, "keep_differences"), problem)
     gates = _gates(written, path, findings)
     if len(serve) != 1:
         if serve:
@@ -44,7 +47,9 @@ def compile_migrate(
         findings.add((*path, "to"), f"is `{old.name}`, which serves it already; name the target that it moves to")
     if new is None or new is old:
         return None
-    member = Member(key, old.name, new.name, gates, _keep(written, old, path, findings), _release(old, new))
+    member = Member(
+        key, old.name, new.name, gates, _keep(written, old, path, findings), _release(old, new), _differences(written)
+    )
     breach = written.on_breach or {}
     back = {measure: breach.get(measure.value, breach.get("otherwise", "last-good")) for measure in Measure}
     migration = Migration(
@@ -144,6 +149,25 @@ def _keep(written: schema.Migrate, old: Target, path: Path, findings: Findings) 
         told = f"keeps `{name}`, and it is `{old.name}` that the traffic would go back to"
         findings.add((*path, "keep", name), told)
     return Keep()
+
+
+def _difference_problems(written: schema.Migrate) -> Iterator[str]:
+    block = written.keep_differences
+    if block is None:
+        return
+    if block.redact == schema.Redact():
+        yield "has a `redact` without a rule; give `keys`, `patterns` or `mask: true`, or say `redact: nothing`"
+    if not any(step.shadow for step in written.steps):
+        yield "keeps differences of copies, and no step has a `shadow`; add one, or leave this out"
+
+
+def _differences(written: schema.Migrate) -> Keeping | None:
+    block = written.keep_differences
+    if block is None:
+        return None
+    rule = schema.Redact() if block.redact == "nothing" else block.redact
+    keys = frozenset(key.lower() for key in rule.keys or ())
+    return Keeping(block.folder, Redaction(keys, tuple(rule.patterns or ()), rule.mask), block.most, block.below)
 
 
 def _release(*targets: Target) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from .scalars import Block, Budget, Hold, Kept, Share, TargetName, Window, Word, written
+from .redaction import pattern_problem
+from .scalars import Block, Budget, Hold, Kept, Share, Size, TargetName, Window, Word, checked, written
 
 _POINTS = r"^at most \+[0-9]{1,2}(\.[0-9]{1,4})? points$"
 _RELATIVE = r"^at most \+[0-9]{1,3}(\.[0-9]{1,2})?% relative$"
@@ -93,6 +94,33 @@ class Keep(Block):
     until: Kept = Field(14 * 86_400.0, description="How long it is kept: 14d after 100%.")
 
 
+class Redact(Block):
+    """What is taken out of bodies before they are kept."""
+
+    keys: list[Word] | None = Field(
+        None, min_length=1, description="Names of keys whose values go, at any depth and in any case of letters."
+    )
+    patterns: list[Annotated[str, checked(pattern_problem)]] | None = Field(
+        None, min_length=1, max_length=50, description="Regular expressions (Python's): what they match goes."
+    )
+    mask: bool = Field(False, description="true: every letter and digit of all texts becomes an x.")
+
+
+class KeepDifferences(Block):
+    """Which differences between the old target's answers and the new one's are kept."""
+
+    folder: Annotated[str, Field(min_length=1, max_length=4096, pattern="^/")] = Field(
+        description="Where, on the disk of each machine that serves; an absolute path."
+    )
+    redact: Literal["nothing"] | Redact = Field(
+        description="What is taken out first; nothing: bodies stay as they are."
+    )
+    most: Size = Field(64 * 1024**2, description="What is kept of one migration on one machine at most: 64MiB.")
+    below: Annotated[Share, Field(gt=0)] = Field(
+        0.9, description="How alike two answers have to be for nothing to be kept: 90%."
+    )
+
+
 class Migrate(Block):
     """How an endpoint moves from the target that serves it to another."""
 
@@ -108,5 +136,8 @@ class Migrate(Block):
     freeze: Window | None = Field(None, description="When it never grows: Fri 16:00 - Mon 08:00 America/New_York.")
     keep: dict[TargetName, Keep] | None = Field(
         None, min_length=1, max_length=1, description="What is kept of the old target, so that a rollback finds room."
+    )
+    keep_differences: KeepDifferences | None = Field(
+        None, description="Keep answers of copies that differ, to be read. Without it: none is kept."
     )
     group: Word | None = Field(None, description="Name of a group: its endpoints move and roll back together.")
