@@ -75,9 +75,11 @@ def test_files_that_front_pages_name_exist(page: Path) -> None:
 IN_THE_MAP_AS_FOLDERS = (
     "backends/emulator/",
     "backends/wire/bedrock/",
+    "backends/wire/comparison/",
     "backends/wire/dialects/",
     "backends/wire/sagemaker/",
     "deploy/engine/",
+    "warmers/shadow/",
     "proxy/cli/",
     "proxy/handlers/",
 )
