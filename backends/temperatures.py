@@ -186,6 +186,7 @@ class Temperatures:
         entry = self.tracked.get(target.name)
         if entry is None:
             entry = self.tracked[target.name] = _Entry(target)
+        entry.again = max(entry.again, now + heat.pace(target.restore))
         entry.become(heat.met_cold(entry.now_known(), now), now)
 
     def failed(self, target: Target, sent_at: float, now: float) -> bool:

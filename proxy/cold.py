@@ -133,7 +133,10 @@ class _Passage:
         return self._spilled(plan, f"{target.name} is just back") or plan
 
     def _spilled(self, plan: Plan, reason: str) -> Plan | None:
-        route, services, invocation = self._route, self._services, self._call.invocation
+        route, services = self._route, self._services
+        invocation = (
+            self._record.invocation or self._call.invocation
+        )  # the call has the session's id as the copy has it
         if sessions.home(route, invocation.session_id) is not None:
             return None
         now = services.now()

@@ -108,6 +108,8 @@ def test_a_caller_may_be_the_probe_at_its_pace() -> None:
     """Where a target speaks opaque: one call each five seconds."""
     temperatures = tracking()
     assert [temperatures.may_try(IMPORTED, moment) for moment in (0.0, 4.9, 5.0, 5.1)] == [True, False, True, False]
+    temperatures.met_cold(IMPORTED, 100.0)
+    assert [temperatures.may_try(IMPORTED, moment) for moment in (100.0, 105.0)] == [False, True]
 
 
 def test_a_call_that_was_held_for_too_long_was_held_for_cold() -> None:

@@ -245,7 +245,7 @@ async def test_fail_fails_at_once_although_there_is_a_fallback() -> None:
 async def test_of_an_opaque_target_a_callers_request_is_the_probe() -> None:
     """One each few seconds, since there is no cheapest request; the others fail meanwhile."""
     async with world() as made:
-        made.temperatures.met_cold(made.target("silent"), made.now)
+        made.temperatures.met_cold(made.target("silent"), made.now - 5)
         assert await made.passed("opaque") == ["silent"]
         with pytest.raises(BackendError):
             await made.passed("opaque")
@@ -258,7 +258,7 @@ async def test_without_a_restorer_callers_are_the_probe() -> None:
     """As for opaque targets."""
     async with world() as made:
         made.services = replace(made.services, restorer=None)
-        made.temperatures.met_cold(made.target("imported"), made.now)
+        made.temperatures.met_cold(made.target("imported"), made.now - 5)
         assert await made.passed("fails") == ["imported", "warm"]
 
 
