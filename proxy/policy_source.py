@@ -8,6 +8,7 @@ size, modification time), which also sees Kubernetes swap a symbolic link; an `s
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -102,23 +103,56 @@ class ObjectSource:
 
 
 class ToldSource:
-    """A policy's text and its generation, as this process was told them by the one that watches the source."""
+    """A policy as this process was told it by the one that watches the source: text, files and generation."""
 
     poll = FILE_POLL
 
-    def __init__(self, name: str, text: str, generation: int) -> None:
+    def __init__(self, name: str, text: str, files: Mapping[str, str], generation: int) -> None:
+        """`files` is what the policy's files held, by the names that it calls them."""
         self.name = name
         self.text = text
+        self.files = files
         self.generation = generation
 
     def number(self, before: int, changed: bool) -> int:
         """The generation of the text: the same in every process that was told it."""
         return self.generation
 
+    def read_file(self, name: str) -> str:
+        """What the policy's file `name` held. Raises OSError for one that nobody told of."""
+        if name not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "not told to this process", name)
+        return self.files[name]
+
     async def version(self) -> str:
         return self.text
 
     async def read(self) -> str:
+        return self.text
+
+
+class Overheard:
+    """A source, and a reader of the files that its policies name, that remember what was last read."""
+
+    def __init__(self, source: Source, read_file: Callable[[str], str]) -> None:
+        self.name = source.name
+        self.poll = source.poll
+        self.text = ""
+        self.files: dict[str, str] = {}
+        """What was read since the text was."""
+        self._source = source
+        self._read_file = read_file
+
+    def read_file(self, name: str) -> str:
+        """As the reader that it was made with."""
+        self.files[name] = text = self._read_file(name)
+        return text
+
+    async def version(self) -> str:
+        return await self._source.version()
+
+    async def read(self) -> str:
+        self.text, self.files = await self._source.read(), {}
         return self.text
 
 

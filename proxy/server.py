@@ -103,19 +103,23 @@ def duties_of(
 
 @asynccontextmanager
 async def signals(services: Services) -> AsyncIterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set; SIGHUP reloads the policy. Both hold from before the block to its end."""
+    """An event that SIGTERM and SIGINT set; SIGHUP reloads the policy, SIGUSR2 means nothing to a single process.
+
+    All hold from before the block to its end.
+    """
     loop = asyncio.get_running_loop()
     ended, hung_up = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    loop.add_signal_handler(signal.SIGUSR2, lambda: log.warning("an upgrade needs --workers 2 or more: going on as is"))
     reloads = start(_reload_at(hung_up, services), name="policy-reload")
     try:
         yield ended
     finally:
         reloads.cancel()
         await asyncio.gather(reloads, return_exceptions=True)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
             loop.remove_signal_handler(number)
 
 

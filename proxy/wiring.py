@@ -35,10 +35,11 @@ from .chat_templates import template_reader
 from .door import Door
 from .handlers.loads import Loader
 from .handlers.registry import Handlers
-from .policy_source import FileSource, InForce, ObjectSource, Policy, Source, ToldSource, UnreadableError
+from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
 from .services import Services
 from .settings import Settings
 from .telemetry import Telemetry
+from .workers.supervisor import Outside, Supervisor
 
 
 @asynccontextmanager
@@ -74,7 +75,8 @@ async def serving(
         loader = Loader(meters, time.monotonic, variables, _cache(settings))
         handlers = Handlers(_folder(settings), loader.load, meters, time.monotonic, settings.drain)
         parts.push_async_callback(handlers.stop)
-        policy = policy_of(settings, variables, Hearers(swapped, meters.reload, handlers.use), told)
+        heard = Hearers(swapped, meters.reload, handlers.use)
+        policy = policy_of(settings, variables, heard, told or named(settings), told.number if told else int.__add__)
         await policy.load()
         backends = _backends(transport, credentials)
         store = await _store(settings, parts)
@@ -111,15 +113,32 @@ class Hearers:
 
 
 def policy_of(
-    settings: Settings, variables: Mapping[str, str], heard: Hearers, told: ToldSource | None = None
+    settings: Settings,
+    variables: Mapping[str, str],
+    heard: Hearers,
+    source: ToldSource | Overheard,
+    number: Callable[[int, bool], int],
 ) -> Policy:
-    """The policy that the settings name, or that the process is `told`; nothing is read yet."""
+    """The policy of `source`, numbered by `number` as `Policy` says; nothing is read yet."""
     own = frozenset({(settings.host, settings.port), ("127.0.0.1", settings.admin_port)})
-    beside = template_reader(_folder(settings))
-    heard_by = (heard.swapped, heard.reloaded, heard.prepare, beside)
-    if told is not None:
-        return Policy(told, variables, own, *heard_by, told.number)
-    return Policy(source_of(settings), variables, own, *heard_by)
+    return Policy(source, variables, own, heard.swapped, heard.reloaded, heard.prepare, source.read_file, number)
+
+
+def supervisor(settings: Settings, variables: Mapping[str, str]) -> Supervisor:
+    """The supervisor of several workers; made inside its loop."""
+    source = named(settings)
+
+    def policy(
+        settings: Settings,
+        swapped: Callable[[InForce], None],
+        reloaded: Callable[[bool], None],
+        prepare: Callable[[RouteTable], Awaitable[None]],
+        number: Callable[[int, bool], int],
+    ) -> Policy:
+        return policy_of(settings, variables, Hearers(swapped, reloaded, prepare), source, number)
+
+    outside = Outside(source, policy, variables, version("pointsman"), time.monotonic, random.random)
+    return Supervisor(settings, outside)
 
 
 @asynccontextmanager
@@ -197,8 +216,12 @@ def _folder(settings: Settings) -> Path:
     return Path() if settings.policy.startswith("s3://") else Path(settings.policy).absolute().parent
 
 
-def source_of(settings: Settings) -> Source:
-    """Where the policy is that the settings name."""
+def named(settings: Settings) -> Overheard:
+    """Where the policy is that the settings name, and the files beside it."""
+    return Overheard(_source(settings), template_reader(_folder(settings)))
+
+
+def _source(settings: Settings) -> Source:
     if not settings.policy.startswith("s3://"):
         return FileSource(settings.policy)
 
@@ -215,8 +238,11 @@ def source_of(settings: Settings) -> Source:
 
 
 def _log(path: str, parts: AsyncExitStack) -> AccessLog:
+    # Unbuffered: a buffer is emptied once more when it is closed, which fails on a full disk, and waits for a reader.
     log = AccessLog(
-        sys.stdout.buffer if path == "-" else parts.enter_context(Path(path).open("ab"))  # noqa: SIM115 - it does
+        open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - a descriptor, not closed
+        if path == "-"
+        else parts.enter_context(Path(path).open("ab", buffering=0))  # noqa: SIM115 - it does
     )
     parts.callback(log.close)
     return log

@@ -15,7 +15,9 @@ from policies.errors import PolicyError
 from .. import settings as flags
 from ..policy_source import UnreadableError
 from ..server import Addresses, CannotListen, running, signals
-from ..wiring import serving
+from ..wiring import serving, supervisor
+from ..workers.handover import CannotSucceed
+from ..workers.pool import CannotServe
 from . import EXIT_OK, StartError
 
 
@@ -34,11 +36,11 @@ def run(arguments: argparse.Namespace) -> int:
     logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it found credentials, whenever it does
     try:
         settings = flags.read(vars(arguments), flags.environment())
-        if settings.workers > 1:
-            msg = "--workers: several in one process tree are not there yet; start several processes"
-            raise StartError(msg)
-        uvloop.run(_serve(settings))
-    except (flags.SettingsError, CannotListen, UnreadableError, PolicyError, StoreError) as error:
+        uvloop.run(_serve(settings) if settings.workers == 1 else _supervise(settings))
+    except (
+        *(flags.SettingsError, CannotListen, UnreadableError, PolicyError, StoreError),
+        *(CannotServe, CannotSucceed),
+    ) as error:
         raise StartError(str(error)) from error
     except OSError as error:
         msg = f"{error.filename or 'a file'}: {error.strerror}; choose another place with --log"
@@ -55,6 +57,10 @@ async def _serve(settings: flags.Settings) -> None:
         _announce(addresses, services.policy.current.label)
         await ended.wait()
         logging.getLogger("pointsman.server").info("draining")
+
+
+async def _supervise(settings: flags.Settings) -> None:
+    await supervisor(settings, flags.environment()).supervise(_announce)
 
 
 def _announce(addresses: Addresses, policy: str) -> None:

@@ -26,7 +26,7 @@ READ_TIME = 5.0
 
 _RESET = re.compile(r"/admin/breakers/([A-Za-z0-9._-]{1,63})/reset")
 _JSON: Headers = (("Content-Type", "application/json"),)
-_METRICS: Headers = (("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),)
+METRICS: Headers = (("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),)
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Admin:
                     "pointsman_policy_stale": float(policy.problem is not None),
                 }
                 self._services.meters.breakers(self._services.book.breakers(self._services.now()))
-                return Answer(200, _METRICS, self._services.meters.render(extra).encode())
+                return Answer(200, METRICS, self._services.meters.render(extra).encode())
             case "/admin/policy":
                 return as_json(200, policy_facts(policy, self._in_flight()))
             case "/admin/limits":

@@ -9,7 +9,7 @@ import pytest
 
 from policies.errors import PolicyError, Problem
 from policies.table import RouteTable
-from proxy.policy_source import FileSource, InForce, ObjectSource, Policy, ToldSource, UnreadableError
+from proxy.policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, ToldSource, UnreadableError
 
 from .parts import POLICY, TextSource
 
@@ -175,7 +175,7 @@ async def test_what_a_policy_needs_is_made_ready_first() -> None:
 
 async def test_a_worker_takes_the_generation_it_is_told() -> None:
     """One that starts late, or missed a policy, numbers what it is told as every other process does."""
-    source = ToldSource("policy.yaml", POLICY, 4)
+    source = ToldSource("policy.yaml", POLICY, {"a.jinja": "hello"}, 4)
     policy = Policy(source, {}, frozenset(), lambda _: None, lambda _: None, number=source.number)
     await policy.load()
     assert policy.current.generation == 4
@@ -186,3 +186,17 @@ async def test_a_worker_takes_the_generation_it_is_told() -> None:
     source.generation = 10  # another text came and went, which this process could not use
     assert await policy.reload() is True
     assert policy.current.generation == 10
+    assert source.read_file("a.jinja") == "hello"
+    with pytest.raises(FileNotFoundError):
+        source.read_file("b.jinja")
+
+
+async def test_what_was_read_is_remembered_for_those_who_are_told() -> None:
+    """The text and the files that were read with it; files of the text before are forgotten."""
+    overheard = Overheard(TextSource("one"), lambda name: name.upper())
+    assert await overheard.read() == "one"
+    assert overheard.read_file("a") == "A"
+    assert (overheard.text, overheard.files, overheard.name) == ("one", {"a": "A"}, "policy.yaml")
+    assert await overheard.version() == str(hash("one"))
+    await overheard.read()
+    assert overheard.files == {}

@@ -118,6 +118,7 @@ async def test_signals_reload_and_end(number: signal.Signals) -> None:
         os.kill(os.getpid(), signal.SIGHUP)
         await reloaded.wait()
         assert (parts.policy.current.generation, ended.is_set()) == (2, False)
+        os.kill(os.getpid(), signal.SIGUSR2)  # for several workers; here it must not end the process
         os.kill(os.getpid(), number)
         await ended.wait()
     parts.log.close()

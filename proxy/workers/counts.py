@@ -1,0 +1,77 @@
+"""What all workers have counted, as one process's page: those that serve, those that are gone, and those of a
+supervisor that this one has succeeded.
+
+A worker reports once a second, is asked again for each look at the page, and says its last word when it ends. So only
+what it counted in the second before it was killed is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from backends.meters import Meters
+
+from .child import Child, vitals
+from .pool import Slot
+
+log = logging.getLogger("pointsman.workers")
+
+
+class Counts:
+    """Adds up meters. `own` are the supervisor's: reloads, and the policy in force."""
+
+    def __init__(self, own: Meters, version: str) -> None:
+        self._own = own
+        self._version = version
+        self._gone = Meters(version)
+        self._log_lost = self._spans_lost = 0
+        self._before = Meters(version)
+
+    def settle(self, child: Child) -> None:
+        """A worker has ended: what it counted stays, what it had is gone."""
+        self._log_lost += child.facts.log_lost
+        self._spans_lost += child.facts.spans_lost
+        if child.meters is not None:
+            ended = Meters.restore(child.meters.encode())
+            ended.settle()
+            self._gone.merge(ended)
+
+    def inherit(self, snapshot: str) -> None:
+        """What the supervisor before this one has counted until now. What can't be read is left out."""
+        try:
+            before = Meters.restore(snapshot.encode())
+        except ValueError as error:
+            log.warning("counts start anew: those of the release before can't be read (%s)", error)
+            return
+        before.settle()
+        self._before = before
+
+    def meters(self, slots: Sequence[Slot]) -> Meters:
+        """The sum of all, without what is known of each worker."""
+        together = Meters(self._version)
+        for part in (self._own, self._before, self._gone):
+            together.merge(part)
+        for slot in slots:
+            if slot.child is not None and slot.child.meters is not None:
+                together.merge(Meters.restore(slot.child.meters.encode()))
+        return together
+
+    def page(self, slots: Sequence[Slot], generation: int, stale: bool) -> str:
+        """`/metrics`."""
+        together = self.meters(slots)
+        facts = [slot.child.facts for slot in slots if slot.child is not None]
+        for slot in slots:
+            known = {"up": float(slot.state == "serving"), "restarts": float(slot.restarts)}
+            if slot.child is not None:
+                known |= {"connections": float(slot.child.facts.connections)} | vitals(slot.child.process.pid)
+            together.worker(slot.number, known)
+        return together.render(
+            {
+                "pointsman_event_loop_lag_seconds": max((each.loop_lag for each in facts), default=0.0),
+                "pointsman_log_lines_lost_total": float(self._log_lost + sum(each.log_lost for each in facts)),
+                "pointsman_spans_lost_total": float(self._spans_lost + sum(each.spans_lost for each in facts)),
+                "pointsman_policy_generation": float(generation),
+                "pointsman_policy_stale": float(stale),
+            }
+        )

@@ -1,0 +1,181 @@
+"""What a supervisor and its workers, and a supervisor and its successor, tell each other: frozen values as JSON.
+
+Both ends run the same code, but for a successor: what is unknown there is ignored, and what is missing is a
+MessageError, so that an upgrade between releases that do not understand each other fails before it has begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import orjson
+
+
+class MessageError(Exception):
+    """These bytes are no message; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A policy as the supervisor read it, for every worker the same."""
+
+    name: str
+    text: str
+    files: Mapping[str, str]
+    """What the policy's files held, by name: a worker does not read them again, so it can't read something else."""
+    generation: int
+    label: str
+    """`digest/generation` that a worker has to come to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The first thing that a worker is told. `settings` are fields of `Settings`, descriptors are numbers."""
+
+    number: int
+    settings: Mapping[str, Any]
+    policy: Told
+    listening: int
+    board: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker could serve, and waits for `Accept`."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The worker can't start; `why` is one line that says what to do."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Serve clients from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewPolicy:
+    """Put this policy in force, or refuse it."""
+
+    policy: Told
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a NewPolicy: what is in force, and what is wrong with the new one as (path, line, message)."""
+
+    generation: int
+    label: str
+    problems: list[tuple[str, int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request of an operator, which each worker answers for itself. An empty path asks for `Facts` alone."""
+
+    id: int
+    method: str = "GET"
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to a question: an HTTP status and a JSON document."""
+
+    id: int
+    status: int
+    document: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a worker says of itself, every second and when asked (`id` of the question, else 0)."""
+
+    id: int
+    connections: int
+    in_flight: int
+    loop_lag: float
+    log_lost: int
+    spans_lost: int
+    problem: str | None
+    meters: str | None
+    """A snapshot of its meters; None where nothing has changed since the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Take no more connections, finish what is in flight, and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """What a supervisor leaves to its successor; descriptors are numbers, -1 where there is no admin port."""
+
+    listening: int
+    admin: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Yours:
+    """The successor serves; the admin port is its own from now on. `meters` is what was counted until now."""
+
+    meters: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What was counted in all, once the last worker of a supervisor that was succeeded has ended."""
+
+    meters: str
+
+
+Message = (
+    Begin
+    | Ready
+    | Failed
+    | Accept
+    | NewPolicy
+    | Verdict
+    | Question
+    | Answered
+    | Facts
+    | Drain
+    | Legacy
+    | Yours
+    | Counted
+)
+
+_KINDS: Mapping[str, type[Message]] = {
+    kind.__name__: kind
+    for kind in (
+        *(Begin, Ready, Failed, Accept, NewPolicy, Verdict, Question, Answered, Facts, Drain),
+        *(Legacy, Yours, Counted),
+    )
+}
+
+
+def encoded(message: Message) -> bytes:
+    """The message as bytes."""
+    return orjson.dumps([type(message).__name__, message])
+
+
+def decoded(data: bytes) -> Message:
+    """The message that `encoded` made. Raises MessageError."""
+    try:
+        name, values = orjson.loads(data)
+        kind = _KINDS[name]
+        values = {field.name: values[field.name] for field in fields(kind)}
+        if "policy" in values:
+            values["policy"] = Told(**{field.name: values["policy"][field.name] for field in fields(Told)})
+        return kind(**values)
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"not a message of a supervisor or worker: {type(error).__name__}"
+        raise MessageError(msg) from error

@@ -1,0 +1,269 @@
+"""The workers of one supervisor: started, told, watched, started again, drained.
+
+Each has a slot with a number, and one task that keeps it filled. All of them begin to accept together, once each could
+serve; one that is started again accepts when it is ready. A new policy is tried by one worker first: refused there, it
+has gone nowhere; in force there, the others are told at once, and one that refuses what another could use is replaced.
+
+A worker that says nothing for a minute is killed: its loop stands, and with it everything that it holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from backends.tasks import start
+from policies.errors import PolicyError, Problem
+
+from .child import ENDED, Child, ChildGone
+from .messages import Accept, Answered, Begin, Drain, Facts, Told
+from .restarts import falls_in_a_row, wait_before_start
+
+log = logging.getLogger("pointsman.workers")
+
+State = Literal["starting", "ready", "serving", "resting", "draining", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long workers are waited for, in seconds."""
+
+    look: float = 1.0
+    """Between two looks at whether they still speak; they report once a second."""
+    silent: int = 60
+    """Looks without a word after which a worker is killed. Looks and not seconds: after a pause of the whole machine
+    none of them is late."""
+    answer: float = 2.0
+    """For an answer to an operator."""
+    leave: float = 5.0
+    """Beyond the drain time; one that has not ended then is killed."""
+
+
+class CannotServe(Exception):
+    """The first workers could not start; the message is one line that says what to do."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """The place of one worker."""
+
+    number: int
+    state: State = "starting"
+    child: Child | None = None
+    restarts: int = 0
+    falls: int = 0
+    """How often in a row it ended without having served for a while."""
+
+
+class Pool:
+    """All workers."""
+
+    def __init__(
+        self,
+        workers: int,
+        start_child: Callable[[int], Awaitable[Child]],
+        begin: Callable[[int, Told], Begin],
+        ended: Callable[[int, Child], None],
+        now: Callable[[], float],
+        draw: Callable[[], float],
+        drain: float,
+        pace: Pace = Pace(),
+    ) -> None:
+        """`begin` makes a worker's first message; `ended` is told of each that has ended."""
+        self.slots = tuple(Slot(number) for number in range(workers))
+        self._start_child = start_child
+        self._begin = begin
+        self._ended = ended
+        self._now = now
+        self._draw = draw
+        self._drain = drain
+        self._pace = pace
+        self._policy: Told | None = None
+        self._open = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._failure: str | None = None
+        """Why the first start failed; `_open` is set then as well."""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, policy: Told) -> None:
+        """Start every worker; returns when all of them accept. Raises CannotServe, and then none is left."""
+        self._policy = policy
+        keeps = [start(self._keep(slot), name=f"worker-{slot.number}") for slot in self.slots]
+        self._tasks = [*keeps, start(self._watch(), name="workers-watch")]
+        await self._open.wait()
+        if self._failure is not None:
+            await self.stop()
+            raise CannotServe(self._failure)
+
+    async def adopt(self, policy: Told) -> None:
+        """Put `policy` in force in every worker, or in none. Raises PolicyError when it is refused."""
+        first = next(iter(self._serving()), None)
+        if first is not None and first.child is not None:
+            problems = await self._tell(first.child, policy)
+            if problems:
+                raise PolicyError(problems, policy.name)
+        self._policy = policy
+        others = [slot for slot in self._serving() if slot is not first]
+        await asyncio.gather(*(self._bring_up_to_date(slot) for slot in others))
+
+    async def stop(self) -> None:
+        """Drain every worker, and kill those that do not end in time."""
+        self._stopping.set()
+        for slot in self.slots:
+            self._send_away(slot)
+        if self._tasks:
+            *keeps, watch = self._tasks
+            watch.cancel()
+            _, late = await asyncio.wait(keeps, timeout=self._drain + self._pace.leave)
+            for slot in self.slots if late else ():
+                if slot.child is not None:
+                    log.error("worker %d does not end: killed", slot.number)
+                    slot.child.kill()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def refresh(self) -> None:
+        """Bring up to date what the workers say of themselves."""
+        await asyncio.gather(*(slot.child.refresh(self._pace.answer) for slot in self.slots if slot.child is not None))
+
+    async def ask(self, method: str, path: str) -> dict[int, Answered]:
+        """What each serving worker answers to an operator, by its number."""
+        asked = [(slot.number, slot.child) for slot in self._serving() if slot.child is not None]
+        answers = await asyncio.gather(*(child.answer(method, path, self._pace.answer) for _, child in asked))
+        return {number: answer for (number, _), answer in zip(asked, answers, strict=True) if answer is not None}
+
+    def facts(self) -> list[Facts]:
+        """What every worker last said of itself."""
+        return [slot.child.facts for slot in self.slots if slot.child is not None]
+
+    @property
+    def serving(self) -> int:
+        """How many accept connections."""
+        return len(self._serving())
+
+    def _serving(self) -> list[Slot]:
+        return [slot for slot in self.slots if slot.state == "serving"]
+
+    def _send_away(self, slot: Slot) -> None:
+        if slot.child is None:
+            return
+        if slot.state == "starting":  # it serves nobody, and hears nothing before it has loaded all that it needs
+            slot.child.kill()
+        slot.state = "draining"
+        slot.child.tell(Drain())
+
+    async def _bring_up_to_date(self, slot: Slot) -> None:
+        """One that refuses what another could use is replaced: two policies must not stay in force."""
+        if slot.child is not None and await self._tell(slot.child, self._newest()):
+            log.error("worker %d can't use the policy that another could: it is replaced", slot.number)
+            self._send_away(slot)
+
+    async def _tell(self, child: Child, policy: Told) -> tuple[Problem, ...]:
+        """Why the worker can't put the policy in force; empty when it did."""
+        try:
+            verdict = await child.adopt(policy)
+        except ChildGone as error:
+            return (Problem("", 1, f"the worker that was to use it {error}"),)
+        problems = tuple(Problem(path, line, message) for path, line, message in verdict.problems)
+        if not problems and verdict.label != policy.label:
+            return (Problem("", 1, f"a worker came to {verdict.label} instead of {policy.label}"),)
+        return problems
+
+    async def _keep(self, slot: Slot) -> None:
+        """Keep the slot filled until the end."""
+        while not self._stopping.is_set():
+            began = self._now()
+            slot.state = "starting"
+            why = await self._live(slot)
+            slot.child = None
+            if self._stopping.is_set():
+                break
+            if not self._open.is_set():
+                self._failure = why
+                self._stopping.set()
+                self._open.set()
+                break
+            slot.falls = falls_in_a_row(slot.falls, self._now() - began)
+            wait = wait_before_start(slot.falls, self._draw)
+            log.warning("worker %d is gone (%s); another starts in %.1f s", slot.number, why, wait)
+            slot.state = "resting"
+            await self._stopping_within(wait)
+            slot.restarts += 1
+        slot.state = "gone"
+
+    async def _live(self, slot: Slot) -> str:
+        """One worker's life; returns why it ended."""
+        try:
+            child = slot.child = await self._start_child(slot.number)
+        except OSError as error:
+            return f"it could not be started: {error.strerror}"
+        if self._stopping.is_set():  # it was on its way when the others were sent away
+            child.kill()
+        hears = start(child.listen(), name=f"worker-{slot.number}-speaks")
+        rises = start(self._bring_up(slot, child), name=f"worker-{slot.number}-rises")
+        try:
+            code = await child.process.wait()
+        finally:
+            rises.cancel()
+            why, *_ = await asyncio.gather(rises, return_exceptions=True)
+            await hears
+            self._ended(slot.number, child)
+        return why if isinstance(why, str) else f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    async def _bring_up(self, slot: Slot, child: Child) -> str | None:
+        """Until it accepts, with the newest policy; else ends it, and says why."""
+        try:
+            await self._rise(slot, child)
+        except ChildGone as error:
+            child.kill()
+            return None if str(error) == ENDED else str(error)
+        return None
+
+    def _newest(self) -> Told:
+        assert self._policy is not None  # noqa: S101 - `start` has set it
+        return self._policy
+
+    async def _rise(self, slot: Slot, child: Child) -> None:
+        """Raises ChildGone."""
+        policy = self._newest()
+        child.tell(self._begin(slot.number, policy))
+        await child.ready()
+        slot.state = "ready"
+        if not self._open.is_set():
+            if all(other.state == "ready" for other in self.slots):
+                for other in self.slots:
+                    self._let_in(other)
+                self._open.set()
+            return
+        while policy is not self._policy:
+            policy = self._newest()
+            problems = await self._tell(child, policy)
+            if problems:
+                why = f"it can't use the policy: {problems[0].message}"
+                raise ChildGone(why)
+        self._let_in(slot)
+
+    def _let_in(self, slot: Slot) -> None:
+        if slot.child is not None and not self._stopping.is_set():
+            slot.child.tell(Accept())
+            slot.state = "serving"
+
+    async def _stopping_within(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _watch(self) -> None:
+        """Kill workers that have stopped to speak."""
+        while True:
+            await asyncio.sleep(self._pace.look)
+            for slot in self.slots:
+                if slot.child is not None and slot.state != "starting":
+                    slot.child.silent += 1
+                    if slot.child.silent > self._pace.silent:
+                        log.error("worker %d has said nothing for %d looks: killed", slot.number, self._pace.silent)
+                        slot.child.kill()

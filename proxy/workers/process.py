@@ -1,0 +1,46 @@
+"""The process of one worker. Its supervisor starts it; the line to it is standard input."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+
+import uvloop
+
+from ..settings import environment
+from .channel import channel_of
+from .worker import work
+
+
+def main() -> int:
+    """Serve until told otherwise; returns the exit code."""
+    number = sys.argv[1] if len(sys.argv) > 1 else "?"
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format=f"%(levelname)s %(name)s: worker {number}: %(message)s"
+    )
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it found credentials, whenever it does
+    try:
+        line = _line()
+    except OSError:
+        print("a worker is started by its supervisor: run `pointsman serve --workers N`", file=sys.stderr)  # noqa: T201 - it has no log
+        return 2
+    return uvloop.run(_work(line))
+
+
+async def _work(line: socket.socket) -> int:
+    return await work(await channel_of(line), environment())
+
+
+def _line() -> socket.socket:
+    """The line to the supervisor, moved away from standard input, which is nobody's then."""
+    line = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return line
+
+
+if __name__ == "__main__":
+    sys.exit(main())

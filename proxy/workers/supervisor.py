@@ -1,0 +1,289 @@
+"""The supervisor of several workers: it owns ports, policy, admin port and workers, and serves no client itself.
+
+The listening sockets stay open here from the first moment to the last, so that no queue of connections is lost with a
+worker. SIGTERM and SIGINT drain every worker, SIGHUP reloads the policy in all of them, SIGUSR2 hands the ports to a
+successor of the code that is installed then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from backends.http.edge import ByteBudget, Listener
+from backends.meters import Meters
+from backends.tasks import start
+from policies.table import RouteTable
+
+from ..faces.admin import State
+from ..policy_source import InForce, Overheard, Policy
+from ..server import Addresses
+from ..settings import MIB, Settings, of_one_worker
+from .child import Child, start_child
+from .counts import Counts
+from .handover import (
+    Predecessor,
+    Successor,
+    alone,
+    is_first_process,
+    own_command,
+    predecessor_of,
+    start_successor,
+)
+from .messages import Begin, Told
+from .operators import Operators
+from .pool import Pool
+from .share import ABSENT, Alone, Board, new_page
+from .sockets import inherited, listening
+
+log = logging.getLogger("pointsman.supervisor")
+
+MakePolicy = Callable[
+    [
+        Settings,
+        Callable[[InForce], None],
+        Callable[[bool], None],
+        Callable[[RouteTable], Awaitable[None]],
+        Callable[[int, bool], int],
+    ],
+    Policy,
+]
+"""(settings, swapped, reloaded, prepare, number) -> the policy, not yet read; see `Policy`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the supervisor is given: where the policy is, the environment, the clock and chance."""
+
+    source: Overheard
+    make_policy: MakePolicy
+    variables: Mapping[str, str]
+    version: str
+    now: Callable[[], float]
+    draw: Callable[[], float]
+
+
+class Supervisor:
+    """One supervisor; `supervise` is its whole life."""
+
+    def __init__(self, settings: Settings, outside: Outside) -> None:
+        """Made inside the loop."""
+        self._settings = settings
+        self._outside = outside
+        self._meters = Meters(outside.version)
+        self._counts = Counts(self._meters, outside.version)
+        self._state = State()
+        self._ended = asyncio.Event()
+        self._hung_up = asyncio.Event()
+        self._upgrade = asyncio.Event()
+        self._successor: Successor | None = None
+        self._pool: Pool | None = None
+
+    async def supervise(self, announce: Callable[[Addresses, str], None]) -> None:
+        """Serve until told to end; `announce` is called once clients are served.
+
+        Raises CannotListen, CannotServe, CannotSucceed, PolicyError, UnreadableError, or OSError for a lack of
+        descriptors or processes.
+        """
+        with ExitStack() as parts:
+            parts.enter_context(self._signals())
+            before = await predecessor_of(self._outside.variables)
+            clients, operators = self._ports(before, parts)
+            settings = dataclasses.replace(
+                self._settings,
+                port=clients.getsockname()[1],
+                admin_port=operators.getsockname()[1] if operators is not None else self._settings.admin_port,
+            )
+            policy = await self._load(settings, before)
+            page = new_page(settings.workers)
+            parts.callback(os.close, page)
+            board = Board(page, settings.workers)
+            parts.callback(board.close)
+            pool = self._pool = self._workers(settings, clients, page, board)
+            admin = self._admin(policy, pool)
+            if not await self._begin(pool, policy, settings):
+                return
+            if before is not None:
+                self._inherit(await before.took(policy.current.label))
+            if operators is not None:
+                await admin.adopt(operators.dup(), Alone())
+            announce(self._addresses(settings, operators), policy.current.label)
+            await self._until_ended(policy, pool, admin, before, (clients, operators))
+
+    def _ports(self, before: Predecessor | None, parts: ExitStack) -> tuple[socket.socket, socket.socket | None]:
+        """The listening sockets of the contracts and of operators."""
+        settings = self._settings
+        if before is not None:
+            clients = parts.enter_context(inherited(before.legacy.listening))
+            left = before.legacy.admin
+            return clients, parts.enter_context(inherited(left)) if left >= 0 else None
+        clients = parts.enter_context(listening(settings.host, settings.port, "--port"))
+        if settings.face == "container":
+            return clients, None
+        return clients, parts.enter_context(listening("127.0.0.1", settings.admin_port, "--admin-port"))
+
+    async def _load(self, settings: Settings, before: Predecessor | None) -> Policy:
+        """The policy, read and checked; a successor numbers on from where the one before was."""
+        first = before.legacy.generation if before is not None else 0
+
+        def swapped(policy: InForce) -> None:
+            self._meters.policy(policy.table.digest, policy.generation)
+
+        def number(generation: int, changed: bool) -> int:
+            return (generation or first) + changed
+
+        async def prepare(table: RouteTable) -> None:
+            if self._pool is not None and table.digest != policy.current.table.digest:
+                await self._pool.adopt(self._told(table.digest, policy.current.generation + 1))
+
+        policy = self._outside.make_policy(settings, swapped, self._meters.reload, prepare, number)
+        await policy.load()
+        return policy
+
+    def _told(self, digest: str, generation: int) -> Told:
+        source = self._outside.source
+        return Told(source.name, source.text, dict(source.files), generation, f"{digest}/{generation}")
+
+    def _workers(self, settings: Settings, clients: socket.socket, page: int, board: Board) -> Pool:
+        variables = alone(self._outside.variables)
+        each = dataclasses.asdict(of_one_worker(settings))
+
+        async def one(number: int) -> Child:
+            return await start_child(number, (clients.fileno(), page), variables)
+
+        def begin(number: int, told: Told) -> Begin:
+            return Begin(number, each, told, clients.fileno(), page)
+
+        def ended(number: int, child: Child) -> None:
+            board.put(number, ABSENT)
+            self._counts.settle(child)
+
+        return Pool(settings.workers, one, begin, ended, self._outside.now, self._outside.draw, settings.drain)
+
+    def _admin(self, policy: Policy, pool: Pool) -> Listener:
+        operators = Operators(policy, pool, self._counts, self._state, self._settings.admin_token)
+        return Listener(operators.handle, operators.malformed, ByteBudget(MIB), drain=1.0)
+
+    async def _begin(self, pool: Pool, policy: Policy, settings: Settings) -> bool:
+        """Start the workers; False when we were told to end meanwhile. Raises CannotServe."""
+        told = self._told(policy.current.table.digest, policy.current.generation)
+        ended = start(self._ended.wait(), name="ended-early")
+        begins = start(pool.start(told), name="workers-start")
+        await asyncio.wait({ended, begins}, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        if not begins.done():
+            begins.cancel()
+            await asyncio.gather(begins, return_exceptions=True)
+            await pool.stop()
+            return False
+        await begins
+        return True
+
+    def _addresses(self, settings: Settings, operators: socket.socket | None) -> Addresses:
+        return Addresses(settings.host, settings.port, settings.admin_port if operators is not None else None)
+
+    async def _until_ended(
+        self,
+        policy: Policy,
+        pool: Pool,
+        admin: Listener,
+        before: Predecessor | None,
+        ports: tuple[socket.socket, socket.socket | None],
+    ) -> None:
+        duties = [
+            start(policy.watch(asyncio.sleep), name="policy-watch"),
+            start(self._reloads(policy), name="policy-reload"),
+            start(self._upgrades(policy, ports), name="upgrade"),
+        ]
+        if before is not None:
+            duties.append(start(self._last_word(before), name="predecessor-speaks"))
+        try:
+            await self._ended.wait()
+        finally:
+            log.info("draining %d workers", pool.serving)
+            self._state.draining = True
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
+            if self._successor is not None:
+                await admin.stop()  # the successor answers operators now, and takes over the counts
+                self._successor.take(await self._counted(pool))
+            ports[0].close()  # before the workers do: whoever closes last takes what is left in the queue
+            await pool.stop()
+            if self._successor is not None:
+                await self._successor.leave(await self._counted(pool))
+            else:
+                await admin.stop()
+
+    async def _counted(self, pool: Pool) -> str:
+        await pool.refresh()
+        return self._counts.meters(pool.slots).snapshot().decode()
+
+    def _inherit(self, meters: str | None) -> None:
+        if meters is not None:
+            self._counts.inherit(meters)
+
+    async def _last_word(self, before: Predecessor) -> None:
+        self._inherit(await before.counted())
+
+    async def _reloads(self, policy: Policy) -> None:
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            await policy.reload()
+
+    async def _upgrades(self, policy: Policy, ports: tuple[socket.socket, socket.socket | None]) -> None:
+        while True:
+            await self._upgrade.wait()
+            self._upgrade.clear()
+            if is_first_process():
+                log.error("no upgrade: all processes here end with this one; start another container instead")
+            elif await self._hand_over(policy, ports):
+                self._ended.set()
+                return
+
+    async def _hand_over(self, policy: Policy, ports: tuple[socket.socket, socket.socket | None]) -> bool:
+        """Whether a successor serves."""
+        log.info("upgrade: starting a successor")
+        try:
+            successor = await start_successor(
+                own_command(), alone(self._outside.variables), ports, policy.current.generation
+            )
+        except OSError as error:
+            log.error("the upgrade failed, nothing has changed: %s", error.strerror)  # noqa: TRY400
+            return False
+        try:
+            ready = await successor.ready()
+        except asyncio.CancelledError:
+            await successor.end()
+            raise
+        if not ready:
+            log.error("the upgrade failed, nothing has changed: process %d could not serve", successor.pid)
+            return False
+        log.info("upgrade: process %d has taken over", successor.pid)
+        self._successor = successor
+        return True
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        heard = {
+            signal.SIGTERM: self._ended,
+            signal.SIGINT: self._ended,
+            signal.SIGHUP: self._hung_up,
+            signal.SIGUSR2: self._upgrade,
+        }
+        for number, event in heard.items():
+            loop.add_signal_handler(number, event.set)
+        try:
+            yield
+        finally:
+            for number in heard:
+                loop.remove_signal_handler(number)

@@ -1,0 +1,211 @@
+"""One of several processes that serve: it does what its supervisor tells it, from the first message to the last.
+
+It loads what it needs, says so, and takes connections from the shared sockets once it may. It ends when it is told to
+drain, at SIGTERM, and when the line to the supervisor is closed: nobody could reload, count or stop a worker without
+one. In each case requests in flight get the drain time, and the last thing it says is what it has counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import ssl
+from collections.abc import Callable, Mapping
+
+import orjson
+
+from backends.http.edge import Listener
+from backends.state import StoreError
+from backends.tasks import start
+from policies.errors import PolicyError
+
+from ..faces.admin import Admin, State
+from ..policy_source import ToldSource, UnreadableError
+from ..server import contracts_of, duties_of
+from ..services import Services
+from ..settings import Settings, SettingsError
+from ..wiring import serving
+from .channel import Channel
+from .messages import (
+    Accept,
+    Answered,
+    Begin,
+    Drain,
+    Facts,
+    Failed,
+    NewPolicy,
+    Question,
+    Ready,
+    Verdict,
+)
+from .share import ABSENT, Board, Part
+from .sockets import inherited
+
+log = logging.getLogger("pointsman.worker")
+
+REPORT = 1.0
+"""Seconds between two reports: counts that are younger are lost when the process is killed."""
+
+_FOR_THE_SUPERVISOR = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+
+
+async def work(channel: Channel, variables: Mapping[str, str]) -> int:
+    """Serve as the other end of `channel` says; returns the exit code of the process."""
+    try:
+        begin = await channel.hear()
+        if not isinstance(begin, Begin):
+            return 2
+        await _serve(channel, begin, variables)
+    except (SettingsError, PolicyError, UnreadableError, StoreError) as error:
+        channel.tell(Failed(str(error)))
+        return 2
+    except OSError as error:
+        channel.tell(Failed(f"{error.filename or 'a file'}: {error.strerror}; choose another place with --log"))
+        return 2
+    finally:
+        await channel.close()
+    return 0
+
+
+async def _serve(channel: Channel, begin: Begin, variables: Mapping[str, str]) -> None:
+    settings, told = Settings(**begin.settings), begin.policy
+    source = ToldSource(told.name, told.text, told.files, told.generation)
+    async with serving(settings, variables, told=source) as services:
+        contracts, tls = contracts_of(settings, services)
+        await Worker(begin, settings, services, source, contracts, channel).serve(tls)
+
+
+class Worker:
+    """A worker whose parts are there."""
+
+    def __init__(
+        self,
+        begin: Begin,
+        settings: Settings,
+        services: Services,
+        source: ToldSource,
+        contracts: Listener,
+        channel: Channel,
+    ) -> None:
+        self._begin = begin
+        self._settings = settings
+        self._services = services
+        self._source = source
+        self._contracts = contracts
+        self._channel = channel
+        self._state = State()
+        self._admin = Admin(services, self._state, None, lambda: contracts.in_flight)
+        self._board = Board(begin.board, settings.workers)
+        self._accept = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._policies: asyncio.Queue[NewPolicy] = asyncio.Queue()
+        self._counted: bytes | None = None
+
+    async def serve(self, tls: ssl.SSLContext | None) -> None:
+        """Until the end."""
+        listening = inherited(self._begin.listening)
+        hears = start(self._hear(), name="supervisor-speaks")
+        duties = [start(self._reports(), name="worker-reports"), start(self._adopts(), name="policy-told")]
+        restore = self._signals()
+        try:
+            self._channel.tell(Ready(self._services.policy.current.label))
+            await self._may_accept()
+            if not self._ended.is_set():
+                await self._contracts.adopt(listening, Part(self._board, self._begin.number), tls)
+                duties += duties_of(self._settings, self._services, self._state, tls, warms=self._begin.number == 0)
+            await self._ended.wait()
+        finally:
+            self._state.draining = True
+            self._board.put(self._begin.number, ABSENT)
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
+            await self._contracts.stop()
+            listening.close()
+            hears.cancel()
+            await asyncio.gather(hears, return_exceptions=True)
+            self._channel.tell(self._facts(0))
+            self._board.close()
+            restore()
+
+    async def _may_accept(self) -> None:
+        told = [start(event.wait(), name="worker-waits") for event in (self._accept, self._ended)]
+        await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
+        for each in told:
+            each.cancel()
+
+    def _signals(self) -> Callable[[], None]:
+        """SIGTERM drains this worker; the rest of what a terminal sends to all processes is the supervisor's."""
+        loop = asyncio.get_running_loop()
+        heard = {signal.SIGTERM: self._ended.set, **dict.fromkeys(_FOR_THE_SUPERVISOR, lambda: None)}
+        for number, does in heard.items():
+            loop.add_signal_handler(number, does)
+
+        def restore() -> None:
+            for number in heard:
+                loop.remove_signal_handler(number)
+
+        return restore
+
+    async def _hear(self) -> None:
+        while (message := await self._channel.hear()) is not None:
+            match message:
+                case Accept():
+                    self._accept.set()
+                case NewPolicy():
+                    self._policies.put_nowait(message)
+                case Question(path=""):
+                    self._channel.tell(self._facts(message.id))
+                case Question():
+                    self._channel.tell(await self._answer(message))
+                case Drain():
+                    self._ended.set()
+                case _:
+                    log.warning("the supervisor says %s, which is nothing to a worker", type(message).__name__)
+        if not self._ended.is_set():
+            log.error("the supervisor is gone: draining")
+            self._ended.set()
+
+    async def _adopts(self) -> None:
+        """Put policies in force, in the order in which they are told; the loading of handlers may take a while."""
+        while True:
+            told = (await self._policies.get()).policy
+            before = (self._source.text, self._source.files, self._source.generation)
+            self._source.text, self._source.files, self._source.generation = told.text, told.files, told.generation
+            problems: list[tuple[str, int, str]] = []
+            try:
+                await self._services.policy.load()
+            except PolicyError as error:
+                self._source.text, self._source.files, self._source.generation = before
+                problems = [(problem.path, problem.line, problem.message) for problem in error.problems]
+            self._channel.tell(Verdict(told.generation, self._services.policy.current.label, problems))
+
+    async def _answer(self, question: Question) -> Answered:
+        reads = question.method == "GET"
+        answer = await (self._admin.read(question.path) if reads else self._admin.write(question.path))
+        return Answered(question.id, answer.status, orjson.loads(answer.body))
+
+    async def _reports(self) -> None:
+        while True:
+            self._channel.tell(self._facts(0))
+            await asyncio.sleep(REPORT)
+
+    def _facts(self, identity: int) -> Facts:
+        services, contracts = self._services, self._contracts
+        if not self._state.draining:
+            self._board.put(self._begin.number, contracts.connections if self._accept.is_set() else ABSENT)
+        services.meters.breakers(services.book.breakers(services.now()))
+        counted = services.meters.snapshot()
+        changed = counted != self._counted
+        self._counted = counted
+        return Facts(
+            identity,
+            connections=contracts.connections,
+            in_flight=contracts.in_flight,
+            loop_lag=self._state.loop_lag,
+            log_lost=services.log.lost,
+            spans_lost=services.telemetry.spans_lost,
+            problem=services.handlers.problem,
+            meters=counted.decode() if changed else None,
+        )

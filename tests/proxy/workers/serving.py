@@ -1,0 +1,240 @@
+"""`pointsman serve --workers 2` as an operator starts it, a model behind it, and clients that watch every answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+BODY = b'{"messages":[]}'
+ANSWER = b'{"choices":[{"message":{"role":"assistant","content":"hi"}}],"usage":{"total_tokens":2}}'
+TOKEN = "operator"
+
+
+def policy_of(port: int, more: str = "") -> str:
+    """One endpoint whose model is at `port`."""
+    return f"""
+apiVersion: pointsman/v1
+account: "123456789012"
+targets:
+  first: {{kind: vllm, url: "http://127.0.0.1:{port}", model: m, region: us-east-1}}
+endpoints:
+  chat: {{serve_from: first, owner: us}}
+{more}"""
+
+
+@contextmanager
+def model(seconds: float = 0.005) -> Iterator[int]:
+    """A model that takes `seconds` to answer, in a thread with a loop of its own; yields its port."""
+    loop = asyncio.new_event_loop()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                await reader.readexactly(int(length[1]) if length else 0)
+                await asyncio.sleep(seconds)
+                head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(ANSWER)
+                writer.write(head + ANSWER)
+        writer.close()
+
+    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, backlog=512))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield server.sockets[0].getsockname()[1]
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    server.close()
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
+
+
+@dataclass
+class Serving:
+    """A running supervisor, as its operator sees it."""
+
+    process: subprocess.Popen[bytes]
+    policy: Path
+    errors: Path
+    log: Path
+    port: int
+    admin_port: int | None
+
+    def read(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    def ready(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(self.read("/readyz"))
+        return facts
+
+    def write(self, path: str) -> Any:
+        url = f"http://127.0.0.1:{self.admin_port}{path}"
+        request = urllib.request.Request(url, method="POST", headers={"Authorization": f"Bearer {TOKEN}"})
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.load(answer)
+
+    def pids(self) -> list[int]:
+        return [int(worker["pid"]) for worker in self.ready()["workers"] if worker["pid"]]
+
+    def value(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        found = re.findall(rf"^{name}(?:\{{[^\n]*\}})? (\S+)$", self.read("/metrics"), re.M)
+        return sum(float(each) for each in found)
+
+    def until(self, what: str, seconds: float = 15.0) -> None:
+        """Until standard error says `what`."""
+        end = time.monotonic() + seconds
+        while what not in self.errors.read_text():
+            assert time.monotonic() < end, self.errors.read_text()
+            time.sleep(0.02)
+
+
+def command(folder: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "proxy", "serve", "--policy", str(folder / "policy.yaml"), *words]
+
+
+@contextmanager
+def served(folder: Path, policy: str, *words: str, workers: int = 2) -> Iterator[Serving]:
+    """A supervisor on free ports. At the end it is told to end, unless it has; and whoever succeeded it as well."""
+    path, errors, log = folder / "policy.yaml", folder / "stderr", folder / "requests.log"
+    path.write_text(policy)
+    given = ("--port", "0", "--admin-port", "0", "--workers", str(workers), "--log", str(log), "--drain", "5", *words)
+    with errors.open("wb") as stderr:
+        process = subprocess.Popen(
+            command(folder, *given),
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "POINTSMAN_ADMIN_TOKEN": TOKEN},
+        )
+    assert process.stdout is not None
+    with process.stdout as stdout:
+        line = stdout.readline()
+        try:
+            assert line, errors.read_text()
+            ready = json.loads(line)
+            yield Serving(process, path, errors, log, ready["port"], ready["admin_port"])
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(20)
+
+
+def gone(pids: Sequence[int], seconds: float = 15.0) -> bool:
+    """Whether these processes end within `seconds`; one that nobody has reaped counts as ended."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not any(_runs(pid) for pid in pids):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def end(pid: int) -> None:
+    """End a supervisor that is no child of ours, and see that it ends."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    assert gone([pid])
+
+
+@dataclass
+class Load:
+    """Clients that ask one request after the other, on connections that they keep, and what became of all of them.
+
+    They run in a thread of their own, so that a test may wait without their falling silent.
+    """
+
+    port: int
+    clients: int = 12
+    answers: Counter[str] = field(default_factory=Counter)
+    """By status, or by what went wrong."""
+    policies: Counter[str] = field(default_factory=Counter)
+    lost: list[tuple[float, str]] = field(default_factory=list)
+    """Requests without an answer: when, and on what kind of connection."""
+    refused: int = 0
+    backwards: int = 0
+    """Answers of an older policy than one before on the same connection."""
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Load:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._ask()))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        assert self._thread is not None
+        self._thread.join()
+
+    def more(self, answers: int) -> None:
+        """Until so many further requests are answered."""
+        wanted, end = self.answers["200"] + answers, time.monotonic() + 30
+        while self.answers["200"] < wanted:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+    async def _ask(self) -> None:
+        await asyncio.gather(*(self._client() for _ in range(self.clients)))
+
+    async def _client(self) -> None:
+        while not self._stop.is_set():
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except ConnectionRefusedError:
+                self.refused += 1
+                await asyncio.sleep(0.02)
+                continue
+            with suppress(ConnectionError):
+                await self._use(reader, writer)
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _use(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        generation, kind = 0, "fresh"
+        while not self._stop.is_set():
+            try:
+                writer.write(request() + BODY)
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                await reader.readexactly(int(re.findall(r"content-length: (\d+)", head)[0]))
+            except (ConnectionError, asyncio.IncompleteReadError):
+                self.lost.append((time.monotonic(), kind))
+                return
+            self.answers[head.split(" ")[1]] += 1
+            policy = re.findall(r"x-pointsman-policy: (\S+)", head)[0]
+            self.policies[policy] += 1
+            before, generation, kind = generation, int(policy.split("/")[1]), "kept"
+            self.backwards += generation < before
+            if "connection: close" in head:
+                return
+
+
+def request(endpoint: str = "chat", more: str = "") -> bytes:
+    """The head of one request with BODY."""
+    head = f"POST /endpoints/{endpoint}/invocations HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n{more}"
+    return f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode()

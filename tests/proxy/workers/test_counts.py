@@ -1,0 +1,104 @@
+"""What all workers have counted, as one page."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from backends.meters import Meters
+from proxy.workers.child import Child
+from proxy.workers.counts import Counts
+from proxy.workers.pool import Slot
+from tests.outcomes import outcome
+
+from .parts import facts, line
+
+
+async def slot(number: int, meters: Meters | None, connections: int = 0) -> Slot:
+    """A worker that has said this of itself."""
+    ours, theirs = await line()
+
+    class Process:
+        pid = os.getpid()
+        returncode = None
+
+        async def wait(self) -> int:
+            return 0
+
+        def kill(self) -> None:
+            """Nothing to end."""
+
+    child = Child(Process(), ours)
+    child.facts = facts(connections=connections)
+    child.meters = meters.snapshot().decode() if meters is not None else None
+    await theirs.close()
+    await child.listen()
+    return Slot(number, "serving", child)
+
+
+def answered(times: int) -> Meters:
+    meters = Meters("1")
+    for _ in range(times):
+        meters.record(outcome())
+    meters.in_flight("inline", 1)
+    meters.policy("aaaaaaaaaaaa", 3)
+    return meters
+
+
+def value(page: str, name: str) -> float:
+    return sum(float(found) for found in re.findall(rf"^{name}(?:\{{[^\n]*\}})? (\S+)$", page, re.M))
+
+
+async def test_counts_of_those_that_serve_and_those_that_are_gone_add_up() -> None:
+    """What a worker had in flight ended with it; one that has not spoken yet counts nothing."""
+    counts = Counts(Meters("1"), "1")
+    gone = await slot(1, answered(5))
+    assert gone.child is not None
+    counts.settle(gone.child)
+    page = counts.page([await slot(0, answered(2)), Slot(1, "resting"), await slot(2, None)], 3, False)
+    assert value(page, "pointsman_responses_total") == 7
+    assert value(page, "pointsman_concurrent_requests_per_model") == 1
+    assert 'pointsman_policy_info{digest="aaaaaaaaaaaa",generation="3"} 1' in page
+
+
+async def test_a_worker_that_ended_before_it_spoke_leaves_nothing() -> None:
+    """Nothing is counted for it."""
+    counts = Counts(Meters("1"), "1")
+    silent = await slot(0, None)
+    assert silent.child is not None
+    counts.settle(silent.child)
+    assert value(counts.page([], 1, False), "pointsman_responses_total") == 0
+
+
+async def test_each_worker_is_seen_by_number() -> None:
+    """What serves, how often it came back, what it holds."""
+    counts = Counts(Meters("1"), "1")
+    back = Slot(1, "resting", restarts=4)
+    page = counts.page([await slot(0, None, connections=3), back], 1, True)
+    assert 'pointsman_worker_up{worker="0"} 1.0' in page
+    assert 'pointsman_worker_up{worker="1"} 0.0' in page
+    assert 'pointsman_worker_restarts_total{worker="1"} 4.0' in page
+    assert 'pointsman_worker_connections{worker="0"} 3.0' in page
+    assert value(page, "pointsman_worker_resident_memory_bytes") > 1_000_000
+    assert value(page, "pointsman_policy_stale") == 1
+
+
+async def test_counts_go_on_through_an_upgrade() -> None:
+    """The last word of the supervisor before replaces its first; counters never go back."""
+    counts = Counts(Meters("1"), "1")
+    counts.inherit(answered(10).snapshot().decode())
+    assert value(counts.page([], 1, False), "pointsman_responses_total") == 10
+    counts.inherit(answered(12).snapshot().decode())
+    page = counts.page([await slot(0, answered(1))], 1, False)
+    assert value(page, "pointsman_responses_total") == 13
+    assert value(page, "pointsman_concurrent_requests_per_model") == 1
+
+
+async def test_counts_of_a_release_that_counts_otherwise_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """The upgrade goes on, and the log says so."""
+    counts = Counts(Meters("1"), "1")
+    counts.inherit("{}")
+    assert "counts start anew" in caplog.text
+    assert value(counts.page([], 1, False), "pointsman_responses_total") == 0

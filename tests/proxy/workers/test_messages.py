@@ -1,0 +1,78 @@
+"""What our processes tell each other survives the way."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from proxy.workers.messages import (
+    Accept,
+    Answered,
+    Begin,
+    Counted,
+    Drain,
+    Facts,
+    Failed,
+    Legacy,
+    Message,
+    MessageError,
+    NewPolicy,
+    Question,
+    Ready,
+    Told,
+    Verdict,
+    Yours,
+    decoded,
+    encoded,
+)
+
+TOLD = Told("policy.yaml", "text: ü\n", {"chat.jinja": "{{ x }}"}, 3, "aaaaaaaaaaaa/3")
+ALL: tuple[Message, ...] = (
+    Begin(1, {"policy": "p", "port": 1, "state": None}, TOLD, 5, 6),
+    Ready("aaaaaaaaaaaa/3"),
+    Failed("no"),
+    Accept(),
+    NewPolicy(TOLD),
+    Verdict(3, "aaaaaaaaaaaa/2", [("endpoints.a", 4, "no such target")]),
+    Question(7, "POST", "/admin/x"),
+    Answered(7, 200, {"rows": [1]}),
+    Facts(0, 3, 2, 0.25, 1, 0, None, "{}"),
+    Drain(),
+    Legacy(3, -1, 9),
+    Yours("{}"),
+    Counted("{}"),
+)
+
+
+@pytest.mark.parametrize("message", ALL, ids=lambda message: type(message).__name__)
+def test_a_message_comes_out_as_it_went_in(message: Message) -> None:
+    """Except that JSON has no tuples."""
+    assert decoded(encoded(message)) == (
+        Verdict(3, "aaaaaaaaaaaa/2", [["endpoints.a", 4, "no such target"]])  # type: ignore[list-item]  # JSON's list
+        if isinstance(message, Verdict)
+        else message
+    )
+
+
+def test_what_a_newer_release_adds_is_ignored() -> None:
+    """An upgrade's two ends are of different releases."""
+    assert decoded(b'["Legacy",{"listening":3,"admin":4,"generation":9,"more":true}]') == Legacy(3, 4, 9)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'["Legacy",{"listening":3}]',
+        b'["Surprise",{}]',
+        b"\xff",
+        b"3",
+        orjson.dumps(["Begin", None]),
+    ],
+)
+def test_something_else_is_no_message(data: bytes) -> None:
+    """Garbage, unknown words and messages with something missing are refused, not half understood."""
+    with pytest.raises(MessageError, match="not a message"):
+        decoded(data)

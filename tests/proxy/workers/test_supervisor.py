@@ -1,0 +1,197 @@
+"""Two workers as real processes under load: what is killed, reloaded, upgraded and ended, and what that costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .serving import Load, Serving, command, end, gone, model, policy_of, served
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[int]:
+    with model() as port:
+        yield port
+
+
+@pytest.fixture
+def several(tmp_path: Path, upstream: int) -> Iterator[Serving]:
+    """Two workers with a model behind them."""
+    with served(tmp_path, policy_of(upstream)) as running:
+        yield running
+
+
+def test_both_serve_and_their_counts_add_up(several: Serving) -> None:
+    """Each gets a fair part of the connections; the page counts every answer once, the log has every line."""
+    with Load(several.port) as load:
+        load.more(300)
+        connections = [several.value(f'pointsman_worker_connections{{worker="{number}"}}') for number in (0, 1)]
+    assert sum(connections) == 12
+    assert min(connections) >= 4
+    assert several.value("pointsman_responses_total") == load.answers["200"] == load.answers.total()
+    assert several.process.poll() is None
+    several.process.terminate()
+    assert several.process.wait(15) == 0
+    lines = [json.loads(line) for line in several.log.read_text().splitlines()]
+    assert len(lines) == load.answers.total()
+
+
+def test_kill_of_a_worker_costs_its_requests_in_flight_and_no_other(several: Serving) -> None:
+    """One request each on the connections it had; the others go on, and it comes back."""
+    with Load(several.port) as load:
+        load.more(300)
+        victim = several.pids()[0]
+        had = several.value('pointsman_worker_connections{worker="0"}')
+        os.kill(victim, signal.SIGKILL)
+        load.more(600)
+        several.until("another starts")
+        while several.value('pointsman_worker_up{worker="0"}') != 1.0:
+            load.more(20)
+        load.more(200)
+    assert 0 < len(load.lost) <= had
+    assert load.lost[-1][0] - load.lost[0][0] < 1.0
+    assert set(load.answers) == {"200"}
+    assert load.refused == 0
+    assert victim not in several.pids()
+    assert several.value("pointsman_worker_restarts_total") == 1
+    counted = several.value("pointsman_responses_total")
+    assert load.answers.total() * 0.5 < counted <= load.answers.total()
+
+
+def test_a_reload_reaches_all_loses_nothing_and_mixes_nothing(several: Serving) -> None:
+    """Every answer is of a policy that was in force, and on no connection an older one follows a newer."""
+    text = several.policy.read_text()
+    with Load(several.port) as load:
+        load.more(200)
+        several.policy.write_text(text.replace("owner: us", "owner: them"))
+        several.process.send_signal(signal.SIGHUP)
+        several.until("/2 is in force")
+        load.more(200)
+        several.policy.write_text("broken: true")
+        several.process.send_signal(signal.SIGHUP)
+        several.until("can't be used")
+        load.more(200)
+        several.policy.write_text(text)
+        several.until("/3 is in force")  # by its watch
+        load.more(200)
+    assert (load.lost, load.refused, load.backwards) == ([], 0, 0)
+    assert [label.split("/")[1] for label in sorted(load.policies, key=lambda label: label.split("/")[1])] == [
+        *("1", "2", "3")
+    ]
+    assert {worker["policy"].split("/")[1] for worker in several.ready()["workers"]} == {"3"}
+    assert several.value('pointsman_policy_reloads_total{result="refused"}') >= 1
+
+
+def test_an_upgrade_loses_nothing_and_counts_on(several: Serving) -> None:
+    """The successor has other processes and the same ports; the old ones end, and no counter goes back."""
+    before = [several.ready()["pid"], *several.pids()]
+    with Load(several.port) as load:
+        load.more(300)
+        several.process.send_signal(signal.SIGUSR2)
+        several.until("has taken over")
+        assert several.process.wait(20) == 0
+        load.more(300)
+        after = [several.ready()["pid"], *several.pids()]
+    try:
+        assert (load.lost, load.refused, load.backwards) == ([], 0, 0)
+        assert set(load.answers) == {"200"}
+        assert not set(before) & set(after)
+        assert gone(before)
+        assert several.value("pointsman_responses_total") == load.answers.total()
+        assert {label.split("/")[1] for label in load.policies} == {"1", "2"}
+    finally:
+        end(after[0])
+
+
+def test_an_upgrade_that_fails_changes_nothing(several: Serving) -> None:
+    """The policy is broken at that moment, so the successor can't serve: the old processes go on."""
+    before = several.pids()
+    with Load(several.port) as load:
+        several.policy.write_text("broken: true")
+        several.process.send_signal(signal.SIGUSR2)
+        several.until("the upgrade failed, nothing has changed")
+        load.more(100)
+    assert several.pids() == before
+    assert (load.lost, load.refused) == ([], 0)
+
+
+def test_the_end_loses_no_request(several: Serving) -> None:
+    """Whoever was let in is answered; whoever comes later is refused, and can go elsewhere."""
+    pids = several.pids()
+    with Load(several.port) as load:
+        load.more(300)
+        several.process.terminate()
+        assert several.process.wait(15) == 0
+    assert load.lost == []
+    assert set(load.answers) == {"200"}
+    assert load.refused > 0
+    assert gone(pids, 1.0)
+
+
+def test_workers_do_not_outlive_their_supervisor(several: Serving) -> None:
+    """Killed, it leaves workers that drain and end, and a port that another can have at once."""
+    pids = several.pids()
+    with Load(several.port) as load:
+        load.more(100)
+        several.process.kill()
+        several.process.wait()
+        assert gone(pids)
+    assert load.lost == []
+    with socket.create_server(("127.0.0.1", several.port)):
+        assert several.errors.read_text().count("the supervisor is gone: draining") == 2
+
+
+def failing(folder: Path, policy: str, *words: str) -> str:
+    """What a start that fails says."""
+    (folder / "policy.yaml").write_text(policy)
+    done = subprocess.run(
+        command(folder, "--workers", "2", "--admin-port", "0", *words),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr
+
+
+def test_a_start_that_fails_says_one_line_and_leaves_nothing(tmp_path: Path, upstream: int) -> None:
+    """Whether the supervisor finds it or only a worker does."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"can't listen on 127.0.0.1:{port}" in failing(tmp_path, policy_of(upstream), "--port", port)
+    assert ": broken: " in failing(tmp_path, "broken: true", "--port", "0")
+    handled = policy_of(upstream).replace("owner: us", "handler: {path: missing.py}")
+    assert "missing.py" in failing(tmp_path, handled, "--port", "0")
+    said = failing(tmp_path, policy_of(upstream), "--port", "0", "--log", "/nowhere/requests.log")
+    assert said.splitlines()[-1].startswith("pointsman serve: /nowhere/requests.log: No such file or directory")
+
+
+def test_operators_reach_every_worker(several: Serving) -> None:
+    """Rows of all workers, a write in all workers, one warmer among them."""
+    with Load(several.port) as load:
+        load.more(100)
+    rows = json.loads(several.read("/admin/breakers"))["breakers"]
+    assert [row["worker"] for row in rows] == [0, 1]
+    answer = several.write("/admin/breakers/first/reset")
+    assert answer["reset"] is True
+    assert len(answer["breakers"]) == 2
+    tasks = json.loads(several.read("/admin/tasks"))["tasks"]
+    assert (tasks["handlers-watch"], tasks["warmer"]) == (2, 1)
+
+
+def test_an_idle_worker_is_small(several: Serving) -> None:
+    """Under 80 MB: its proportional share of memory, by the kernel's own count."""
+    for pid in several.pids():
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        resident = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        assert resident * 1024 < 80_000_000

@@ -1,0 +1,199 @@
+"""One worker against a supervisor that the test plays, in the test's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from backends.meters import Meters
+from backends.tasks import start
+from proxy.settings import Settings
+from proxy.workers.channel import Channel
+from proxy.workers.messages import (
+    Accept,
+    Answered,
+    Begin,
+    Drain,
+    Facts,
+    Failed,
+    Message,
+    NewPolicy,
+    Question,
+    Ready,
+    Told,
+    Verdict,
+)
+from proxy.workers.share import ABSENT, Board, new_page
+from proxy.workers.worker import work
+
+from ..parts import POLICY
+from .parts import line
+
+
+@dataclass
+class Hand:
+    """The supervisor's end."""
+
+    channel: Channel
+    work: asyncio.Task[int]
+    board: Board
+    port: int
+    begin: Begin
+
+    async def hears(self, *kinds: type[Message]) -> Message:
+        """The next message of one of these kinds; reports in between are passed over."""
+        async with asyncio.timeout(5):
+            while True:
+                message = await self.channel.hear()
+                assert message is not None
+                if isinstance(message, kinds):
+                    return message
+
+    async def last(self) -> tuple[Facts | Failed, int]:
+        """The worker's last word and its exit code."""
+        async with asyncio.timeout(5):
+            last: Message | None = None
+            while (message := await self.channel.hear()) is not None:
+                last = message
+            assert isinstance(last, Facts | Failed)
+            return last, await self.work
+
+    async def get(self, path: str) -> bytes:
+        """The status line of an answer on the contracts' port."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return answer.split(b"\r\n")[0]
+
+
+def told(generation: int, text: str = POLICY) -> Told:
+    return Told("policy.yaml", text, {}, generation, "")
+
+
+@asynccontextmanager
+async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIterator[Hand]:
+    """A worker that has been told to begin."""
+    ours, theirs = await line()
+    page = new_page(2)
+    board = Board(page, 2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        settings = Settings("policy.yaml", workers=2, log=str(folder / "log"), drain=1.0)
+        settings = dataclasses.replace(settings, **given)  # type: ignore[arg-type]  # a test's own choice
+        begin = Begin(1, dataclasses.asdict(settings), told(4, text), os.dup(listening.fileno()), page)
+        ours.tell(begin)
+        hand = Hand(ours, start(work(theirs, {}), name="work"), board, listening.getsockname()[1], begin)
+        yield hand
+        await ours.close()
+        assert await asyncio.wait_for(hand.work, 5) in {0, 2}
+    board.close()
+    os.close(page)
+
+
+async def test_it_accepts_when_it_may_and_drains_when_it_is_told(tmp_path: Path) -> None:
+    """Before that it is absent from the board and connections wait; its last word is what it has counted."""
+    async with working(tmp_path) as hand:
+        ready = await hand.hears(Ready)
+        assert isinstance(ready, Ready)
+        assert ready.label.endswith("/4")
+        asks = start(hand.get("/v1/models"), name="asks")
+        assert hand.board.least() == 0
+        hand.channel.tell(Accept())
+        assert await asks == b"HTTP/1.1 200 OK"
+        hand.board.put(0, 99)
+        assert hand.board.least() < 99
+        hand.channel.tell(Drain())
+        last, code = await hand.last()
+        assert isinstance(last, Facts)
+        assert (code, hand.board.least()) == (0, 99)
+        assert hand.board._counts[1] == ABSENT
+
+
+async def test_a_new_policy_is_put_in_force_or_refused(tmp_path: Path) -> None:
+    """Under the generation that it is told; a refused one leaves the old in force, with the reasons."""
+    async with working(tmp_path) as hand:
+        hand.channel.tell(NewPolicy(told(7, POLICY.replace("owner: us", "owner: them"))))
+        verdict = await hand.hears(Verdict)
+        assert isinstance(verdict, Verdict)
+        assert (verdict.generation, verdict.label.split("/")[1], verdict.problems) == (7, "7", [])
+        hand.channel.tell(NewPolicy(told(8, POLICY.replace("serve_from: first", "serve_from: nobody"))))
+        refused = await hand.hears(Verdict)
+        assert isinstance(refused, Verdict)
+        assert (refused.generation, refused.label) == (8, verdict.label)
+        assert any("nobody" in problem[2] for problem in refused.problems)
+
+
+async def test_it_answers_its_supervisor(tmp_path: Path) -> None:
+    """What it says of itself, with its counts when they have changed, and what operators ask."""
+    async with working(tmp_path) as hand:
+        first = await hand.hears(Facts)
+        assert isinstance(first, Facts)
+        assert first.meters is not None
+        assert Meters.restore(first.meters.encode()).snapshot().decode() == first.meters
+        hand.channel.tell(Question(5))
+        again = await hand.hears(Facts)
+        assert again == dataclasses.replace(first, id=5, meters=None, loop_lag=again.loop_lag)  # type: ignore[union-attr]
+        hand.channel.tell(Question(6, "GET", "/admin/limits"))
+        assert await hand.hears(Answered) == Answered(6, 200, {"limits": []})
+        hand.channel.tell(Question(7, "POST", "/admin/breakers/first/reset"))
+        reset = await hand.hears(Answered)
+        assert isinstance(reset, Answered)
+        assert reset.status == 404
+        hand.channel.tell(Accept())
+        hand.channel.tell(Ready("what a supervisor never says"))
+        hand.channel.tell(Question(8))
+        assert (await hand.hears(Facts)).id == 8  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "why"),
+    [
+        ("apiVersion: pointsman/v1", {}, "targets"),
+        (POLICY, {"face": "container", "endpoint": "nobody"}, "nobody"),
+        (POLICY, {"log": "/nowhere/log"}, "/nowhere/log: No such file"),
+    ],
+)
+async def test_a_worker_that_can_not_start_says_why(
+    tmp_path: Path, text: str, given: dict[str, object], why: str
+) -> None:
+    """Its supervisor has only its word."""
+    async with working(tmp_path, text, **given) as hand:
+        last, code = await hand.last()
+        assert isinstance(last, Failed)
+        assert why in last.why
+        assert code == 2
+
+
+async def test_it_ends_without_its_supervisor(tmp_path: Path) -> None:
+    """Whether the line ends before the first word or later."""
+    ours, theirs = await line()
+    await ours.close()
+    assert await work(theirs, {}) == 2
+    async with working(tmp_path) as hand:
+        await hand.hears(Ready)
+        hand.channel.tell(Accept())
+        await hand.channel.close()
+        assert await asyncio.wait_for(hand.work, 5) == 0
+
+
+async def test_a_terminals_signals_are_not_its_own(tmp_path: Path) -> None:
+    """Ctrl-C and SIGHUP reach all processes of a terminal: only SIGTERM ends a worker, and it drains."""
+    async with working(tmp_path) as hand:
+        await hand.hears(Ready)
+        hand.channel.tell(Accept())
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+            os.kill(os.getpid(), number)
+        assert await hand.get("/v1/models") == b"HTTP/1.1 200 OK"
+        os.kill(os.getpid(), signal.SIGTERM)
+        last, code = await hand.last()
+        assert (type(last), code) == (Facts, 0)
