@@ -94,7 +94,7 @@ class Differences:
         lines = b"".join(write_capture(one) for one in captures(difference, ids))
         folder = Path(keep.folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stem = _stem(difference.plan.migration)
+        stem = stem_of(difference.plan.migration)
         if sum(file.stat().st_size for file in folder.glob(f"{stem}.*.jsonl")) + len(lines) > keep.most:
             return "full"
         path = folder / f"{stem}.{self._worker}.jsonl"
@@ -118,6 +118,7 @@ def _capture(difference: Difference, side: Side, event_id: str) -> Capture:
         "route": difference.route.key,
         "side": side,
         "target": target.name,
+        "speaks": call.speaks,
         "status": heard.status,
         "error": heard.error,
         "broken": heard.broken,
@@ -135,14 +136,14 @@ def _capture(difference: Difference, side: Side, event_id: str) -> Capture:
     )
 
 
-def _stem(migration: str) -> str:
+def stem_of(migration: str) -> str:
     """The beginning of a migration's file names: readable, and no other migration's."""
     return f"{_SAFE.sub('-', migration)}-{hashlib.sha256(migration.encode()).hexdigest()[:6]}"
 
 
 def read_differences(folder: Path, migration: str) -> Iterator[Kept]:
     """The differences of a migration in a folder, a file after the other, each in its order. Raises OSError."""
-    for path in sorted(folder.glob(f"{_stem(migration)}.*.jsonl")):
+    for path in sorted(folder.glob(f"{stem_of(migration)}.*.jsonl")):
         waiting: dict[str, Capture] = {}
         with path.open("rb") as file:
             while line := file.readline(LONGEST_LINE):
