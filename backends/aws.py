@@ -67,6 +67,10 @@ class CredentialSource(Protocol):
         """Credentials that are accepted now: of `role`, or this process's own. Raises CredentialsError."""
         ...
 
+    def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
+        """What `get` gave has expired or is not known any more, says the other side: the next `get` is to look anew."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StaticCredentials:
@@ -76,6 +80,9 @@ class StaticCredentials:
 
     async def get(self, role: AssumedRole | None = None) -> Credentials:
         return self.credentials
+
+    def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
+        """There are no others."""
 
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -90,6 +97,8 @@ class _Known:
     stale_at: datetime = _LONG_AGO
     failure: str | None = None
     retry_at: datetime = _LONG_AGO
+    refused_at: datetime = _LONG_AGO
+    """When credentials were last given up before their time."""
 
 
 def utc_now() -> datetime:
@@ -127,6 +136,17 @@ class AwsCredentials:
                 _ = self._look_up(role)
             return known.credentials
         return await self._wait(role, now)
+
+    def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
+        """See `CredentialSource`. boto3's chain starts over, so that what was rotated under it is found.
+
+        At most once in `LOOK_AGAIN`: one target that knows none of them must not make the others wait all the time.
+        """
+        known, now = self._known.get(role), self._clock()
+        if known is None or known.credentials is not credentials or now < known.refused_at + LOOK_AGAIN:
+            return
+        self._blocking.forget()
+        self._known[role] = _Known(refused_at=now)
 
     async def aclose(self) -> None:
         """End background look-ups; whoever waits for one gets CredentialsError. Threads end with their current call."""
@@ -175,7 +195,8 @@ class AwsCredentials:
             if fresh.expires is not None:
                 refresh_at = now + (fresh.expires - now) * ROLE_REFRESH
                 stale_at = fresh.expires - ROLE_SAFETY
-            outcome = _Known(fresh, refresh_at, stale_at)
+            before = self._known.get(role) or _Known()
+            outcome = _Known(fresh, refresh_at, stale_at, refused_at=before.refused_at)
         finally:
             del self._flights[role]
         self._known[role] = outcome
@@ -201,6 +222,11 @@ class _Blocking:
         # Whatever a provider of credentials raises, and anyone may register one, means: no credentials.
         except Exception as error:
             raise CredentialsError(_cause(error, role)) from error
+
+    def forget(self) -> None:
+        """Begin anew: a session keeps what it once found for as long as that says that it holds."""
+        with self._lock:
+            self._session = self._sts = None
 
     def _own(self) -> Credentials:
         with self._lock:

@@ -22,7 +22,7 @@ from .streams import PrimedStream, end
 from .wire.eventstream import Decoder, EventStreamError, Frame
 from .wire.restjson import Unsigned, media_type
 from .wire.sagemaker import STREAM_BROKEN
-from .wire.sigv4 import Signer
+from .wire.sigv4 import Credentials, Signer
 from .wire.verdicts import GARBLED
 
 HOP_HEADER = "x-pointsman-hop"
@@ -35,6 +35,9 @@ SERVER_SENT_EVENTS = "text/event-stream"
 _DONE = (b"data: [DONE]", b"data:[DONE]")
 _TAIL = 64
 """Bytes at the end of a stream in which its last event is looked for."""
+
+_OUTDATED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})
+"""What AWS says of credentials that were good once (Common Error Types of its API references)."""
 
 Piece = bytes | tuple[FailureFacts, Said]
 """What a frame came to: bytes for the client (b"": none), or the failure it told of."""
@@ -70,21 +73,28 @@ class SignedSender:
         `streams`: the answer comes in pieces, so that its first one may be expected before it is whole.
         """
         headers = request.headers
+        credentials = None
         if sign:
-            headers += await self._signature(target, request, service, role)
+            credentials = await self._get(target, role)
+            headers += self._signature(target, request, service, credentials)
         outgoing = Outgoing("POST", request.url, headers, request.body, *waits(target, streams=streams))
         try:
-            return await self._transport.send(outgoing, deadline=deadline, connect_timeout=target.connect_timeout)
+            incoming = await self._transport.send(outgoing, deadline=deadline, connect_timeout=target.connect_timeout)
         except TransportError as error:
             raise BackendError(error.facts, target, error.cause) from error
+        if credentials is not None and incoming.status >= 400 and _outdated(incoming):
+            self._credentials.refused(credentials, role)
+        return incoming
 
-    async def _signature(self, target: Target, request: Unsigned, service: str, role: AssumedRole | None) -> Headers:
+    async def _get(self, target: Target, role: AssumedRole | None) -> Credentials:
         try:
-            credentials = await self._credentials.get(role)
+            return await self._credentials.get(role)
         except CredentialsError as error:
             raise BackendError(
                 FailureFacts(Fault.CONFIG, retry_safe=True), target, f"no credentials: {error}"
             ) from error
+
+    def _signature(self, target: Target, request: Unsigned, service: str, credentials: Credentials) -> Headers:
         return self._signer.sign(
             "POST",
             request.url,
@@ -95,6 +105,10 @@ class SignedSender:
             region=region_of(target),
             now=self._now(),
         )
+
+
+def _outdated(incoming: Incoming) -> bool:
+    return (incoming.header("x-amzn-errortype") or "").partition(":")[0] in _OUTDATED
 
 
 def waits(target: Target, *, streams: bool) -> tuple[float, float]:

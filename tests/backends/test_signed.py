@@ -146,6 +146,20 @@ async def test_without_credentials_nothing_is_sent() -> None:
     assert caught.value.facts == FailureFacts(Fault.CONFIG, retry_safe=True)
 
 
+@pytest.mark.parametrize(("kind", "given_up"), [("ExpiredTokenException", True), ("AccessDeniedException", False)])
+async def test_credentials_that_have_expired_are_given_up(kind: str, given_up: bool) -> None:
+    """The next attempt is signed with others; a lack of rights is no reason to look for any."""
+    async with running_upstream() as upstream:
+        upstream.fails(f"{kind}:http://internal.amazon.com/", 403, b"{}")
+        transport, source = HttpTransport(), Source()
+        sender = SignedSender(transport, source, Signer(), lambda: NOW)
+        request = Unsigned(upstream.url, (), b"")
+        incoming = await sender.send(TARGET, request, service="s", role=None, sign=True, deadline=soon())
+        await incoming.aclose()
+        await transport.aclose()
+    assert source.given_up == [None] * given_up
+
+
 async def test_a_refused_connection_is_safe_to_repeat() -> None:
     """Nothing was sent."""
     async with running_upstream() as upstream:

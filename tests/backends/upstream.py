@@ -108,6 +108,7 @@ class Source:
 
     def __init__(self, failure: str | None = None) -> None:
         self.roles: list[AssumedRole | None] = []
+        self.given_up: list[AssumedRole | None] = []
         self._failure = failure
 
     async def get(self, role: AssumedRole | None = None) -> Credentials:
@@ -116,6 +117,11 @@ class Source:
         if self._failure is not None:
             raise CredentialsError(self._failure)
         return CREDENTIALS
+
+    def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
+        """Remember of which role."""
+        assert credentials is CREDENTIALS
+        self.given_up.append(role)
 
 
 def call(
