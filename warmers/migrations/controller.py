@@ -21,10 +21,13 @@ from ..lease import Duty
 from .audit import Basis, records
 from .follower import LOOK
 from .ledger import Kept, Ledger
+from .report import Report, report
 
 log = logging.getLogger("pointsman.migrate")
 
 DUTY = "migrations"
+REPORT = 30.0
+"""Seconds after which what was seen is told again although it is the same, so that readers know that somebody looks."""
 
 Rooms = Callable[[Migration, State, RouteTable], Awaitable[Mapping[str, float]]]
 """By route: the part of its traffic that the old target is shown able to take now; what is not known is not in it."""
@@ -47,6 +50,7 @@ class Controller:
         self._rooms = rooms
         self._wall = wall
         self._tell = tell
+        self._reported: dict[str, Report] = {}
 
     async def run(self, table: Callable[[], RouteTable], pause: Callable[[float], Awaitable[None]]) -> None:
         """Decide what is to be decided, until cancelled; the duty is released then."""
@@ -59,28 +63,36 @@ class Controller:
 
     async def round(self, table: RouteTable) -> None:
         """One look at every migration, if this process is on duty. A state that can't be reached is left alone."""
-        if not table.migrations or await self._duty.hold() is None:
+        token = await self._duty.hold() if table.migrations else None
+        if token is None:
             return
         try:
             kept = await self._ledger.states()
             for name, plan in table.migrations.items():
                 if name in kept:
-                    await self._one(plan, kept[name], table)
+                    await self._one(plan, kept[name], table, token)
         except StoreError as error:
             log.warning("no migration moves, since the shared state can't be used: %s", error)
 
-    async def _one(self, plan: Migration, kept: Kept, table: RouteTable) -> None:
+    async def _one(self, plan: Migration, kept: Kept, table: RouteTable, token: int) -> None:
         state, now = kept.state, self._wall()
         window = state.window_id
         evidence = await self._ledger.evidence(plan.name, window)
         rooms = await self._rooms(plan, state, table)
         verdicts = judge(plan, state, evidence, now)
-        move = step(state, plan, Seen(window, verdicts, rooms), (), now)
-        if not move.changed:
-            return
-        said = records(move.decisions, Basis(verdicts, evidence, rooms))
-        if not await self._ledger.write(kept, move.state, said):
-            return  # somebody was quicker, and knew no less
-        for decision in move.decisions:
-            self._tell(decision)
-        await self._ledger.forget(plan.name, move.state.window_id)
+        seen = Seen(window, verdicts, rooms)
+        move = step(state, plan, seen, (), now)
+        if move.changed:
+            said = records(move.decisions, Basis(verdicts, evidence, rooms))
+            if not await self._ledger.write(kept, move.state, said):
+                return  # somebody was quicker, and knew no less
+            for decision in move.decisions:
+                self._tell(decision)
+            await self._ledger.forget(plan.name, move.state.window_id)
+        await self._report(plan.name, report(move, seen, now), token)
+
+    async def _report(self, name: str, report: Report, token: int) -> None:
+        before = self._reported.get(name)
+        if before is None or not before.same(report) or report.at - before.at >= REPORT:
+            await self._ledger.tell(name, report, token)
+            self._reported[name] = report

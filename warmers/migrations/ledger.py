@@ -3,6 +3,7 @@
     migrations           item a migration: its state, and the records of the change that led there
     audit/NAME           item a record; only ever swapped in where there is none
     evidence/NAME        item a window, worker and route: counts since that worker came to that window
+    seen/NAME            document: what the controller saw at its last look
 
 A state is changed by compare and set, so that of two who decide at the same moment one wins and the other looks again.
 The records of a change are written with the state, in the same item, and copied to the audit before the next change:
@@ -21,6 +22,7 @@ from policies.evidence import Evidence
 from policies.migration_state import State
 
 from . import audit
+from .report import Report, read
 
 MIGRATIONS = "migrations"
 
@@ -87,6 +89,14 @@ class Ledger:
             if _order(key.partition(" ")[0]) < _order(window):
                 await self._store.drop(_evidence(name), key)
 
+    async def report(self, name: str) -> Report | None:
+        """What the controller saw at its last look; None when there was none."""
+        return read(await self._store.read(_report(name)))
+
+    async def tell(self, name: str, report: Report, token: int) -> None:
+        """Keep what the controller with that lease has seen; nothing happens when it has been succeeded."""
+        await self._store.write(_report(name), report.to_json(), token)
+
     async def _copy(self, kept: Kept) -> None:
         for turn, text in enumerate(kept.records):
             await self._store.swap(_audit(kept.state.name), audit.key(kept.version, turn), text, 0)
@@ -113,6 +123,10 @@ def _evidence(name: str) -> str:
 def _order(window: str) -> tuple[int, ...]:
     """Windows by their age: `run.number`."""
     return tuple(int(part) for part in window.split("."))
+
+
+def _report(name: str) -> str:
+    return f"seen/{name}"
 
 
 def _text(kept: Kept) -> bytes:

@@ -9,10 +9,15 @@ from __future__ import annotations
 from backends.state import StoreError
 from policies.migrating import Migration
 from policies.migration import step
-from policies.migration_state import Command, Decision, Event, Seen, State
+from policies.migration_state import Command, Decision, Event, Phase, Seen, State, Verb
 
 from .audit import Basis, records
 from .ledger import Ledger
+
+
+class OtherMigrationError(Exception):
+    """The policy at hand is not the one that the fleet moves by; the message says what to do."""
+
 
 TRIES = 8
 """So often a command is decided anew since somebody else has moved the migration meanwhile."""
@@ -22,11 +27,13 @@ async def order(ledger: Ledger, plan: Migration, command: Command, now: float) -
     """The state after `command`, and what was decided; `refused` says whether the command was.
 
     Raises:
+        OtherMigrationError: it was started from another policy than `plan` is from; only a start may replace it.
         StoreError: it can't be known, or can't be written. Giving the same command again counts once.
     """
     for _ in range(TRIES):
         kept = (await ledger.states()).get(plan.name)
         state = kept.state if kept else State.planned(plan)
+        _same(state, plan, command)
         evidence = await ledger.evidence(plan.name, state.window_id)
         move = step(state, plan, Seen(state.window_id), (command,), now)
         said = records(move.decisions, Basis((), evidence))
@@ -39,3 +46,16 @@ async def order(ledger: Ledger, plan: Migration, command: Command, now: float) -
 def refused(decisions: tuple[Decision, ...], command: Command) -> Decision | None:
     """Why the command was refused; None when it was carried out."""
     return next((one for one in decisions if one.command == command.id and one.event is Event.REFUSED), None)
+
+
+def _same(state: State, plan: Migration, command: Command) -> None:
+    """Raises OtherMigrationError where carrying out `command` would change what is moved, or by which steps."""
+    over = state.phase in (Phase.PLANNED, Phase.ROLLED_BACK, Phase.DONE)
+    if (state.identity, state.course) == (plan.identity, plan.course) or (command.verb is Verb.START and over):
+        return
+    what = "moves something else" if state.identity != plan.identity else "has other steps"
+    msg = (
+        f"this policy {what} than the migration {plan.name} that the fleet runs: give the policy file that the proxies "
+        "have, with the same variables; if it has just been changed there, try again in ten seconds"
+    )
+    raise OtherMigrationError(msg)

@@ -146,6 +146,26 @@ async def test_a_store_that_is_cut_off_stops_everything_and_nothing_else(caplog:
     await one.round(table())
 
 
+async def test_what_was_seen_is_told_when_it_differs_or_is_old() -> None:
+    """For `status`: gates, waits and rooms; a late holder of the duty does not overwrite its successor's."""
+    fleet = Fleet()
+    one = controller(fleet)
+    await started(fleet)
+    await one.round(table())
+    first = await fleet.ledger.report("apexguru")
+    assert first is not None
+    assert (first.standing, first.rooms) == ("holding", {"apexguru": 1.0})
+    assert first.gates[0].answer == "not yet"
+    fleet.clock.now += 10.0
+    await saw(fleet, FINE)
+    await one.round(table())
+    second = await fleet.ledger.report("apexguru")
+    assert second is not None
+    assert second.gates[0].answer == "green"
+    await fleet.ledger.tell("apexguru", first, 0)
+    assert await fleet.ledger.report("apexguru") == second
+
+
 async def test_policy_without_migrations_asks_nobody() -> None:
     """Neither does one whose migrations nobody has started write anything."""
     fleet = Fleet()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from backends.state import Store, StoreError
 from policies.migration_state import Phase, State, Verb
 from warmers.migrations.ledger import Kept, Ledger
-from warmers.migrations.orders import TRIES, order, refused
+from warmers.migrations.orders import TRIES, OtherMigrationError, order, refused
 
 from .fleet import PLAN, Fleet
 
@@ -57,6 +58,23 @@ async def test_two_who_command_at_once_are_both_heard() -> None:
     answered = {one["command"] for one in await fleet.ledger.history("apexguru")}
     assert {one.id for one in commands} <= answered
     assert (await fleet.ledger.states())["apexguru"].state.phase is Phase.ROLLED_BACK
+
+
+@pytest.mark.parametrize("changed", ["steps", "members"])
+async def test_command_from_another_policy_is_not_carried_out(changed: str) -> None:
+    """It would rewrite what the fleet does. A start may, once the old migration is over."""
+    fleet = Fleet()
+    other = {
+        "steps": replace(PLAN, steps=PLAN.steps[1:]),
+        "members": replace(PLAN, members=(replace(PLAN.members[0], new="another"),)),
+    }[changed]
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    for verb in (Verb.ROLLBACK, Verb.START):
+        with pytest.raises(OtherMigrationError, match="the policy file that the proxies have"):
+            await order(fleet.ledger, other, fleet.command(verb), fleet.clock())
+    await order(fleet.ledger, PLAN, fleet.command(Verb.ROLLBACK), fleet.clock())
+    state, _ = await order(fleet.ledger, other, fleet.command(Verb.START), fleet.clock())
+    assert (state.phase, state.identity, state.course) == (Phase.RUNNING, other.identity, other.course)
 
 
 async def test_who_loses_every_race_is_told() -> None:

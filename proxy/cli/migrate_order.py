@@ -1,0 +1,83 @@
+"""`pointsman migrate start | pause | resume | approve | promote | rollback NAME --reason R`.
+
+The command is carried out here, by compare and set, and answered at once; every proxy hears of it within ten seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import uuid
+from dataclasses import dataclass
+
+from backends.state import Store
+from policies.migrating import Migration
+from policies.migration_state import Command, Decision, State, Verb
+from policies.quantities import show_share
+from policies.table import RouteTable
+from warmers.migrations.ledger import Ledger
+from warmers.migrations.orders import order
+
+from . import EXIT_OK, EXIT_REFUSED, StartError
+from .fleet import add_arguments, add_reason, who, with_fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One verb as an action of `pointsman migrate`."""
+
+    verb: Verb
+    HELP: str
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Teach `parser` this action's arguments."""
+        parser.add_argument("name", metavar="NAME", help="the migration: its route or its group")
+        add_arguments(parser)
+        add_reason(parser)
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """0: it was carried out; 3: it was refused, for what the migration is doing now."""
+
+        async def work(table: RouteTable, store: Store) -> int:
+            plan = named(table, arguments.name)
+            state, decisions = await order(Ledger(store), plan, command(self.verb, arguments), now())
+            return told(self.verb, state, decisions, arguments.json)
+
+        return with_fleet(arguments, work)
+
+
+def now() -> float:
+    """Seconds since 1970: a command says when it was given."""
+    return time.time()  # noqa: TID251 - a command line is a composition root: it gives the time to those who need it
+
+
+def command(verb: Verb, arguments: argparse.Namespace, until: float | None = None) -> Command:
+    """The command that `arguments` give."""
+    return Command(uuid.uuid4().hex, verb, arguments.reason, who(arguments.who), now(), until)
+
+
+def named(table: RouteTable, name: str) -> Migration:
+    """The migration of that name. Raises StartError, with those that there are."""
+    plan = table.migrations.get(name)
+    if plan is None:
+        known = ", ".join(sorted(table.migrations)) or "none"
+        msg = f"the policy has no migration {name!r}; it has: {known}"
+        raise StartError(msg)
+    return plan
+
+
+def told(verb: Verb, state: State, decisions: tuple[Decision, ...], in_json: bool) -> int:
+    """Print what became of a command; the exit code."""
+    no = next((one for one in decisions if one.event.value == "refused"), None)
+    if in_json:
+        answer = {"migration": state.name, "verb": verb.value, "done": no is None, "share": state.in_force[0]}
+        answer |= {"phase": state.phase.value, "step": state.step + 1, "version": state.version}
+        print(json.dumps(answer | {"decisions": [one.summary for one in decisions]}, indent=2))
+    elif no is not None:
+        print(f"{state.name}: refused: {no.why}")
+    else:
+        for one in decisions:
+            print(one.summary)
+        print(f"{state.name}: {show_share(state.in_force[0])} of the traffic goes to the new target")
+    return EXIT_REFUSED if no is not None else EXIT_OK

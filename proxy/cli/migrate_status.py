@@ -1,0 +1,164 @@
+"""`pointsman migrate status [NAME]`: where each migration stands, what it waits for, and what its gates say.
+
+State and evidence are read here; what the gates answered and how much the old target can take back is what the
+controller saw at its last look, which is said with its age.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from backends.state import Store
+from policies.evidence import Evidence
+from policies.migrating import START, Member, Migration
+from policies.migration_state import Phase, State, standing
+from policies.quantities import show_seconds, show_share
+from policies.table import RouteTable
+from warmers.migrations.ledger import Ledger
+from warmers.migrations.report import GateSeen, Report
+
+from . import EXIT_FINDINGS, EXIT_OK
+from .fleet import add_arguments, with_fleet
+from .migrate_order import named, now
+
+HELP = "say where migrations stand, what they wait for, and what their gates say"
+
+SILENT = 90.0
+"""Seconds after which a controller that has said nothing is missed; it speaks every 30."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One migration, as it is told."""
+
+    plan: Migration
+    state: State
+    evidence: Mapping[str, Evidence]
+    report: Report | None
+    at: float
+
+    @property
+    def newest(self) -> Report | None:
+        """The report, where it is about this very state."""
+        return self.report if self.report is not None and self.report.version == self.state.version else None
+
+    @property
+    def findings(self) -> list[str]:
+        """What somebody should look at."""
+        found = []
+        if self.state.identity != self.plan.identity:
+            found.append("the fleet runs another migration under this name than this policy has")
+        if self.state.bypass is not None:
+            found.append(f"bypassed for another {show_seconds(max(0.0, round(self.state.bypass - self.at)))}")
+        if self.state.paused is not None:
+            found.append(f"paused: {self.state.paused}")
+        found += [f"red: {one.gate} of {one.route}: {one.text}" for one in self._gates if one.answer == "red"]
+        if self.state.phase is not Phase.PLANNED and (self.report is None or self.at - self.report.at > SILENT):
+            ago = "ever" if self.report is None else f"for {show_seconds(round(self.at - self.report.at))}"
+            found.append(f"no controller has looked at it {ago}: is a proxy running with this state?")
+        return found
+
+    @property
+    def _gates(self) -> tuple[GateSeen, ...]:
+        return self.newest.gates if self.newest is not None else ()
+
+    def days(self, gate: GateSeen) -> str:
+        """How many requests and how much time an answer takes at the traffic of this window; empty: not known."""
+        if not gate.more:
+            return ""
+        seen = self.evidence.get(gate.route, Evidence()).new.requests
+        spent = self.at - self.state.since
+        time = f", {show_seconds(round(gate.more * spent / seen))} at this traffic" if seen and spent > 0 else ""
+        return f"; about {gate.more:,} more requests{time}"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Teach `parser` this action's arguments."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help="only this one; without it all of the policy's")
+    add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0: all is as planned; 1: something wants to be looked at: a pause, a breach, a bypass, no controller."""
+
+    async def work(table: RouteTable, store: Store) -> int:
+        plans = [named(table, arguments.name)] if arguments.name else list(table.migrations.values())
+        ledger = Ledger(store)
+        kept = await ledger.states()
+        found = []
+        for plan in plans:
+            state = kept[plan.name].state if plan.name in kept else State.planned(plan)
+            evidence = await ledger.evidence(plan.name, state.window_id)
+            found.append(Standing(plan, state, evidence, await ledger.report(plan.name), now()))
+        if arguments.json:
+            print(json.dumps({"migrations": [_json(one) for one in found]}, indent=2))
+        else:
+            print("\n\n".join("\n".join(_lines(one)) for one in found) or "the policy has no migrations")
+        return EXIT_FINDINGS if any(one.findings for one in found) else EXIT_OK
+
+    return with_fleet(arguments, work)
+
+
+def _lines(one: Standing) -> Iterator[str]:
+    state, plan, seen = one.state, one.plan, one.newest
+    where = seen.standing if seen is not None else _unseen(state)
+    at = f" at step {state.step + 1} of {len(plan.steps)}" if state.step > START else ""
+    since = f", since {show_seconds(max(0.0, round(one.at - state.since)))}" if state.since else ""
+    yield f"{plan.name}: {where}{at}: {show_share(state.in_force[0])} of the traffic{since}"
+    for member in plan.members:
+        counts = one.evidence.get(member.route, Evidence())
+        yield (
+            f"  {member.route}: {member.old} -> {member.new}; this window: old {counts.old.requests} requests,"
+            f" {counts.old.errors} errors; new {counts.new.requests}, {counts.new.errors}"
+        )
+    yield f"  last: {state.why}"
+    if seen is not None:
+        for what, text in seen.waits:
+            yield f"  waits: {what}: {text}"
+        for gate in seen.gates:
+            yield f"  gate: {gate.gate} of {gate.route}: {gate.answer}: {gate.text}{one.days(gate)}"
+        for route, part in seen.rooms.items():
+            yield f"  room: the old target of {route} is shown to take {show_share(part)} of its traffic"
+    for line in one.findings:
+        yield f"  ! {line}"
+
+
+def _unseen(state: State) -> str:
+    """Where it stands when nobody has said what it waits for."""
+    found = standing(state)
+    return state.phase.value if found == "going on" else found
+
+
+def _json(one: Standing) -> dict[str, Any]:
+    state = one.state
+    return {
+        "migration": one.plan.name,
+        "standing": one.newest.standing if one.newest is not None else _unseen(state),
+        "phase": state.phase.value,
+        "step": state.step + 1,
+        "steps": len(one.plan.steps),
+        "share": state.in_force[0],
+        "shadow": state.in_force[1],
+        "since": state.since,
+        "version": state.version,
+        "window": state.window_id,
+        "why": state.why,
+        "paused": state.paused,
+        "bypass_until": state.bypass,
+        "routes": {member.route: _route(member, one) for member in one.plan.members},
+        "seen": None if one.newest is None else asdict(one.newest),
+        "findings": one.findings,
+    }
+
+
+def _route(member: Member, one: Standing) -> dict[str, Any]:
+    counts = one.evidence.get(member.route, Evidence())
+    sides = {"old": (member.old, counts.old), "new": (member.new, counts.new)}
+    return {
+        side: {"target": target, "requests": seen.requests, "errors": seen.errors, "cold": seen.cold}
+        for side, (target, seen) in sides.items()
+    }

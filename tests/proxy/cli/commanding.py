@@ -1,0 +1,58 @@
+"""A policy with a migration and a state in a file, for tests of the commands to a fleet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from backends.state import open_store
+from proxy.cli import main
+from warmers.migrations.ledger import Ledger
+
+T = TypeVar("T")
+
+POLICY = """\
+apiVersion: pointsman/v1
+account: "123456789012"
+targets:
+  gpu: {kind: endpoint, endpoint: gpu, region: us-east-1}
+  import: {kind: endpoint, endpoint: import, region: us-east-1}
+endpoints:
+  plain: {serve_from: gpu}
+  apexguru:
+    owner: apexguru-team
+    serve_from: gpu
+    migrate:
+      to: import
+      steps: [{share: 10%, hold: 1h}, {share: 50%, hold: 1h, approve: owner}, {share: 100%}]
+      gates: {errors: at most +1 points}
+      false_alarms: 1%
+      keep: {gpu: {can_take: 100%, until: 14d after 100%}}
+"""
+
+
+class Commanding:
+    """A laptop with the policy and the address of the state."""
+
+    def __init__(self, folder: Path) -> None:
+        self.policy = folder / "policy.yaml"
+        self.policy.write_text(POLICY)
+        self.address = f"sqlite:///{folder / 'state.db'}"
+
+    def __call__(self, *words: str) -> int:
+        """The exit code of `pointsman` with these words."""
+        return main([*words, "--policy", str(self.policy), "--state", self.address])
+
+    def kept(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
+        """What `work` finds in the shared state."""
+
+        async def whole() -> T:
+            store = open_store(self.address)
+            try:
+                return await work(Ledger(store))
+            finally:
+                await store.aclose()
+
+        return asyncio.run(whole())

@@ -1,0 +1,82 @@
+"""Commands to a migration from a laptop: carried out at once, refused with a reason, and recorded either way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from policies.migration_state import Phase
+from proxy.cli import EXIT_CANNOT_START, EXIT_FINDINGS, EXIT_OK, EXIT_REFUSED
+
+from .commanding import Commanding
+
+
+def test_start_pause_resume_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each says what it has done; the state that proxies read is changed when the command returns."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "let's go") == EXIT_OK
+    assert "10% of the traffic goes to the new target" in capsys.readouterr().out
+    for verb, said in (("pause", "paused: lunch"), ("resume", "resumed: lunch"), ("promote", "promoted: lunch")):
+        assert pointsman("migrate", verb, "apexguru", "--reason", "lunch") == EXIT_OK
+        assert said in capsys.readouterr().out
+    assert pointsman("migrate", "rollback", "apexguru", "--reason", "odd answers", "--as", "ann") == EXIT_OK
+    state = pointsman.kept(lambda ledger: ledger.states())["apexguru"].state
+    assert state.phase in (Phase.ROLLED_BACK, Phase.ROLLING_BACK)
+    history = pointsman.kept(lambda ledger: ledger.history("apexguru"))
+    assert [one["event"] for one in history if one["command"]] == [
+        "started",
+        "paused",
+        "resumed",
+        "promoted",
+        "rollback",
+    ]
+    assert history[-1]["who"] in ("ann", "controller")
+    assert "@" in history[0]["who"]
+
+
+def test_refused_command_is_three(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The reason is the answer; scripts see it from the exit code, and from the JSON."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "approve", "apexguru", "--reason", "r", "--json") == EXIT_REFUSED
+    found = json.loads(capsys.readouterr().out)
+    assert (found["done"], found["phase"], found["share"]) == (False, "planned", 0.0)
+    assert pointsman("migrate", "rollback", "apexguru", "--reason", "r") == EXIT_REFUSED
+    assert "refused: there is nothing to roll back" in capsys.readouterr().out
+
+
+def test_command_needs_a_reason(tmp_path: Path) -> None:
+    """Without one nothing happens."""
+    pointsman = Commanding(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        pointsman("migrate", "start", "apexguru")
+    assert ended.value.code == EXIT_CANNOT_START
+
+
+def test_name_that_no_migration_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The answer lists those that there are."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "plain", "--reason", "r") == EXIT_CANNOT_START
+    assert "has no migration 'plain'; it has: apexguru" in capsys.readouterr().err
+
+
+def test_another_policy_than_the_fleets_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A laptop with an old checkout can neither rewrite the steps nor what is moved; it is told what to do."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    before = pointsman.kept(lambda ledger: ledger.states())
+    text = pointsman.policy.read_text()
+    for changed in (text.replace("50%", "40%"), text.replace("endpoint: import", "endpoint: another")):
+        pointsman.policy.write_text(changed)
+        assert pointsman("migrate", "pause", "apexguru", "--reason", "r") == EXIT_CANNOT_START
+        assert "give the policy file that the proxies have" in capsys.readouterr().err
+    assert pointsman.kept(lambda ledger: ledger.states()) == before
+
+
+def test_policy_that_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its problems are told as `pointsman check` tells them."""
+    pointsman = Commanding(tmp_path)
+    pointsman.policy.write_text("apiVersion: pointsman/v1\n")
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_FINDINGS
+    assert "account" in capsys.readouterr().err

@@ -1,0 +1,89 @@
+"""Where migrations stand, in words and as JSON, and what makes the exit code 1."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from policies.evidence import Evidence, Side
+from policies.migrating import Measure
+from policies.migration_state import Move, Seen, Wait, Waiting
+from policies.verdicts import Answer, Verdict
+from proxy.cli import EXIT_CANNOT_START, EXIT_FINDINGS, EXIT_OK
+from warmers.migrations.ledger import Ledger
+from warmers.migrations.report import report
+
+from .commanding import Commanding
+
+
+def test_nobody_has_started_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That is no finding: everything is as planned."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "status") == EXIT_OK
+    assert "apexguru: planned: 0% of the traffic" in capsys.readouterr().out
+
+
+def test_what_the_controller_saw_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Waits, gates with the requests and the time that an answer takes, and the room of the old target."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    pointsman.kept(looked)
+    capsys.readouterr()
+    assert pointsman("migrate", "status", "apexguru") == EXIT_OK
+    said = capsys.readouterr().out
+    assert "apexguru: holding at step 1 of 3: 10% of the traffic" in said
+    assert "gpu -> import; this window: old 900 requests, 3 errors; new 100, 1" in said
+    assert "waits: holding: for another 1h" in said
+    assert "gate: errors of apexguru: not yet: old 0.33 %, new 1 %; about 4,000 more requests, " in said
+    assert "room: the old target of apexguru is shown to take 100%" in said
+    assert pointsman("migrate", "status", "--json") == EXIT_OK
+    (found,) = json.loads(capsys.readouterr().out)["migrations"]
+    assert found["standing"] == "holding"
+    assert found["routes"]["apexguru"]["new"] == {"target": "import", "requests": 100, "errors": 1, "cold": 0}
+    assert found["seen"]["gates"][0]["more"] == 4000
+
+
+async def looked(ledger: Ledger, *, answer: Answer = Answer.NOT_YET, ago: float = 0.0) -> None:
+    state = (await ledger.states())["apexguru"].state
+    await ledger.saw("apexguru", state.window_id, "w", {"apexguru": Evidence(Side(900, 3), Side(100, 1))})
+    verdict = Verdict("apexguru", Measure.ERRORS, answer, "old 0.33 %, new 1 %", more=4000)
+    seen = Seen(state.window_id, (verdict,), {"apexguru": 1.0})
+    move = Move(state, (), (Wait(Waiting.HOLD, "for another 1h"),))
+    await ledger.tell("apexguru", report(move, seen, time.time() - ago), 1)
+
+
+def test_findings_make_it_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody looks at it, it is paused, a gate is red, everything is bypassed: each is said in a line of its own."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    assert pointsman("migrate", "status") == EXIT_FINDINGS
+    assert "! no controller has looked at it ever" in capsys.readouterr().out
+    pointsman.kept(lambda ledger: looked(ledger, answer=Answer.RED))
+    assert pointsman("migrate", "status") == EXIT_FINDINGS
+    assert "! red: errors of apexguru" in capsys.readouterr().out
+    pointsman.kept(lambda ledger: looked(ledger, ago=600.0))
+    assert pointsman("migrate", "status") == EXIT_FINDINGS
+    assert "! no controller has looked at it for 10m" in capsys.readouterr().out
+    assert pointsman("migrate", "pause", "apexguru", "--reason", "lunch") == EXIT_OK
+    assert pointsman("bypass", "--all", "--for", "2h", "--reason", "night") == EXIT_OK
+    assert pointsman("migrate", "status") == EXIT_FINDINGS
+    said = capsys.readouterr().out
+    assert "! paused: lunch" in said
+    assert "! bypassed for another" in said
+
+
+def test_policy_that_moves_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is shown is the fleet's state, and that this policy is not the fleet's."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    pointsman.policy.write_text(pointsman.policy.read_text().replace("endpoint: import", "endpoint: another"))
+    assert pointsman("migrate", "status") == EXIT_FINDINGS
+    assert "! the fleet runs another migration under this name" in capsys.readouterr().out
+
+
+def test_name_that_no_migration_has(tmp_path: Path) -> None:
+    """It is wrong usage."""
+    assert Commanding(tmp_path)("migrate", "status", "plain") == EXIT_CANNOT_START
