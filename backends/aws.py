@@ -7,24 +7,24 @@ none to return: with fresh credentials a request meets no boto3 call. Whoever wa
 the same look-up. After a failure the next look-up is `RETRY_AFTER` away, so that a wrong set-up does not start a
 look-up a request.
 
-An assumed role is one call of STS (AssumeRole, in the session's region) with the chain's own credentials. This file is
-the only importer of boto3 outside the stand-ins.
+An assumed role is one call of STS (AssumeRole, in the session's region) with the chain's own credentials. boto3
+is imported when it is first needed: it takes 10 MB (measured with 1.44), which a process without targets at AWS, or a
+supervisor of such processes, need not hold.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import boto3
-from botocore import exceptions as botocore_errors
-from botocore.config import Config
 from cachetools import LRUCache
 
 from policies.table import AssumedRole
@@ -48,8 +48,20 @@ OBJECT_LIMIT = 4 * 1024 * 1024
 """Bytes of the longest text that is read from S3."""
 
 _SESSION_NAME = "pointsman"
-# Few and short: the caller has a deadline, and a failed look-up is repeated by the next request anyway.
-_STS_CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
+
+
+def own_session() -> Any:
+    """A `boto3.Session` with this process's own settings; boto3 is imported here."""
+    import boto3
+
+    return boto3.Session()
+
+
+def _config() -> Any:
+    """Few attempts and short: the caller has a deadline, and the next request repeats a failed look-up anyway."""
+    from botocore.config import Config
+
+    return Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
 
 
 class CredentialsError(Exception):
@@ -67,10 +79,6 @@ class CredentialSource(Protocol):
         """Credentials that are accepted now: of `role`, or this process's own. Raises CredentialsError."""
         ...
 
-    def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
-        """What `get` gave has expired or is not known any more, says the other side: the next `get` is to look anew."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class StaticCredentials:
@@ -80,9 +88,6 @@ class StaticCredentials:
 
     async def get(self, role: AssumedRole | None = None) -> Credentials:
         return self.credentials
-
-    def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
-        """There are no others."""
 
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -97,8 +102,6 @@ class _Known:
     stale_at: datetime = _LONG_AGO
     failure: str | None = None
     retry_at: datetime = _LONG_AGO
-    refused_at: datetime = _LONG_AGO
-    """When credentials were last given up before their time."""
 
 
 def utc_now() -> datetime:
@@ -112,7 +115,7 @@ class AwsCredentials:
         self,
         *,
         clock: Callable[[], datetime] = utc_now,
-        make_session: Callable[[], Any] = boto3.Session,
+        make_session: Callable[[], Any] = own_session,
         region: str | None = None,
         sts_url: str | None = None,
     ) -> None:
@@ -137,16 +140,9 @@ class AwsCredentials:
             return known.credentials
         return await self._wait(role, now)
 
-    def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
-        """See `CredentialSource`. boto3's chain starts over, so that what was rotated under it is found.
-
-        At most once in `LOOK_AGAIN`: one target that knows none of them must not make the others wait all the time.
-        """
-        known, now = self._known.get(role), self._clock()
-        if known is None or known.credentials is not credentials or now < known.refused_at + LOOK_AGAIN:
-            return
-        self._blocking.forget()
-        self._known[role] = _Known(refused_at=now)
+    async def prepare(self) -> None:
+        """Have boto3 imported, so that the first request does not wait for that."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, importlib.import_module, "boto3")
 
     async def aclose(self) -> None:
         """End background look-ups; whoever waits for one gets CredentialsError. Threads end with their current call."""
@@ -195,8 +191,7 @@ class AwsCredentials:
             if fresh.expires is not None:
                 refresh_at = now + (fresh.expires - now) * ROLE_REFRESH
                 stale_at = fresh.expires - ROLE_SAFETY
-            before = self._known.get(role) or _Known()
-            outcome = _Known(fresh, refresh_at, stale_at, refused_at=before.refused_at)
+            outcome = _Known(fresh, refresh_at, stale_at)
         finally:
             del self._flights[role]
         self._known[role] = outcome
@@ -223,18 +218,13 @@ class _Blocking:
         except Exception as error:
             raise CredentialsError(_cause(error, role)) from error
 
-    def forget(self) -> None:
-        """Begin anew: a session keeps what it once found for as long as that says that it holds."""
-        with self._lock:
-            self._session = self._sts = None
-
     def _own(self) -> Credentials:
         with self._lock:
             if self._session is None:
                 self._session = self._make_session()
             found = self._session.get_credentials()
         if found is None:
-            raise botocore_errors.NoCredentialsError
+            raise CredentialsError(_NO_CREDENTIALS)
         # May run a process or call an instance's metadata service: outside of the lock.
         frozen = found.get_frozen_credentials()
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
@@ -255,38 +245,39 @@ class _Blocking:
         if region is None:
             cause = "no region to ask STS in: set AWS_DEFAULT_REGION"
             raise CredentialsError(cause)
-        return self._session.client("sts", region_name=region, endpoint_url=self._sts_url, config=_STS_CONFIG)
+        return self._session.client("sts", region_name=region, endpoint_url=self._sts_url, config=_config())
 
 
 _UNREACHABLE = "the service that gives AWS credentials can't be reached: check network and region"
-_CAUSES: tuple[tuple[type[Exception], str], ...] = (
-    (
-        botocore_errors.NoCredentialsError,
-        "no AWS credentials found: give this process a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
-        " AWS_PROFILE",
-    ),
-    (
-        botocore_errors.PartialCredentialsError,
-        "AWS credentials are incomplete: a key id without its secret, or reverse",
-    ),
-    (botocore_errors.ProfileNotFound, "the AWS profile does not exist: check AWS_PROFILE and the AWS config file"),
-    (botocore_errors.SSOError, "the AWS SSO session is not usable: run `aws sso login`"),
-    (botocore_errors.TokenRetrievalError, "the AWS SSO session is not usable: run `aws sso login`"),
-    (botocore_errors.HTTPClientError, _UNREACHABLE),
-    (botocore_errors.ConnectionError, _UNREACHABLE),
+_NO_CREDENTIALS = """\
+no AWS credentials found: give this process a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"""
+_NO_SSO = "the AWS SSO session is not usable: run `aws sso login`"
+_CAUSES: Mapping[str, str] = MappingProxyType(
+    {
+        "NoCredentialsError": _NO_CREDENTIALS,
+        "PartialCredentialsError": "AWS credentials are incomplete: a key id without its secret, or reverse",
+        "ProfileNotFound": "the AWS profile does not exist: check AWS_PROFILE and the AWS config file",
+        "SSOError": _NO_SSO,
+        "TokenRetrievalError": _NO_SSO,
+        "HTTPClientError": _UNREACHABLE,
+        "ConnectionError": _UNREACHABLE,
+    }
 )
+"""By the name of botocore's exception or of one that it is derived from."""
 
 
 def _cause(error: Exception, role: AssumedRole | None) -> str:
     """One line without the error's own text where that may hold what a credential process printed."""
+    from botocore import exceptions as botocore_errors
+
     if isinstance(error, botocore_errors.ClientError):
         code = error.response.get("Error", {}).get("Code", "unknown error")
         who = f"role {role.arn}" if role is not None else "credentials"
         return f"STS refused {who} ({code}): check the role's trust policy, its external id and this process's rights"
     if isinstance(error, botocore_errors.CredentialRetrievalError):
         return f"AWS credentials could not be read from {error.kwargs.get('provider')}: check the AWS config file"
-    for kind, text in _CAUSES:
-        if isinstance(error, kind):
+    for name, text in _CAUSES.items():
+        if isinstance(error, getattr(botocore_errors, name)):
             return text
     return f"AWS credentials could not be had: {type(error).__name__}"
 
@@ -294,7 +285,7 @@ def _cause(error: Exception, role: AssumedRole | None) -> str:
 class ObjectReader:
     """Reads texts from S3, with one client made when first needed."""
 
-    def __init__(self, *, make_session: Callable[[], Any] = boto3.Session, s3_url: str | None = None) -> None:
+    def __init__(self, *, make_session: Callable[[], Any] = own_session, s3_url: str | None = None) -> None:
         self._make_session = make_session
         self._s3_url = s3_url
         self._lock = threading.Lock()
@@ -308,6 +299,8 @@ class ObjectReader:
         return await asyncio.to_thread(self._read, url, whole)
 
     def _read(self, url: str, whole: bool) -> tuple[str, str]:
+        from botocore import exceptions as botocore_errors
+
         parts = urlsplit(url)
         where = {"Bucket": parts.netloc, "Key": parts.path.lstrip("/")}
         if parts.scheme != "s3" or not all(where.values()):
@@ -316,7 +309,7 @@ class ObjectReader:
         try:
             with self._lock:
                 if self._client is None:
-                    self._client = self._make_session().client("s3", endpoint_url=self._s3_url, config=_STS_CONFIG)
+                    self._client = self._make_session().client("s3", endpoint_url=self._s3_url, config=_config())
             if not whole:
                 return self._client.head_object(**where)["ETag"], ""
             answer = self._client.get_object(**where)

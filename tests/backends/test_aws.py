@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -110,6 +111,23 @@ async def test_static_credentials_answer_for_roles_too() -> None:
     assert await StaticCredentials(given).get(ROLE) == given
 
 
+def test_boto3_is_imported_when_it_is_needed() -> None:
+    """A process without targets at AWS does not hold it; one that prepares has it before its first request."""
+    code = """
+import asyncio, sys
+from backends.aws import AwsCredentials, ObjectReader
+async def main():
+    credentials, reader = AwsCredentials(), ObjectReader()
+    before = {"boto3", "botocore"} & set(sys.modules)
+    await credentials.prepare()
+    await credentials.aclose()
+    print(sorted(before), "boto3" in sys.modules)
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] True\n"
+
+
 async def test_the_chain_is_read(static_config: Path) -> None:
     """Credentials come from boto3's chain."""
     async with source(lambda: session_with(static_config), Clock()) as credentials:
@@ -122,38 +140,6 @@ async def test_fresh_credentials_are_given_without_a_wait(static_config: Path) -
         await credentials.get()
         with pytest.raises(StopIteration):
             credentials.get().send(None)
-
-
-def rotate(config: Path) -> None:
-    """Another key and secret in place of those of `static_config`."""
-    config.write_text(config.read_text().replace("OWN", "NEW").replace("own", "new"))
-
-
-async def test_refused_credentials_are_looked_up_from_the_beginning(static_config: Path) -> None:
-    """What was rotated in a file that boto3 had read is found at once, not when the process is started again."""
-    clock = Clock()
-    async with source(lambda: session_with(static_config), clock) as credentials:
-        old = await credentials.get()
-        rotate(static_config)
-        assert await credentials.get() is old
-        credentials.refused(old)
-        new = await credentials.get()
-        assert new == Credentials("AKIDNEW", "secret-new")
-        credentials.refused(old)  # a request that was still on its way
-        assert await credentials.get() is new
-
-
-async def test_credentials_that_are_refused_all_the_time_are_looked_up_once_a_minute(static_config: Path) -> None:
-    """A target that knows none of them does not make every request wait for a look-up."""
-    clock = Clock()
-    async with source(lambda: session_with(static_config), clock) as credentials:
-        credentials.refused(await credentials.get())
-        again = await credentials.get()
-        credentials.refused(again)
-        assert await credentials.get() is again
-        clock.now += LOOK_AGAIN
-        credentials.refused(again)
-        assert await credentials.get() is not again
 
 
 async def test_refreshed_in_the_background(process_config: tuple[Path, Path]) -> None:
