@@ -11,6 +11,19 @@ LARGEST = 1024 * 1024
 """Bytes; what is larger is the wrong file."""
 
 
+def template_stamp(folder: Path) -> Callable[[str], str]:
+    """Gives what differs when a template has changed, or has come or gone: its inode, size and time of change."""
+
+    def stamp(name: str) -> str:
+        try:
+            status = (folder / name).stat()
+        except (OSError, ValueError):
+            return "none"
+        return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}"
+
+    return stamp
+
+
 def template_reader(folder: Path) -> Callable[[str], str]:
     """Reads a template by its path as written in a policy; a relative one starts at `folder`.
 

@@ -132,9 +132,13 @@ class ToldSource:
 
 
 class Overheard:
-    """A source, and a reader of the files that its policies name, that remember what was last read."""
+    """A source, and a reader of the files that its policies name, that remember what was last read.
 
-    def __init__(self, source: Source, read_file: Callable[[str], str]) -> None:
+    A file that has changed since it was read is another version of the source, though the policy's text be the same.
+    """
+
+    def __init__(self, source: Source, read_file: Callable[[str], str], stamp: Callable[[str], str]) -> None:
+        """`stamp` gives something of a file that differs when it has changed; it does not raise."""
         self.name = source.name
         self.poll = source.poll
         self.text = ""
@@ -142,17 +146,25 @@ class Overheard:
         """What was read since the text was."""
         self._source = source
         self._read_file = read_file
+        self._stamp = stamp
+        self._stamps: dict[str, str] = {}
+        self._changes = 0
 
     def read_file(self, name: str) -> str:
         """As the reader that it was made with."""
+        self._stamps[name] = self._stamp(name)  # before it is read: a change in between is seen later
         self.files[name] = text = self._read_file(name)
         return text
 
     async def version(self) -> str:
-        return await self._source.version()
+        version = await self._source.version()
+        now = {name: self._stamp(name) for name in self._stamps}
+        self._changes += now != self._stamps
+        self._stamps = now
+        return f"{version}+{self._changes}" if self._changes else version
 
     async def read(self) -> str:
-        self.text, self.files = await self._source.read(), {}
+        self.text, self.files, self._stamps = await self._source.read(), {}, {}
         return self.text
 
 

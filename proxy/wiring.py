@@ -31,7 +31,7 @@ from warmers.ping import Parts
 from warmers.runner import Warmer
 
 from .access_log import AccessLog
-from .chat_templates import template_reader
+from .chat_templates import template_reader, template_stamp
 from .door import Door
 from .handlers.loads import Loader
 from .handlers.registry import Handlers
@@ -218,7 +218,8 @@ def _folder(settings: Settings) -> Path:
 
 def named(settings: Settings) -> Overheard:
     """Where the policy is that the settings name, and the files beside it."""
-    return Overheard(_source(settings), template_reader(_folder(settings)))
+    folder = _folder(settings)
+    return Overheard(_source(settings), template_reader(folder), template_stamp(folder))
 
 
 def _source(settings: Settings) -> Source:

@@ -8,7 +8,7 @@ import pytest
 
 from policies.errors import PolicyError
 from policies.load import load_policy
-from proxy.chat_templates import LARGEST, template_reader
+from proxy.chat_templates import LARGEST, template_reader, template_stamp
 
 GOOD = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
 POLICY = """
@@ -48,3 +48,17 @@ def test_template_that_cannot_be_used_refuses_the_policy(tmp_path: Path, content
     (problem,) = caught.value.problems
     assert (problem.path, problem.line) == ("endpoints.x.translate.chat_template", 7)
     assert said in problem.message
+
+
+def test_stamp_differs_when_a_template_has_changed(tmp_path: Path) -> None:
+    """Also when it has come, gone, or been put in place by a rename; a path that none can have has one as well."""
+    stamp = template_stamp(tmp_path)
+    seen = [stamp("t.jinja")]
+    for text in (GOOD, GOOD + " "):
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").rename(tmp_path / "t.jinja")
+        seen.append(stamp("t.jinja"))
+        assert stamp("t.jinja") == seen[-1]
+    assert len(set(seen)) == 3
+    (tmp_path / "t.jinja").unlink()
+    assert stamp("t.jinja") == stamp("\0") == seen[0]

@@ -9,11 +9,20 @@ import pytest
 
 from policies.errors import PolicyError, Problem
 from policies.table import RouteTable
+from proxy.chat_templates import template_reader, template_stamp
 from proxy.policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, ToldSource, UnreadableError
 
 from .parts import POLICY, TextSource
 
 CHANGED = POLICY.replace("owner: us", "owner: them")
+TEMPLATED = """
+apiVersion: pointsman/v1
+account: "123456789012"
+targets:
+  text: {kind: vllm, url: "http://127.0.0.1:1", model: m, speaks: openai-completions}
+endpoints:
+  x: {serve_from: text, clients_speak: openai-chat, translate: {chat_template: t.jinja}}
+"""
 
 
 def policy_of(source: TextSource | FileSource | ObjectSource, told: list[object]) -> Policy:
@@ -193,10 +202,61 @@ async def test_a_worker_takes_the_generation_it_is_told() -> None:
 
 async def test_what_was_read_is_remembered_for_those_who_are_told() -> None:
     """The text and the files that were read with it; files of the text before are forgotten."""
-    overheard = Overheard(TextSource("one"), lambda name: name.upper())
+    overheard = Overheard(TextSource("one"), lambda name: name.upper(), lambda name: "")
     assert await overheard.read() == "one"
     assert overheard.read_file("a") == "A"
     assert (overheard.text, overheard.files, overheard.name) == ("one", {"a": "A"}, "policy.yaml")
     assert await overheard.version() == str(hash("one"))
     await overheard.read()
     assert overheard.files == {}
+
+
+async def test_a_file_that_changes_alone_is_another_version() -> None:
+    """Seen once for each change, also of one that could not be read; what is no longer named is forgotten."""
+    stamps = {"a": "1", "b": "none"}
+
+    def read_file(name: str) -> str:
+        if stamps[name] == "none":
+            raise FileNotFoundError(name)
+        return name
+
+    overheard = Overheard(TextSource("one"), read_file, lambda name: stamps[name])
+    await overheard.read()
+    first = await overheard.version()
+    overheard.read_file("a")
+    with pytest.raises(FileNotFoundError):
+        overheard.read_file("b")
+    assert await overheard.version() == first
+    seen = [first]
+    for changed in ({"a": "2"}, {"b": "1"}):
+        stamps |= changed
+        seen.append(await overheard.version())
+        assert await overheard.version() == seen[-1]
+    assert len(set(seen)) == 3
+    await overheard.read()
+    stamps["a"] = "3"
+    assert await overheard.version() == seen[-1]
+
+
+async def test_a_changed_template_is_put_in_force_without_a_word(tmp_path: Path) -> None:
+    """Watching reloads for it, and keeps the old one while the new one is none; each once."""
+    folder, told = tmp_path, list[object]()
+    (folder / "t.jinja").write_text("{{ messages[0].content }}")
+    (folder / "policy.yaml").write_text(TEMPLATED)
+    overheard = Overheard(FileSource(str(folder / "policy.yaml")), template_reader(folder), template_stamp(folder))
+    policy = Policy(overheard, {}, frozenset(), told.append, told.append, read_file=overheard.read_file)
+    await policy.load()
+    texts = iter(["{{ messages[0].content }}!", None, "{% for %}", None, "{{ messages[0].role }}", None])
+
+    async def pause(_seconds: float) -> None:
+        text = next(texts, "")
+        if text == "":
+            raise asyncio.CancelledError
+        if text is not None:
+            (folder / "t.jinja").write_text(text)
+
+    with pytest.raises(asyncio.CancelledError):
+        await policy.watch(pause)
+    assert [event for event in told if isinstance(event, bool)] == [True, False, True]
+    assert policy.current.generation == 3
+    assert policy.current.table.routes["x", None].translate.chat_template == "{{ messages[0].role }}"
