@@ -142,6 +142,38 @@ async def test_fresh_credentials_are_given_without_a_wait(static_config: Path) -
             credentials.get().send(None)
 
 
+def rotate(config: Path) -> None:
+    """Another key and secret in place of those of `static_config`."""
+    config.write_text(config.read_text().replace("OWN", "NEW").replace("own", "new"))
+
+
+async def test_refused_credentials_are_looked_up_from_the_beginning(static_config: Path) -> None:
+    """What was rotated in a file that boto3 had read is found at once, not when the process is started again."""
+    clock = Clock()
+    async with source(lambda: session_with(static_config), clock) as credentials:
+        old = await credentials.get()
+        rotate(static_config)
+        assert await credentials.get() is old
+        credentials.refused(old)
+        new = await credentials.get()
+        assert new == Credentials("AKIDNEW", "secret-new")
+        credentials.refused(old)  # a request that was still on its way
+        assert await credentials.get() is new
+
+
+async def test_credentials_that_are_refused_all_the_time_are_looked_up_once_a_minute(static_config: Path) -> None:
+    """A target that knows none of them does not make every request wait for a look-up."""
+    clock = Clock()
+    async with source(lambda: session_with(static_config), clock) as credentials:
+        credentials.refused(await credentials.get())
+        again = await credentials.get()
+        credentials.refused(again)
+        assert await credentials.get() is again
+        clock.now += LOOK_AGAIN
+        credentials.refused(again)
+        assert await credentials.get() is not again
+
+
 async def test_refreshed_in_the_background(process_config: tuple[Path, Path]) -> None:
     """After a minute the old credentials are still given at once; botocore is asked meanwhile, then new ones come."""
     config, calls = process_config
