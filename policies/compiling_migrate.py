@@ -13,6 +13,9 @@ from .quantities import show_share
 from .redaction import Keeping, Redaction
 from .table import BedrockSpec, EndpointSpec, Target, Weighted
 
+FINEST = 0.03
+"""Least relative difference of latencies that a gate may allow: two buckets of 1 % lie within it, and a third."""
+RELATIVE = frozenset({Measure.LATENCY_P95, Measure.LATENCY_P99, Measure.FIRST_BYTE_P95, Measure.FIRST_BYTE_P99})
 MEASURES = {measure.value: measure for measure in Measure}
 _SHARED = {"steps": "steps", "false_alarms": "false_alarms", "to_start": "on_breach", "freeze": "freeze"}
 """What the members of a group have to say alike: fields of a Migration, with their keys."""
@@ -132,6 +135,12 @@ def _last_problems(step: schema.Step) -> Iterator[str]:
 def _gates(written: schema.Migrate, path: Path, findings: Findings) -> tuple[Gate, ...]:
     bounds = dict(written.gates) if written.gates is not None else {}
     gates = tuple(Gate(MEASURES[key], bound) for key, bound in bounds.items() if bound is not None)
+    for gate in gates:
+        if gate.measure in RELATIVE and gate.allowed < FINEST:
+            fine = (
+                f"allows {show_share(gate.allowed)}; times are counted in steps of 1%, so that {show_share(FINEST)} is "
+            )
+            findings.add((*path, "gates", gate.measure.value), f"{fine}the least that can be told from nothing")
     named = {gate.measure.value for gate in gates}
     if Measure.AGREEMENT.value in named and not any(step.shadow for step in written.steps):
         told = "is judged by copies, and no step has a `shadow`; add a step such as {shadow: 5%, hold: 24h}"

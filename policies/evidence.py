@@ -85,8 +85,9 @@ class Evidence:
     """In a step without a share: of the copies."""
     agreement: Agreement | None = None
     """What comparing copies has shown; None: nothing has been compared."""
-    cost: float | None = None
-    """The new target's cost at full share as a part of the old one's, as projected last; None: not known."""
+    cost: tuple[float, float] | None = None
+    """The new target's cost at full share as a part of the old one's, after the time (as in `at`) at which that was
+    worked out; None: nobody has."""
     at: float = 0.0
     """When the newest part of it was written, in seconds since 1970."""
 
@@ -96,13 +97,12 @@ class Evidence:
         Raises:
             ValueError: they have compared answers under different bounds.
         """
-        newer, older = (self, other) if self.at >= other.at else (other, self)
         return Evidence(
             self.old + other.old,
             self.new + other.new,
             _agreement(self.agreement, other.agreement),
-            older.cost if newer.cost is None else newer.cost,
-            newer.at,
+            max((one for one in (self.cost, other.cost) if one is not None), default=None),
+            max(self.at, other.at),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -123,10 +123,10 @@ class Evidence:
                 old=_side(data["old"]),
                 new=_side(data["new"]),
                 agreement=None if data["agreement"] is None else read_agreement(data["agreement"]),
-                cost=None if data["cost"] is None else float(data["cost"]),
+                cost=None if data["cost"] is None else (float(data["cost"][0]), float(data["cost"][1])),
                 at=float(data["at"]),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
             message = "not evidence of a migration as this version writes it"
             raise ValueError(message) from error
 

@@ -78,8 +78,9 @@ def _asked(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, 
         case Measure.COST:
             if evidence.cost is None:
                 return Answer.NOT_YET, "its cost at full share is not known", True
-            text = f"{show_share(round(evidence.cost, 3))} of the old target's cost, {show_share(gate.allowed)} allowed"
-            return (Answer.GREEN if evidence.cost <= gate.allowed else Answer.RED), text, False
+            part = evidence.cost[1]
+            text = f"{show_share(round(part, 3))} of the old target's cost, {show_share(gate.allowed)} allowed"
+            return (Answer.GREEN if part <= gate.allowed else Answer.RED), text, False
         case _:
             return _latency(gate, evidence, chance)
 
