@@ -99,9 +99,7 @@ def _steps(written: Sequence[schema.Step], path: Path, owner: str | None, findin
         if last:
             for problem in _last_problems(step):
                 findings.add(where, problem)
-        elif step.share == 1.0:
-            findings.add(where, "has 100%, and more steps follow; it is the last one")
-        elif step.hold is None and step.approve is None:
+        elif step.hold is None and step.approve is None and step.share != 1.0:
             findings.add(where, "does not say when it is over: give `hold: 24h`, or `approve: owner`")
         share, shadow = step.share or share, step.shadow or shadow
         yield Step(step.share or 0.0, step.shadow or 0.0, step.hold or 0.0, step.approve, step.budget)

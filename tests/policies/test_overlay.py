@@ -1,0 +1,160 @@
+"""Migrations over the routes: a key changes sides once while a share grows, everywhere at the same share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.choose import first_plan
+from policies.migrating import Member, Shift, Step
+from policies.migration import step
+from policies.migration_state import Phase, Seen, State, Verb
+from policies.overlay import laid, overlay
+from policies.table import Boundary, Isolation, Route, RouteTable, Weighted
+
+from .moves import NOW, command, plan, reached
+from .written import PATIENT, load, policy, target
+
+OLD, NEW, SPARE = target("old"), target("new"), target("spare")
+
+
+def table(**changes: object) -> RouteTable:
+    route = Route("x", None, (Weighted(OLD, 1.0),), rule="endpoints.x.serve_from", **changes)  # type: ignore[arg-type]  # fields by name
+    other = Route("y", None, (Weighted(OLD, 1.0),))
+    return RouteTable("0" * 12, {("x", None): route, ("y", None): other}, {"old": OLD, "new": NEW}, "d")
+
+
+def moved(share: float, **changes: object) -> Route:
+    """The route `x` at that share."""
+    return laid(table(**changes), {"x": Shift("x", "1.1", "old", "new", share)}).routes["x", None]
+
+
+def side(route: Route, key: str) -> str:
+    return first_plan(route, {}, key, lambda: 0.5).attempts[0].target.name
+
+
+KEYS = [f"key-{number}" for number in range(400)]
+
+
+@PATIENT
+@given(st.text(min_size=1, max_size=30), st.lists(st.floats(0, 1), min_size=2, max_size=8).map(sorted))
+def test_key_changes_sides_once(key: str, shares: list[float]) -> None:
+    """While a share grows, in whatever steps, a key goes over and never comes back."""
+    sides = [side(moved(share), key) for share in shares]
+    assert sides == sorted(sides, reverse=True)
+
+
+def test_share_is_what_it_says() -> None:
+    """Of many keys the share goes to the new target: none at 0, all at 100 %."""
+    for share in (0.0, 0.01, 0.05, 0.25, 0.5, 1.0):
+        route = moved(share)
+        keys = [f"{share}-{number}" for number in range(4000)]
+        assert sum(side(route, key) == "new" for key in keys) / 4000 == pytest.approx(share, abs=0.02)
+
+
+def test_every_process_agrees() -> None:
+    """Another process, with another hash seed, sends the same keys to the same sides."""
+    code = "from tests.policies.test_overlay import KEYS, moved, side\nprint(*(side(moved(0.3), key) for key in KEYS))"
+    there = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], env={"PYTHONHASHSEED": "77", "PYTHONPATH": "."},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert there.stdout.split() == [side(moved(0.3), key) for key in KEYS]
+
+
+def test_rollback_brings_back_the_same_keys() -> None:
+    """The way back is the way there: at each share the same keys are on the new side."""
+    there = {share: {key for key in KEYS if side(moved(share), key) == "new"} for share in (0.05, 0.25, 0.5)}
+    assert there[0.05] < there[0.25] < there[0.5]
+    assert there[0.25] == {key for key in KEYS if side(moved(0.25), key) == "new"}
+
+
+def test_old_target_catches_what_fails_on_the_new_one() -> None:
+    """It is the first fallback, and within reach of the attempts; a place that the policy gives it is kept."""
+    route = moved(0.5)
+    assert [one.name for one in route.fallback] == ["old"]
+    assert route.retry.attempts == 2
+    key = next(key for key in KEYS if side(route, key) == "new")
+    assert [one.target.name for one in first_plan(route, {}, key, lambda: 0.5).attempts] == ["new", "old"]
+    written = moved(0.5, fallback=(SPARE, OLD))
+    assert [one.name for one in written.fallback] == ["spare", "old"]
+
+
+def test_new_target_is_no_fallback() -> None:
+    """What fails on the old target does not make the candidate's share larger."""
+    route = moved(0.5)
+    key = next(key for key in KEYS if side(route, key) == "old")
+    assert {one.target.name for one in first_plan(route, {}, key, lambda: 0.5).attempts} == {"old"}
+
+
+def test_route_says_that_it_migrates() -> None:
+    """For logs and `explain`; other routes are left as they are, and a table that nothing moves is the same one."""
+    before = table()
+    after = laid(before, {"x": Shift("x", "1.1", "old", "new", 0.5), "gone": Shift("g", "1.1", "old", "new", 0.5)})
+    route = after.routes["x", None]
+    assert (route.rule, route.shift and route.shift.window) == ("endpoints.x.migrate", "1.1")
+    assert after.routes["y", None] is before.routes["y", None]
+    assert (after.digest, after.migrations) == (before.digest, before.migrations)
+    assert laid(before, {}) is before
+
+
+def test_target_that_the_policy_no_longer_has_moves_nothing() -> None:
+    """Between a reload and the next look the state may name what is gone."""
+    before = table()
+    assert laid(before, {"x": Shift("x", "1.1", "old", "lost", 0.5)}) is before
+
+
+def test_boundary_binds_the_new_target() -> None:
+    """A candidate outside it gets no request, whatever a state says."""
+    shared = replace(NEW, isolation=Isolation.SHARED)
+    before = replace(table(boundary=Boundary(isolation=Isolation.INSTANCE)), targets={"old": OLD, "new": shared})
+    route = laid(before, {"x": Shift("x", "1.1", "old", "new", 1.0)}).routes["x", None]
+    assert {side(route, key) for key in KEYS} == {"old"}
+
+
+def test_overlay_says_what_is_in_force() -> None:
+    """For every member of a running, returning or finished migration; nothing for one that is not on its way."""
+    members = (Member("x", "old", "new"), Member("y/one", "a", "b"))
+    whole = plan(
+        Step(shadow=0.05, hold=1, budget=40.0), Step(share=0.2, shadow=0.1, hold=1), Step(share=1.0), members=members
+    )
+    state = reached(whole, 0)
+    assert overlay([whole], {"x": state}) == {
+        "x": Shift("x", "1.1", "old", "new", 0.0, 0.05, 40.0),
+        "y/one": Shift("x", "1.1", "a", "b", 0.0, 0.05, 40.0),
+    }
+    assert overlay([whole], {"x": reached(whole, 1)})["x"] == Shift("x", "1.2", "old", "new", 0.2, 0.1)
+    assert overlay([whole], {"x": replace(state, bypass=NOW)})["x"].shadow == 0.0
+    assert overlay([whole], {"x": reached(whole, 3)})["x"].share == 1.0
+    for nothing in ({}, {"z": state}, {"x": State.planned(whole)}, {"x": replace(state, phase=Phase.ROLLED_BACK)}):
+        assert overlay([whole], nothing) == {}
+
+
+def test_state_of_another_release_moves_nothing() -> None:
+    """A new ARN in the policy is not routed to by what was decided about the one before."""
+    whole = plan(members=(Member("x", "old", "new", release="r2"),))
+    assert overlay([whole], {"x": reached(plan(), 2)}) == {}
+
+
+def test_state_whose_steps_are_gone_has_no_budget() -> None:
+    """Until the controller has seen the policy's new steps, an index may point beyond them."""
+    short = plan(Step(share=1.0))
+    assert overlay([short], {"x": replace(reached(plan(), 2), identity=short.identity)})["x"].budget is None
+
+
+def test_policy_to_plan_through_all_of_it() -> None:
+    """As written: started, the route of the policy's own table shadows, serves a share, and comes home."""
+    text = policy("x: {serve_from: a, migrate: {to: b, steps: [{share: 25%, hold: 1h}, {share: 100%}]}}")
+    read = load(text)
+    whole = read.migrations["x"]
+    state = step(State.planned(whole), whole, Seen(), [command(Verb.START)], NOW).state
+    route = laid(read, overlay(read.migrations.values(), {"x": state})).routes["x", None]
+    assert [(one.target.name, one.weight) for one in route.serve] == [("a", 0.75), ("b", 0.25)]
+    gone = step(state, whole, Seen(rooms={"x": 1.0}), [command(Verb.ROLLBACK)], NOW).state
+    assert laid(read, overlay(read.migrations.values(), {"x": gone})) is read
