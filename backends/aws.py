@@ -1,468 +1,366 @@
-"""Credentials through boto3's real chain, with files, processes and a local STS instead of AWS."""
+"""AWS credentials, and the few reads from S3, through boto3: off the event loop and ahead of expiry.
+
+Strategy: boto3 finds credentials (environment, profiles, container and instance roles, SSO, processes) and botocore
+refreshes them; both block. So they run in an executor of our own, and the loop keeps the last value: `get` returns it
+at once while it is fresh, returns it and looks again in the background when it gets old, and waits only when there is
+none to return: with fresh credentials a request meets no boto3 call. Whoever waits for the same credentials waits for
+the same look-up. After a failure the next look-up is `RETRY_AFTER` away, so that a wrong set-up does not start a
+look-up a request.
+
+An assumed role is one call of STS (AssumeRole, in the session's region) with the chain's own credentials. boto3
+is imported when it is first needed: it takes 10 MB (measured with 1.44), which a process without targets at AWS, or a
+supervisor of such processes, need not hold.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import importlib
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-import boto3
-import botocore.session
-import pytest
-from aiohttp import web
-from botocore import exceptions as botocore_errors
-from botocore.credentials import CredentialResolver
+from cachetools import LRUCache
 
-from backends.aws import (
-    LOOK_AGAIN,
-    OBJECT_LIMIT,
-    RETRY_AFTER,
-    ROLE_SAFETY,
-    STALE,
-    AwsCredentials,
-    CredentialsError,
-    ObjectReader,
-    StaticCredentials,
-    read_object,
-    utc_now,
-)
-from backends.wire.sigv4 import Credentials
 from policies.table import AssumedRole
 
-ROLE = AssumedRole("arn:aws:iam::123456789012:role/models", "external-7")
-START = datetime(2026, 11, 21, tzinfo=UTC)
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-def session_with(config: Path, profile: str | None = None, region: str | None = "us-east-1") -> boto3.Session:
-    """A session that knows one config file and nothing of the machine it runs on."""
-    core = botocore.session.Session(profile=profile)
-    core.set_config_variable("config_file", str(config))
-    core.set_config_variable("credentials_file", str(config.parent / "none"))
-    core.set_config_variable("metadata_service_num_attempts", 0)
-    return boto3.Session(botocore_session=core, region_name=region)
-
-
-@pytest.fixture
-def static_config(tmp_path: Path) -> Path:
-    """A config file with a key in its default profile."""
-    path = tmp_path / "config"
-    path.write_text("[default]\naws_access_key_id = AKIDOWN\naws_secret_access_key = secret-own\n")
-    return path
-
-
-@pytest.fixture
-def process_config(tmp_path: Path) -> tuple[Path, Path]:
-    """A config file whose keys come from a process that numbers its calls, and the file where it counts them.
-
-    The keys expire soon enough that botocore asks the process each time it is itself asked.
-    """
-    calls = tmp_path / "calls"
-    calls.write_text("")
-    script = tmp_path / "give.py"
-    script.write_text(
-        "import datetime, json, pathlib, sys\n"
-        f"calls = pathlib.Path({str(calls)!r})\n"
-        "calls.write_text(calls.read_text() + 'x')\n"
-        f"if pathlib.Path({str(tmp_path / 'broken')!r}).exists():\n"
-        "    sys.exit('hush: a secret on stderr')\n"
-        "soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=5)\n"
-        "print(json.dumps({'Version': 1, 'AccessKeyId': 'AKID%d' % len(calls.read_text()),\n"
-        "    'SecretAccessKey': 's', 'SessionToken': 't', 'Expiration': soon.isoformat()}))\n"
-    )
-    path = tmp_path / "config"
-    path.write_text(f"[default]\ncredential_process = {sys.executable} -S {script}\n")
-    return path, calls
-
-
-@asynccontextmanager
-async def source(make_session: Callable[[], Any], clock: Clock, **options: Any) -> AsyncIterator[AwsCredentials]:
-    """Credentials that are closed at the end."""
-    credentials = AwsCredentials(clock=clock, make_session=make_session, **options)
-    try:
-        yield credentials
-    finally:
-        await credentials.aclose()
-
-
-async def idle(credentials: AwsCredentials) -> None:
-    """Waits for look-ups that run in the background."""
-    while flights := [task for task in asyncio.all_tasks() if task.get_name().startswith("aws-credentials")]:
-        await asyncio.wait(flights)
-
-
-async def test_static_credentials_answer_for_roles_too() -> None:
-    """Fixed credentials are given for everything."""
-    given = Credentials("AKID", "s")
-    assert await StaticCredentials(given).get(ROLE) == given
-
-
-def test_boto3_is_imported_when_it_is_needed() -> None:
-    """A process without targets at AWS does not hold it; one that prepares has it before its first request."""
-    code = """
-import asyncio, sys
-from backends.aws import AwsCredentials, ObjectReader
-async def main():
-    credentials, reader = AwsCredentials(), ObjectReader()
-    before = {"boto3", "botocore"} & set(sys.modules)
-    await credentials.prepare()
-    await credentials.aclose()
-    print(sorted(before), "boto3" in sys.modules)
-asyncio.run(main())
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[] True\n"
-
-
-async def test_the_chain_is_read(static_config: Path) -> None:
-    """Credentials come from boto3's chain."""
-    async with source(lambda: session_with(static_config), Clock()) as credentials:
-        assert await credentials.get() == Credentials("AKIDOWN", "secret-own")
-
-
-async def test_fresh_credentials_are_given_without_a_wait(static_config: Path) -> None:
-    """While the credentials are fresh, `get` finishes in one step: it never gives the loop away."""
-    async with source(lambda: session_with(static_config), Clock()) as credentials:
-        await credentials.get()
-        with pytest.raises(StopIteration):
-            credentials.get().send(None)
-
-
-async def test_refreshed_in_the_background(process_config: tuple[Path, Path]) -> None:
-    """After a minute the old credentials are still given at once; botocore is asked meanwhile, then new ones come."""
-    config, calls = process_config
-    clock = Clock()
-    async with source(lambda: session_with(config), clock) as credentials:
-        first = await credentials.get()
-        before = len(calls.read_text())
-        clock.now += LOOK_AGAIN - timedelta(seconds=1)
-        await credentials.get()
-        await idle(credentials)
-        assert len(calls.read_text()) == before
-        clock.now += timedelta(seconds=1)
-        with pytest.raises(StopIteration) as given:
-            credentials.get().send(None)
-        assert given.value.value == first
-        await idle(credentials)
-        assert len(calls.read_text()) > before
-        assert (await credentials.get()).access_key > first.access_key
-
-
-async def test_stale_credentials_are_not_given(process_config: tuple[Path, Path]) -> None:
-    """Credentials that were not looked at for five minutes are looked up before they are given."""
-    config, _ = process_config
-    clock = Clock()
-    async with source(lambda: session_with(config), clock) as credentials:
-        first = await credentials.get()
-        clock.now += STALE
-        assert (await credentials.get()).access_key > first.access_key
-
-
-async def test_a_failed_refresh_keeps_what_is_still_good(process_config: tuple[Path, Path]) -> None:
-    """When the chain fails in between, the last credentials serve until they are stale, then the cause is told."""
-    config, calls = process_config
-    clock = Clock()
-    async with source(lambda: session_with(config), clock) as credentials:
-        first = await credentials.get()
-        (config.parent / "broken").touch()
-        clock.now += LOOK_AGAIN
-        assert await credentials.get() == first
-        await idle(credentials)
-        failed = len(calls.read_text())
-        assert await credentials.get() == first
-        await idle(credentials)
-        assert len(calls.read_text()) == failed
-        clock.now += STALE
-        with pytest.raises(CredentialsError) as raised:
-            await credentials.get()
-        assert raised.value.cause == "AWS credentials could not be read from custom-process: check the AWS config file"
-
-
-async def test_callers_share_one_look_up(process_config: tuple[Path, Path]) -> None:
-    """A hundred requests at the start cost one look-up, and one that gives up does not end it for the others."""
-    config, calls = process_config
-    made = []
-
-    def make() -> boto3.Session:
-        made.append(1)
-        return session_with(config)
-
-    async with source(make, Clock()) as credentials, asyncio.TaskGroup() as group:
-        waiting = [group.create_task(credentials.get()) for _ in range(100)]
-        await asyncio.wait([group.create_task(asyncio.sleep(0))])
-        waiting[0].cancel()
-        results = await asyncio.gather(*waiting[1:])
-        assert len(set(results)) == 1
-        assert len(made) == 1
-        # botocore loads and then freezes: two calls of a process whose keys always expire soon.
-        assert len(calls.read_text()) <= 2
-
-
-async def test_no_credentials_anywhere(tmp_path: Path) -> None:
-    """An empty chain is an error that says what to do; it is remembered for a moment, and then looked up again."""
-    made: list[int] = []
-
-    def make() -> boto3.Session:
-        core = botocore.session.Session()
-
-        class Empty(CredentialResolver):  # type: ignore[misc] # botocore has no types
-            def load_credentials(self) -> None:
-                made.append(1)
-
-        core.register_component("credential_provider", Empty([]))
-        return boto3.Session(botocore_session=core)
-
-    clock = Clock()
-    async with source(make, clock) as credentials:
-        for _ in range(3):
-            with pytest.raises(CredentialsError, match="AWS_ACCESS_KEY_ID"):
-                await credentials.get()
-        assert len(made) == 1
-        clock.now += RETRY_AFTER
-        with pytest.raises(CredentialsError, match="AWS_ACCESS_KEY_ID"):
-            await credentials.get()
-        assert len(made) == 2
-
-
-async def test_an_unknown_profile_is_named_as_the_cause(static_config: Path) -> None:
-    """A profile that does not exist is told as such."""
-    async with source(lambda: session_with(static_config, "elsewhere"), Clock()) as credentials:
-        with pytest.raises(CredentialsError, match="AWS_PROFILE"):
-            await credentials.get()
-
-
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (botocore_errors.PartialCredentialsError(provider="env", cred_var="x"), "incomplete"),
-        (botocore_errors.UnauthorizedSSOTokenError(), "aws sso login"),
-        (botocore_errors.EndpointConnectionError(endpoint_url="http://x"), "can't be reached"),
-        (ValueError("hush"), "could not be had: ValueError"),
-    ],
-)
-async def test_causes_are_one_line_without_secrets(error: Exception, text: str) -> None:
-    """Whatever the chain raises becomes one line that helps, without the error's own text."""
-
-    def make() -> Any:
-        raise error
-
-    async with source(make, Clock()) as credentials:
-        with pytest.raises(CredentialsError, match=text) as raised:
-            await credentials.get()
-        assert "\n" not in raised.value.cause
-        assert "hush" not in raised.value.cause
-
-
-async def test_closed_credentials_answer_at_once(static_config: Path) -> None:
-    """After `aclose`, and for those who wait during it, there is an error instead of a hang."""
-    entered, leave = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def make() -> boto3.Session:
-        loop.call_soon_threadsafe(entered.set)
-        asyncio.run_coroutine_threadsafe(leave.wait(), loop).result()
-        return session_with(static_config)
-
-    async with source(make, Clock()) as credentials, asyncio.TaskGroup() as group:
-        waiting = group.create_task(asyncio.wait_for(_cause_of(credentials), 5))
-        await entered.wait()
-        await credentials.aclose()
-        leave.set()
-        assert "stopping" in await waiting
-        assert "stopping" in await _cause_of(credentials)
-
-
-async def _cause_of(credentials: AwsCredentials) -> str:
-    with pytest.raises(CredentialsError) as raised:
-        await credentials.get()
-    return raised.value.cause
-
-
-class Sts:
-    """A stand-in of STS that knows AssumeRole."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.asked: list[dict[str, str]] = []
-        self.refuse = False
-        self.url = ""
-
-    async def answer(self, request: web.BaseRequest) -> web.Response:
-        form = {name: str(value) for name, value in (await request.post()).items()}
-        form["signed"] = request.headers["Authorization"].split("Credential=")[1].split(",")[0]
-        self.asked.append(form)
-        if self.refuse:
-            text = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>hush</Message></Error></ErrorResponse>"
-            return web.Response(status=403, text=text, content_type="text/xml")
-        expiration = (self.clock.now + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        text = (
-            '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
-            f"<AccessKeyId>ASIA{len(self.asked)}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
-            f"<SessionToken>t</SessionToken><Expiration>{expiration}</Expiration>"
-            "</Credentials></AssumeRoleResult></AssumeRoleResponse>"
-        )
-        return web.Response(text=text, content_type="text/xml")
-
-
-@asynccontextmanager
-async def served(handler: Callable[[web.BaseRequest], Any]) -> AsyncIterator[str]:
-    """The address of a loopback server that hands every request to `handler`."""
-    runner = web.ServerRunner(web.Server(handler))
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@pytest.fixture
-async def sts() -> AsyncIterator[Sts]:
-    """STS on a socket."""
-    stand_in = Sts(Clock())
-    async with served(stand_in.answer) as stand_in.url:
-        yield stand_in
-
-
-async def test_a_role_is_assumed_with_its_external_id(static_config: Path, sts: Sts) -> None:
-    """STS is asked in the session's region, with the external id, and signed with the chain's credentials."""
-    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
-        given = await credentials.get(ROLE)
-        assert given == Credentials("ASIA1", "s", "t", START + timedelta(hours=1))
-        (asked,) = sts.asked
-        assert (asked["Action"], asked["RoleArn"], asked["ExternalId"]) == ("AssumeRole", ROLE.arn, "external-7")
-        assert asked["signed"].startswith("AKIDOWN/")
-        assert "/us-east-1/sts/" in asked["signed"]
-        assert (await credentials.get()).access_key == "AKIDOWN"
-
-
-async def test_roles_are_kept_apart(static_config: Path, sts: Sts) -> None:
-    """Another role, or the same with another external id, has credentials of its own; known ones aren't asked for."""
-    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url, region="eu-central-1") as it:
-        roles = (ROLE, AssumedRole(ROLE.arn), AssumedRole("arn:aws:iam::123456789012:role/other"))
-        first = [await it.get(role) for role in roles]
-        assert [each.access_key for each in first] == ["ASIA1", "ASIA2", "ASIA3"]
-        assert [await it.get(role) for role in roles] == first
-        assert [asked.get("ExternalId") for asked in sts.asked] == ["external-7", None, None]
-        assert "/eu-central-1/sts/" in sts.asked[0]["signed"]
-
-
-async def test_a_role_is_renewed_ahead_of_its_expiry(static_config: Path, sts: Sts) -> None:
-    """After three quarters of their life a role's credentials are renewed in the background, once."""
-    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
-        first = await credentials.get(ROLE)
-        sts.clock.now += timedelta(minutes=45) - timedelta(seconds=1)
-        assert await credentials.get(ROLE) == first
-        await idle(credentials)
-        assert len(sts.asked) == 1
-        sts.clock.now += timedelta(seconds=1)
-        assert [await credentials.get(ROLE) for _ in range(3)] == [first] * 3
-        await idle(credentials)
-        assert (await credentials.get(ROLE)).access_key == "ASIA2"
-
-
-async def test_a_role_in_its_last_minute_is_not_used(static_config: Path, sts: Sts) -> None:
-    """Credentials about to expire are renewed before they are given."""
-    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
-        await credentials.get(ROLE)
-        sts.clock.now += timedelta(hours=1) - ROLE_SAFETY
-        assert (await credentials.get(ROLE)).access_key == "ASIA2"
-
-
-async def test_a_refused_role_is_a_cause_with_its_remedy(static_config: Path, sts: Sts) -> None:
-    """A role that STS refuses is named, with what to check, and without STS's own text."""
-    sts.refuse = True
-    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
-        with pytest.raises(
-            CredentialsError, match=r"role/models \(AccessDenied\): check the role's trust policy"
-        ) as raised:
-            await credentials.get(ROLE)
-        assert "hush" not in raised.value.cause
-
-
-async def test_a_role_needs_a_region(static_config: Path) -> None:
-    """Without any region there is no STS to ask, and the error says which variable to set."""
-    async with source(lambda: session_with(static_config, region=None), Clock()) as credentials:
-        with pytest.raises(CredentialsError, match="AWS_DEFAULT_REGION"):
-            await credentials.get(ROLE)
-
-
-def test_the_default_clock_knows_its_zone() -> None:
-    """Expiry times have a time zone, so the clock must have one."""
-    assert utc_now().tzinfo is UTC
-
-
-async def s3(request: web.BaseRequest) -> web.Response:
-    """Three objects: a policy, bytes that are no text, and one that is too long; everything else is absent."""
-    bodies = {
-        "/bucket/a/policy.yaml": b"apiVersion: x\n",
-        "/bucket/raw": b"\xff",
-        "/bucket/long": b" " * (OBJECT_LIMIT + 1),
+from .tasks import start
+from .wire.sigv4 import Credentials
+
+LOOK_AGAIN = timedelta(seconds=60)
+"""How long the chain's credentials are used before botocore is asked again, which renews them 15 min before expiry."""
+STALE = timedelta(minutes=5)
+"""How long they are used at most, when asking again did not succeed or nothing was sent in between."""
+ROLE_SAFETY = timedelta(seconds=60)
+"""An assumed role's credentials are not used in their last minute: clocks differ."""
+ROLE_REFRESH = 0.75
+"""Share of their life after which an assumed role's credentials are renewed: 45 min of STS's usual hour."""
+RETRY_AFTER = timedelta(seconds=5)
+"""How long a failed look-up answers for the ones that would follow."""
+ROLES = 256
+"""Roles remembered at once; one more forgets the one unused for longest."""
+OBJECT_LIMIT = 4 * 1024 * 1024
+"""Bytes of the longest text that is read from S3."""
+
+_SESSION_NAME = "pointsman"
+
+
+def own_session() -> Any:
+    """A `boto3.Session` with this process's own settings; boto3 is imported here."""
+    import boto3
+
+    return boto3.Session()
+
+
+def _config() -> Any:
+    """Few attempts and short: the caller has a deadline, and the next request repeats a failed look-up anyway."""
+    from botocore.config import Config
+
+    return Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
+
+
+class CredentialsError(Exception):
+    """There are no credentials. `cause` is one line that says why and what to do; it holds no secret."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class CredentialSource(Protocol):
+    """Where a backend gets what it signs with."""
+
+    async def get(self, role: AssumedRole | None = None) -> Credentials:
+        """Credentials that are accepted now: of `role`, or this process's own. Raises CredentialsError."""
+        ...
+
+    def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
+        """What `get` gave has expired or is not known any more, says the other side: the next `get` is to look anew."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StaticCredentials:
+    """The same credentials for everything, roles included: for stand-ins and tests."""
+
+    credentials: Credentials
+
+    async def get(self, role: AssumedRole | None = None) -> Credentials:
+        return self.credentials
+
+    def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
+        """There are no others."""
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The outcome of the last look-ups of one role, or of the chain."""
+
+    credentials: Credentials | None = None
+    refresh_at: datetime = _LONG_AGO
+    stale_at: datetime = _LONG_AGO
+    failure: str | None = None
+    retry_at: datetime = _LONG_AGO
+    refused_at: datetime = _LONG_AGO
+    """When credentials were last given up before their time."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class AwsCredentials:
+    """boto3's chain, and roles assumed with it. Made and used in one event loop; ended with `aclose`."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        make_session: Callable[[], Any] = own_session,
+        region: str | None = None,
+        sts_url: str | None = None,
+    ) -> None:
+        """`make_session` makes a `boto3.Session`; it is called once, in a thread, when first needed.
+
+        `region` is where STS is asked, by default the session's; `sts_url` replaces STS's own address.
+        """
+        self._clock = clock
+        self._blocking = _Blocking(make_session, region, sts_url)
+        self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="aws-credentials")
+        self._known: LRUCache[AssumedRole | None, _Known] = LRUCache(maxsize=ROLES)
+        self._flights: dict[AssumedRole | None, asyncio.Task[_Known]] = {}
+        self._closed = False
+
+    async def get(self, role: AssumedRole | None = None) -> Credentials:
+        """See `CredentialSource`. Takes no time while the credentials are fresh."""
+        now = self._clock()
+        known = self._known.get(role)
+        if known is not None and known.credentials is not None and now < known.stale_at:
+            if now >= known.refresh_at and now >= known.retry_at and not self._closed:
+                _ = self._look_up(role)
+            return known.credentials
+        return await self._wait(role, now)
+
+    async def prepare(self) -> None:
+        """Have boto3 imported, so that the first request does not wait for that."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, importlib.import_module, "boto3")
+
+    def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
+        """See `CredentialSource`. boto3's chain starts over, so that what was rotated under it is found.
+
+        At most once in `LOOK_AGAIN`: one target that knows none of them must not make the others wait all the time.
+        """
+        known, now = self._known.get(role), self._clock()
+        if known is None or known.credentials is not credentials or now < known.refused_at + LOOK_AGAIN:
+            return
+        self._blocking.forget()
+        self._known[role] = _Known(refused_at=now)
+
+    async def aclose(self) -> None:
+        """End background look-ups; whoever waits for one gets CredentialsError. Threads end with their current call."""
+        self._closed = True
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        if flights:
+            await asyncio.wait(flights)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _wait(self, role: AssumedRole | None, now: datetime) -> Credentials:
+        known = self._known.get(role)
+        if known is not None and known.failure is not None and now < known.retry_at:
+            raise CredentialsError(known.failure)
+        flight = None if self._closed else self._look_up(role)
+        if flight is not None:
+            # Not awaited itself: a caller who gives up must not end the look-up for the others.
+            await asyncio.wait({flight})
+        if flight is None or flight.cancelled():
+            cause = "the process is stopping: no more credentials are looked up"
+            raise CredentialsError(cause)
+        fresh = flight.result()
+        if fresh.failure is not None or fresh.credentials is None:
+            raise CredentialsError(fresh.failure or "no credentials")
+        return fresh.credentials
+
+    def _look_up(self, role: AssumedRole | None) -> asyncio.Task[_Known]:
+        """The look-up under way, or a new one."""
+        flight = self._flights.get(role)
+        if flight is None:
+            name = "aws-credentials" if role is None else f"aws-credentials {role.arn}"
+            flight = self._flights[role] = start(self._fetch(role), name=name)
+        return flight
+
+    async def _fetch(self, role: AssumedRole | None) -> _Known:
+        loop = asyncio.get_running_loop()
+        try:
+            fresh = await loop.run_in_executor(self._executor, self._blocking.fetch, role)
+        except CredentialsError as error:
+            before = self._known.get(role) or _Known()
+            outcome = replace(before, failure=error.cause, retry_at=self._clock() + RETRY_AFTER)
+        else:
+            now = self._clock()
+            refresh_at, stale_at = now + LOOK_AGAIN, now + STALE
+            if fresh.expires is not None:
+                refresh_at = now + (fresh.expires - now) * ROLE_REFRESH
+                stale_at = fresh.expires - ROLE_SAFETY
+            before = self._known.get(role) or _Known()
+            outcome = _Known(fresh, refresh_at, stale_at, refused_at=before.refused_at)
+        finally:
+            del self._flights[role]
+        self._known[role] = outcome
+        return outcome
+
+
+class _Blocking:
+    """What boto3 does, in the executor's threads. Making sessions and clients is not thread-safe; using them is."""
+
+    def __init__(self, make_session: Callable[[], Any], region: str | None, sts_url: str | None) -> None:
+        self._make_session = make_session
+        self._region = region
+        self._sts_url = sts_url
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._sts: Any = None
+
+    def fetch(self, role: AssumedRole | None) -> Credentials:
+        try:
+            return self._own() if role is None else self._assume(role)
+        except CredentialsError:
+            raise
+        # Whatever a provider of credentials raises, and anyone may register one, means: no credentials.
+        except Exception as error:
+            raise CredentialsError(_cause(error, role)) from error
+
+    def forget(self) -> None:
+        """Begin anew: a session keeps what it once found for as long as that says that it holds."""
+        with self._lock:
+            self._session = self._sts = None
+
+    def _own(self) -> Credentials:
+        with self._lock:
+            if self._session is None:
+                self._session = self._make_session()
+            found = self._session.get_credentials()
+        if found is None:
+            raise CredentialsError(_NO_CREDENTIALS)
+        # May run a process or call an instance's metadata service: outside of the lock.
+        frozen = found.get_frozen_credentials()
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+    def _assume(self, role: AssumedRole) -> Credentials:
+        self._own()
+        with self._lock:
+            if self._sts is None:
+                self._sts = self._make_sts()
+        wanted = {"RoleArn": role.arn, "RoleSessionName": _SESSION_NAME}
+        if role.external_id is not None:
+            wanted["ExternalId"] = role.external_id
+        given = self._sts.assume_role(**wanted)["Credentials"]
+        return Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], given["Expiration"])
+
+    def _make_sts(self) -> Any:
+        region = self._region or self._session.region_name
+        if region is None:
+            cause = "no region to ask STS in: set AWS_DEFAULT_REGION"
+            raise CredentialsError(cause)
+        return self._session.client("sts", region_name=region, endpoint_url=self._sts_url, config=_config())
+
+
+_UNREACHABLE = "the service that gives AWS credentials can't be reached: check network and region"
+_NO_CREDENTIALS = """\
+no AWS credentials found: give this process a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"""
+_NO_SSO = "the AWS SSO session is not usable: run `aws sso login`"
+_CAUSES: Mapping[str, str] = MappingProxyType(
+    {
+        "NoCredentialsError": _NO_CREDENTIALS,
+        "PartialCredentialsError": "AWS credentials are incomplete: a key id without its secret, or reverse",
+        "ProfileNotFound": "the AWS profile does not exist: check AWS_PROFILE and the AWS config file",
+        "SSOError": _NO_SSO,
+        "TokenRetrievalError": _NO_SSO,
+        "HTTPClientError": _UNREACHABLE,
+        "ConnectionError": _UNREACHABLE,
     }
-    body = bodies.get(request.path)
-    if body is None:
-        return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>", content_type="text/xml")
-    return web.Response(body=body, headers={"ETag": '"v1"'})
-
-
-async def test_objects_are_read_whole_or_by_their_tag(static_config: Path) -> None:
-    """An S3 object's ETag can be had without its text, and both together."""
-    async with served(s3) as url:
-        reader = ObjectReader(make_session=lambda: session_with(static_config), s3_url=url)
-        assert await reader.read("s3://bucket/a/policy.yaml", whole=False) == ('"v1"', "")
-        assert await reader.read("s3://bucket/a/policy.yaml", whole=True) == ('"v1"', "apiVersion: x\n")
-
-
-@pytest.mark.parametrize(
-    ("url", "text"),
-    [
-        ("s3://bucket/none", "NoSuchKey: check the address"),
-        ("s3://bucket/raw", "UTF-8"),
-        ("s3://bucket/long", "longer than"),
-        ("s3://bucket", "write s3://bucket/key"),
-        ("https://bucket/key", "write s3://bucket/key"),
-    ],
 )
-async def test_an_object_that_is_no_policy(static_config: Path, url: str, text: str) -> None:
-    """An object that is absent, no text or too long, and an address that is none, are errors that say so."""
-    async with served(s3) as address:
-        reader = ObjectReader(make_session=lambda: session_with(static_config), s3_url=address)
-        with pytest.raises(OSError, match=text):
-            await reader.read(url, whole=True)
+"""By the name of botocore's exception or of one that it is derived from."""
 
 
-async def test_a_single_read_asks_boto3_itself() -> None:
-    """`read_object` refuses a wrong address before it makes a session."""
-    with pytest.raises(OSError, match="write s3://bucket/key"):
-        await read_object("file:///policy.yaml", whole=True)
+def _cause(error: Exception, role: AssumedRole | None) -> str:
+    """One line without the error's own text where that may hold what a credential process printed."""
+    from botocore import exceptions as botocore_errors
+
+    if isinstance(error, botocore_errors.ClientError):
+        code = error.response.get("Error", {}).get("Code", "unknown error")
+        who = f"role {role.arn}" if role is not None else "credentials"
+        return f"STS refused {who} ({code}): check the role's trust policy, its external id and this process's rights"
+    if isinstance(error, botocore_errors.CredentialRetrievalError):
+        return f"AWS credentials could not be read from {error.kwargs.get('provider')}: check the AWS config file"
+    for name, text in _CAUSES.items():
+        if isinstance(error, getattr(botocore_errors, name)):
+            return text
+    return f"AWS credentials could not be had: {type(error).__name__}"
 
 
-async def test_s3_without_credentials(static_config: Path) -> None:
-    """Reading with a profile that does not exist gives the cause as an OSError too."""
-    reader = ObjectReader(make_session=lambda: session_with(static_config, "elsewhere"))
-    with pytest.raises(OSError, match="AWS_PROFILE"):
-        await reader.read("s3://bucket/key", whole=False)
+class ObjectReader:
+    """Reads texts from S3, with one client made when first needed."""
+
+    def __init__(self, *, make_session: Callable[[], Any] = own_session, s3_url: str | None = None) -> None:
+        self._make_session = make_session
+        self._s3_url = s3_url
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    async def read(self, url: str, *, whole: bool) -> tuple[str, str]:
+        """ETag and text of the object `url` (`s3://bucket/key`); the text is empty unless `whole`.
+
+        Raises OSError, whose message says what to do, when it can't be had, isn't UTF-8 or is over `OBJECT_LIMIT`.
+        """
+        return await asyncio.to_thread(self._read, url, whole)
+
+    def _read(self, url: str, whole: bool) -> tuple[str, str]:
+        from botocore import exceptions as botocore_errors
+
+        parts = urlsplit(url)
+        where = {"Bucket": parts.netloc, "Key": parts.path.lstrip("/")}
+        if parts.scheme != "s3" or not all(where.values()):
+            message = "not an address of an S3 object: write s3://bucket/key"
+            raise OSError(message)
+        try:
+            with self._lock:
+                if self._client is None:
+                    self._client = self._make_session().client("s3", endpoint_url=self._s3_url, config=_config())
+            if not whole:
+                return self._client.head_object(**where)["ETag"], ""
+            answer = self._client.get_object(**where)
+            body: bytes = answer["Body"].read(OBJECT_LIMIT + 1)
+        except botocore_errors.ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "unknown error")
+            message = f"S3 answered {code}: check the address, and that this process may read it (s3:GetObject)"
+            raise OSError(message) from error
+        except (botocore_errors.HTTPClientError, botocore_errors.ConnectionError) as error:
+            # The credentials were had: it is S3 that can't be reached, and the address of an endpoint is no secret.
+            address = error.kwargs.get("endpoint_url", "its address")
+            message = f"S3 can't be reached at {address}: check network, region and AWS_ENDPOINT_URL_S3"
+            raise OSError(message) from error
+        except botocore_errors.BotoCoreError as error:
+            raise OSError(_cause(error, None)) from error
+        if len(body) > OBJECT_LIMIT:
+            message = f"longer than {OBJECT_LIMIT} bytes"
+            raise OSError(message)
+        try:
+            return answer["ETag"], body.decode()
+        except UnicodeDecodeError as error:
+            message = "not UTF-8 text"
+            raise OSError(message) from error
 
 
-async def test_s3_that_is_not_there(static_config: Path) -> None:
-    """An S3 that can't be reached is named with its address; the credentials are not blamed."""
-    async with served(s3) as url:
-        pass
-    reader = ObjectReader(make_session=lambda: session_with(static_config), s3_url=url)
-    with pytest.raises(OSError, match=f"S3 can't be reached at {url}"):
-        await reader.read("s3://bucket/key", whole=False)
+async def read_object(url: str, *, whole: bool) -> tuple[str, str]:
+    """`ObjectReader.read` for a single read; whoever reads again and again keeps an `ObjectReader`."""
+    return await ObjectReader().read(url, whole=whole)
