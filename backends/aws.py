@@ -275,8 +275,10 @@ class _Blocking:
 
 
 _UNREACHABLE = "the service that gives AWS credentials can't be reached: check network and region"
-_NO_CREDENTIALS = """\
-no AWS credentials found: give this process a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"""
+_NO_CREDENTIALS = (
+    "no AWS credentials found: give this process a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
+    " AWS_PROFILE"
+)
 _NO_SSO = "the AWS SSO session is not usable: run `aws sso login`"
 _CAUSES: Mapping[str, str] = MappingProxyType(
     {
