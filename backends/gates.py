@@ -115,6 +115,14 @@ class Gates:
             return True
         return False
 
+    def enter_spare(self, target: Target) -> bool:
+        """Take a place for work of our own: only while less than half of the places are taken and nobody waits."""
+        gate, bounds = self._of(target), target.limit.bounds
+        if gate.waiting or 2 * gate.active >= min(max(gate.limit.value, bounds.least), bounds.most):
+            return False
+        gate.active += 1
+        return True
+
     async def queue(self, target: Target, shed: str, size: int, seconds: float) -> None:
         """Wait for a place at the target, at most `seconds`, holding `size` bytes. Raises Refused."""
         gate, rank = self._of(target), RANKS[shed]

@@ -39,6 +39,7 @@ from .metric_names import (
 )
 from .outcome import AttemptOutcome, Outcome
 from .series import CLIENT_GONE, Histogram, Labels, Series
+from .shadow_counts import ShadowCounts
 
 CAP: Final = 1000
 """Label sets per family. A policy of a hundred endpoints with three targets each needs about a third of it."""
@@ -68,6 +69,8 @@ class Meters:
         self._workers: dict[str, dict[Labels, float]] = {}
         self.cold = ColdCounts(cap)
         """What is counted of cold targets."""
+        self.shadow = ShadowCounts(cap)
+        """What is counted of copies for the new target of a migration."""
 
     def record(self, outcome: Outcome) -> None:
         """Count one request that is over. `outcome.endpoint` is empty when the policy has no such endpoint."""
@@ -158,6 +161,7 @@ class Meters:
                 self._of(own, labels, functools.partial(Histogram, histogram.bounds)).merge(histogram)
         self._merge_limits(other)
         self.cold.merge(other.cold)
+        self.shadow.merge(other.shadow)
         for key, count in other._in_flight.items():
             self.in_flight(key, count)
         for labels, state in other._breakers.items():
@@ -189,6 +193,7 @@ class Meters:
                 "warm_pings": list(self._warm_pings.items()),
                 "warm_limits": list(self._warm_limits.items()),
                 "cold": self.cold.dump(),
+                "shadow": self.shadow.dump(),
                 "reloads": self._reloads,
                 "policy": self._policy,
             },
@@ -216,6 +221,7 @@ class Meters:
             meters._warm_pings = {tuple(labels): int(count) for labels, count in data["warm_pings"]}
             meters._warm_limits = {tuple(labels): float(seconds) for labels, seconds in data["warm_limits"]}
             meters.cold = ColdCounts.load(data["cold"], meters._cap)
+            meters.shadow = ShadowCounts.load(data["shadow"], meters._cap)
             meters._breakers = {tuple(labels): int(state) for labels, state in data["breakers"]}
             meters._reloads = {result: int(data["reloads"][result]) for result in ("ok", "refused")}
             meters._policy = (str(data["policy"][0]), int(data["policy"][1])) if data["policy"] else None
@@ -254,6 +260,7 @@ class Meters:
             exposition.scalars(WARM_PINGS, self._warm_pings.items()),
             exposition.scalars(WARM_LIMIT, self._warm_limits.items()),
             *self.cold.render(),
+            *self.shadow.render(),
             *(exposition.scalars(metric, self._workers.get(key, {}).items()) for key, metric in WORKERS.items()),
             exposition.scalars(BUILD, [((self._version,), 1)]),
             exposition.extras(EXTRAS, extra, taken=frozenset(metric.name for metric in METRICS) - _EXTRA_NAMES),

@@ -229,6 +229,29 @@ WARM_COST = Metric(
     "What warm-ups of an import cost a month: at the policy's interval, and at the one advised where that is shorter.",
 )
 
+SHADOW_REQUESTS = Metric(
+    "pointsman_shadow_requests_total",
+    COUNTER,
+    ("model", "result"),
+    "Requests sampled for a migration's new target: compared, or why not. Copies are in no metric of requests.",
+)
+SHADOW_SCORE = Metric(
+    "pointsman_shadow_likeness_ratio",
+    HISTOGRAM,
+    ("model", "against"),
+    "How alike a client's answer and one more are, 0 to 1: the new target's (candidate), the old one's again (floor).",
+    bounds=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99),
+)
+SHADOW_DOLLARS = Metric(
+    "pointsman_shadow_usd_total", COUNTER, ("model",), "What copies have added to the bill, in US dollars."
+)
+SHADOW_DIFFERENCES = Metric(
+    "pointsman_shadow_differences_total",
+    COUNTER,
+    ("model", "result"),
+    "Differences that were to be kept: kept, full (the policy's limit), late (the disk is slow), failed.",
+)
+
 WORKERS = {
     "up": Metric("pointsman_worker_up", GAUGE, ("worker",), "1 while the worker serves. With --workers 2 and more."),
     "restarts": Metric(
@@ -257,6 +280,7 @@ METRICS: tuple[Metric, ...] = (
     *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BREAKER, SHED),
     *(WARM_PINGS, WARM_LIMIT),
     *(TEMPERATURE, RESTORES, RESTORE_TIME, COLD_REQUESTS, WARM_COST),
+    *(SHADOW_REQUESTS, SHADOW_SCORE, SHADOW_DOLLARS, SHADOW_DIFFERENCES),
     *WORKERS.values(),
     BUILD,
     *EXTRAS,

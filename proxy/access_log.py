@@ -21,17 +21,17 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from backends.base import Usage
-from backends.outcome import WARM, AttemptOutcome, Outcome
+from backends.outcome import SHADOW, WARM, AttemptOutcome, Outcome
 
 KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "log": "`request`, or `warm` for a warm-up: tells these lines from others in the same stream",
+        "log": "`request`, `warm` for a warm-up, or `shadow` for a copy: tells these from other lines",
         "time": "when the request's head arrived, RFC 3339, UTC, microseconds",
         "request_id": "`x-amzn-RequestId` of the answer",
         "endpoint": "EndpointName as the policy has it; empty when the policy has no such endpoint",
         "component": "InferenceComponentName, or null",
         "operation": "`InvokeEndpoint` or `InvokeEndpointWithResponseStream`; of other contracts `Invocations`, "
-        "`ChatCompletions`, `Completions`, `Embeddings`; of a warm-up `Warm`",
+        "`ChatCompletions`, `Completions`, `Embeddings`; of a warm-up `Warm`, of a copy `Shadow`",
         "status": "HTTP status sent to the client; 499: the client left before one was sent",
         "error_type": "AWS error type sent to the client, also where its contract has another word for it, or null",
         "ended": "`done`, `refused`, `failed`, `client_gone`, `upstream_broken` or `deadline`",
@@ -87,7 +87,7 @@ def line(outcome: Outcome) -> bytes:
     """The log line of one request, with its line feed."""
     usage = outcome.usage
     entry = {
-        "log": "warm" if outcome.operation == WARM else "request",
+        "log": _LOGS.get(outcome.operation, "request"),
         "time": datetime.fromtimestamp(outcome.started, UTC),
         "request_id": outcome.request_id,
         "endpoint": outcome.endpoint,
@@ -126,6 +126,8 @@ def line(outcome: Outcome) -> bytes:
     return text
 
 
+_LOGS: Final = MappingProxyType({WARM: "warm", SHADOW: "shadow"})
+"""Operations that no client has asked for -> the word by which their lines are told from requests'."""
 _OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
 
@@ -133,7 +135,7 @@ def read(text: bytes) -> Outcome | None:
     """The outcome that a log line tells of; None when `text` is no whole line of this log."""
     try:
         entry = orjson.loads(text)
-        if entry["log"] not in {"request", "warm"}:
+        if entry["log"] not in {"request", *_LOGS.values()}:
             return None
         tokens = entry["prompt_tokens"], entry["completion_tokens"]
         return Outcome(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from backends.base import Invocation
 from backends.errors import BackendError
-from backends.outcome import WARM, Outcome
+from backends.outcome import SHADOW, WARM, Outcome
 from policies.table import BedrockSpec, EndpointSpec, Target
 
 Attributes = dict[str, str | int | float | bool]
@@ -63,6 +63,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
         "pointsman.owner": "request: the route's owner",
         "pointsman.policy": "request: digest and generation of the policy that decided",
         "pointsman.replica": "attempt: index into the target's `urls`",
+        "pointsman.shadow": "request: true for a copy of a client's request, whose answer no client sees",
         "pointsman.target": "request: target tried last; attempt: target",
         "pointsman.warm": "request: true for a warm-up, which no client has asked for",
         "pointsman.why": "request: the plan's reason, in words",
@@ -112,6 +113,8 @@ def of_outcome(outcome: Outcome) -> Attributes:
     }
     if outcome.operation == WARM:
         attributes["pointsman.warm"] = True
+    elif outcome.operation == SHADOW:
+        attributes["pointsman.shadow"] = True
     if outcome.owner is not None:
         attributes["pointsman.owner"] = outcome.owner
     if outcome.target is not None:

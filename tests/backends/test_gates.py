@@ -171,3 +171,30 @@ def test_tokens_are_charged_afterwards() -> None:
     gates.admit_owner(quota, 15.1)
     gates.charge_owner(Quota("them"), 10**9, 10.0)
     gates.admit_owner(Quota("them"), 10.0)
+
+
+def test_work_of_our_own_leaves_half_of_the_places() -> None:
+    """It gets in while less than half are taken, by whomever; its places count as any other's."""
+    gates, four = Gates(), Target("four", "endpoint", EndpointSpec("four"), limit=LimitRule(Bounds(4, 4)))
+    assert gates.enter_spare(four)
+    assert gates.enter_spare(four)
+    assert not gates.enter_spare(four)
+    assert gates.enter(four)
+    assert gates.enter(four)
+    assert not gates.enter(four)
+    for _ in range(3):
+        gates.leave(four)
+    assert gates.enter_spare(four)
+
+
+async def test_work_of_our_own_gives_way_to_who_waits() -> None:
+    """While a client waits for a place, none is taken."""
+    gates = Gates()
+    assert gates.enter(GPU)
+    other = waiting(gates)
+    await settled()
+    assert not gates.enter_spare(GPU)
+    gates.leave(GPU)
+    await other
+    gates.leave(GPU)
+    assert gates.enter_spare(GPU)

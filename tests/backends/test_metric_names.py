@@ -50,7 +50,7 @@ def test_names_are_unique_and_end_as_their_type_and_unit_demand() -> None:
         assert metric.name.endswith("_total") == (metric.type == COUNTER)
         assert (metric.type == HISTOGRAM) == bool(metric.bounds)
         if metric.type == HISTOGRAM:
-            assert metric.name.endswith("_seconds")
+            assert metric.name.endswith(("_seconds", "_ratio"))
 
 
 def test_buckets_rise_and_the_overheads_are_fine() -> None:

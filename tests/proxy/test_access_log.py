@@ -244,9 +244,10 @@ def test_workers_that_share_a_pipe_do_not_mix_their_lines() -> None:
     assert len(sizes) < 50
 
 
-def test_warm_up_has_a_line_of_its_own_kind() -> None:
+@pytest.mark.parametrize(("operation", "word"), [("Warm", b"warm"), ("Shadow", b"shadow")])
+def test_what_no_client_asked_for_has_a_line_of_its_own_kind(operation: str, word: bytes) -> None:
     """Who counts requests by their lines does not count it, and `pointsman why` finds it all the same."""
-    warmed = outcome(operation="Warm")
-    assert b'"log":"warm"' in line(warmed)
-    assert read(line(warmed)) == warmed
+    own = outcome(operation=operation)
+    assert b'"log":"%b"' % word in line(own)
+    assert read(line(own)) == own
     assert b'"log":"request"' in line(outcome())

@@ -149,3 +149,10 @@ def test_the_document_repeats_the_tables() -> None:
     assert set(STEPS) == set(Step)
     for provider in PROVIDERS.values():
         assert f"`{provider}`" in section
+
+
+@pytest.mark.parametrize(("operation", "key"), [("Warm", "pointsman.warm"), ("Shadow", "pointsman.shadow")])
+def test_what_no_client_asked_for_is_marked(operation: str, key: str) -> None:
+    """Warm-ups and copies can be told from requests; nothing else has such a mark."""
+    assert of_outcome(outcome(operation=operation))[key] is True
+    assert not {"pointsman.warm", "pointsman.shadow"} & of_outcome(outcome()).keys()

@@ -12,12 +12,13 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from backends.base import Backend, Call, Invocation
 from backends.book import Book
 from backends.errors import BackendError
+from backends.gates import Gates
 from backends.outcome import SHADOW, AttemptOutcome, Outcome
+from backends.shadow_counts import ShadowCounts
 from backends.tasks import start
 from backends.wire.comparison import Comparison, Heard, compare
 from policies.agreement import observed
@@ -41,28 +42,6 @@ HELD = 32 * 1024**2
 """Bytes that are kept of sampled requests, from being sampled to being compared."""
 BUSY = 0.02
 """Seconds that one turn of the event loop may take before copies are left to later: clients wait as long."""
-
-
-class Room(Protocol):
-    """Places at targets (`backends.gates.Gates`)."""
-
-    def enter_spare(self, target: Target) -> bool:
-        """Take a place that no client is going to want soon."""
-        ...
-
-    def leave(self, target: Target) -> None:
-        """Give it back."""
-        ...
-
-
-class Counts(Protocol):
-    """What is counted of copies (`backends.meters.Meters`)."""
-
-    def shadow(self, model: str, result: str) -> None: ...
-
-    def shadow_score(self, model: str, against: str, score: float) -> None: ...
-
-    def shadow_usd(self, model: str, usd: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +68,8 @@ class Parts:
     """The policy in force, with migrations laid over it, and its label."""
     backends: Mapping[str, Backend]
     book: Book
-    room: Room
-    counts: Counts
+    gates: Gates
+    counts: ShadowCounts
     purse: Purse
     now: Callable[[], float]
     """Seconds on the event loop's clock."""
@@ -129,7 +108,7 @@ class Shadows:
             return None
         reason = self._unfit(plan, call)
         if reason is not None:
-            self._parts.counts.shadow(route.key, reason)
+            self._parts.counts.result(route.key, reason)
             return None
         taken = Taken(plan, route, call, self._parts.now(), self._parts.now)
         self._held += taken.held
@@ -175,7 +154,7 @@ class Shadows:
 
     def _drop(self, taken: Taken, reason: str) -> None:
         self._held -= taken.held
-        self._parts.counts.shadow(taken.route.key, reason)
+        self._parts.counts.result(taken.route.key, reason)
 
     async def _work(self) -> None:
         while True:
@@ -204,17 +183,17 @@ class Shadows:
             return "moved"
         if not parts.purse.affords(plan.migration, plan.budget, parts.wall()):
             return "budget"
-        if not parts.room.enter_spare(plan.new):
+        if not parts.gates.enter_spare(plan.new):
             return "load"
         try:
-            if not parts.room.enter_spare(plan.old):
+            if not parts.gates.enter_spare(plan.old):
                 return "load"
             try:
                 new, again = await _both(self._ask(taken, plan.new), self._ask(taken, plan.old))
             finally:
-                parts.room.leave(plan.old)
+                parts.gates.leave(plan.old)
         finally:
-            parts.room.leave(plan.new)
+            parts.gates.leave(plan.new)
         return self._judge(taken, new, again)
 
     async def _ask(self, taken: Taken, target: Target) -> Copy:
@@ -235,7 +214,7 @@ class Shadows:
             failure = copy.failure.facts if copy is not None and copy.failure is not None else None
             parts.book.end(target, number, failure, parts.now())
         usd = parts.purse.charge(taken.plan.migration, target, copy.seconds, parts.wall())
-        parts.counts.shadow_usd(route.key, usd)
+        parts.counts.usd(route.key, usd)
         outcome = _outcome(taken, call, copy, number, started, parts.table()[1], trace.trace_id)
         trace.finish(outcome)
         parts.tell(outcome)
@@ -252,8 +231,8 @@ class Shadows:
         candidate, floor = compare(dialect, taken.heard, new.heard), compare(dialect, taken.heard, again.heard)
         agreement = observed(plan.bound, candidate.score, floor.score, candidate.parts, floor.parts)
         self._add(key, plan, Evidence(new=side, agreement=agreement, at=parts.wall()))
-        parts.counts.shadow_score(key, "candidate", candidate.score)
-        parts.counts.shadow_score(key, "floor", floor.score)
+        parts.counts.score(key, "candidate", candidate.score)
+        parts.counts.score(key, "floor", floor.score)
         if parts.keep is not None and plan.keep is not None and candidate.score < min(plan.keep.below, floor.score):
             parts.keep(
                 Difference(plan, taken.route, taken.call, taken.heard, new.heard, candidate, floor, parts.wall())

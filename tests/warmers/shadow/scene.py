@@ -13,7 +13,9 @@ from typing import Any
 from backends.base import Call, Invocation, Reply
 from backends.book import Book
 from backends.errors import BackendError, Said
+from backends.gates import Gates
 from backends.outcome import Outcome
+from backends.shadow_counts import ShadowCounts
 from policies.agreement import Agreement
 from policies.facts import FailureFacts, Fault
 from policies.migrating import Gate, Measure, Member, Migration, Shift, Step
@@ -107,47 +109,34 @@ class Scripted:
         return found
 
 
-@dataclass
-class Room:
-    """Places: as many as are given, or any number."""
+class Counts(ShadowCounts):
+    """The counts, and a way to wait for them."""
 
-    full: set[str] = field(default_factory=set)
-    inside: Counter[str] = field(default_factory=Counter)
+    def __init__(self) -> None:
+        super().__init__(100)
+        self.results: Counter[str] = Counter()
+        self.scores: list[tuple[str, float]] = []
+        self.dollars = 0.0
+        self._changed = asyncio.Event()
 
-    def enter_spare(self, target: Target) -> bool:
-        if target.name in self.full:
-            return False
-        self.inside[target.name] += 1
-        return True
-
-    def leave(self, target: Target) -> None:
-        self.inside[target.name] -= 1
-
-
-@dataclass
-class Counts:
-    """What was counted."""
-
-    results: Counter[str] = field(default_factory=Counter)
-    scores: list[tuple[str, float]] = field(default_factory=list)
-    usd: float = 0.0
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def shadow(self, model: str, result: str) -> None:
+    def result(self, model: str, result: str) -> None:
+        super().result(model, result)
         self.results[result] += 1
-        self.changed.set()
+        self._changed.set()
 
-    def shadow_score(self, model: str, against: str, score: float) -> None:
+    def score(self, model: str, against: str, score: float) -> None:
+        super().score(model, against, score)
         self.scores.append((against, score))
 
-    def shadow_usd(self, model: str, usd: float) -> None:
-        self.usd += usd
+    def usd(self, model: str, usd: float) -> None:
+        super().usd(model, usd)
+        self.dollars += usd
 
     async def until(self, number: int) -> None:
         """Waits until so many requests are accounted for."""
         while self.results.total() < number:
-            self.changed.clear()
-            await self.changed.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
 
 def route(shadow: float = 1.0, budget: float | None = None, share: float = 0.0, **more: Any) -> Route:
@@ -188,7 +177,7 @@ class Scene:
         draws: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.table = table_of(found or route(), keep)
-        self.backend, self.room, self.counts = Scripted(), Room(), Counts()
+        self.backend, self.gates, self.counts = Scripted(), Gates(), Counts()
         self.told: list[Outcome] = []
         self.kept: list[Difference] = []
         self.traces: list[NoTrace] = []
@@ -199,7 +188,7 @@ class Scene:
             table=lambda: (self.table, "d/1"),
             backends={"vllm": self.backend, "bedrock": self.backend},
             book=self.book,
-            room=self.room,
+            gates=self.gates,
             counts=self.counts,
             purse=Purse(open_prices),
             now=now,
@@ -211,6 +200,11 @@ class Scene:
             keep=self.kept.append,
         )
         self.shadows = Shadows(self.parts)
+
+    @property
+    def inside(self) -> int:
+        """Places that are taken at both targets."""
+        return sum(active for _, _, active, _ in self.gates.states())
 
     @property
     def route(self) -> Route:

@@ -18,7 +18,7 @@ from policies.agreement import Answer, judge
 from policies.evidence import Side
 from policies.facts import FailureFacts
 from policies.redaction import Keeping, Redaction
-from policies.table import VllmSpec
+from policies.table import Target, VllmSpec
 from tests.warmers.shadow.scene import (
     COLD,
     INSIDE_CONTAINERS,
@@ -59,7 +59,7 @@ async def test_a_sampled_request_is_asked_of_both_and_compared() -> None:
     assert scene.counts.results == {"compared": 1}
     assert sorted(name for name, _, _ in scene.backend.calls) == ["new", "old"]
     assert dict(scene.counts.scores) == pytest.approx({"candidate": 1, "floor": 1})
-    assert scene.counts.usd == pytest.approx(0.5718)
+    assert scene.counts.dollars == pytest.approx(0.5718)
     seen = scene.shadows.collect()["chat", "w1"]["chat"]
     assert seen.agreement is not None
     assert (seen.agreement.requests, seen.new) == (1, Side(1, latency={0: 1}, first_byte={0: 1}))
@@ -68,7 +68,7 @@ async def test_a_sampled_request_is_asked_of_both_and_compared() -> None:
         (SHADOW, 200, "done", "copy of r-1 for the migration chat")
     ] * 2
     assert [len(trace.finished) for trace in scene.traces] == [1, 1]
-    assert scene.room.inside.total() == 0
+    assert scene.inside == 0
     assert all(view.in_flight == 0 for views in scene.book.views((OLD, NEW)).values() for view in views)
     assert scene.kept == []
 
@@ -163,17 +163,19 @@ async def test_a_failure_that_the_client_was_told_is_compared() -> None:
     assert dict(scene.counts.scores) == {"candidate": 1.0, "floor": 1.0}
 
 
-@pytest.mark.parametrize("full", ["new", "old"])
-async def test_no_place_of_a_client_is_taken(full: str) -> None:
+@pytest.mark.parametrize("full", [NEW, OLD])
+async def test_no_place_of_a_client_is_taken(full: Target) -> None:
     """A target that is busy gets no copy; no place stays taken."""
     scene = Scene()
-    scene.room.full.add(full)
+    places = full.limit.bounds.most
+    busy = sum(scene.gates.enter(full) for _ in range(places))
+    assert busy >= module.AT_A_TIME
     async with running(scene):
         scene.sampled()
         await scene.counts.until(1)
     assert scene.counts.results == {"load": 1}
     assert scene.backend.calls == []
-    assert scene.room.inside.total() == 0
+    assert scene.inside == busy
 
 
 async def test_a_busy_process_leaves_copies_out() -> None:
@@ -284,7 +286,7 @@ async def test_a_bug_in_one_copy_does_not_end_the_others(caplog: pytest.LogCaptu
         await scene.counts.until(2)
     assert scene.counts.results == {"broken": 1, "compared": 1}
     assert "a copy for the migration chat broke" in caplog.text
-    assert scene.room.inside.total() == 0
+    assert scene.inside == 0
 
 
 async def test_at_most_so_many_are_asked_at_a_time() -> None:
@@ -298,7 +300,7 @@ async def test_at_most_so_many_are_asked_at_a_time() -> None:
             await asyncio.sleep(0)
         assert len(scene.backend.calls) == 2 * module.AT_A_TIME
     assert scene.counts.results["ended"] == 2
-    assert scene.room.inside.total() == 0
+    assert scene.inside == 0
 
 
 async def test_evidence_about_another_bound_starts_anew() -> None:
