@@ -60,9 +60,8 @@ async def serving(
         log = _log(settings.log, parts)
         transport = HttpTransport()
         parts.push_async_callback(transport.aclose)
-        if credentials is None:
-            credentials = chain = AwsCredentials()
-            parts.push_async_callback(chain.aclose)
+        chain = AwsCredentials()
+        parts.push_async_callback(chain.aclose)
         book, gates, meters = Book(random.random), Gates(settings.workers), Meters(version("pointsman"))
         telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
         parts.callback(telemetry.shutdown)
@@ -78,7 +77,9 @@ async def serving(
         heard = Hearers(swapped, meters.reload, handlers.use)
         policy = policy_of(settings, variables, heard, told or named(settings), told.number if told else int.__add__)
         await policy.load()
-        backends = _backends(transport, credentials)
+        if credentials is None and any(target.kind != "vllm" for target in policy.current.table.targets.values()):
+            await chain.prepare()
+        backends = _backends(transport, credentials if credentials is not None else chain)
         store = await _store(settings, parts)
 
         def in_force() -> tuple[RouteTable, str]:
