@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from .addresses import imported_model, is_aws
+from .advice_migrate import advise_migrations, candidates
 from .errors import WARNING, Problem
 from .quantities import show_seconds
 from .table import BedrockSpec, EndpointSpec, Route, RouteTable, Target
@@ -34,7 +35,7 @@ LOST = {
 
 def advise(table: RouteTable) -> tuple[Problem, ...]:
     """Every warning, in the order of the file."""
-    found = [*_of_targets(table), *_of_quotas(table)]
+    found = [*_of_targets(table), *_of_quotas(table), *advise_migrations(table)]
     for route in table.routes.values():
         found += [*_of_weights(route), *_of_times(route), *_of_cold(route), *_of_bodies(route)]
         found += [*_of_streams(route), *_of_retries(route), *_of_sessions(route), *_of_warmth(route)]
@@ -46,6 +47,8 @@ def _of_targets(table: RouteTable) -> Iterator[Problem]:
     for route in table.routes.values():
         for target in route.targets:
             users[target.name].append(route)
+    for name, moving in candidates(table).items():
+        users[name] += [route for route in moving if route not in users[name]]
     for target in table.targets.values():
         if target.name not in users:
             yield _at_target(target, "", "no endpoint uses it; delete it, or name it in a route")

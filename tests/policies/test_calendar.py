@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.calendar import DAYS, is_open, open_spans, read_calendar
+from policies.calendar import DAYS, is_open, open_spans, read_calendar, read_window
 
 from .written import PATIENT
 
@@ -121,3 +121,40 @@ def test_spans_are_ascending_apart_and_inside(texts: list[str], begin: int, leng
     assert all(one < two for one, two in itertools.pairwise(flat))
     assert all(begin <= moment <= begin + length for moment in flat)
     assert [is_open(calendar, start) for start in flat[::2]] == [True] * len(flat[::2])
+
+
+def test_stretch_over_days() -> None:
+    """From Friday afternoon to Monday morning is open all the time between, and closed outside."""
+    window = read_window("Fri 16:00 - Mon 08:00 America/New_York")
+    spans = open_spans(window, at("2026-11-17T00:00"), at("2026-11-24T00:00"))
+    assert spans == ((at("2026-11-20T16:00"), at("2026-11-23T08:00")),)
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        ("Fri 16:00 - Mon 00:00 UTC", "Fri 16:00-24:00 UTC; Sat-Sun 00:00-24:00 UTC"),
+        ("Sat 06:00-Sun 12:00 UTC", "Sat 06:00-24:00 UTC; Sun 00:00-12:00 UTC"),
+        ("Mon-Fri 22:00-06:00 UTC", "Mon-Fri 22:00-06:00 UTC"),
+        ("Sun 20:00 - Mon 04:00 UTC; 12:00-13:00 UTC", "Sun 20:00-24:00 UTC; Mon 00:00-04:00 UTC; 12:00-13:00 UTC"),
+    ],
+)
+def test_stretch_is_hours(text: str, hours: str) -> None:
+    """It means the same as its days one by one; hours may be written as ever."""
+    assert read_window(text) == read_calendar(hours)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("Friday", "Fri 16:00 - Mon 08:00"),
+        ("Fri 16:00 - Fri 08:00 UTC", "begins and ends on Fri"),
+        ("Fri 24:00 - Mon 08:00 UTC", "from 00:00 to 24:00"),
+        ("Fri 16:00 - Mon 08:00 Mars/Olympus", "Mars/Olympus"),
+        ("Mon-Fri 06:00-06:00 UTC", "00:00-24:00 for all"),
+    ],
+)
+def test_no_stretch(text: str, word: str) -> None:
+    """What is wrong is said with the way to write it."""
+    with pytest.raises(ValueError, match=word):
+        read_window(text)

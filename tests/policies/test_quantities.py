@@ -1,10 +1,24 @@
 """Durations and sizes as people write them."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.quantities import duration_range, idle_limit, rate, seconds, share, show_seconds, size
+from policies.quantities import (
+    budget,
+    duration_range,
+    hold,
+    idle_limit,
+    kept,
+    rate,
+    seconds,
+    share,
+    show_seconds,
+    show_share,
+    size,
+)
 
 from .written import PATIENT
 
@@ -123,3 +137,31 @@ def test_not_an_idle_limit(text: str) -> None:
     """What is none says what would be."""
     with pytest.raises(ValueError, match=r"measured|write it like"):
         idle_limit(text)
+
+
+def test_days() -> None:
+    """Holds may be days; what is kept says after what; a budget is of a day."""
+    assert (hold("24h"), hold("3d"), hold("1d12h"), hold("90m")) == (86_400.0, 259_200.0, 129_600.0, 5400.0)
+    assert (kept("14d after 100%"), kept("12h after 100%")) == (1_209_600.0, 43_200.0)
+    assert (budget("40 USD/day"), budget("0.50 USD/day")) == (40.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "reason"),
+    [
+        (hold, "", "1d12h"), (hold, "3 days", "1d12h"), (hold, "91d", "more than 90d"),
+        (kept, "14d", "14d after 100%"), (kept, " after 100%", "14d after 100%"),
+        (budget, "40", "40 USD/day"), (budget, "40 EUR/day", "40 USD/day"), (budget, "40 USD", "40 USD/day"),
+    ],
+)  # fmt: skip
+def test_not_days(read: Callable[[str], float], text: str, reason: str) -> None:
+    """What is none says what would be."""
+    with pytest.raises(ValueError, match=reason):
+        read(text)
+
+
+@PATIENT
+@given(st.integers(0, 1_000_000))
+def test_shown_share_reads_back(parts: int) -> None:
+    """A share in a message is one that could be written into the policy."""
+    assert share(show_share(parts / 1e6)) == pytest.approx(parts / 1e6)
