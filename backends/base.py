@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Protocol
 
 from policies.table import Target, TranslateRule
 from policies.values import value
@@ -121,7 +121,7 @@ class Reply:
 class Backend(Protocol):
     """One kind of hosting."""
 
-    async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+    def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Coroutine[Any, Any, Reply]:
         """Send `call` to `target` and return its answer.
 
         For a streaming call it returns once the first piece of the body is decoded, not at the headers: until then

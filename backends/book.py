@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from policies.breaker import NEW, SLOW_START, State, admitted, after, is_failure, state
 from policies.facts import FailureFacts, TargetView
-from policies.retries import Budget, earned, spent
+from policies.retries import RESERVE, Budget, earned, spent
 from policies.table import Route, Target
 
 MOST_COPIES = 16
@@ -100,7 +100,10 @@ class Book:
 
     def arrived(self, route: Route, now: float) -> None:
         """A request of `route` has come: its share is put into the route's budget of repeats."""
-        self._budgets[route.key] = earned(self._budgets.get(route.key, Budget(at=now)), route.retry.budget, now)
+        budget = self._budgets.get(route.key)
+        if budget is not None and budget.tokens >= RESERVE:
+            return  # it holds no more, and time only adds to it
+        self._budgets[route.key] = earned(budget or Budget(at=now), route.retry.budget, now)
 
     def afford(self, route: Route, now: float) -> bool:
         """Take one repeat out of the route's budget; False when there is none left."""

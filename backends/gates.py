@@ -44,25 +44,24 @@ class _Waiting:
 
 
 class _Gate:
-    __slots__ = ("active", "bytes", "limit", "queues")
+    __slots__ = ("active", "bytes", "limit", "queues", "waiting")
 
     def __init__(self) -> None:
         self.limit = Limit()
         self.active = 0
         self.bytes = 0
+        self.waiting = 0
         self.queues: tuple[OrderedDict[int, _Waiting], ...] = tuple(OrderedDict() for _ in RANKS)
 
-    @property
-    def waiting(self) -> int:
-        return sum(map(len, self.queues))
-
     def has_room(self, bounds: Bounds) -> bool:
-        return self.active < min(max(self.limit.value, bounds.least), bounds.most)
+        room = self.limit.value
+        return self.active < bounds.least or (self.active < room and self.active < bounds.most)
 
     def drop(self, rank: int, key: int) -> _Waiting | None:
         waiting = self.queues[rank].pop(key, None)
         if waiting is not None:
             self.bytes -= waiting.size
+            self.waiting -= 1
         return waiting
 
     def too_late(self, ahead: int, seconds: float) -> bool:
@@ -89,6 +88,8 @@ class _Gate:
         return Refused(why, min(LATEST, max(SOONEST, wait)))
 
     def admit(self, bounds: Bounds) -> None:
+        if not self.waiting:
+            return
         for queue in self.queues:
             while queue and self.has_room(bounds):
                 waiting = self.drop(self.queues.index(queue), next(iter(queue)))
@@ -110,10 +111,10 @@ class Gates:
     def enter(self, target: Target) -> bool:
         """Take a place at the target if one is free and nobody waits for it."""
         gate = self._of(target)
-        if gate.has_room(target.limit.bounds) and not gate.waiting:
-            gate.active += 1
-            return True
-        return False
+        if gate.waiting or not gate.has_room(target.limit.bounds):
+            return False
+        gate.active += 1
+        return True
 
     def enter_spare(self, target: Target) -> bool:
         """Take a place for work of our own: only while less than half of the places are taken and nobody waits."""
@@ -134,6 +135,7 @@ class Gates:
         key, admitted = self._serial, loop.create_future()
         gate.queues[rank][key] = _Waiting(admitted, size)
         gate.bytes += size
+        gate.waiting += 1
         late = loop.call_later(min(seconds, target.limit.wait), _refuse, admitted, gate)
         try:
             await admitted

@@ -90,9 +90,11 @@ class Meters:
 
     def in_flight(self, key: str, delta: int) -> None:
         """A request of the route `key` began (+1) or is over (-1)."""
-        if key not in self._in_flight and len(self._in_flight) >= self._cap:
-            key = OTHER
-        self._in_flight[key] = self._in_flight.get(key, 0) + delta
+        known = self._in_flight.get(key)
+        if known is None:
+            key = key if len(self._in_flight) < self._cap else OTHER
+            known = self._in_flight.get(key, 0)
+        self._in_flight[key] = known + delta
 
     def hook(self, handler: str, step: str, result: str, seconds: float) -> None:
         """A hook of a customer's handler is over."""

@@ -8,8 +8,9 @@ elsewhere: a fallback that takes it would hide what the policy lost.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -48,10 +49,13 @@ class Translated:
         self._wall = wall
         self._kept: LRUCache[tuple[str, str, TranslateRule], Translation | None] = LRUCache(KEPT)
 
-    async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+    def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Coroutine[Any, Any, Reply]:
         """See `Backend.invoke`."""
-        if call.speaks == target.speaks or OPAQUE in (call.speaks, target.speaks):
-            return await self._inner.invoke(target, call, deadline, replica)
+        if call.speaks == target.speaks or call.speaks == OPAQUE or target.speaks == OPAQUE:
+            return self._inner.invoke(target, call, deadline, replica)
+        return self._translated(target, call, deadline, replica)
+
+    async def _translated(self, target: Target, call: Call, deadline: float, replica: int) -> Reply:
         try:
             translation = self._translation(call, target)
             exchange = translation.request(call.body, _model(target), self._stamp(call))

@@ -291,10 +291,10 @@ async def _attempt(
     answered = False
     try:
         with trace.attempt(target, len(record.attempts) + 1, attempt.replica) as context:
-            asked = services.backends[target.kind].invoke(
-                target, call if context is call.trace else replace(call, trace=context), deadline, attempt.replica
-            )
-            share = attempt_deadline(plan, began, deadline)
+            if context is not call.trace:
+                call = replace(call, trace=context)
+            asked = services.backends[target.kind].invoke(target, call, deadline, attempt.replica)
+            share = attempt_deadline(plan, began, deadline) if plan.idempotent else deadline
             reply = await asked if share >= deadline else await _within(share - began, asked, target)
         answered = True
         answered_at = services.now()

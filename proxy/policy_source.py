@@ -11,7 +11,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -33,10 +33,11 @@ class InForce:
     table: RouteTable
     generation: int
 
-    @property
-    def label(self) -> str:
-        """`digest/generation`: in headers, logs and metrics."""
-        return f"{self.table.digest}/{self.generation}"
+    label: str = field(init=False, default="")
+    """`digest/generation`: in headers, logs and metrics."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", f"{self.table.digest}/{self.generation}")
 
 
 class UnreadableError(Exception):

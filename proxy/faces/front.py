@@ -6,6 +6,9 @@ prefix before them; `/ping` and `/invocations` have none, so that they can't be 
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from backends.http.edge import Answer, Exchange
 from backends.wire.container import INVOCATIONS, PING
 from backends.wire.openai import is_ours
@@ -24,15 +27,16 @@ class Front:
         self._openai = OpenAiApi(services)
         self._container = container
 
-    async def handle(self, exchange: Exchange) -> None:
+    def handle(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
         """Hand one request to its face; what is of no contract gets the runtime API's refusal."""
-        path = exchange.raw_path.partition("?")[0]
+        path = exchange.raw_path
+        if "?" in path:
+            path = path.partition("?")[0]
         if self._container is not None and path in _CONTAINER:
-            await self._container.handle(exchange)
-        elif not path.endswith(_RUNTIME) and is_ours(path):
-            await self._openai.handle(exchange)
-        else:
-            await self._runtime.handle(exchange)
+            return self._container.handle(exchange)
+        if path.endswith(_RUNTIME) or not is_ours(path):
+            return self._runtime.handle(exchange)
+        return self._openai.handle(exchange)
 
     def malformed(self, status: int, what: str) -> Answer:
         """The answer to bytes that are no HTTP request."""

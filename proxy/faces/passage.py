@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Protocol
 
 from backends.base import Headers, Invocation, Reply
 from backends.errors import BackendError, Said
@@ -20,6 +20,7 @@ from backends.wire.framing import Reframer
 from policies.facts import FailureFacts, Fault
 
 from ..auth import permit
+from ..door import Door
 from ..handlers.errors import HandlerError
 from ..pipeline import serve
 from ..record import Record
@@ -104,39 +105,37 @@ class _Passage:
 
     async def answer(self) -> None:
         """Serve, or answer with the error that the failure is."""
+        record, services = self._record, self._services
         try:
-            await self._serve()
+            record.invocation = invocation = await self._read()
+            self.trace = trace = services.telemetry.start(invocation, int(record.started * 1e9))
+            record.trace_id = trace.trace_id
+            async with serve(invocation, record, trace, services) as (reply, deadline):
+                record.usage = reply.usage
+                if invocation.streaming:
+                    await self._stream(reply, deadline)
+                else:
+                    await self._send(reply)
         except ClientGone:
             raise
         except HandlerError as error:
             if not self._exchange.started:  # else it was told in the stream
-                await self._refuse(as_model(error, self._record))
+                await self._refuse(as_model(error, record))
         except Exception as error:  # noqa: BLE001 - the last arm: whatever fails is one typed answer
             if not self._exchange.started:
                 await self._refuse(error)
             elif not isinstance(error, BackendError):  # that one was told in the stream
                 self._log(error)
                 self._exchange.abort()
-                self._record.over("failed", "InternalFailure")
+                record.over("failed", "InternalFailure")
 
-    async def _serve(self) -> None:
-        record, services = self._record, self._services
-        record.invocation = invocation = await self._read()
-        self.trace = trace = services.telemetry.start(invocation, int(record.started * 1e9))
-        record.trace_id = trace.trace_id
-        async with serve(invocation, record, trace, services) as (reply, deadline):
-            record.usage = reply.usage
-            if invocation.streaming:
-                await self._stream(reply, deadline)
-            else:
-                await self._send(reply)
-
-    async def _read(self) -> Invocation:
+    def _read(self) -> Coroutine[Any, Any, Invocation]:
         """The invocation, of a sender who may call its endpoint where callers are asked who they are."""
-        exchange, record = self._exchange, self._record
-        if self._services.door is None:
-            return await self._face.read(exchange, record)
-        keeper = self._services.door.keeper
+        door = self._services.door
+        return self._face.read(self._exchange, self._record) if door is None else self._admitted(door)
+
+    async def _admitted(self, door: Door) -> Invocation:
+        exchange, record, keeper = self._exchange, self._record, door.keeper
         claimed = keeper.claim(exchange.headers, exchange.common_name)
         invocation = await self._face.read(exchange, record)
         principal = keeper.prove(claimed, exchange.method, exchange.raw_path, exchange.headers, invocation.body)

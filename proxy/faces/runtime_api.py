@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from backends.base import Headers, Invocation, Reply
 from backends.errors import BackendError
 from backends.http.edge import Answer, Exchange
@@ -31,9 +34,9 @@ class RuntimeApi:
         self._services = services
         self._known: dict[str, wire.Operation] = {}
 
-    async def handle(self, exchange: Exchange) -> None:
+    def handle(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
         """Answer one request, and record it once."""
-        await handle(exchange, self, self._services)
+        return handle(exchange, self, self._services)
 
     def malformed(self, status: int, what: str) -> Answer:
         """The answer to bytes that are no HTTP request."""
