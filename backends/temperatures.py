@@ -200,6 +200,14 @@ class Temperatures:
         entry.become(value, now)
         return held
 
+    def heard(self, target: Target, at: float, now: float) -> None:
+        """Another process has had an answer of the target at `at`."""
+        entry = self.tracked.get(target.name)
+        if entry is not None and now >= entry.calm_until:
+            value = entry.now_known()
+            if (after := heat.heard(value, at)) != value:
+                entry.become(after, now)
+
     def asking(self, target: Target, now: float, delta: int) -> None:
         """A probe, or a warm-up, goes out (+1) or is over (-1)."""
         entry = self.tracked.get(target.name)

@@ -139,6 +139,15 @@ def answered(temperature: Temperature, sent_at: float, now: float, shortest: flo
     return _ready(temperature, now, gaps=tuple(gap for gap in temperature.gaps if gap > gap_seen))
 
 
+def heard(temperature: Temperature, at: float) -> Temperature:
+    """After it became known that somebody else had an answer of it at `at`."""
+    if temperature.cold_since is not None and at <= temperature.cold_since:
+        return temperature
+    used = at if temperature.used is None else max(at, temperature.used)
+    restored = temperature.restored if temperature.cold_since is None else at
+    return replace(temperature, used=used, cold_since=None, restored=restored)
+
+
 def failed(temperature: Temperature, sent_at: float, now: float, shortest: float) -> Temperature:
     """After a call that was sent at `sent_at` ended without an answer, and not in words that mean cold.
 

@@ -93,6 +93,22 @@ def test_a_restore_is_measured_and_followed_by_slow_start() -> None:
     assert temperatures.calm(IMPORTED, 1090.0)
 
 
+def test_what_other_processes_use_is_known_to_be_ready() -> None:
+    """A process that has just started need not find out by itself; nor one that found the target cold before."""
+    temperatures = tracking()
+    temperatures.heard(IMPORTED, 10.0, 20.0)
+    assert temperatures.calm(IMPORTED, 909.0)
+    temperatures.heard(IMPORTED, 15.0, 20.0)
+    assert not temperatures.calm(IMPORTED, 911.0)  # it is calm by its own word until then
+    temperatures.met_cold(IMPORTED, 920.0)
+    temperatures.heard(IMPORTED, 915.0, 921.0)
+    assert temperatures.warmth(IMPORTED, 921.0) is Warmth.COLD
+    temperatures.heard(IMPORTED, 990.0, 991.0)
+    assert temperatures.warmth(IMPORTED, 991.0) is Warmth.READY
+    temperatures.heard(PLAIN, 1.0, 2.0)
+    assert "plain" not in temperatures.tracked
+
+
 def test_the_first_goes_and_others_wait_for_its_verdict() -> None:
     """One a second at a target that may be cold."""
     temperatures = tracking()

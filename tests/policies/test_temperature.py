@@ -23,6 +23,7 @@ from policies.temperature import (
     earliest,
     estimate,
     failed,
+    heard,
     idle_limit,
     met_cold,
     pace,
@@ -127,6 +128,16 @@ def test_a_call_that_failed_says_nothing() -> None:
     assert failed(warm(), 1000.0, 1100.0, SHORTEST) == warm()
     held = failed(out, 1000.0, 1061.0, SHORTEST)
     assert (held.cold_since, held.asked, at(held, 1061.0)) == (1000.0, None, Warmth.COLD)
+
+
+def test_an_answer_elsewhere_counts() -> None:
+    """If it is newer than the refusal; nothing is measured by it, and traffic comes back bit by bit."""
+    assert heard(NEW, 5.0) == Temperature(used=5.0)
+    assert heard(warm(10.0), 5.0) == warm(10.0)
+    cold = met_cold(warm(), 1000.0)
+    assert heard(cold, 999.0) == cold
+    back = heard(cold, 1080.0)
+    assert (at(back, 1081.0), back.restored, back.restores) == (Warmth.READY, 1080.0, ())
 
 
 def test_doubted_is_unknown_again() -> None:

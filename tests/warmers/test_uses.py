@@ -1,0 +1,135 @@
+"""What a fleet knows of when its targets were used."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+
+import pytest
+
+from backends.emulator.clock import Clock
+from policies.table import EndpointSpec, Target
+from policies.temperature import Warmth
+from tests.memory import MemoryStore
+from warmers.ping import Parts
+from warmers.uses import EVERY, FORGOTTEN, GROUP, Uses
+
+from .world import World, frozen, route_to
+
+TARGET = Target("dedicated", "endpoint", EndpointSpec("dedicated"), speaks="openai-chat", restore=(60.0, 300.0))
+
+
+def member(store: MemoryStore, name: str, clock: Clock) -> tuple[World, Parts, Uses]:
+    world = World(route_to(TARGET), {}, clock)
+    world.parts.temperatures.keep((TARGET,))
+    return world, world.parts, Uses(world.parts, store, name)
+
+
+def used(world: World) -> None:
+    world.book.begin(TARGET, 0)
+    world.book.answered(TARGET, 0, world.clock.now())
+    world.book.end(TARGET, 0, None, world.clock.now())
+
+
+async def test_traffic_of_one_is_known_to_all() -> None:
+    """Each hears of the others' last use, on its own clock, and of none of its own."""
+    store, clock = MemoryStore(), frozen()
+    (one, _, first), (_, parts, second) = member(store, "one", clock), member(store, "two", clock)
+    used(one)
+    clock.advance(10)
+    await first.exchange()
+    await second.exchange()
+    assert second.last("dedicated") == pytest.approx(clock.now() - 10, abs=0.1)
+    assert first.last("dedicated") is None
+    assert parts.temperatures.warmth(TARGET, clock.now()) is Warmth.READY
+
+
+async def test_the_latest_of_several_counts() -> None:
+    """Whoever told it; one that is still cold for a third is ready by the word of the others."""
+    store, clock = MemoryStore(), frozen()
+    members = [member(store, name, clock) for name in ("one", "two", "three")]
+    _, parts, third = members[2]
+    parts.temperatures.met_cold(TARGET, clock.now())
+    for world, _, uses in members[:2]:
+        clock.advance(20)
+        used(world)
+        await uses.exchange()
+    clock.advance(1)
+    await third.exchange()
+    assert third.last("dedicated") == pytest.approx(clock.now() - 1, abs=0.1)
+    assert parts.temperatures.warmth(TARGET, clock.now()) is Warmth.READY
+
+
+async def test_only_what_is_new_is_written() -> None:
+    """A quiet process reads and writes nothing."""
+    store, clock = MemoryStore(), frozen()
+    world, _, uses = member(store, "one", clock)
+    await uses.exchange()
+    assert store.groups == {}
+    used(world)
+    await uses.exchange()
+    before = store.asked
+    clock.advance(EVERY)
+    await uses.exchange()
+    assert store.asked == before + 1
+
+
+async def test_a_clock_that_is_ahead_does_not_make_the_future() -> None:
+    """What another machine says to have used in a minute was used now at the latest."""
+    store, clock = MemoryStore(), frozen()
+    _, _, uses = member(store, "one", clock)
+    text = json.dumps({"at": clock.now() + 60, "used": {"dedicated": clock.now() + 60, "unknown": 1.0}})
+    await store.put(GROUP, "two", text.encode())
+    await uses.exchange()
+    assert uses.last("dedicated") == clock.now()
+    assert uses.last("unknown") is None
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"at": 1}', b'{"at": "x", "used": {}}', b'{"at": 1, "used": [1]}'])
+async def test_items_of_another_form_tell_nothing_and_go(text: bytes) -> None:
+    """So do those of a process that has long been gone."""
+    store, clock = MemoryStore(), frozen()
+    _, _, uses = member(store, "one", clock)
+    await store.put(GROUP, "odd", text)
+    gone = json.dumps({"at": clock.now() - FORGOTTEN - 1, "used": {"dedicated": clock.now() - FORGOTTEN - 1}})
+    await store.put(GROUP, "gone", gone.encode())
+    await uses.exchange()
+    assert store.groups[GROUP] == {}
+
+
+async def test_a_store_out_of_reach_changes_nothing_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """What was heard before holds."""
+    cut = False
+    store, clock = MemoryStore(lambda: cut), frozen()
+    (one, _, first), (_, _, second) = member(store, "one", clock), member(store, "two", clock)
+    used(one)
+    await first.exchange()
+    await second.exchange()
+    cut = True
+    with caplog.at_level(logging.WARNING, "pointsman.warm"):
+        for _ in range(3):
+            await second.exchange()
+    assert len(caplog.records) == 1
+    assert second.last("dedicated") is not None
+
+
+async def test_it_goes_on_until_it_is_cancelled() -> None:
+    """An exchange each half minute."""
+
+    class EnoughError(Exception):
+        """The test has seen enough."""
+
+    store, clock = MemoryStore(), frozen()
+    world, parts, _ = member(store, "one", clock)
+    waits: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise EnoughError
+
+    used(world)
+    with pytest.raises(EnoughError):
+        await Uses(replace(parts, pause=pause), store, "one").run()
+    assert waits == [EVERY] * 3
