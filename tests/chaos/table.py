@@ -1,9 +1,18 @@
-"""Every fault of the suite, and what it must come to: `python -m tests.chaos.table` prints the table of the docs."""
+"""Every fault of the suite, and what it must come to: `python -m tests.chaos.table` prints the table of the docs.
+
+Faults of upstreams and of requests are data and say so themselves; of any other a test's name is the fault, and the
+first sentence of its docstring the promise.
+"""
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
 from . import broken_answers, broken_streams
 from .broken_answers import GOOD, HEALTHY, endless, saying
+from .broken_requests import REQUESTS
 from .broken_streams import END, HEAD, chunks, fault
 from .faults import FRAMES, Fault, Served, Streamed
 
@@ -15,6 +24,44 @@ STREAM_FLOWS = fault(
     "streams without end", Streamed(), endless(HEAD, chunks([FRAMES[0]] * 200)), route={"stream_timeout": "500ms"}
 )
 SLOW = Fault("takes its time", Served(), saying(b"", GOOD, pause=0.3))
-PACED = fault("streams at its pace", Streamed(), saying(HEAD, *[chunks([frame]) for frame in FRAMES], END, pause=0.15))
+PACED = fault("streams at its pace", Streamed(), saying(HEAD, *[chunks([each]) for each in FRAMES], END, pause=0.15))
 CONTROLS = (HEALTHY, WAITS, STREAM_WAITS, STREAM_FLOWS, SLOW, PACED)
 """Upstreams that do nothing wrong: there it is clients, or the proxy's surroundings, that misbehave."""
+
+SCENARIOS = ("clients", "pools", "targets", "names", "credentials", "policies", "handlers", "process")
+GENERAL = {"test_malformed", "test_names_without_end"}
+"""Tests whose faults have rows of their own, or that are none of one fault."""
+COLUMNS = ("fault", "what comes of it", "asked", "within", "tested in")
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    """The table's rows, in the order of the files."""
+    for each in UPSTREAMS:
+        yield each.name, str(each.promise), _asked(each), f"{each.within - 3:g} s", "test_upstreams.py"
+    for malformed in REQUESTS:
+        yield malformed.name, f"one typed {malformed.status}; no target hears of it", "", "", "test_clients.py"
+    for name in SCENARIOS:
+        yield from _scenarios(Path(__file__).parent / f"test_{name}.py")
+
+
+def _asked(each: Fault) -> str:
+    return {0: "", 1: "once", 2: "twice"}.get(each.asked, f"{each.asked} times")
+
+
+def _scenarios(file: Path) -> Iterator[tuple[str, ...]]:
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            if node.name in GENERAL:
+                continue
+            promise = (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
+            yield node.name.removeprefix("test_").replace("_", " "), promise, "", "", file.name
+
+
+def text() -> str:
+    """The table in Markdown."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *rows()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    print(text(), end="")

@@ -134,8 +134,10 @@ def context(name: str) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def listening(script: Script, certificate: str | None = None) -> AsyncIterator[Upstream]:
-    """An upstream on a free port; with a certificate over TLS. Its connections are dropped at the end."""
+async def listening(
+    script: Script, certificate: str | None = None, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Upstream]:
+    """An upstream, on a free port unless told otherwise; with a certificate over TLS. In the end it drops everybody."""
     upstream = Upstream(0, script, certificate is not None)
     serving: set[asyncio.Task[None]] = set()
 
@@ -145,7 +147,7 @@ async def listening(script: Script, certificate: str | None = None) -> AsyncIter
         task.add_done_callback(serving.discard)
 
     server = await asyncio.start_server(
-        accepted, "127.0.0.1", 0, backlog=1024, ssl=context(certificate) if certificate else None
+        accepted, host, port, backlog=1024, ssl=context(certificate) if certificate else None
     )
     upstream.port = server.sockets[0].getsockname()[1]
     try:
