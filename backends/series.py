@@ -85,6 +85,8 @@ class Series:
         self.overhead.observe(outcome.overhead_seconds)
         if outcome.attempts:
             self._attempts(outcome)
+        elif outcome.cold is not None:
+            self.no_capacity += 1
         if outcome.first_chunk_seconds is not None:
             waited = outcome.first_chunk_backend_seconds or 0.0
             self.first_chunk.observe(outcome.first_chunk_seconds)
@@ -107,6 +109,9 @@ class Series:
             if last.cold:
                 self.no_capacity += 1
         waits = [attempt.seconds for attempt in outcome.attempts if attempt.cold]
+        if outcome.cold == "hold":
+            asked = sum(attempt.seconds for attempt in outcome.attempts)
+            waits.append(max(0.0, outcome.backend_seconds - asked))
         if waits:
             self.loading_wait.observe(sum(waits))
 

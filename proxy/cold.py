@@ -66,13 +66,19 @@ async def passed(route: Route, plan: Plan, call: Call, deadline: float, record: 
             await passage.changed(target, VERDICT)
 
 
-def refused(target: Target, facts: FailureFacts | None, sent_at: float, services: Services) -> bool:
+def answered(target: Target, sent_at: float, now: float, services: Services) -> None:
+    """Write down that a call of `sent_at` was answered, or began to be, and what a restore took that it ends."""
+    took = services.temperatures.answered(target, sent_at, now)
+    if took is not None:
+        services.meters.cold.restored(target.name, took)
+
+
+def refused(target: Target, failure: BackendError | None, sent_at: float, now: float, services: Services) -> bool:
     """Write down that an attempt of `sent_at` failed, or was given up. True: the target is cold, and not at fault.
 
     It is cold by its own word, or because it has held the call for as long as a restore takes.
     """
-    now = services.now()
-    if facts is not None and facts.cold:
+    if failure is not None and failure.facts.cold:
         services.temperatures.met_cold(target, now)
         return True
     return services.temperatures.failed(target, sent_at, now)

@@ -22,7 +22,7 @@ from policies.facts import FailureFacts, Fault
 from policies.quotas import Quota
 from policies.table import Miss, Route, Target
 
-from . import ensembles
+from . import cold, ensembles
 from .handlers.errors import HandlerError
 from .handlers.guest.values import Question
 from .handlers.guest.values import Reply as Given
@@ -241,9 +241,14 @@ async def _first_answer(
     """Try the plan's targets in turn until one answers; that one stays in flight in the book."""
     while True:
         attempt = plan.attempts[0]
+        if services.temperatures.tracked and not services.temperatures.calm(attempt.target, record.arrived):
+            plan = await cold.passed(route, plan, call, deadline, record, services)
+            attempt = plan.attempts[0]
         try:
             return attempt, await _attempt(route, plan, call, deadline, record, trace, services)
         except BackendError as error:
+            if error.facts.cold and attempt.target.name in services.temperatures.tracked:
+                continue  # cold is a state by now: what becomes of the request is not the retries' to say
             now = services.now()
             following = after_failure(plan, error.facts, deadline - now, services.draw)
             if following is None or (following.charged and not services.book.afford(route, now)):
@@ -269,9 +274,11 @@ def _shed(target: Target, refusal: Refused) -> BackendError:
     return BackendError(facts, target, f"shed: {refusal}")
 
 
-def _end(attempt: Attempt, failure: BackendError | None, services: Services) -> None:
+def _end(attempt: Attempt, failure: BackendError | None, services: Services, *, cold: bool = False) -> None:
     """The attempt is over, however it went: what is known of its target, and its place, are brought up to date."""
     facts, now = failure.facts if failure else None, services.now()
+    if cold and facts is not None:
+        facts = replace(facts, cold=True, timed_out=False)
     services.book.end(attempt.target, attempt.replica, facts, now)
     if facts is not None and (facts.throttled or facts.timed_out):
         services.gates.pushed_back(attempt.target, now)
@@ -287,6 +294,8 @@ async def _attempt(
         await _turn(route, target, call, deadline, record, services)
     services.book.begin(target, attempt.replica)
     began = services.now()
+    if services.temperatures.tracked:
+        services.temperatures.sent(target, began)
     failure: BackendError | None = None
     answered = False
     try:
@@ -300,14 +309,17 @@ async def _attempt(
         answered_at = services.now()
         services.book.answered(target, attempt.replica, answered_at)
         services.gates.answered(target, answered_at - began, answered_at)
+        if services.temperatures.tracked:
+            cold.answered(target, began, answered_at, services)
         return reply
     except BackendError as error:
         failure = error
         raise
     finally:
-        record.attempted(attempt, services.now() - began, failure, answered=answered)
+        ended = services.now()
+        record.attempted(attempt, ended - began, failure, answered=answered)
         if not answered:
-            _end(attempt, failure, services)
+            _end(attempt, failure, services, cold=cold.refused(target, failure, began, ended, services))
 
 
 async def _within(seconds: float, asked: Awaitable[Reply], target: Target) -> Reply:

@@ -162,7 +162,7 @@ class _Passage:
         record.bytes_out = len(answer.body)
         headers = answer.headers + record.headers(self._services.now())
         await self._exchange.reply(Answer(answer.status, headers, answer.body))
-        ours = not record.attempts and record.handler_status is None
+        ours = not record.attempts and record.handler_status is None and record.cold is None
         record.over("refused" if 400 <= answer.status < 500 and ours else "failed")
 
     def _log(self, error: Exception) -> None:

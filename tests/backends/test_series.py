@@ -161,3 +161,13 @@ def test_other_buckets_are_refused() -> None:
     dump["overhead"][1].append(0)
     with pytest.raises(TypeError, match="overhead: 18 buckets, 17 expected"):
         Series.load(dump)
+
+
+def test_requests_that_a_cold_target_failed_or_held() -> None:
+    """Who failed without an attempt met no capacity all the same; who was held waited for the model to load."""
+    series = Series()
+    series.record(outcome(attempts=(), status=429, ended="failed", cold="fail"))
+    assert series.no_capacity == 1
+    asked = attempt(seconds=0.5)
+    series.record(outcome(attempts=(asked,), backend_seconds=90.5, cold="hold"))
+    assert series.loading_wait.sum == 90.0

@@ -124,6 +124,10 @@ async def world() -> AsyncIterator[World]:
         made.services.log.close()
 
 
+def failure(made: World, facts: FailureFacts) -> BackendError:
+    return BackendError(facts, made.target("imported"), "scripted")
+
+
 async def test_a_ready_target_is_simply_asked() -> None:
     """Nothing is looked at twice, and nothing is sent beside the request."""
     async with world() as made:
@@ -146,7 +150,7 @@ async def test_the_first_goes_and_the_others_learn_from_it() -> None:
         await made.passed("spills")
         other = asyncio.ensure_future(made.passed("spills"))
         await asyncio.sleep(0)
-        assert cold.refused(made.target("imported"), COLD, made.now, made.services) is True
+        assert cold.refused(made.target("imported"), failure(made, COLD), made.now, made.now, made.services) is True
         assert await other == ["warm"]
 
 
@@ -321,8 +325,9 @@ async def test_who_is_refused_or_held_for_cold() -> None:
     async with world() as made:
         imported = made.target("imported")
         broken = FailureFacts(Fault.NETWORK, retry_safe=True)
-        assert cold.refused(imported, broken, made.now, made.services) is False
+        assert cold.refused(imported, failure(made, broken), made.now, made.now, made.services) is False
         made.temperatures.sent(imported, made.now)
         made.now += 61
-        assert cold.refused(imported, replace(broken, timed_out=True), made.now - 61, made.services) is True
+        late = failure(made, replace(broken, timed_out=True))
+        assert cold.refused(imported, late, made.now - 61, made.now, made.services) is True
         assert made.temperatures.warmth(imported, made.now) is Warmth.COLD
