@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 
 import orjson
@@ -13,6 +14,7 @@ from backends.state import StoreError
 from policies.errors import PolicyError
 
 from .. import settings as flags
+from ..notify import notify
 from ..policy_source import UnreadableError
 from ..server import Addresses, CannotListen, running, signals
 from ..wiring import serving, supervisor
@@ -67,6 +69,7 @@ def _announce(addresses: Addresses, policy: str) -> None:
     ready = {"ready": True, "host": addresses.host, "port": addresses.port, "admin_port": addresses.admin_port}
     sys.stdout.buffer.write(orjson.dumps(ready | {"policy": policy}) + b"\n")
     sys.stdout.flush()
+    notify(flags.environment(), "READY=1", f"MAINPID={os.getpid()}")
     where = f"http://{addresses.host}:{addresses.port}"
     operators = "no admin port" if addresses.admin_port is None else f"admin on 127.0.0.1:{addresses.admin_port}"
     logging.getLogger("pointsman.server").info("serving on %s, %s", where, operators)
