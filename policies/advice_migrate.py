@@ -8,8 +8,9 @@ from .calendar import open_spans
 from .errors import WARNING, Problem
 from .gate import chance_of
 from .migrating import Measure, Member, Migration
-from .needs import Baseline, needs, visible
+from .needs import needs
 from .quantities import show_seconds
+from .sizes import Baseline, visible
 from .table import Route, RouteTable
 
 WEEK = 7 * 86_400.0

@@ -43,6 +43,16 @@ def upper(bucket: int) -> float:
     return SHORTEST * WIDER**bucket if bucket < LAST else math.inf
 
 
+def quantile(counts: Buckets, rank: float) -> float:
+    """The quantile in seconds, to the width of a bucket: the top of the one that holds it. 0 of nothing."""
+    left = rank * sum(counts.values())
+    for bucket, count in counts.items():
+        left -= count
+        if left <= 0:
+            return min(upper(bucket), LONGEST)
+    return 0.0
+
+
 def _frozen(counts: Mapping[int, int]) -> Buckets:
     return MappingProxyType({bucket: count for bucket, count in sorted(counts.items()) if count})
 

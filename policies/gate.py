@@ -9,22 +9,18 @@ from start to end, has at most that probability; so has a green that is given to
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from . import agreement, sequential
-from .evidence import LONGEST, Buckets, Evidence, Side, upper
-from .migrating import START, Gate, Measure, Member, Migration, gates_at
+from .evidence import Evidence, Side, quantile
+from .migrating import START, Gate, Measure, Member, Migration, Step, gates_at
 from .migration_state import Phase, State
 from .quantities import show_seconds, show_share
+from .sizes import RANKS, Baseline, required
 from .verdicts import Answer, Verdict
 
 STALE = 600.0
 """Seconds after which evidence that nobody adds to is taken for missing: workers write theirs every few seconds."""
-RANKS = {
-    Measure.LATENCY_P95: 0.95,
-    Measure.LATENCY_P99: 0.99,
-    Measure.FIRST_BYTE_P95: 0.95,
-    Measure.FIRST_BYTE_P99: 0.99,
-}
 _LATENCIES = frozenset({Measure.LATENCY_P95, Measure.LATENCY_P99})
 
 
@@ -34,11 +30,15 @@ def judge(plan: Migration, state: State, seen: Mapping[str, Evidence], now: floa
         return ()
     at = plan.steps[state.step]
     chance = chance_of(plan, state.window, state.step)
-    return tuple(
-        verdict(gate, member, seen.get(member.route, Evidence()), chance, now)
-        for member in plan.members
-        for gate in gates_at(member, at)
-    )
+    found: list[Verdict] = []
+    for member in plan.members:
+        evidence = seen.get(member.route, Evidence())
+        for gate in gates_at(member, at):
+            said = verdict(gate, member, evidence, chance, now)
+            if said.answer is Answer.NOT_YET and not said.missing:
+                said = replace(said, more=_more(gate, at, evidence, chance))
+            found.append(said)
+    return tuple(found)
 
 
 def chance_of(plan: Migration, window: int, step: int) -> float:
@@ -63,6 +63,13 @@ def verdict(gate: Gate, member: Member, evidence: Evidence, chance: float, now: 
         text = f"nothing has been added to the evidence for {since}" if evidence.at else "no evidence of this step"
         return Verdict(member.route, gate.measure, Answer.NOT_YET, text, missing=True)
     return Verdict(member.route, gate.measure, answer, text, missing)
+
+
+def _more(gate: Gate, step: Step, evidence: Evidence, chance: float) -> int:
+    """About how many further requests on the new side an answer takes, if both sides are alike."""
+    if gate.measure is Measure.AGREEMENT and evidence.agreement is not None:
+        return max(1, agreement.required(evidence.agreement, chance) - evidence.agreement.requests)
+    return max(1, required(gate, step, Baseline.of(evidence), chance) - evidence.new.requests)
 
 
 def _asked(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, bool]:
@@ -116,13 +123,3 @@ def _latency(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str
         f"{after / before - 1:+.1%}, +{show_share(gate.allowed)} allowed"
     )
     return sequential.quantiles(old, new, rank, gate.allowed, chance), text, False
-
-
-def quantile(counts: Buckets, rank: float) -> float:
-    """The quantile in seconds, to the width of a bucket: the top of the one that holds it. 0 of nothing."""
-    left = rank * sum(counts.values())
-    for bucket, count in counts.items():
-        left -= count
-        if left <= 0:
-            return min(upper(bucket), LONGEST)
-    return 0.0

@@ -1,48 +1,14 @@
-"""How many requests a migration's steps need before their gates can say anything, and how long that takes.
-
-The counts come from the very tests that the gates use (`sequential`), asked about counts as they are expected when the
-new target does as well as the old one, and enlarged so that a gate is green by then with a probability of 90 %. A
-latency's spread decides how well a difference shows; it is taken to be lognormal, as latencies roughly are.
-"""
+"""How many requests each step of a migration needs before its gates can say anything, and how long that takes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 
-from . import agreement, sequential
-from .evidence import WIDER, Evidence
-from .gate import RANKS, chance_of, quantile
-from .migrating import Gate, Measure, Migration, Step, gates_at
-from .verdicts import Answer
-
-POWER = NormalDist().inv_cdf(0.9)
-"""Standard deviations that are allowed for, so that nine of ten migrations need no more."""
-MOST = 1e12
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """What is assumed of the old target, or known of it."""
-
-    errors: float = 0.005
-    """Share of its requests that fail."""
-    cold: float = 0.001
-    """Share that meets a cold copy."""
-    spread: float = 0.6
-    """Standard deviation of the latency's logarithm; 0.6 puts the 95th percentile at 2.7 times the median."""
-
-    @classmethod
-    def of(cls, evidence: Evidence) -> Baseline:
-        """As the old side of a window shows it; the assumption where it shows nothing yet."""
-        side = evidence.old
-        if not side.requests:
-            return cls()
-        middle, high = quantile(side.latency, 0.5), quantile(side.latency, 0.95)
-        spread = math.log(high / middle) / NormalDist().inv_cdf(0.95) if 0 < middle < high else cls().spread
-        return cls((side.errors + 0.5) / (side.requests + 1), (side.cold + 0.5) / (side.requests + 1), spread)
+from .gate import chance_of
+from .migrating import Measure, Migration, gates_at
+from .sizes import Baseline, required
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,55 +49,3 @@ def _need(plan: Migration, index: int, rates: Mapping[str, float], baselines: Ma
             Need(index, member.route, measure if new else None, new, requests, requests / rate if rate else None)
         )
     return max(found, key=lambda one: (one.seconds or 0.0, one.requests))
-
-
-def required(gate: Gate, step: Step, baseline: Baseline, chance: float) -> int:
-    """Requests on the new side until the gate is green with a probability of 90 %, nothing being worse; 0 for cost."""
-    if gate.measure is Measure.COST:
-        return 0
-    if gate.measure is Measure.AGREEMENT:
-        return agreement.required(agreement.Agreement(gate.allowed), chance)
-    # In a step without a share the old side serves everything, and the copies come on top.
-    ratio = (1 - step.share) / step.share if step.share else 1 / step.shadow
-    if gate.measure in RANKS:
-        rank = RANKS[gate.measure]
-        share, allowed = 1 - rank, _tail(rank, gate.allowed, baseline.spread)
-    else:
-        share = baseline.errors if gate.measure is Measure.ERRORS else baseline.cold
-        allowed = gate.allowed
-    return _enlarged(share, allowed, ratio, chance)
-
-
-def visible(requests: float, step: Step, baseline: Baseline, chance: float) -> float:
-    """The least difference of errors, as a fraction, that so many requests on the new side can prove absent."""
-    ratio = (1 - step.share) / step.share if step.share else 1 / step.shadow
-    return _first(lambda allowed: _enlarged(baseline.errors, allowed, ratio, chance) <= requests, 1e-6, 0.5)
-
-
-def _tail(rank: float, allowed: float, spread: float) -> float:
-    """What share of requests lies between a quantile and one that much larger, buckets taken at their worst."""
-    margin = math.log((1 + allowed) / WIDER**2)
-    return NormalDist().cdf(NormalDist().inv_cdf(rank) + margin / spread) - rank
-
-
-def _enlarged(share: float, allowed: float, ratio: float, chance: float) -> int:
-    """Requests on the new side at which `sequential.shares` is green, for expected counts, with room for luck."""
-
-    def told(new: float) -> bool:
-        counts = ((share * new * ratio, new * ratio), (share * new, new))
-        return sequential.shares(*counts, allowed, chance) is Answer.GREEN
-
-    half = _first(told, 1.0, MOST)
-    truth = sequential.surprise((share * half * ratio, half * ratio), share)
-    truth += sequential.surprise((share * half, half), share)
-    # The evidence in favour is about this on average, and varies by the root of twice as much.
-    favour = -math.log(chance) - truth
-    return math.ceil(half * (1 + POWER / math.sqrt(2 * favour)) ** 2)
-
-
-def _first(told: Callable[[float], bool], low: float, high: float) -> float:
-    """The least value for which `told` is true, to 1 %; `high` when it is for none."""
-    while high / low > 1.01:
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if told(middle) else (middle, high)
-    return high

@@ -21,6 +21,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from itertools import accumulate
+from typing import NamedTuple
 
 from .evidence import LAST, upper
 from .verdicts import Answer
@@ -28,7 +29,6 @@ from .verdicts import Answer
 Counts = tuple[float, float]
 """How many of how many."""
 
-_UPPER = tuple(upper(bucket) for bucket in range(LAST + 1))
 _HALF = math.lgamma(0.5) * 2 - math.lgamma(1.0)
 
 
@@ -77,34 +77,44 @@ def quantiles(old: Mapping[int, float], new: Mapping[int, float], rank: float, a
     if not any(old.values()) or not any(new.values()):
         return Answer.NOT_YET
     enough = -math.log(chance)
-    mine, theirs = _against(new, rank), _against(old, rank)
-    within = list(accumulate(mine, min))
-    """Of the buckets up to each one, the least surprise that the new side's quantile lies there."""
-    beyond = list(accumulate(reversed(mine), min))[::-1]
+    mine, theirs = _places(new, rank), _places(old, rank)
+    bottoms, tops = [one.bottom for one in mine], [one.top for one in mine]
+    low = list(accumulate((one.surprise for one in mine), min))
+    """Of the places up to each one, the least surprise that the new side's quantile lies there."""
+    high = list(accumulate((one.surprise for one in reversed(mine)), min))[::-1]
     possible = forbidden = math.inf
-    for bucket, surprised in enumerate(theirs):
-        # In the best case the old quantile is the top of its bucket and the new one the bottom of its own.
-        possible = min(possible, surprised + within[min(LAST, bisect_left(_UPPER, (1 + allowed) * upper(bucket)))])
-        bottom = upper(bucket - 1) if bucket else 0.0
-        forbidden = min(forbidden, surprised + beyond[bisect_right(_UPPER, (1 + allowed) * bottom)])
+    for one in theirs:
+        # In the best case the old quantile is the top of its place and the new one the bottom of its own.
+        within = bisect_left(bottoms, (1 + allowed) * one.top) - 1
+        possible = min(possible, one.surprise + (low[within] if within >= 0 else math.inf))
+        beyond = bisect_right(tops, (1 + allowed) * one.bottom)
+        forbidden = min(forbidden, one.surprise + (high[beyond] if beyond < len(high) else math.inf))
     if possible >= enough:
         return Answer.RED
     return Answer.GREEN if forbidden >= enough else Answer.NOT_YET
 
 
-def _against(counts: Mapping[int, float], rank: float) -> list[float]:
-    """By bucket, how much the counts speak against the quantile lying in it."""
+class _Place(NamedTuple):
+    """Somewhere that a quantile may lie, in seconds, and how much the counts speak against it."""
+
+    bottom: float
+    top: float
+    surprise: float
+
+
+def _places(counts: Mapping[int, float], rank: float) -> list[_Place]:
+    """Every bucket that holds something, and every stretch between them, ascending."""
     total = sum(counts.values())
-    found: list[float] = []
-    below, empty = 0.0, math.nan
-    for bucket in range(LAST + 1):
-        held = counts.get(bucket, 0.0)
-        if held or math.isnan(empty):
-            # As many of the bucket's own as suits a quantile in it best: ties count on either side of it.
-            inside = min(max(rank * total, below), below + held)
-            found.append(surprise((inside, total), rank))
-            below += held
-            empty = surprise((below, total), rank)
-        else:
-            found.append(empty)
+    found: list[_Place] = []
+    below, following = 0.0, 0
+    for bucket in sorted(bucket for bucket, held in counts.items() if held):
+        bottom = upper(bucket - 1) if bucket else 0.0
+        if bucket > following:
+            found.append(_Place(upper(following - 1) if following else 0.0, bottom, surprise((below, total), rank)))
+        # As many of the bucket's own as suits a quantile in it best: ties count on either side of it.
+        inside = min(max(rank * total, below), below + counts[bucket])
+        found.append(_Place(bottom, upper(bucket), surprise((inside, total), rank)))
+        below, following = below + counts[bucket], bucket + 1
+    if following <= LAST:
+        found.append(_Place(upper(following - 1), math.inf, surprise((total, total), rank)))
     return found

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.agreement import Agreement, observed
-from policies.evidence import LAST, LONGEST, SHORTEST, WIDER, Evidence, Side, bucket_of, upper
+from policies.evidence import LAST, LONGEST, SHORTEST, WIDER, Evidence, Side, bucket_of, quantile, upper
 
 from .written import PATIENT
 
@@ -82,3 +82,11 @@ def test_ends_of_the_buckets() -> None:
 def test_empty_buckets_are_not_kept() -> None:
     """Most of the 1,500 hold nothing; what is stored stays small."""
     assert dict(Side(latency={5: 0, 3: 2}).latency) == {3: 2}
+
+
+def test_quantile() -> None:
+    """The top of the bucket that holds it; nothing has none, and the last bucket has an end."""
+    assert quantile({}, 0.5) == 0.0
+    assert quantile({bucket_of(1.0): 9, bucket_of(2.0): 1}, 0.9) == pytest.approx(1.0, rel=0.011)
+    assert quantile({bucket_of(1.0): 9, bucket_of(2.0): 1}, 0.95) == pytest.approx(2.0, rel=0.011)
+    assert quantile({bucket_of(1e9): 1}, 0.5) == 3600.0

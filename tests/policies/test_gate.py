@@ -10,7 +10,7 @@ import pytest
 
 from policies.agreement import Agreement, observed
 from policies.evidence import Evidence, Side, bucket_of
-from policies.gate import STALE, chance_of, judge, quantile, verdict
+from policies.gate import STALE, chance_of, judge, verdict
 from policies.migrating import Gate, Measure, Member, Migration, Step
 from policies.migration_state import State
 from policies.verdicts import Answer, Verdict
@@ -121,12 +121,23 @@ def test_chances_of_all_windows_add_up_to_what_is_allowed(steps: int) -> None:
     assert chance_of(replace(whole, members=(MEMBER,)), 1, 0) == pytest.approx(0.01 / (steps + 1))
 
 
-def test_quantile() -> None:
-    """The top of the bucket that holds it; nothing has none, and the last bucket has an end."""
-    assert quantile({}, 0.5) == 0.0
-    assert quantile({bucket_of(1.0): 9, bucket_of(2.0): 1}, 0.9) == pytest.approx(1.0, rel=0.011)
-    assert quantile({bucket_of(1.0): 9, bucket_of(2.0): 1}, 0.95) == pytest.approx(2.0, rel=0.011)
-    assert quantile({bucket_of(1e9): 1}, 0.5) == 3600.0
+def test_answer_to_come_is_said_in_requests() -> None:
+    """A gate that can't tell yet says about how many more it takes; fewer when there have been more."""
+    whole = plan(members=(Member("x", "old", "new", (*GATES, Gate(Measure.AGREEMENT, 0.97))),))
+    whole = replace(whole, steps=(Step(share=0.1, shadow=0.1, hold=1), Step(share=1.0)))
+    state = reached(whole, 0)
+    few, more = (
+        judge(whole, state, {"x": replace(part(count), agreement=observed(0.97, 1.0, 1.0))}, NOW)
+        for count in (100, 1000)
+    )
+    assert answers(few) == ["not yet"] * 3
+    assert all(one.more for one in few)
+    assert 850 < (few[0].more or 0) - (more[0].more or 0) < 20_000
+
+
+def part(count: int) -> Evidence:
+    old, new = (Side(many, many // 100, 0, {5: many}) for many in (9 * count, count))
+    return sides(old, new)
 
 
 def test_migration_without_a_difference_is_rarely_stopped() -> None:
