@@ -32,7 +32,6 @@ ACTIONS: dict[str, Action] = {
     "status": migrate_status,
     "history": migrate_history,
     "diffs": migrate_diffs,
-    "diffs": migrate_diffs,
     "start": Order(Verb.START, "begin, or begin anew after a rollback"),
     "pause": Order(Verb.PAUSE, "stand still at this step until `resume`"),
     "resume": Order(Verb.RESUME, "go on after a pause, a breach or a bypass"),
