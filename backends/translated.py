@@ -1,6 +1,7 @@
 """Any backend, for clients that speak another dialect than its target: translate out, invoke, translate in.
 
-Where the dialects agree, or one of them is opaque, the call passes untouched: no body is looked at. A request that
+Where the dialects agree, or one of them is opaque, the call passes untouched: no body is looked at, but for the ends
+of an answer whose target declares a dialect (`wire.dialects.likely`). A request that
 cannot be carried is refused as the model's container would refuse it, with a 400 (424 ModelError with
 OriginalStatusCode 400 at SageMaker's face) and a body in the client's dialect that names the key. It is not sent again
 elsewhere: a fallback that takes it would hide what the policy lost.
@@ -22,6 +23,7 @@ from .base import Backend, ByteStream, Call, Reply
 from .errors import BackendError, Said
 from .streams import PrimedStream, end
 from .wire.dialects import BodyTranslator, DialectError, Exchange, Stamp, Translation, Wrong, pair, write_error
+from .wire.dialects.likely import unlikely
 from .wire.verdicts import GARBLED
 
 KEPT = 256
@@ -51,9 +53,22 @@ class Translated:
 
     def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Coroutine[Any, Any, Reply]:
         """See `Backend.invoke`."""
-        if call.speaks == target.speaks or call.speaks == OPAQUE or target.speaks == OPAQUE:
+        if target.speaks == OPAQUE:
             return self._inner.invoke(target, call, deadline, replica)
+        if call.speaks in (target.speaks, OPAQUE):
+            return self._passed(target, call, deadline, replica)
         return self._translated(target, call, deadline, replica)
+
+    async def _passed(self, target: Target, call: Call, deadline: float, replica: int) -> Reply:
+        """An answer passes unread, unless it can be none of the dialect that the target declares."""
+        reply = await self._inner.invoke(target, call, deadline, replica)
+        problem = unlikely(reply.content_type, reply.body if reply.stream is None else None)
+        if problem is None:
+            return reply
+        if reply.stream is not None:
+            await reply.stream.aclose()
+        said = Said(502, "The model answered with a body that is not of the form its clients expect.")
+        raise BackendError(GARBLED, target, f"answered 200 with {problem}", said)
 
     async def _translated(self, target: Target, call: Call, deadline: float, replica: int) -> Reply:
         try:

@@ -24,6 +24,8 @@ class Answer:
     status: int
     headers: Headers
     body: bytes
+    silence: float = 0.0
+    """Seconds that the face would rather say nothing first, since the caller may well be gone by then."""
 
 
 def head(status: int, headers: Headers, framing: str) -> bytes:

@@ -41,6 +41,10 @@ HONOURED = frozenset(
 
 DEADLINE = 58.0
 """Seconds in which an answer is given: SageMaker cuts at 60, and then nobody learns what happened here."""
+TIMED_OUT = 504
+"""What a container says of a model that did not answer in time, where it has to say it."""
+CUT = 60.0
+"""Seconds after which SageMaker answers its client itself: ModelError, OriginalStatusCode 0, its time-out text."""
 STREAM_DEADLINE = 478.0
 """The same for a whole stream, which SageMaker cuts at 8 minutes."""
 
@@ -71,9 +75,13 @@ def write_failure(reply: ErrorReply, request_id: str) -> tuple[int, Headers, byt
     if reply.original_status is None:
         body = orjson.dumps({"__type": reply.type, "Message": clip(reply.message)})
         return reply.status, (*headers, ("Content-Type", "application/json")), body
-    status = (
-        reply.original_status if 400 <= reply.original_status <= 599 else 504 if reply.original_status == 0 else 502
-    )
+    status = _status(reply.original_status)
     body = (reply.original_message or "").encode("utf-8", "replace")
     kind = "text/plain; charset=utf-8" if read_object(body) is None else "application/json"
     return status, (*headers, ("Content-Type", kind)), body
+
+
+def _status(original: int) -> int:
+    if original == 0:
+        return TIMED_OUT
+    return original if 400 <= original <= 599 else 502

@@ -36,6 +36,11 @@ READ_TIME = 58.0
 MAX_HOPS = 3
 """How often a request may pass through proxies of this kind before it is taken for a loop."""
 
+NEAR = 3.0
+"""Seconds before the platform's cut from which on a time-out is left to the platform to tell."""
+PATIENCE = 1.0
+"""Seconds beyond it after which we tell it ourselves; the cut was measured at 60.2 s."""
+
 Ready = Callable[[Route], str | None]
 """Why a route can't be served yet, beyond what the policy says; None when it can."""
 
@@ -50,6 +55,8 @@ class Started:
     """The item of CustomAttributes that names an endpoint."""
     inside: bool = True
     """The platform is SageMaker: only the contract's headers count, and its time limits."""
+    cut: float = wire.CUT
+    """Seconds after which the platform gives up waiting for a whole answer."""
 
     def default(self, table: RouteTable) -> str | None:
         """The endpoint of a request that names none."""
@@ -155,7 +162,15 @@ class Container:
         return failures.stream_failure(error).type, None
 
     def refuse(self, error: Exception, record: Record) -> tuple[str, Answer]:
-        return container_failures.answer(error, record)
+        kind, answer = container_failures.answer(error, record)
+        return kind, replace(answer, silence=self._silence(answer.status, record))
+
+    def _silence(self, status: int, record: Record) -> float:
+        """How long to say nothing of a time-out, so that the platform cuts and tells it as no container can."""
+        asked = record.invocation
+        left = self._started.cut - (self._services.now() - record.arrived)
+        told = status != wire.TIMED_OUT or asked is None or asked.streaming or not self.inside
+        return 0.0 if told or left > NEAR else max(0.0, left + PATIENCE)
 
     def unexpected(self, error: Exception) -> bool:
         return failures.is_bug(error)

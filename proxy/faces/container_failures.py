@@ -6,7 +6,8 @@ seen had the model itself been the container. Anything else goes out with the st
 have got from us directly: it arrives inside a 424, since no container can say more.
 
 What that costs: SDKs send 429, 500 and 503 again but never a 424, so behind SageMaker only the policy's own retries
-and fallbacks are left. A deadline of ours is a 504 to the client's OriginalStatusCode, not the 0 of SageMaker's own.
+and fallbacks are left. A deadline of ours is a 504 to the client's OriginalStatusCode, not the 0 of SageMaker's own,
+unless it is so near to SageMaker's that SageMaker is left to tell it (`container.Container`).
 """
 
 from __future__ import annotations

@@ -161,9 +161,11 @@ class _Passage:
         record.head_sent(answer.status, kind)
         record.bytes_out = len(answer.body)
         headers = answer.headers + record.headers(self._services.now())
-        await self._exchange.reply(Answer(answer.status, headers, answer.body))
         ours = not record.attempts and record.handler_status is None and record.cold is None
         record.over("refused" if 400 <= answer.status < 500 and ours else "failed")
+        if answer.silence:
+            await asyncio.sleep(answer.silence)
+        await self._exchange.reply(Answer(answer.status, headers, answer.body))
 
     def _log(self, error: Exception) -> None:
         log.error("request %s failed inside the proxy", self._record.request_id, exc_info=error)

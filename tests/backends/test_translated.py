@@ -275,3 +275,32 @@ async def test_stand_ins_are_understood_and_understand(target: str, transport: H
                     texts.add(text_of(client, whole, streamed=wants))
             assert len(texts) == 1
             assert texts != {""}
+
+
+@pytest.mark.parametrize("client", ["openai-chat", "opaque"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=b"<html>no backend</html>", content_type="text/html"),
+        Reply(body=WHOLE["openai-chat"][:-9], content_type="application/json"),
+    ],
+    ids=["a page", "half a document"],
+)
+async def test_what_is_no_answer_of_a_declared_dialect_is_a_failure(client: str, reply: Reply) -> None:
+    """It passes unread and can't be one: the client gets an error of the model, and a fallback may be tried."""
+    error = await failed(Scripted([reply]), engine("openai-chat"), replace(call(b"{}"), speaks=client))
+    assert (error.facts, error.said and error.said.status) == (GARBLED, 502)
+    opaque = Scripted([reply])
+    assert await translated(opaque).invoke(engine("opaque"), replace(call(b"{}"), speaks=client), soon()) is reply
+
+
+async def test_a_streamed_page_is_a_failure_before_its_first_byte() -> None:
+    """Its type is enough, and its connection is freed."""
+    stream = Pieces(b"<html>")
+    error = await failed(
+        Scripted([Reply(stream=stream, content_type="text/html")]),
+        engine("openai-chat"),
+        replace(call(b"{}", streaming=True), speaks="openai-chat"),
+    )
+    assert error.facts == GARBLED
+    assert stream.closed

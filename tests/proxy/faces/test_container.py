@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -250,3 +251,57 @@ async def test_a_route_whose_handler_is_not_loaded_is_unhealthy() -> None:
         handled = replace(route, handler=HandlerSpec("model.py"))
         assert "handler of chat" in (running.parts.handlers.unready(handled) or "")
     assert heard.status == 200
+
+
+LATE = BackendError(FailureFacts(Fault.MODEL, None, timed_out=True), TARGET, "late")
+
+
+def cut(seconds: float, *, inside: bool = True) -> Callable[[Services], Container]:
+    """A container whose platform cuts then."""
+    return lambda parts: Container(parts, Started("only", inside=inside, cut=seconds), lambda _: None)
+
+
+async def test_a_time_out_near_the_platforms_cut_is_left_to_the_platform() -> None:
+    """Nothing is said until it has cut, which ends the connection; the log has the time-out all the same."""
+    async with listening(cut(0.2), LATE, text=ONE) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(b"POST /invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await reader.read(1)
+        writer.close()
+    line = json.loads(running.log.getvalue())
+    assert (line["status"], line["ended"], line["error_type"]) == (504, "failed", "ModelError")
+
+
+async def test_a_platform_that_does_not_cut_is_told_in_the_end() -> None:
+    """A second later."""
+    loop = asyncio.get_running_loop()
+    async with listening(cut(0.1), LATE, text=ONE) as running:
+        began = loop.time()
+        heard = await ask(running.port, INVOKE, b"{}")
+        assert loop.time() - began >= 1.0
+    assert heard.status == 504
+    assert b"timed out while waiting" in heard.body
+
+
+@pytest.mark.parametrize(
+    ("make", "body", "error"),
+    [
+        (cut(60.0), b"{}", LATE),
+        (cut(0.1, inside=False), b"{}", LATE),
+        (cut(0.1), b'{"stream": true}', LATE),
+        (cut(0.1), b"{}", BROKEN),
+    ],
+    ids=["far from the cut", "no platform", "a stream", "another failure"],
+)
+async def test_any_other_failure_is_told_at_once(
+    make: Callable[[Services], Container], body: bytes, error: BackendError
+) -> None:
+    """Silence is only for a whole answer that is late, shortly before SageMaker would say so itself."""
+    loop = asyncio.get_running_loop()
+    async with listening(make, error, text=ONE) as running:
+        began = loop.time()
+        heard = await ask(running.port, INVOKE, body)
+        assert loop.time() - began < 0.9
+    assert heard.status == (502 if error is BROKEN else 504)
