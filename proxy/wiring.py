@@ -22,12 +22,14 @@ from backends.gates import Gates
 from backends.http.transport import HttpTransport
 from backends.meters import Meters
 from backends.state import Store, open_store
+from backends.temperatures import Temperatures
 from backends.translated import Translated
 from backends.vllm import VllmBackend
 from backends.wire.sigv4 import Credentials, Signer
 from policies.table import RouteTable
 from warmers.lease import Duty
 from warmers.ping import Parts
+from warmers.restoring import Restorer
 from warmers.runner import Warmer
 
 from .access_log import AccessLog
@@ -63,11 +65,13 @@ async def serving(
         chain = AwsCredentials()
         parts.push_async_callback(chain.aclose)
         book, gates, meters = Book(random.random), Gates(settings.workers), Meters(version("pointsman"))
+        temperatures = Temperatures()
         telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
         parts.callback(telemetry.shutdown)
 
         def swapped(policy: InForce) -> None:
             gates.keep(policy.table.targets)
+            temperatures.keep(policy.table.targets.values())
             book.keep(policy.table.targets, (route.key for route in policy.table.routes.values()))
             meters.policy(policy.table.digest, policy.generation)
 
@@ -85,10 +89,15 @@ async def serving(
         def in_force() -> tuple[RouteTable, str]:
             return policy.current.table, policy.current.label
 
+        pings = _pings(in_force, backends, book, meters, telemetry, log, temperatures)
+        restorer = Restorer(pings)
+        parts.push_async_callback(restorer.stop)
         yield Services(
             policy=policy,
             backends=backends,
-            warmer=_warmer(in_force, backends, book, meters, telemetry, log, store),
+            warmer=_warmer(pings, store),
+            temperatures=temperatures,
+            restorer=restorer,
             handlers=handlers,
             book=book,
             gates=gates,
@@ -158,7 +167,8 @@ async def warming(
         parts.callback(telemetry.shutdown)
         store = await _store(settings, parts)
         book, meters, backends = Book(random.random), Meters(version("pointsman")), _backends(transport, credentials)
-        yield _warmer(lambda: (table, f"{table.digest}/1"), backends, book, meters, telemetry, log, store)
+        label = f"{table.digest}/1"
+        yield _warmer(_pings(lambda: (table, label), backends, book, meters, telemetry, log, Temperatures()), store)
 
 
 def _backends(transport: HttpTransport, credentials: CredentialSource) -> dict[str, Backend]:
@@ -178,16 +188,16 @@ async def _store(settings: Settings, parts: AsyncExitStack) -> Store | None:
     return store
 
 
-def _warmer(
+def _pings(
     table: Callable[[], tuple[RouteTable, str]],
     backends: Mapping[str, Backend],
     book: Book,
     meters: Meters,
     telemetry: Telemetry,
     log: AccessLog,
-    store: Store | None,
-) -> Warmer:
-    parts = Parts(
+    temperatures: Temperatures,
+) -> Parts:
+    return Parts(
         table=table,
         backends=backends,
         book=book,
@@ -199,8 +209,12 @@ def _warmer(
         pause=asyncio.sleep,
         trace=telemetry.start,
         tell=log.write,
+        temperatures=temperatures,
     )
-    return Warmer(parts, store, Duty(store, _new_id(), time.time) if store else None)
+
+
+def _warmer(pings: Parts, store: Store | None) -> Warmer:
+    return Warmer(pings, store, Duty(store, _new_id(), time.time) if store else None)
 
 
 def static_credentials(access_key: str, secret_key: str) -> CredentialSource:

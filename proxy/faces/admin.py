@@ -75,7 +75,9 @@ class Admin:
                     "pointsman_policy_generation": float(policy.current.generation),
                     "pointsman_policy_stale": float(policy.problem is not None),
                 }
-                self._services.meters.breakers(self._services.book.breakers(self._services.now()))
+                now = self._services.now()
+                self._services.meters.breakers(self._services.book.breakers(now))
+                self._services.meters.cold.temperatures(self._services.temperatures.states(now))
                 return Answer(200, METRICS, self._services.meters.render(extra).encode())
             case "/admin/policy":
                 return as_json(200, policy_facts(policy, self._in_flight()))
