@@ -182,14 +182,18 @@ class Policy:
         prepare: Callable[[RouteTable], Awaitable[None]] | None = None,
         read_file: Callable[[str], str] | None = None,
         number: Callable[[int, bool], int] = int.__add__,
+        dress: Callable[[RouteTable], RouteTable] | None = None,
     ) -> None:
         """`swapped` is told of every new policy, `reloaded` whether an attempt at one succeeded.
 
         `prepare` makes ready what a table needs before it is put in force; it raises PolicyError to refuse the table.
         `read_file` reads the files that a policy names: see `load_policy`. `number` gives a table's generation
-        from the one before it (0 at the start) and whether it differs from that.
+        from the one before it (0 at the start) and whether it differs from that. `dress` gives the table that serves
+        from the one that was read: with migrations where they stand.
         """
         self._source = source
+        self._dress = dress
+        self._plain: RouteTable | None = None
         self._variables = variables
         self._own = own_addresses
         self._swapped = swapped
@@ -234,8 +238,14 @@ class Policy:
             generation = self._number(before, changed)
             if not changed and generation == before:
                 return
-            self._current = InForce(table, generation)
+            self._plain = table
+            self._current = InForce(table if self._dress is None else self._dress(table), generation)
             self._swapped(self._current)
+
+    def redress(self) -> None:
+        """Put the policy in force anew as `dress` has it now. It stays the same policy, of the same generation."""
+        if self._current is not None and self._plain is not None and self._dress is not None:
+            self._current = InForce(self._dress(self._plain), self._current.generation)
 
     async def reload(self) -> bool:
         """`load`, but a policy that can't be used leaves the old one in force. True when it could."""

@@ -96,6 +96,14 @@ def duties_of(
         duties.append(start(watch_certificate(tls, settings, asyncio.sleep), name="certificate-watch"))
     if services.door is not None:
         duties.append(start(services.door.watch(asyncio.sleep), name="keys-watch"))
+    if services.follower is not None:
+        duties.append(
+            start(services.follower.run(lambda: services.policy.current.table, asyncio.sleep), name="migrations-follow")
+        )
+    if services.controller is not None and warms:
+        duties.append(
+            start(services.controller.run(lambda: services.policy.current.table, asyncio.sleep), name="migrations")
+        )
     if services.warmer is not None and warms:
         duties.append(start(services.warmer.run(), name="warmer"))
     return duties

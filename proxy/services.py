@@ -10,6 +10,8 @@ from backends.book import Book
 from backends.gates import Gates
 from backends.meters import Meters
 from backends.temperatures import Temperatures
+from warmers.migrations.controller import Controller
+from warmers.migrations.follower import Follower
 from warmers.restoring import Restorer
 from warmers.runner import Warmer
 
@@ -49,6 +51,10 @@ class Services:
     """Who may call at all; None where the network or the platform decides."""
     warmer: Warmer | None = None
     """Keeps targets warm; None where nothing does."""
+    follower: Follower | None = None
+    """Knows where migrations stand; None where there is no shared state."""
+    controller: Controller | None = None
+    """Moves migrations on, when it is this process's turn."""
     temperatures: Temperatures = field(default_factory=Temperatures)
     """How warm every target is."""
     restorer: Restorer | None = None

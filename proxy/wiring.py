@@ -17,6 +17,7 @@ from backends.aws import AwsCredentials, CredentialSource, ObjectReader, StaticC
 from backends.base import Backend
 from backends.bedrock import BedrockBackend
 from backends.book import Book
+from backends.control import ControlPlane
 from backends.endpoint import EndpointBackend
 from backends.gates import Gates
 from backends.http.transport import HttpTransport
@@ -37,6 +38,7 @@ from .chat_templates import template_reader, template_stamp
 from .door import Door
 from .handlers.loads import Loader
 from .handlers.registry import Handlers
+from .migrating import controller_of, follower_of, say, where_they_stand
 from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
 from .services import Services
 from .settings import Settings
@@ -78,13 +80,17 @@ async def serving(
         loader = Loader(meters, time.monotonic, variables, _cache(settings))
         handlers = Handlers(_folder(settings), loader.load, meters, time.monotonic, settings.drain)
         parts.push_async_callback(handlers.stop)
-        heard = Hearers(swapped, meters.reload, handlers.use)
+        store = await _store(settings, parts)
+        follower = follower_of(store, _new_id(), time.time, lambda: policy.redress())
+        heard = Hearers(swapped, meters.reload, handlers.use, follower.dress if follower else None)
         policy = policy_of(settings, variables, heard, told or named(settings), told.number if told else int.__add__)
         await policy.load()
+        await where_they_stand(policy, follower)
         if credentials is None and any(target.kind != "vllm" for target in policy.current.table.targets.values()):
             await chain.prepare()
-        backends = _backends(transport, credentials if credentials is not None else chain)
-        store = await _store(settings, parts)
+        credentials = credentials if credentials is not None else chain
+        backends, control = _backends(transport, credentials), ControlPlane(credentials)
+        parts.push_async_callback(control.aclose)
 
         def in_force() -> tuple[RouteTable, str]:
             return policy.current.table, policy.current.label
@@ -98,6 +104,8 @@ async def serving(
             warmer=_warmer(pings, store),
             temperatures=temperatures,
             restorer=restorer,
+            follower=follower,
+            controller=controller_of(store, _new_id(), transport, control, (time.monotonic, time.time), say),
             handlers=handlers,
             book=book,
             gates=gates,
@@ -120,6 +128,7 @@ class Hearers:
     swapped: Callable[[InForce], None]
     reloaded: Callable[[bool], None]
     prepare: Callable[[RouteTable], Awaitable[None]]
+    dress: Callable[[RouteTable], RouteTable] | None = None
 
 
 def policy_of(
@@ -131,7 +140,9 @@ def policy_of(
 ) -> Policy:
     """The policy of `source`, numbered by `number` as `Policy` says; nothing is read yet."""
     own = frozenset({(settings.host, settings.port), ("127.0.0.1", settings.admin_port)})
-    return Policy(source, variables, own, heard.swapped, heard.reloaded, heard.prepare, source.read_file, number)
+    return Policy(
+        source, variables, own, heard.swapped, heard.reloaded, heard.prepare, source.read_file, number, heard.dress
+    )
 
 
 def supervisor(settings: Settings, variables: Mapping[str, str]) -> Supervisor:

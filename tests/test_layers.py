@@ -28,8 +28,8 @@ MAY_IMPORT = {
 NEVER = {"tests", "benchmarks", "docs", "examples", "model"}
 
 ONLY_IN = {
-    "boto3": ("backends/aws.py", "backends/bucket.py", "backends/emulator/"),
-    "botocore": ("backends/aws.py", "backends/bucket.py", "backends/emulator/"),
+    "boto3": ("backends/aws.py", "backends/bucket.py", "backends/control.py", "backends/emulator/"),
+    "botocore": ("backends/aws.py", "backends/bucket.py", "backends/control.py", "backends/emulator/"),
     "httptools": ("backends/http/connection.py",),
     "aiohttp": ("backends/http/edge.py", "backends/http/inbound.py", "backends/emulator/"),
     "opentelemetry.sdk": ("proxy/telemetry.py",),

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
 from backends.state import open_store
+from policies.load import load_policy
+from policies.migration_state import Command, Verb
 from proxy.cli import main
 from warmers.migrations.ledger import Ledger
+from warmers.migrations.orders import order
 
 T = TypeVar("T")
 
@@ -44,6 +49,16 @@ class Commanding:
     def __call__(self, *words: str) -> int:
         """The exit code of `pointsman` with these words."""
         return main([*words, "--policy", str(self.policy), "--state", self.address])
+
+    async def order(self, verb: Verb, until: float | None = None) -> None:
+        """Give a command from inside a loop."""
+        store = open_store(self.address)
+        try:
+            plan = load_policy(self.policy.read_text(), {}, "policy.yaml").migrations["apexguru"]
+            command = Command(uuid.uuid4().hex, verb, "because", "ann", time.time(), until)
+            await order(Ledger(store), plan, command, command.at)
+        finally:
+            await store.aclose()
 
     def kept(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
         """What `work` finds in the shared state."""

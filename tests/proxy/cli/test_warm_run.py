@@ -79,7 +79,7 @@ def test_what_can_not_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert run(str(tmp_path / "bad.yaml"), "--once") == 1
     assert "nonsense" in capsys.readouterr().err
     with pytest.raises(StartError, match="sqlite:///PATH"):
-        run(file, "--once", "--state", "redis://x")
+        run(file, "--once", "--state", "mysql://x")
     with pytest.raises(StartError, match="unable to open"):
         run(file, "--once", "--state", f"sqlite:///{tmp_path}/missing/state.db")
     with pytest.raises(StartError, match="choose another place with --log"):

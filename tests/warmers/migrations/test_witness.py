@@ -109,6 +109,6 @@ def test_what_was_seen_beside_requests_is_added() -> None:
     """Copies and costs come with the requests of their window."""
     witness = Witness()
     witness.saw("apexguru", SHIFT, outcome(attempt("gpu")))
-    witness.add("apexguru", *WINDOW, Evidence(new=Side(3, 1), cost=0.5))
+    witness.add("apexguru", *WINDOW, Evidence(new=Side(3, 1), cost=(1.0, 0.5)))
     found = witness.changed(1.0)[WINDOW]["apexguru"]
-    assert (found.old.requests, found.new.requests, found.new.errors, found.cost) == (1, 3, 1, 0.5)
+    assert (found.old.requests, found.new.requests, found.new.errors, found.cost) == (1, 3, 1, (1.0, 0.5))

@@ -1,0 +1,61 @@
+"""What `wiring.py` needs for migrations: a follower in every process that serves, and a controller where one decides.
+
+Without shared state there is neither, and a policy's migrations stay where they begin: that is said once at the start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from backends.capacity import Capacity
+from backends.control import ControlPlane
+from backends.http.transport import Transport
+from backends.state import Store
+from policies.migration_state import Decision
+from warmers.lease import Duty
+from warmers.migrations.controller import DUTY, Controller
+from warmers.migrations.follower import Follower
+from warmers.migrations.ledger import Ledger
+from warmers.migrations.rooms import Rooms
+
+from .policy_source import Policy
+
+log = logging.getLogger("pointsman.migrate")
+
+
+async def where_they_stand(policy: Policy, follower: Follower | None) -> None:
+    """Hear of it before the first request is served, which would go to the old target else."""
+    table = policy.current.table
+    if follower is not None:
+        await follower.look(table)
+    elif table.migrations:
+        log.warning("the policy has migrations (%s) and no --state: nothing moves", ", ".join(sorted(table.migrations)))
+
+
+def follower_of(
+    store: Store | None, worker: str, wall: Callable[[], float], changed: Callable[[], None]
+) -> Follower | None:
+    """What follows the fleet's migrations; None without shared state."""
+    return Follower(Ledger(store), worker, wall, changed) if store is not None else None
+
+
+def controller_of(
+    store: Store | None,
+    worker: str,
+    transport: Transport,
+    control: ControlPlane,
+    clocks: tuple[Callable[[], float], Callable[[], float]],
+    tell: Callable[[Decision], None],
+) -> Controller | None:
+    """What decides when it is on duty; None without shared state. `clocks`: the loop's, and the wall's."""
+    if store is None:
+        return None
+    now, wall = clocks
+    rooms = Rooms(store, Capacity(transport, control.instances, now).units)
+    return Controller(Ledger(store), Duty(store, worker, wall, name=DUTY), rooms.shown, wall, tell)
+
+
+def say(decision: Decision) -> None:
+    """Log a decision in one line: a warning where somebody should be woken."""
+    log.log(logging.WARNING if decision.alert else logging.INFO, "%s", decision.summary)

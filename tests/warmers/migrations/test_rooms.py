@@ -1,0 +1,67 @@
+"""How much the old target is shown able to take: what is there against what was there when it carried everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from policies.migration_state import Phase, State
+from policies.table import Target
+from warmers.migrations.rooms import Rooms
+
+from .fleet import PLAN, Fleet, table
+
+STARTED = replace(State.planned(PLAN, run=1), phase=Phase.RUNNING, step=0)
+
+
+class Units:
+    """What a target has, as the test says."""
+
+    def __init__(self, *found: float | None) -> None:
+        self._found = list(found)
+
+    async def __call__(self, target: Target) -> float | None:
+        assert target.name == "gpu"
+        return self._found.pop(0)
+
+
+async def shown(fleet: Fleet, units: float | None, share: float) -> Mapping[str, float]:
+    state = replace(STARTED, share=share)
+    return await Rooms(fleet.store, Units(units)).shown(PLAN, state, table())
+
+
+async def test_scaled_in_is_shown_to_take_less() -> None:
+    """Four instances carried everything; one can take a quarter, by whichever controller it is asked."""
+    fleet = Fleet()
+    found = [await shown(fleet, units, share) for units, share in ((2, 0.0), (4, 0.05), (4, 0.5), (1, 0.9), (0, 1.0))]
+    assert found == [{"apexguru": part} for part in (1.0, 1.0, 1.0, 0.25, 0.0)]
+
+
+async def test_what_came_after_most_had_left_sets_no_measure() -> None:
+    """Instances added while half of the traffic was elsewhere have not carried it; they make room all the same."""
+    fleet = Fleet()
+    assert await shown(fleet, 4, 0.0) == {"apexguru": 1.0}
+    assert await shown(fleet, 8, 0.5) == {"apexguru": 1.0}
+    assert await shown(fleet, 4, 0.5) == {"apexguru": 1.0}
+
+
+async def test_a_new_run_is_measured_anew() -> None:
+    """Last year's fleet of eight says nothing about today's two."""
+    fleet = Fleet()
+    assert await shown(fleet, 8, 0.0) == {"apexguru": 1.0}
+    again = replace(STARTED, run=2)
+    assert await Rooms(fleet.store, Units(2)).shown(PLAN, again, table()) == {"apexguru": 1.0}
+
+
+@pytest.mark.parametrize("units", [None, 0])
+async def test_nothing_there_is_nothing_shown(units: float | None) -> None:
+    """Unknown is left out; gone is 0, also when it was never there."""
+    assert await shown(Fleet(), units, 0.0) == ({} if units is None else {"apexguru": 0.0})
+
+
+async def test_target_that_the_policy_has_no_more() -> None:
+    """A migration whose old target was deleted from the policy has nothing to go back to."""
+    bare = replace(table(), targets={})
+    assert await Rooms(Fleet().store, Units()).shown(PLAN, STARTED, bare) == {}

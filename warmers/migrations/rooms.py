@@ -1,0 +1,46 @@
+"""How much of a route's traffic the old target is shown able to take, as a part of all of it.
+
+Shown by what it has now against what it had when it carried everything: instances, copies or replicas that are there,
+over the most that were there while nothing, or next to nothing, had left it. The most, since an endpoint that scales
+by load has fewer at night: at night it is then shown to take less than it could, and nothing grows. That number is kept
+in the shared state, so that it survives the controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from backends.state import Store
+from policies.migrating import Migration
+from policies.migration_state import State
+from policies.table import RouteTable, Target
+
+GROUP = "capacity"
+NEXT_TO_NOTHING = 0.1
+"""Part of the traffic that may have left the old target while it counts as carrying everything."""
+
+
+class Rooms:
+    """What old targets can take."""
+
+    def __init__(self, store: Store, units: Callable[[Target], Awaitable[float | None]]) -> None:
+        """`units` says what is there of a target, None where nobody can say (`backends.capacity`)."""
+        self._store = store
+        self._units = units
+
+    async def shown(self, plan: Migration, state: State, table: RouteTable) -> Mapping[str, float]:
+        """By route, 0 to 1; a route of whose target nothing can be said is not in it. Raises StoreError."""
+        most = {name: float(item.value) for name, item in (await self._store.items(GROUP)).items()}
+        rooms = {}
+        for member in plan.members:
+            target = table.targets.get(member.old)
+            units = None if target is None else await self._units(target)
+            if units is None:
+                continue
+            key = f"{plan.identity} {state.run} {member.route}"
+            before = most.get(key)
+            if units > 0 and (before is None or (units > before and state.in_force[0] <= NEXT_TO_NOTHING)):
+                await self._store.put(GROUP, key, repr(units).encode())
+                before = units
+            rooms[member.route] = min(1.0, units / before) if before else 0.0
+        return rooms
