@@ -14,6 +14,7 @@ from warmers.migrations.controller import Controller
 from warmers.migrations.follower import Follower
 from warmers.restoring import Restorer
 from warmers.runner import Warmer
+from warmers.shadow import Shadows
 
 from .access_log import AccessLog
 from .door import Door
@@ -51,6 +52,8 @@ class Services:
     """Who may call at all; None where the network or the platform decides."""
     warmer: Warmer | None = None
     """Keeps targets warm; None where nothing does."""
+    shadows: Shadows | None = None
+    """Copies requests for the new targets of migrations; None where nothing does."""
     follower: Follower | None = None
     """Knows where migrations stand; None where there is no shared state."""
     controller: Controller | None = None
