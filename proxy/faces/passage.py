@@ -82,6 +82,9 @@ async def handle(exchange: Exchange, face: Face, services: Services) -> None:
         record.bytes_in = exchange.body_size
         outcome = record.outcome(services.now())
         services.meters.record(outcome)
+        route = record.route
+        if route is not None and route.shift is not None and services.follower is not None:
+            services.follower.witness.saw(route.key, route.shift, outcome)
         services.log.write(outcome)
         if passage.trace is not None:
             passage.trace.finish(outcome)
