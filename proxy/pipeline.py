@@ -21,6 +21,7 @@ from policies.choose import Attempt, Plan, after_failure, attempt_deadline, firs
 from policies.facts import FailureFacts, Fault
 from policies.quotas import Quota
 from policies.table import Miss, Route, Target
+from warmers.shadow import Taken
 
 from . import cold, ensembles
 from .handlers.errors import HandlerError
@@ -139,7 +140,7 @@ class _Answering:
     """The answer of the first of a route's targets that gives one. A whole answer frees its target at once, a stream
     when it ends."""
 
-    __slots__ = ("_attempt", "_call", "_deadline", "_record", "_reply", "_route", "_services", "_trace")
+    __slots__ = ("_attempt", "_call", "_deadline", "_record", "_reply", "_route", "_services", "_taken", "_trace")
 
     def __init__(
         self, route: Route, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
@@ -152,6 +153,7 @@ class _Answering:
         self._services = services
         self._attempt: Attempt | None = None
         self._reply: Reply | None = None
+        self._taken: Taken | None = None
 
     async def __aenter__(self) -> Reply:
         return await self.begin()
@@ -166,7 +168,7 @@ class _Answering:
             raise BodyTooLarge(route.body_limit)
         with self._trace.step(Step.CHOOSE):
             plan, call = _planned(route, call, services)
-            self._record.why = plan.why
+            self._record.why, self._record.side = plan.why, plan.side
             if not plan.attempts:
                 raise NoTarget(plan.why)
         services.book.arrived(route, self._record.arrived)
@@ -175,9 +177,14 @@ class _Answering:
         services.meters.in_flight(route.key, 1)
         try:
             attempt, reply = await _first_answer(route, plan, call, self._deadline, self._record, self._trace, services)
-        except BaseException:
+        except BaseException as error:
             services.meters.in_flight(route.key, -1)
+            if route.shift is not None and services.shadows is not None and isinstance(error, BackendError):
+                services.shadows.refused(route, call, error)
             raise
+        if route.shift is not None and services.shadows is not None:
+            waited = self._record.attempts[-1].seconds
+            self._taken, reply = services.shadows.answered(route, call, attempt.target, reply, waited)
         self._reply, self._attempt = reply, attempt
         if reply.stream is None:
             self._attempt = None
@@ -199,6 +206,8 @@ class _Answering:
         finally:
             if reply.stream is not None:
                 await reply.stream.aclose()
+            if self._taken is not None:
+                self._taken.done()
         if error is None and route.quota is not None and reply.usage is not None:
             tokens = reply.usage.prompt_tokens + reply.usage.completion_tokens
             services.gates.charge_owner(route.quota, tokens, services.now())

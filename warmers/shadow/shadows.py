@@ -1,6 +1,6 @@
 """The copies of one process: which requests are sampled, which of those are asked again, and what came of it.
 
-`take` and `offer` are what the pipeline calls: they only look, count and put away. `run` is one owned task with
+`answered` and `refused` are what the pipeline calls: they only look, count and put away. `run` is one owned task with
 `AT_A_TIME` others under it that do the rest. A sampled request is dropped, and the reason counted, when there is no
 room for it at any point; nothing waits for room.
 """
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from backends.base import Backend, Call, Invocation
+from backends.base import Backend, Call, Invocation, Reply
 from backends.book import Book
 from backends.errors import BackendError
 from backends.gates import Gates
@@ -94,13 +94,26 @@ class Shadows:
         self._held = 0
         self._seen: dict[tuple[str, str], dict[str, Evidence]] = {}
 
-    def take(self, route: Route, call: Call, target: Target) -> Taken | None:
-        """The request as one that is sampled, if it is; it is then to be offered, whatever becomes of it.
+    def answered(
+        self, route: Route, call: Call, target: Target, reply: Reply, waited: float
+    ) -> tuple[Taken | None, Reply]:
+        """The request if it is sampled, to be told when it is `done`, and the reply to pass on.
 
-        `target` answers it. To be called only for a route with a shift, so that others pay nothing.
+        `target` answered it after `waited` seconds. To be called only for a route with a shift: others pay nothing.
         """
+        taken = self._sampled(route, call, target, waited)
+        return taken, reply if taken is None else taken.watch(reply)
+
+    def refused(self, route: Route, call: Call, error: BackendError) -> None:
+        """The client is told a failure; where it is the model's own, another model has to refuse as well."""
+        taken = self._sampled(route, call, error.target, 0.0)
+        if taken is not None:
+            taken.failed(error)
+            taken.done()
+
+    def _sampled(self, route: Route, call: Call, target: Target, waited: float) -> Taken | None:
         shift = route.shift
-        if shift is None or target.name != shift.old or self._parts.draw() >= shift.shadow:
+        if shift is None or not shift.shadow or target.name != shift.old or self._parts.draw() >= shift.shadow:
             return None
         table, _ = self._parts.table()
         plan = shadowing_of(route, table)
@@ -110,11 +123,11 @@ class Shadows:
         if reason is not None:
             self._parts.counts.result(route.key, reason)
             return None
-        taken = Taken(plan, route, call, self._parts.now(), self._parts.now)
+        taken = Taken(plan, route, call, self._parts.now() - waited, self._parts.now, self._offered)
         self._held += taken.held
         return taken
 
-    def offer(self, taken: Taken) -> None:
+    def _offered(self, taken: Taken) -> None:
         """The client has its answer, or has gone, or was told a failure."""
         before = len(taken.call.body)
         self._held += taken.held - before

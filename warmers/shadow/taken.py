@@ -17,14 +17,24 @@ from .plans import Shadowing
 class Taken:
     """One sampled request. It holds references to its body and to the pieces of its answer, and copies neither."""
 
-    __slots__ = ("_now", "began", "call", "heard", "held", "plan", "route", "spoiled")
+    __slots__ = ("_now", "_offer", "began", "call", "heard", "held", "plan", "route", "spoiled")
 
-    def __init__(self, plan: Shadowing, route: Route, call: Call, began: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        plan: Shadowing,
+        route: Route,
+        call: Call,
+        began: float,
+        now: Callable[[], float],
+        offer: Callable[[Taken], None],
+    ) -> None:
+        """`began` is when it was sent to the old target; `offer` takes it when it is done."""
         self.plan = plan
         self.route = route
         self.call = call
         self.began = began
         self._now = now
+        self._offer = offer
         self.heard: Heard | None = None
         """What the client was answered, once all of it has passed."""
         self.spoiled: str | None = None
@@ -49,6 +59,10 @@ class Taken:
         """The client is told a failure."""
         self.heard = heard_of(error)
         self.spoiled = None if self.heard is not None else "failure"
+
+    def done(self) -> None:
+        """Its answer was handed over, or given up. To be called once, whatever became of it."""
+        self._offer(self)
 
     def over(self, listening: Listening) -> None:
         """The stream has ended as it should."""

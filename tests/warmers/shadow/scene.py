@@ -222,8 +222,7 @@ class Scene:
 
     def sampled(self, reply: Reply | None = None, asked: Call | None = None) -> bool:
         """A whole request of a client, answered by the old target; whether it was sampled."""
-        taken = self.shadows.take(self.route, asked or call(), OLD)
+        taken, _ = self.shadows.answered(self.route, asked or call(), OLD, reply or answer(), 0.0)
         if taken is not None:
-            taken.watch(reply or answer())
-            self.shadows.offer(taken)
+            taken.done()
         return taken is not None

@@ -93,7 +93,8 @@ async def test_the_share_is_of_what_the_old_target_serves(draw: float, expected:
     """A draw below the share samples; a request that another target answered never is."""
     scene = Scene(route(0.05), draws=lambda: draw)
     assert scene.sampled() == expected
-    assert scene.shadows.take(scene.route, call(), NEW) is None
+    reply = answer()
+    assert scene.shadows.answered(scene.route, call(), NEW, reply, 0.0) == (None, reply)
 
 
 async def test_no_copy_leaves_the_boundary() -> None:
@@ -140,12 +141,11 @@ async def test_what_is_kept_is_bounded_in_bytes() -> None:
 async def test_a_client_that_left_has_no_comparison() -> None:
     """A stream that was not read to its end is given up, and its bytes are free again."""
     scene = Scene()
-    taken = scene.shadows.take(scene.route, call(streaming=True), OLD)
+    taken, reply = scene.shadows.answered(scene.route, call(streaming=True), OLD, stream(b"a", b"b"), 0.0)
     assert taken is not None
-    reply = taken.watch(stream(b"a", b"b"))
     assert reply.stream is not None
     assert await anext(aiter(reply.stream)) == b"a"
-    scene.shadows.offer(taken)
+    taken.done()
     assert scene.counts.results == {"client_gone": 1}
 
 
@@ -154,13 +154,29 @@ async def test_a_failure_that_the_client_was_told_is_compared() -> None:
     scene = Scene()
     scene.backend.answers = {"new": REFUSED, "old": REFUSED}
     async with running(scene):
-        taken = scene.shadows.take(scene.route, call(), OLD)
-        assert taken is not None
-        taken.failed(BackendError(REFUSED, OLD, "no", Said(400, "no")))
-        scene.shadows.offer(taken)
+        scene.shadows.refused(scene.route, call(), BackendError(REFUSED, OLD, "no", Said(400, "no")))
         await scene.counts.until(1)
     assert scene.counts.results == {"compared": 1}
     assert dict(scene.counts.scores) == {"candidate": 1.0, "floor": 1.0}
+
+
+async def test_a_failure_of_another_target_is_none_of_the_old_ones() -> None:
+    """What a fallback answered or refused says nothing about the target that is left."""
+    scene = Scene()
+    scene.shadows.refused(scene.route, call(), BackendError(REFUSED, NEW, "no", Said(400, "no")))
+    assert scene.counts.results == {}
+
+
+async def test_the_time_to_the_first_piece_is_from_when_it_was_asked_for() -> None:
+    """A stream is seen when its first piece is there; what it took until then counts."""
+    scene = Scene(now=lambda: 10.0)
+    taken, reply = scene.shadows.answered(scene.route, call(streaming=True), OLD, stream(b"a"), 1.5)
+    assert taken is not None
+    assert reply.stream is not None
+    assert [piece async for piece in reply.stream] == [b"a"]
+    assert taken.heard is not None
+    assert taken.heard.cadence is not None
+    assert taken.heard.cadence.first == 1.5
 
 
 @pytest.mark.parametrize("full", [NEW, OLD])

@@ -15,7 +15,7 @@ from warmers.shadow.copies import LONGEST
 def taken() -> Taken:
     plan = shadowing_of(route(), table_of(route()))
     assert plan is not None
-    return Taken(plan, route(), call(), 0.0, lambda: 1.0)
+    return Taken(plan, route(), call(), 0.0, lambda: 1.0, lambda _: None)
 
 
 async def drained(reply: Reply) -> list[bytes]:
