@@ -78,6 +78,8 @@ class Outcome:
     """Who asked, where callers are authenticated."""
     cold: str | None = None
     """What a cold target made of it: `spill`, `hold` or `fail`; None: it met none."""
+    side: str | None = None
+    """Target that it was meant for, where its route migrates, whoever was asked in the end."""
 
     @property
     def overhead_seconds(self) -> float:

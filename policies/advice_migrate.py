@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from .calendar import open_spans
 from .errors import WARNING, Problem
 from .gate import chance_of
-from .migrating import Measure, Member, Migration
+from .migrating import Measure, Member, Migration, Step
 from .needs import needs
 from .quantities import show_seconds
 from .sizes import Baseline, visible
@@ -71,7 +71,7 @@ def advise_times(plan: Migration, rates: Mapping[str, float]) -> Iterator[Proble
             continue
         member = next(one for one in plan.members if one.route == need.route)
         told = (
-            f"holds {show_seconds(step.hold)}, and {need.measure.value} needs about {need.new:,} requests on the new "
+            f"{_meant(step)}, and {need.measure.value} needs about {need.new:,} requests on the new "
             f"side, {days(need.seconds)} at {rates[need.route]:g}/s"
         )
         within = rates[need.route] * (step.share or step.shadow) * step.hold
@@ -84,6 +84,10 @@ def advise_times(plan: Migration, rates: Mapping[str, float]) -> Iterator[Proble
         else:
             told += "; it lasts until then, or until somebody promotes it"
         yield _at(plan, member, f".steps[{need.step}]", told)
+
+
+def _meant(step: Step) -> str:
+    return f"holds {show_seconds(step.hold)}" if step.hold else f"waits for {step.approve}"
 
 
 def days(seconds: float) -> str:

@@ -51,6 +51,8 @@ class Plan:
     """Seconds to wait before `attempts[0]`."""
     charged: bool = False
     """`attempts[0]` has to be paid for from the route's budget of repeats."""
+    side: str | None = None
+    """Of a migrating route: the target that the request is meant for, even if that one is left out for now."""
 
 
 @value(frozen=True, slots=True)
@@ -111,11 +113,16 @@ def first_plan(
     targets = {one.name: one for one in (*(weighted.target for weighted in first), *spare)}
     out = ejected(tuple(targets.values()), views, draw)
     desperate = bool(out) and len(out) == len(targets)
+    # A migration's share holds whoever is ejected: a side's callers go to the fallbacks, not over to the other side.
+    side = _rendezvous(first, key, draw) if route.shift is not None else None
     if out and not desperate:
         names = {target.name for target in out}
         first = [weighted for weighted in first if weighted.target.name not in names]
         spare = [target for target in spare if target.name not in names]
-    chosen = _rendezvous(first, key, draw)
+    if side is None:
+        chosen = _rendezvous(first, key, draw)
+    else:
+        chosen = None if spare and any(target is side for target in out) else side
     if desperate:
         order, why = _desperate(route, out, body_size)
     elif chosen is not None:
@@ -129,7 +136,8 @@ def first_plan(
     again = sdk_attempt > 1
     budget = min(route.retry.attempts, len(order)) if again else route.retry.attempts
     attempts = tuple(_attempts(order, budget, views, key, draw))
-    return Plan(attempts, 0, why, route.retry, route.idempotent, again)
+    meant = side.name if side is not None else None
+    return Plan(attempts, 0, why, route.retry, route.idempotent, again, side=meant)
 
 
 def _only(route: Route, target: Target) -> Plan:

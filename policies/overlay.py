@@ -61,7 +61,7 @@ def _moved(route: Route, shift: Shift, old: Target, new: Target) -> Route:
     serve = tuple(
         Weighted(target, weight) for target, weight in ((old, 1.0 - shift.share), (new, shift.share)) if weight > 0
     )
-    known = any(target.name == old.name for target in route.fallback)
+    known = shift.share == 0.0 or any(target.name == old.name for target in route.fallback)
     fallback = route.fallback if known else (old, *route.fallback)
     # A reserve must stay within reach of the attempts that the policy gives the route without a migration.
     retry = route.retry if known else replace(route.retry, attempts=max(route.retry.attempts, 2))

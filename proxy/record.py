@@ -51,6 +51,8 @@ class Record:
     invocation: Invocation | None = None
     cold: str | None = None
     """What a cold target made of it: `spill`, `hold` or `fail`."""
+    side: str | None = None
+    """Target that it was meant for, where its route migrates: `Plan.side`."""
     attempts: list[AttemptOutcome] = field(default_factory=list)
 
     def attempted(self, attempt: Attempt, seconds: float, error: BackendError | None, *, answered: bool) -> None:
@@ -123,4 +125,5 @@ class Record:
             handler_status=self.handler_status,
             principal=self.principal,
             cold=self.cold,
+            side=self.side,
         )

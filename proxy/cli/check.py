@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from policies.advice import advise
+from policies.advice_migrate import advise_times
 from policies.errors import ERROR, WARNING, PolicyError, Problem
 from policies.loops import check_loops
 from policies.table import RouteTable
 
 from ..handlers.inspection import inspect_file
 from ..settings import environment
-from . import EXIT_FINDINGS, EXIT_OK, StartError
+from . import EXIT_FINDINGS, EXIT_OK, StartError, steps
 from .policy_file import add_arguments, as_json, read_policy
 
 HELP = "read a policy and report everything that is wrong or can't work"
@@ -33,25 +34,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="an address the proxy will listen on, to find targets that are this proxy (default 127.0.0.1:8080)",
     )
+    steps.add_traffic(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0: usable, perhaps with warnings; 1: errors, or warnings under `--strict`."""
     own = frozenset(_address(text) for text in arguments.listen or ["127.0.0.1:8080"])
     table: RouteTable | None = None
+    rates: dict[str, float] = {}
     try:
         table = read_policy(arguments.file, environment())
-        found = (*check_loops(table, own), *advise(table), *handlers(table, Path(arguments.file).absolute().parent))
+        rates = steps.traffic(arguments, table)
+        slow = [problem for plan in table.migrations.values() for problem in advise_times(plan, rates)]
+        folder = Path(arguments.file).absolute().parent
+        found = (*check_loops(table, own), *advise(table), *slow, *handlers(table, folder))
         problems = tuple(sorted(found, key=lambda problem: (problem.line, problem.path, problem.message)))
     except PolicyError as error:
         problems = error.problems
     errors = sum(problem.severity == ERROR for problem in problems)
     bad = errors > 0 or (arguments.strict and len(problems) > 0)
     if arguments.json:
-        told = {"ok": not bad, "digest": table.digest if table else None, "problems": as_json(problems)}
+        told = {
+            "ok": not bad,
+            "digest": table.digest if table else None,
+            "problems": as_json(problems),
+            "migrations": [steps.as_json(plan, rates) for plan in table.migrations.values()] if table else [],
+        }
         print(json.dumps(told, indent=2))
     else:
         _print(arguments.file, table, problems, errors)
+        for plan in table.migrations.values() if table is not None else ():
+            print("\n".join(steps.lines(plan, rates)))
     return EXIT_FINDINGS if bad else EXIT_OK
 
 

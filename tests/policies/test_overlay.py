@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.choose import first_plan
+from policies.facts import TargetView
 from policies.migrating import Member, Shift, Step
 from policies.migration import step
 from policies.migration_state import Phase, Seen, State, Verb
 from policies.overlay import laid, overlay
-from policies.table import Boundary, Isolation, Route, RouteTable, Weighted
+from policies.table import Boundary, Isolation, Route, RouteTable, Target, Weighted
 
 from .moves import NOW, command, plan, reached
 from .written import PATIENT, load, policy, target
@@ -158,3 +159,23 @@ def test_policy_to_plan_through_all_of_it() -> None:
     assert [(one.target.name, one.weight) for one in route.serve] == [("a", 0.75), ("b", 0.25)]
     gone = step(state, whole, Seen(rooms={"x": 1.0}), [command(Verb.ROLLBACK)], NOW).state
     assert laid(read, overlay(read.migrations.values(), {"x": gone})) is read
+
+
+@pytest.mark.parametrize(("fallback", "goes_to"), [((), "old"), ((SPARE,), "spare")])
+def test_share_holds_while_the_old_target_is_ejected(fallback: tuple[Target, ...], goes_to: str) -> None:
+    """What the old target can't serve goes to the fallbacks or is tried all the same: the candidate gets no more."""
+    route = moved(0.1, fallback=fallback)
+    views = {"old": [TargetView(health=0.0, back_at=9.0)]}
+    plans = {key: first_plan(route, views, key, lambda: 0.5) for key in KEYS}
+    sides = {key: side(route, key) for key in KEYS}
+    assert {plan.attempts[0].target.name for key, plan in plans.items() if sides[key] == "old"} == {goes_to}
+    assert {plan.attempts[0].target.name for key, plan in plans.items() if sides[key] == "new"} == {"new"}
+    assert {key: plan.side for key, plan in plans.items()} == sides
+
+
+def test_ejected_candidate_is_replaced_by_the_old_target() -> None:
+    """Its callers go home for the time, and the plan says whom they were meant for."""
+    route = moved(0.5)
+    key = next(key for key in KEYS if side(route, key) == "new")
+    plan = first_plan(route, {"new": [TargetView(health=0.0, back_at=9.0)]}, key, lambda: 0.5)
+    assert ([one.target.name for one in plan.attempts], plan.side) == (["old"] * 2, "new")

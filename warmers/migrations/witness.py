@@ -1,8 +1,8 @@
 """What this process sees of migrating routes: counts by window and side, handed to the shared state now and then.
 
 A request whose route does not migrate never comes here. One that does costs a dictionary look-up and a few additions.
-It is counted for the window that was in force when its target was chosen, and for the side that it was sent to first,
-whoever answered it in the end: a fallback must not hide what the side did.
+It is counted for the window that was in force when its target was chosen, and for the side that it was meant for,
+whoever answered it in the end: neither a fallback nor a breaker must hide what the side did.
 
 What was counted since the last hand-over is lost with a process that is killed: seconds of one worker's requests.
 """
@@ -60,19 +60,25 @@ class Witness:
 
     def saw(self, route: str, shift: Shift, outcome: Outcome) -> None:
         """A client's request of a migrating route is over."""
-        if not outcome.attempts:
-            return  # turned away by us, before anyone was asked
-        first = outcome.attempts[0]
+        first = outcome.attempts[0] if outcome.attempts else None
+        meant = outcome.side or (first.target if first is not None else "")
         tally = self._tally(route, shift.migration, shift.window)
-        side = {shift.old: tally.old, shift.new: tally.new}.get(first.target)
-        if side is None:
-            return  # sent elsewhere: both sides were left out
+        side = {shift.old: tally.old, shift.new: tally.new}.get(meant)
+        if side is None or (first is None and outcome.cold is None):
+            return  # it was meant for neither side, or turned away by us before anyone was asked
+        rescued = outcome.status < 400
+        cold = outcome.cold is not None or (first is not None and first.cold)
+        if first is None or first.target != meant:
+            # Its side was left out: a cold one costs the client nothing where another answered, an ejected one failed.
+            side.add(outcome.seconds, None, error=not (cold and rescued), cold=cold)
+            return
         alone = len(outcome.attempts) == 1
         left = outcome.ended == CLIENT_GONE and alone
-        failed = not left and (first.failure is not None or (alone and outcome.ended in BROKEN))
+        unanswered = first.failure is not None and not (first.cold and rescued)
+        failed = not left and (unanswered or (alone and outcome.ended in BROKEN))
         begun = outcome.first_chunk_seconds if outcome.first_chunk_seconds is not None else outcome.backend_seconds
         answered = first.failure is None and not left
-        side.add(outcome.seconds, begun if answered else None, error=failed, cold=first.cold)
+        side.add(outcome.seconds, begun if answered else None, error=failed, cold=cold)
 
     def add(self, route: str, migration: str, window: str, evidence: Evidence) -> None:
         """What was seen of a route beside its requests: copies, comparisons, costs."""

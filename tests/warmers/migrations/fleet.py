@@ -57,14 +57,20 @@ def attempt(target: str, failure: str | None = None, *, cold: bool = False) -> A
 
 
 def outcome(
-    *attempts: AttemptOutcome, ended: str = "done", seconds: float = 0.25, chunk: float | None = None
+    *attempts: AttemptOutcome,
+    ended: str = "done",
+    seconds: float = 0.25,
+    chunk: float | None = None,
+    status: int = 200,
+    side: str | None = None,
+    cold: str | None = None,
 ) -> Outcome:
     return Outcome(
         request_id="r",
         endpoint="apexguru",
         component=None,
         operation="InvokeEndpoint",
-        status=200,
+        status=status,
         error_type=None,
         ended=ended,
         started=0.0,
@@ -78,4 +84,6 @@ def outcome(
         parts_out=0,
         policy="",
         why="",
+        side=side,
+        cold=cold,
     )

@@ -48,9 +48,28 @@ def test_what_is_an_error(one: Outcome, errors: int) -> None:
     assert seen(one).new.errors == errors
 
 
-def test_cold_is_counted() -> None:
-    """Apart from errors, of which it may be one."""
-    assert seen(outcome(attempt("import", "not ready", cold=True), attempt("gpu"))).new.cold == 1
+@pytest.mark.parametrize(
+    ("one", "errors"),
+    [
+        (outcome(attempt("import", "not ready", cold=True), attempt("gpu")), 0),
+        (outcome(attempt("import", "not ready", cold=True), status=429), 1),
+        (outcome(attempt("gpu"), side="import", cold="spill"), 0),
+        (outcome(attempt("import"), side="import", cold="hold"), 0),
+        (outcome(side="import", cold="fail", status=429), 1),
+        (outcome(attempt("gpu", "HTTP 500"), side="import", cold="spill", status=500), 1),
+    ],
+)
+def test_cold_is_counted(one: Outcome, errors: int) -> None:
+    """Apart from errors, of which it is one where the client was not saved; also where the side was not even asked."""
+    found = seen(one)
+    assert (found.new.requests, found.new.cold, found.new.errors, found.old.requests) == (1, 1, errors, 0)
+
+
+def test_ejected_side_has_failed() -> None:
+    """While a breaker keeps requests from the side that they are meant for, its counts must not look better for it."""
+    found = seen(outcome(attempt("gpu"), side="import"))
+    assert (found.new.requests, found.new.errors, found.new.cold, found.old.requests) == (1, 1, 0, 0)
+    assert dict(found.new.first_byte) == {}
 
 
 def test_first_byte_is_that_of_the_answer() -> None:
