@@ -1,10 +1,10 @@
 """Any backend, for clients that speak another dialect than its target: translate out, invoke, translate in.
 
 Where the dialects agree, or one of them is opaque, the call passes untouched: no body is looked at, but for the ends
-of an answer whose target declares a dialect (`wire.dialects.likely`). A request that
-cannot be carried is refused as the model's container would refuse it, with a 400 (424 ModelError with
-OriginalStatusCode 400 at SageMaker's face) and a body in the client's dialect that names the key. It is not sent again
-elsewhere: a fallback that takes it would hide what the policy lost.
+of an answer whose target declares a dialect (`wire.dialects.likely`). A request that cannot be carried is refused as
+the model's container would refuse it, with a 400 (424 ModelError with OriginalStatusCode 400 at SageMaker's face) and a
+body in the client's dialect that names the key. It is not sent again elsewhere: a fallback that takes it would hide
+what the policy lost.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -177,3 +178,9 @@ def test_every_client_is_in_the_matrix() -> None:
     assert set(CLIENTS) == {*DRIVERS, "openai"}
     assert {face for spoken in CLIENTS.values() for face in spoken} == set(FACES)
     assert set(DRIVERS) - set(STREAMING) == BLOCKING_ONLY
+
+
+def test_the_page_tells_how_many_there_are() -> None:
+    """docs/dialects.md counts the cells of all clients."""
+    page = (Path(__file__).parents[2] / "docs" / "dialects.md").read_text()
+    assert f"{sum(len(list(cells(name))) for name in CLIENTS):,} cells" in page
