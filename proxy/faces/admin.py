@@ -85,12 +85,14 @@ class Admin:
                 return as_json(200, {"limits": self._limits()})
             case "/admin/breakers":
                 return as_json(200, {"breakers": self._breakers()})
+            case "/admin/temperatures":
+                return as_json(200, {"temperatures": self._temperatures()})
             case "/admin/tasks":
                 return as_json(200, {"tasks": dict(sorted(running().items()))})
             case _:
                 known = (
-                    "/livez, /readyz, /metrics, GET /admin/policy, /admin/breakers, /admin/limits, /admin/tasks, "
-                    "POST /admin/reload"
+                    "/livez, /readyz, /metrics, GET /admin/policy, /admin/breakers, /admin/limits, "
+                    "/admin/temperatures, /admin/tasks, POST /admin/reload"
                 )
                 return as_json(404, {"error": f"nothing at {path}; there is {known}"})
 
@@ -101,6 +103,21 @@ class Admin:
     def _limits(self) -> list[dict[str, object]]:
         keys = ("target", "limit", "in_flight", "waiting")
         return [dict(zip(keys, state, strict=True)) for state in self._services.gates.states()]
+
+    def _temperatures(self) -> list[dict[str, object]]:
+        return [
+            {
+                "target": seen.target,
+                "state": seen.warmth.name.lower(),
+                "cold_for": None if seen.since is None else round(seen.since, 1),
+                "restore_median": round(seen.restore.median, 1),
+                "restore_p90": round(seen.restore.p90, 1),
+                "restores_measured": seen.restore.measured,
+                "waiting": seen.waiting,
+                "copies": seen.copies,
+            }
+            for seen in self._services.temperatures.seen(self._services.now())
+        ]
 
     async def write(self, path: str) -> Answer:
         """The answer to POST, of someone who may write."""

@@ -195,7 +195,9 @@ class Worker:
         services, contracts = self._services, self._contracts
         if not self._state.draining:
             self._board.put(self._begin.number, contracts.connections if self._accept.is_set() else ABSENT)
-        services.meters.breakers(services.book.breakers(services.now()))
+        now = services.now()
+        services.meters.breakers(services.book.breakers(now))
+        services.meters.cold.temperatures(services.temperatures.states(now))
         counted = services.meters.snapshot()
         changed = counted != self._counted
         self._counted = counted

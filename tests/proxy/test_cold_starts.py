@@ -190,7 +190,9 @@ async def test_hold_answers_when_it_is_back(tmp_path: Path) -> None:
         assert not any(one.done() for one in held)
         back(world)
         assert {where for where, _ in await asyncio.gather(*held)} == {"imported"}
-        assert '"model":"chat"' not in await world.admin("/admin/limits")
+        (shown,) = json.loads(await world.admin("/admin/temperatures"))["temperatures"]
+        assert (shown["target"], shown["restores_measured"], shown["waiting"]) == ("imported", 1, 0)
+        assert shown["state"] == "ready"
         metrics = await world.admin("/metrics")
     assert 'became="hold"} 8' in metrics
     assert 'pointsman_model_loading_wait_time_seconds_count{endpoint="chat"' in metrics

@@ -118,6 +118,19 @@ async def test_breakers_are_shown_and_reset_with_the_token() -> None:
         assert (status, json.loads(body)["breakers"][0]["state"]) == (200, "closed")
 
 
+async def test_temperatures_are_shown() -> None:
+    """Of each target that may be cold: its state, for how long, what a restore takes, and who waits."""
+    async with admin() as (port, _, parts):
+        target = parts.policy.current.table.targets["first"]
+        assert json.loads((await ask(port, "GET /admin/temperatures"))[1]) == {"temperatures": []}
+        parts.temperatures.met_cold(target, parts.now())
+        (shown,) = json.loads((await ask(port, "GET /admin/temperatures"))[1])["temperatures"]
+        assert (shown["target"], shown["state"], shown["waiting"], shown["copies"]) == ("first", "cold", 0, None)
+        assert (shown["restore_p90"], shown["restores_measured"]) == (300.0, 0)
+        assert shown["cold_for"] >= 0
+        assert b'pointsman_target_temperature{target="first"} 4' in (await ask(port, "GET /metrics"))[1]
+
+
 async def test_running_tasks_are_listed_by_name() -> None:
     """What leaks shows as a name whose count grows; the asker's own connections are among them."""
     async with admin() as (port, _, _):
