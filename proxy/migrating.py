@@ -14,12 +14,13 @@ from backends.http.transport import Transport
 from backends.state import Store
 from policies.migration_state import Decision
 from warmers.lease import Duty
-from warmers.migrations.controller import DUTY, Controller
+from warmers.migrations.controller import DUTY, LEASE, Controller
 from warmers.migrations.follower import Follower
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.rooms import Rooms
 
 from .policy_source import Policy
+from .settings import Settings
 
 log = logging.getLogger("pointsman.migrate")
 
@@ -34,26 +35,29 @@ async def where_they_stand(policy: Policy, follower: Follower | None) -> None:
 
 
 def follower_of(
-    store: Store | None, worker: str, wall: Callable[[], float], changed: Callable[[], None]
+    store: Store | None, settings: Settings, worker: str, wall: Callable[[], float], changed: Callable[[], None]
 ) -> Follower | None:
     """What follows the fleet's migrations; None without shared state."""
-    return Follower(Ledger(store), worker, wall, changed) if store is not None else None
+    if store is None:
+        return None
+    return Follower(Ledger(store), worker, wall, changed, look=settings.state_poll)
 
 
 def controller_of(
     store: Store | None,
+    settings: Settings,
     worker: str,
     transport: Transport,
     control: ControlPlane,
     clocks: tuple[Callable[[], float], Callable[[], float]],
-    tell: Callable[[Decision], None],
 ) -> Controller | None:
     """What decides when it is on duty; None without shared state. `clocks`: the loop's, and the wall's."""
     if store is None:
         return None
     now, wall = clocks
     rooms = Rooms(store, Capacity(transport, control.instances, now).units)
-    return Controller(Ledger(store), Duty(store, worker, wall, name=DUTY), rooms.shown, wall, tell)
+    duty = Duty(store, worker, wall, LEASE * settings.state_poll, DUTY)
+    return Controller(Ledger(store), duty, rooms.shown, wall, say, settings.state_poll)
 
 
 def say(decision: Decision) -> None:

@@ -60,6 +60,8 @@ class Settings:
     handler_cache: str = "~/.cache/pointsman/handlers"
     state: str | None = None
     """Where the fleet's shared state is; None: this process is on its own."""
+    state_poll: float = 4.0
+    """Time between two looks at it: a command from elsewhere is in force within two."""
     keys: str | None = None
     """File of the keys that callers were issued."""
     keys_secret: str | None = None
@@ -135,6 +137,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _look(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 5.0:  # two looks have to fit into the ten seconds that a command may take
+        raise ValueError
+    return seconds
+
+
 def _exporter(text: str) -> str:
     if text not in {"off", "console"} and not text.startswith(("http://", "https://")):
         raise ValueError
@@ -199,6 +208,7 @@ FLAGS = (
         " without it this process is on its own",
         metavar="URL",
     ),
+    Flag("state-poll", _look, "seconds between two looks at the shared state, 0.1 to 5", 4.0, "S"),
     Flag("keys", str, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),
     Flag("keys-secret", str, "file of the master secret: AWS SDKs may sign with issued keys", metavar="FILE"),
     Flag("tls-cert", str, "certificate chain of the contracts' port, PEM", metavar="FILE"),

@@ -38,7 +38,7 @@ from .chat_templates import template_reader, template_stamp
 from .door import Door
 from .handlers.loads import Loader
 from .handlers.registry import Handlers
-from .migrating import controller_of, follower_of, say, where_they_stand
+from .migrating import controller_of, follower_of, where_they_stand
 from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
 from .services import Services
 from .settings import Settings
@@ -81,7 +81,7 @@ async def serving(
         handlers = Handlers(_folder(settings), loader.load, meters, time.monotonic, settings.drain)
         parts.push_async_callback(handlers.stop)
         store = await _store(settings, parts)
-        follower = follower_of(store, _new_id(), time.time, lambda: policy.redress())
+        follower = follower_of(store, settings, _new_id(), time.time, lambda: policy.redress())
         heard = Hearers(swapped, meters.reload, handlers.use, follower.dress if follower else None)
         policy = policy_of(settings, variables, heard, told or named(settings), told.number if told else int.__add__)
         await policy.load()
@@ -105,7 +105,7 @@ async def serving(
             temperatures=temperatures,
             restorer=restorer,
             follower=follower,
-            controller=controller_of(store, _new_id(), transport, control, (time.monotonic, time.time), say),
+            controller=controller_of(store, settings, _new_id(), transport, control, (time.monotonic, time.time)),
             handlers=handlers,
             book=book,
             gates=gates,

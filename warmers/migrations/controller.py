@@ -26,6 +26,8 @@ from .report import Report, report
 log = logging.getLogger("pointsman.migrate")
 
 DUTY = "migrations"
+LEASE = 3.75
+"""Looks that the lease of the one on duty holds: 15 seconds with the usual ones."""
 REPORT = 30.0
 """Seconds after which what was seen is told again although it is the same, so that readers know that somebody looks."""
 
@@ -43,13 +45,15 @@ class Controller:
         rooms: Rooms,
         wall: Callable[[], float],
         tell: Callable[[Decision], None],
+        look: float = LOOK,
     ) -> None:
-        """`tell` is told of every decision that was written, once."""
+        """`tell` is told of every decision that was written, once. `run` looks every `look` seconds."""
         self._ledger = ledger
         self._duty = duty
         self._rooms = rooms
         self._wall = wall
         self._tell = tell
+        self._every = look
         self._reported: dict[str, Report] = {}
 
     async def run(self, table: Callable[[], RouteTable], pause: Callable[[float], Awaitable[None]]) -> None:
@@ -57,7 +61,7 @@ class Controller:
         try:
             while True:
                 await self.round(table())
-                await pause(min(LOOK, self._duty.look))
+                await pause(min(self._every, self._duty.look))
         finally:
             await self._duty.release()
 

@@ -40,10 +40,11 @@ class Follower:
         wall: Callable[[], float],
         changed: Callable[[], None],
         gather: Callable[[], Gathered] | None = None,
+        look: float = LOOK,
     ) -> None:
         """`worker` is a name that no other process has. `changed` is called when `dress` would give another table.
 
-        `gather` gives what else was seen since its last call, beside requests.
+        `gather` gives what else was seen since its last call, beside requests. `run` looks every `look` seconds.
         """
         self.witness = Witness()
         self._ledger = ledger
@@ -51,6 +52,7 @@ class Follower:
         self._wall = wall
         self._changed = changed
         self._gather = gather
+        self._every = look
         self._states: dict[str, State] = {}
         self._lost: float | None = None
         self._late = False
@@ -86,7 +88,7 @@ class Follower:
         """Look until cancelled; what was seen last is handed over then."""
         try:
             while True:
-                await pause(LOOK)
+                await pause(self._every)
                 await self.look(table())
         finally:
             try:
