@@ -226,7 +226,7 @@ WARM_COST = Metric(
     "pointsman_warm_usd_per_month",
     GAUGE,
     ("target", "interval"),
-    "What warm-ups of an import cost a month: at the policy's interval, and at the one advised where that is shorter.",
+    "What warm-ups of an import cost a month: at the policy's interval, and at the one advised (or the same again).",
 )
 
 SHADOW_REQUESTS = Metric(

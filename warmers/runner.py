@@ -13,20 +13,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import inf
 
 from backends.state import Store, StoreError
 from backends.tasks import start
 from policies.quantities import show_seconds
-from policies.table import BedrockSpec, Route, RouteTable, Warmup
+from policies.table import BedrockSpec, ImportCost, Route, RouteTable, Target, Warmup
 
+from .economics import dollars, windows_a_day
 from .idle import Advice, Seen, advise
+from .interval_cost import month_usd
 from .lease import Duty
 from .memory import Memory, document, read, write
 from .ping import Answer, Parts, ask
+from .prices import Prices
 from .schedule import Entry, Ping, due
+from .uses import Uses
 
 log = logging.getLogger("pointsman.warm")
 
@@ -34,9 +38,6 @@ LOOK = 10.0
 """Seconds between two looks at most: each is a few comparisons a target, and sees a new policy."""
 AGAIN = 60.0
 """Seconds before a warm-up that failed is tried again."""
-_DAY = 86_400.0
-_WINDOW = 300.0
-"""Seconds of Bedrock's billing window (user guide, "Calculate the cost of running a custom model")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,32 @@ class Warmed:
     """Why the policy's interval does not keep it warm, and which would."""
     doubled: bool = False
     """It repeats one whose sender died or lost the duty."""
+    usd_per_month: float | None = None
+    """What warm-ups at the policy's interval cost, the model being otherwise idle; None: not known."""
+    advised_usd_per_month: float | None = None
+    """The same at the interval of `advice`."""
 
 
 class Warmer:
     """The warmer of one process."""
 
-    def __init__(self, parts: Parts, store: Store | None = None, duty: Duty | None = None) -> None:
-        """`duty` and `store` come together, or not at all: then this process warms for itself."""
+    def __init__(
+        self,
+        parts: Parts,
+        store: Store | None = None,
+        duty: Duty | None = None,
+        uses: Uses | None = None,
+        prices: Callable[[], Prices] | None = None,
+    ) -> None:
+        """`duty` and `store` come together, or not at all: then this process warms for itself.
+
+        `uses` is what others in the fleet use. `prices` reads a file of them, in a thread, once they are needed; it
+        raises OSError or ValueError.
+        """
         self._parts = parts
+        self._uses = uses
+        self._open_prices = prices
+        self._prices: Prices | None = None
         self._store = store
         self._duty = duty
         self._token: int | None = None if duty else 0
@@ -130,8 +149,9 @@ class Warmer:
         token = self._token
         if token is None:
             return inf
+        await self._price(table)
         routes = {one.target.name: route for route in table.routes.values() for one in route.warm}
-        entries = [entry for entry in self._entries(table) if entry.warmup.target.name not in self._running]
+        entries = [entry for entry in self._entries(table) if not self._asked(entry.warmup.target)]
         pings, wake = due(entries, self._parts.now(), self._parts.wall(), self._parts.draw)
         for ping in pings:
             name = ping.warmup.target.name
@@ -139,11 +159,28 @@ class Warmer:
             self._running[name] = start(self._warm(routes[name], ping, token), name=f"warm-{name}")
         return wake
 
+    def _asked(self, target: Target) -> bool:
+        """Whether a warm-up is out, or a restore probe, which does what a warm-up would."""
+        return target.name in self._running or self._parts.temperatures.asked(target)
+
+    async def _price(self, table: RouteTable) -> None:
+        """Have prices at hand where the policy says what a warmed import is billed by."""
+        read, wanted = self._open_prices, (one for route in table.routes.values() for one in route.warm)
+        if read is None or not any(isinstance(one.target.cost, ImportCost) for one in wanted):
+            return
+        self._open_prices = None
+        try:
+            self._prices = await asyncio.to_thread(read)
+        except (OSError, ValueError) as error:
+            log.warning("what warm-ups cost can't be told: %s", error)
+
     def _entries(self, table: RouteTable) -> Iterable[Entry]:
         for route in table.routes.values():
             for one in route.warm:
                 name = one.target.name
-                uses = (self._parts.book.last_used(one.target, one.copies), self._done.get(name))
+                uses = [self._parts.book.last_used(one.target, one.copies), self._done.get(name)]
+                if self._uses is not None and one.copies == 1:  # one use elsewhere says nothing of further copies
+                    uses.append(self._uses.last(name))
                 used = max((moment for moment in uses if moment is not None), default=None)
                 yield Entry(one, used, self._drawn.get(name, 0.0), self._not_before.get(name, -inf))
 
@@ -176,6 +213,8 @@ class Warmer:
         sends = [(replica, why) for replica in range(warmup.target.replicas) for _ in range(warmup.copies)]
         answers = await asyncio.gather(*(self._ask(route, warmup, *one) for one in sends))
         warmed = _judged(name, ping.gap, answers, doubled)
+        if warmed.answered:
+            self._parts.temperatures.reached(warmup.target, (1, warmed.answered))
         now = self._parts.now()
         if warmed.answered == warmed.sent:
             self._done[name] = now
@@ -219,14 +258,22 @@ class Warmer:
         if warmed.failure is not None:
             log.warning("the warm-up of %s failed: %s", name, warmed.failure)
         advice = advise(limit, warmup.every)
+        now, then = self._cost(warmup, warmup.every), self._cost(warmup, advice.instead) if advice else None
+        for interval, usd in (("policy", now), ("advised", then if then is not None else now)):
+            if usd is not None:
+                meters.cold.cost(name, interval, usd)
+        warmed = replace(warmed, usd_per_month=now, advised_usd_per_month=then)
         if advice is None:
             self._said.pop(name, None)
             return warmed
-        words = _words(warmup, advice)
+        words = _words(warmup, advice, now, then)
         if self._said.get(name) != advice:
             log.warning("%s", words)
         self._said[name] = advice
         return replace(warmed, advice=words)
+
+    def _cost(self, warmup: Warmup, every: float) -> float | None:
+        return month_usd(warmup, every, self._prices, self._parts.wall()) if self._prices is not None else None
 
 
 def _judged(name: str, gap: float | None, answers: list[Answer], doubled: bool) -> Warmed:
@@ -241,7 +288,7 @@ def _after(gap: float | None) -> str:
     return "" if gap is None else f", {show_seconds(round(gap))} after its last use"
 
 
-def _words(warmup: Warmup, advice: Advice) -> str:
+def _words(warmup: Warmup, advice: Advice, now: float | None, then: float | None) -> str:
     name = warmup.target.name
     instead = float(int(advice.instead)) or advice.instead
     ground = "gaps as long have ended warm" if advice.proven else "below an idle limit that others report"
@@ -251,5 +298,8 @@ def _words(warmup: Warmup, advice: Advice) -> str:
     )
     if not isinstance(warmup.target.spec, BedrockSpec):
         return text
-    now, then = (min(_DAY / _WINDOW, _DAY / every) * warmup.copies for every in (advice.every, instead))
-    return f"{text}; that is {then:.0f} instead of {now:.0f} billing windows a day, see `pointsman warm plan`"
+    few, many = (windows_a_day(every) * warmup.copies for every in (advice.every, instead))
+    text = f"{text}; that is {many:.0f} instead of {few:.0f} billing windows a day"
+    if now is None or then is None:
+        return f"{text}, see `pointsman warm plan`"
+    return f"{text} and {dollars(then)} instead of {dollars(now)} a month, see `pointsman warm plan`"
