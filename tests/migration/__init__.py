@@ -1,0 +1,1 @@
+"""Whole migrations with real processes, real clients and things that go wrong."""
