@@ -161,7 +161,7 @@ def _route(
         expect=expect,
         handler=_handler(block.handler, path, names.findings),
         warm=warm,
-        when_cold=when_cold(block.when_cold, fallback=bool(fallback)),
+        when_cold=when_cold(block.when_cold, fallback=bool(fallback) or block.migrate is not None),
         cold_status=block.cold_status,
     )
 

@@ -10,14 +10,17 @@ from .table import Route
 
 
 def when_cold(written: str | None, *, fallback: bool) -> str:
-    """The route's answer to a cold target: as written, else spill where there is a fallback and fail elsewhere."""
+    """The route's answer to a cold target: as written, else spill where there is a fallback and fail elsewhere.
+
+    While a route migrates, the old target is a fallback of the new one.
+    """
     return written or ("spill" if fallback else "fail")
 
 
 def check_cold(route: Route, block: schema.Component, path: Path, findings: Findings) -> None:
     """Note what cannot work: a spill without a place to go, a hold that always outlasts the deadline."""
     where = (*path, "when_cold")
-    if block.when_cold == "spill" and not block.fallback:
+    if block.when_cold == "spill" and not block.fallback and block.migrate is None:
         findings.add(where, "is spill, and there is no fallback to go to; name one, or write hold or fail")
     if block.when_cold != "hold":
         return

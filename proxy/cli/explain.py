@@ -15,7 +15,7 @@ from policies.errors import PolicyError
 from policies.table import Miss, Route, RouteTable
 
 from ..settings import environment
-from . import EXIT_FINDINGS, EXIT_OK, StartError, carrying
+from . import EXIT_FINDINGS, EXIT_OK, StartError, carrying, migrates
 from .policy_file import add_arguments, print_refusal, read_policy
 
 HELP = "say where a request would go, and why"
@@ -51,9 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     key = sticky_key(route.sticky, arguments.session, arguments.inference_id, headers.get)
     explanation = explain(route, {}, key, lambda: 0.5, arguments.body_size)
     if arguments.json:
-        print(json.dumps(_as_json(explanation, table), indent=2))
+        print(json.dumps(_as_json(explanation, key, table), indent=2))
     else:
-        print("\n".join(_lines(explanation, arguments.file, table)))
+        print("\n".join(_lines(explanation, arguments.file, key, table)))
     return EXIT_OK
 
 
@@ -80,7 +80,7 @@ def _header(text: str) -> tuple[str, str]:
     return name.lower(), value
 
 
-def _lines(explanation: Explanation, source: str, table: RouteTable) -> list[str]:
+def _lines(explanation: Explanation, source: str, key: str | None, table: RouteTable) -> list[str]:
     route = explanation.route
     lines = [
         f"{route.key}: {route.rule} ({source}:{route.source_line}), policy {table.digest}",
@@ -100,7 +100,7 @@ def _lines(explanation: Explanation, source: str, table: RouteTable) -> list[str
     if explanation.ruled_out:
         lines.append("  ruled out")
         lines += [f"    {one.target.name}: {one.reason}" for one in explanation.ruled_out]
-    return [*lines, *carrying.lines(route)]
+    return [*lines, *carrying.lines(route), *migrates.lines(route, key, table)]
 
 
 def _sticky(route: Route) -> str:
@@ -109,7 +109,7 @@ def _sticky(route: Route) -> str:
     return f"by header {route.sticky.header}" if route.sticky.header else f"by {route.sticky.by}"
 
 
-def _as_json(explanation: Explanation, table: RouteTable) -> dict[str, object]:
+def _as_json(explanation: Explanation, key: str | None, table: RouteTable) -> dict[str, object]:
     route = explanation.route
     return {
         "ok": True,
@@ -125,4 +125,5 @@ def _as_json(explanation: Explanation, table: RouteTable) -> dict[str, object]:
         "attempts": route.retry.attempts,
         "ruled_out": [{"target": one.target.name, "reason": one.reason} for one in explanation.ruled_out],
         "dialects": carrying.facts(route),
+        "migration": migrates.facts(route, key, table),
     }

@@ -73,17 +73,18 @@ def lines(plan: Migration, rates: Mapping[str, float]) -> Iterator[str]:
     """The plan and its steps, a line each."""
     moves = ", ".join(f"{one.route}: {one.old} -> {one.new}" for one in plan.members)
     yield f"migration {plan.name} ({moves}); at most {show_share(plan.false_alarms)} false alarms in all"
-    told = needs(plan, rates)
-    for need in told:
-        yield f"  {need.step + 1}. {_what(plan.steps[need.step])}: {_needed(need, plan.steps[need.step])}"
-    if any(need.measure for need in told):
+    wanted = needs(plan, rates)
+    for need in wanted:
+        yield f"  {need.step + 1}. {told(plan.steps[need.step])}: {_needed(need, plan.steps[need.step])}"
+    if any(need.measure for need in wanted):
         yield (
             f"  assumed: {show_share(ASSUMED.errors)} errors, a p95 of 2.7 medians, and a new target as good as the "
             "old one; nine of ten migrations need no more"
         )
 
 
-def _what(step: Step) -> str:
+def told(step: Step) -> str:
+    """One step in words: `share 5%, hold 24h`."""
     parts = [f"share {show_share(step.share)}"] if step.share else []
     parts += [f"shadow {show_share(step.shadow)}"] if step.shadow else []
     parts += [f"hold {show_seconds(step.hold)}"] if step.hold else []
@@ -95,8 +96,8 @@ def _needed(need: Need, step: Step) -> str:
     if need.measure is None:
         return "no gate has to see requests"
     kind = "requests on the new side" if step.share else "copies"
-    told = f"{need.measure.value} needs {need.new:,} {kind}, {need.requests:,} of {need.route}'s requests"
-    return told if need.seconds is None else f"{told}: {days(need.seconds)} at its traffic"
+    text = f"{need.measure.value} needs {need.new:,} {kind}, {need.requests:,} of {need.route}'s requests"
+    return text if need.seconds is None else f"{text}: {days(need.seconds)} at its traffic"
 
 
 def as_json(plan: Migration, rates: Mapping[str, float]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -215,3 +216,16 @@ def test_problems_come_all_at_once() -> None:
     """Two mistakes in two steps and one in the gates are three problems of one report."""
     text = written("to: b, steps: [{hold: 1h}, {share: 5%}, {share: 100%}], gates: {latency_p99: at most +1% relative}")
     assert len(problems(text)) == 3
+
+
+def test_the_page_shows_what_loads() -> None:
+    """The policy of docs/migrations.md means what the page says: five steps, three gates, and no mistake."""
+    page = (Path(__file__).parents[2] / "docs" / "migrations.md").read_text()
+    shown = page.split("```yaml\nendpoints:\n")[1].split("```")[0]
+    targets = f"""\
+    apexguru-gpu: {{kind: endpoint, endpoint: a, region: us-east-1, speaks: openai-chat}}
+    apexguru-import: {{kind: bedrock, model: "{IMPORT}", speaks: openai-chat}}
+    """
+    migration = load(policy(shown, textwrap.dedent(targets))).migrations["apexguru"]
+    assert [(step.shadow, step.share) for step in migration.steps] == [(0.05, 0), (0, 0.01), (0, 0.1), (0, 0.5), (0, 1)]
+    assert (len(migration.members[0].gates), migration.to_start) == (3, frozenset({Measure.ERRORS}))

@@ -179,3 +179,12 @@ def test_ejected_candidate_is_replaced_by_the_old_target() -> None:
     key = next(key for key in KEYS if side(route, key) == "new")
     plan = first_plan(route, {"new": [TargetView(health=0.0, back_at=9.0)]}, key, lambda: 0.5)
     assert ([one.target.name for one in plan.attempts], plan.side) == (["old"] * 2, "new")
+
+
+def test_cold_candidate_spills_to_the_old_target() -> None:
+    """Unless the policy says otherwise: while a route migrates there is a fallback, though its policy names none."""
+    block = "serve_from: a, migrate: {to: b, steps: [{share: 25%, hold: 1h}, {share: 100%}]}"
+    for written, meant in (("", "spill"), (", when_cold: spill", "spill"), (", when_cold: fail", "fail")):
+        read = load(policy(f"x: {{{block}{written}}}"))
+        route = laid(read, {"x": Shift("x", "1.1", "a", "b", 0.25)}).routes["x", None]
+        assert (route.when_cold, [one.name for one in route.reserves]) == (meant, ["a"])
