@@ -104,6 +104,8 @@ def duties_of(
         duties.append(
             start(services.controller.run(lambda: services.policy.current.table, asyncio.sleep), name="migrations")
         )
+    if services.shadows is not None:
+        duties.append(start(services.shadows.run(), name="shadow"))
     if services.warmer is not None and warms:
         duties.append(start(services.warmer.run(), name="warmer"))
     return duties

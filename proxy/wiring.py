@@ -42,6 +42,7 @@ from .migrating import controller_of, follower_of, where_they_stand
 from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
 from .services import Services
 from .settings import Settings
+from .shadowing import shadows_of
 from .telemetry import Telemetry
 from .workers.supervisor import Outside, Supervisor
 
@@ -105,6 +106,7 @@ async def serving(
             temperatures=temperatures,
             restorer=restorer,
             follower=follower,
+            shadows=shadows_of(store, follower, pings, gates, meters, parts),
             controller=controller_of(store, settings, _new_id(), transport, control, (time.monotonic, time.time)),
             handlers=handlers,
             book=book,

@@ -57,6 +57,10 @@ class Follower:
         self._lost: float | None = None
         self._late = False
 
+    def also(self, gather: Callable[[], Gathered]) -> None:
+        """Ask `gather` for what else was seen, from now on."""
+        self._gather = gather
+
     @property
     def lost(self) -> float:
         """Seconds since the shared state could be reached; 0 while it can."""
