@@ -63,8 +63,12 @@ class EndpointBackend:
         incoming = await self._sender.send(
             target, request, service=_SERVICE, role=spec.role, sign=spec.sign, streams=call.streaming, deadline=deadline
         )
-        if call.streaming and 200 <= incoming.status < 300:
-            return await _streamed(incoming, target)
+        if 200 <= incoming.status < 300:
+            if call.streaming:
+                return await _streamed(incoming, target)
+            body = incoming.at_hand(wire.RESPONSE_LIMIT)
+            if body is not None:
+                return wire.read_reply(incoming.header, streaming=False, body=body)
         return await _whole(incoming, target)
 
 
@@ -73,7 +77,7 @@ async def _whole(incoming: Incoming, target: Target) -> Reply:
         if not 200 <= incoming.status < 300:
             raise await read_refusal(incoming, target, wire.read_error)
         body = await read_body(incoming, target, wire.RESPONSE_LIMIT)
-        return wire.read_reply(incoming.headers, streaming=False, body=body)
+        return wire.read_reply(incoming.header, streaming=False, body=body)
     finally:
         await incoming.aclose()
 
@@ -86,4 +90,4 @@ async def _streamed(incoming: Incoming, target: Target) -> Reply:
     pieces = read_pieces(incoming, target, wire.read_event, bytes)
     container_type = incoming.header("x-amzn-sagemaker-content-type")
     stream = await primed(incoming, to_its_mark(pieces, target, container_type))
-    return wire.read_reply(incoming.headers, streaming=True, stream=stream)
+    return wire.read_reply(incoming.header, streaming=True, stream=stream)

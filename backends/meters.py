@@ -41,6 +41,8 @@ from .outcome import AttemptOutcome, Outcome
 from .series import CLIENT_GONE, Histogram, Labels, Series
 from .shadow_counts import ShadowCounts
 
+BATCH: Final = 32
+"""Requests that are counted at once: counted one by one each finds its code and data gone from the caches."""
 CAP: Final = 1000
 """Label sets per family. A policy of a hundred endpoints with three targets each needs about a third of it."""
 
@@ -53,6 +55,7 @@ class Meters:
     def __init__(self, version: str = "unknown", cap: int = CAP) -> None:
         self._version = version
         self._cap = cap
+        self._uncounted: list[Outcome] = []
         self._series: dict[Labels, Series] = {}
         self._responses: dict[Labels, int] = {}
         self._attempts: dict[Labels, int] = {}
@@ -74,6 +77,17 @@ class Meters:
 
     def record(self, outcome: Outcome) -> None:
         """Count one request that is over. `outcome.endpoint` is empty when the policy has no such endpoint."""
+        self._uncounted.append(outcome)
+        if len(self._uncounted) >= BATCH:
+            self._count()
+
+    def _count(self) -> None:
+        """Count what waits; who reads the counts does so first."""
+        waiting, self._uncounted = self._uncounted, []
+        for outcome in waiting:
+            self._record(outcome)
+
+    def _record(self, outcome: Outcome) -> None:
         endpoint = outcome.endpoint or UNKNOWN
         # Where the policy has no such endpoint the component is a word of the client's, and makes no label either.
         component = (outcome.component or "") if outcome.endpoint else ""
@@ -146,6 +160,8 @@ class Meters:
 
     def merge(self, other: Meters) -> None:
         """Add the counts of another process. The newest policy generation wins."""
+        self._count()
+        other._count()
         for labels, series in other._series.items():
             self._of(self._series, labels, Series).merge(series)
         counts = (
@@ -180,6 +196,7 @@ class Meters:
 
     def snapshot(self) -> bytes:
         """All counts as JSON, to cross a process boundary; `restore` reads it back."""
+        self._count()
         return json.dumps(
             {
                 "version": self._version,
@@ -240,6 +257,7 @@ class Meters:
         Raises:
             ValueError: a name in `extra` is no metric name.
         """
+        self._count()
         blocks = [
             exposition.scalars(metric, [(labels, getattr(series, field)) for labels, series in self._series.items()])
             for field, metric in REQUEST_COUNTERS.items()

@@ -60,6 +60,10 @@ class VllmBackend:
             raise await _refusal(incoming, target)
         if call.streaming:
             return _reply(incoming, stream=await primed(incoming, _events(incoming, target)))
+        if incoming.header("content-type") == "application/json":
+            body = incoming.at_hand(RESPONSE_LIMIT)
+            if body is not None:
+                return _reply(incoming, body=body)
         try:
             return _reply(incoming, body=await _whole(incoming, target))
         finally:
@@ -83,7 +87,7 @@ def _reply(incoming: Incoming, *, body: bytes = b"", stream: ByteStream | None =
         content_type=content_type,
         custom_attributes=incoming.header("x-amzn-sagemaker-custom-attributes"),
         upstream_request_id=incoming.header("x-request-id"),
-        usage=usage_of(content_type, body),
+        usage=usage_of(content_type, body) if body else None,
     )
 
 
@@ -104,7 +108,8 @@ def _events(incoming: Incoming, target: Target) -> AsyncGenerator[bytes, None]:
 
 
 async def _whole(incoming: Incoming, target: Target) -> bytes:
-    if media_type(incoming.header("content-type")) != SERVER_SENT_EVENTS:
+    kind = incoming.header("content-type")
+    if kind == "application/json" or media_type(kind) != SERVER_SENT_EVENTS:
         return await read_body(incoming, target, RESPONSE_LIMIT)
     pieces = _events(incoming, target)
     collected: list[bytes] = []

@@ -20,9 +20,9 @@ START = 256.0
 """Requests at a time before anything is known."""
 TOLERANCE = 2.0
 """Times the calm time to an answer at which a target counts as overloaded; batching alone makes it about 1.5."""
-OURS = 0.02
-"""Seconds of slowing down that may be this process's own: at 1,000 requests a second and 20 in flight its loop alone
-takes that long to come round, and a target would be throttled for it."""
+LEAST_CALM = 0.02
+"""Seconds that a calm answer counts for at least. What is less is also this process's own: a loop with a thousand
+requests a second takes that long to come round, and a machine that stalls for a moment is no sign of a target."""
 SHRINK = 0.8
 """At least by so much at a time; to what Little's law says the target would do calmly, where that is less."""
 ROOM = 1.5
@@ -71,12 +71,13 @@ def after_answer(limit: Limit, seconds: float, in_flight: int, now: float, bound
         slowly = 1.0 - math.exp((calm_at - now) / LEARN) if now > calm_at else 0.0
         calm = _low(calm, seconds, slowly if room > bounds.least else RISE)
         calm_at = now
-    late = recent > TOLERANCE * calm and recent > calm + OURS
+    usual = max(calm, LEAST_CALM)
+    late = recent > TOLERANCE * usual
     if not late and in_flight >= BUSY * room:
         room = min(bounds.most, room + (1.0 / room if limit.found else 1.0))
     # Not `replace`, which costs five times as much, on each answer.
     limit = Limit(room, calm, calm_at, recent, limit.shrunk_at, limit.found)
-    return _shrunk(limit, in_flight * ROOM * calm / recent, now, bounds) if late else limit
+    return _shrunk(limit, in_flight * ROOM * usual / recent, now, bounds) if late else limit
 
 
 def after_pushback(limit: Limit, now: float, bounds: Bounds) -> Limit:

@@ -57,15 +57,19 @@ class Record:
 
     def attempted(self, attempt: Attempt, seconds: float, error: BackendError | None, *, answered: bool) -> None:
         """One attempt is over: it answered, failed with `error`, or was given up since the client had gone."""
-        facts = error.facts if error else None
         self.backend_seconds += seconds
+        target = attempt.target
+        if answered:
+            self.attempts.append(AttemptOutcome(target.name, target.kind, attempt.replica, seconds))
+            return
+        facts = error.facts if error else None
         self.attempts.append(
             AttemptOutcome(
-                target=attempt.target.name,
-                kind=attempt.target.kind,
+                target=target.name,
+                kind=target.kind,
                 replica=attempt.replica,
                 seconds=seconds,
-                failure=error.cause if error else None if answered else "given up: the client went away",
+                failure=error.cause if error else "given up: the client went away",
                 cold=facts is not None and facts.cold,
                 throttled=facts is not None and facts.throttled,
                 timed_out=facts is not None and facts.timed_out,
@@ -85,8 +89,9 @@ class Record:
 
     def headers(self, now: float) -> Headers:
         """The `x-pointsman-*` response headers; overhead is what has passed but for waiting on targets."""
-        overhead = max(0.0, now - self.arrived - self.backend_seconds)
-        known = [("x-pointsman-overhead-us", str(round(overhead * 1e6)))]
+        overhead = now - self.arrived - self.backend_seconds
+        took = ("x-pointsman-overhead-us", str(round(overhead * 1e6)) if overhead > 0 else "0")
+        known = [took]
         if self.policy is not None:
             known.append(("x-pointsman-policy", self.policy.label))
         if self.attempts:
@@ -96,34 +101,33 @@ class Record:
 
     def outcome(self, now: float) -> Outcome:
         """The request, over."""
-        invocation = self.invocation
-        chunk = self.first_chunk
-        return Outcome(
-            request_id=self.request_id,
-            endpoint=self.route.endpoint if self.route else "",
-            component=self.route.component if self.route else None,
-            operation=self.operation,
-            status=self.status,
-            error_type=self.error_type,
-            ended=self.ended,
-            started=self.started,
-            seconds=now - self.arrived,
-            backend_seconds=self.backend_seconds,
-            first_chunk_seconds=chunk[0] if chunk else None,
-            first_chunk_backend_seconds=chunk[1] if chunk else None,
-            attempts=tuple(self.attempts),
-            bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
-            parts_out=self.parts_out,
-            policy=self.policy.label if self.policy else "",
-            why=self.why,
-            owner=self.route.owner if self.route else None,
-            usage=self.usage,
-            sdk_invocation_id=invocation.sdk_invocation_id if invocation else None,
-            sdk_attempt=invocation.sdk_attempt if invocation else 1,
-            trace_id=self.trace_id,
-            handler_status=self.handler_status,
-            principal=self.principal,
-            cold=self.cold,
-            side=self.side,
+        invocation, route, chunk, policy = self.invocation, self.route, self.first_chunk, self.policy
+        return Outcome(  # by position: 25 names would cost as much as all the assignments
+            self.request_id,
+            route.endpoint if route else "",
+            route.component if route else None,
+            self.operation,
+            self.status,
+            self.error_type,
+            self.ended,
+            self.started,
+            now - self.arrived,
+            self.backend_seconds,
+            chunk[0] if chunk else None,
+            chunk[1] if chunk else None,
+            tuple(self.attempts),
+            self.bytes_in,
+            self.bytes_out,
+            self.parts_out,
+            policy.label if policy else "",
+            self.why,
+            route.owner if route else None,
+            self.usage,
+            invocation.sdk_invocation_id if invocation else None,
+            invocation.sdk_attempt if invocation else 1,
+            self.trace_id,
+            self.handler_status,
+            self.principal,
+            self.cold,
+            self.side,
         )

@@ -67,6 +67,10 @@ class Incoming(Protocol):
         """The first value of a header field; `name` in lower case."""
         ...
 
+    def at_hand(self, limit: int) -> bytes | None:
+        """The whole body where it is here already and no longer than `limit`; else None, and nothing is taken."""
+        ...
+
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises TransportError when it breaks, is late, or is longer than `limit` bytes."""
         ...

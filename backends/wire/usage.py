@@ -14,7 +14,9 @@ LIMIT = 64 * 1024
 
 def usage_of(content_type: str | None, body: bytes) -> Usage | None:
     """The counts in `body`; None when it is no JSON of up to `LIMIT` bytes, or has none."""
-    if len(body) > LIMIT or media_type(content_type) != "application/json" or b'"usage"' not in body:
+    if len(body) > LIMIT or b'"usage"' not in body:
+        return None
+    if content_type != "application/json" and media_type(content_type) != "application/json":
         return None
     counts = (read_object(body) or {}).get("usage")
     if not isinstance(counts, dict):

@@ -27,11 +27,12 @@ POLICY = """\
 apiVersion: pointsman/v1
 account: "123456789012"
 targets:
-  vllm: {kind: vllm, urls: ["URL"], model: static}
-  endpoint: {kind: endpoint, endpoint: static, region: us-east-1, url: "URL"}
-  bedrock: {kind: bedrock, model: "ARN", url: "URL", speaks: openai-chat}
+  vllm: {kind: vllm, urls: ["URL"], model: static, limit: {min: 64}}
+  endpoint: {kind: endpoint, endpoint: static, region: us-east-1, url: "URL", limit: {min: 64}}
+  bedrock: {kind: bedrock, model: "ARN", url: "URL", speaks: openai-chat, limit: {min: 64}}
 endpoints:
 """
+"""The adaptive limits are on, but start at more than the connections: a machine that stalls is no overloaded target."""
 KINDS = ("vllm", "endpoint", "bedrock")
 
 

@@ -49,6 +49,9 @@ class Body:
     def header(self, name: str) -> str | None:
         return None
 
+    def at_hand(self, limit: int) -> bytes | None:
+        return None
+
     async def read(self, limit: int) -> bytes:
         body = b"".join([chunk async for chunk in self.chunks()])
         if len(body) > limit:

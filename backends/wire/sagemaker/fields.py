@@ -180,5 +180,5 @@ def _by_name(kind: Kind) -> Mapping[str, Field]:
     return MappingProxyType({field.wire[kind].lower(): field for field in FIELDS if kind in field.wire})
 
 
-BY_NAME: Mapping[Kind, Mapping[str, Field]] = MappingProxyType({kind: _by_name(kind) for kind in Kind})
-"""Per operation: lower-case header name to field."""
+INVOKE_BY_NAME, STREAM_BY_NAME = _by_name(Kind.INVOKE), _by_name(Kind.STREAM)
+"""Lower-case header name to field, for each operation."""

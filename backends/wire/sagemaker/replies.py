@@ -16,15 +16,24 @@ from .errors import clip
 DEFAULT_VARIANT = "AllTraffic"
 """The variant's name that SageMaker's own SDKs give to a single variant."""
 
+_ALL_TRAFFIC = ("x-Amzn-Invoked-Production-Variant", DEFAULT_VARIANT)
+_USUAL = {kind: ("Content-Type", kind) for kind in ("application/json", "text/event-stream")}
+"""Types of almost every answer, which need no look at their characters."""
+
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 
 
 def write_reply(reply: Reply, request_id: str) -> Headers:
     """Header fields of InvokeEndpoint's 200."""
+    kind = reply.content_type
+    if kind in _USUAL and not (
+        reply.variant or reply.custom_attributes or reply.new_session_id or reply.closed_session_id
+    ):
+        return (("x-amzn-RequestId", request_id), _ALL_TRAFFIC, _USUAL[kind])
     return _fields(
         ("x-amzn-RequestId", request_id),
         ("x-Amzn-Invoked-Production-Variant", reply.variant or DEFAULT_VARIANT),
-        ("Content-Type", reply.content_type),
+        ("Content-Type", kind),
         ("X-Amzn-SageMaker-Custom-Attributes", reply.custom_attributes),
         ("X-Amzn-SageMaker-New-Session-Id", reply.new_session_id),
         ("X-Amzn-SageMaker-Closed-Session-Id", reply.closed_session_id),

@@ -18,7 +18,7 @@ from policies.values import value
 from ...base import Headers, Invocation
 from ..trace import read_trace
 from .errors import WireError, not_offered, unknown_operation, validation_error
-from .fields import BY_NAME, ENDPOINT, Field, Kind
+from .fields import ENDPOINT, INVOKE_BY_NAME, STREAM_BY_NAME, Field, Kind
 
 _PATH = re.compile(r"(?:.*)/endpoints/([^/]*)/([a-z-]+)", re.DOTALL)
 _ATTEMPT = re.compile(r"\battempt=(\d{1,4})")
@@ -117,7 +117,7 @@ def read_invocation(operation: Operation, headers: Headers, body: bytes, request
 
 def _collect(kind: Kind, headers: Headers) -> tuple[dict[Field, str], dict[str, list[str]], list[str]]:
     """The modelled values, those that are read but not modelled, and what is wrong with the number of the former."""
-    known = BY_NAME[kind]
+    known = INVOKE_BY_NAME if kind is Kind.INVOKE else STREAM_BY_NAME
     given: dict[Field, str] = {}
     others: dict[str, list[str]] = {}
     problems: list[str] = []

@@ -56,6 +56,9 @@ class Answer:
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name), None)
 
+    def at_hand(self, limit: int) -> bytes | None:
+        return self._body
+
     async def read(self, limit: int) -> bytes:
         return self._body
 

@@ -9,7 +9,15 @@ from botocore.loaders import Loader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.wire.sagemaker.fields import BY_NAME, ENDPOINT, FIELDS, Field, Kind, printable
+from backends.wire.sagemaker.fields import (
+    ENDPOINT,
+    FIELDS,
+    INVOKE_BY_NAME,
+    STREAM_BY_NAME,
+    Field,
+    Kind,
+    printable,
+)
 
 MODEL: dict[str, Any] = Loader().load_service_model("sagemaker-runtime", "service-2")
 INPUTS = {Kind.INVOKE: "InvokeEndpointInput", Kind.STREAM: "InvokeEndpointWithResponseStreamInput"}
@@ -29,7 +37,8 @@ def test_every_modelled_header_is_in_the_table_and_no_other(kind: Kind) -> None:
         if value.get("location") == "header"
     }
     assert modelled == {one.wire[kind]: one.member for one in FIELDS if kind in one.wire}
-    assert set(BY_NAME[kind]) == {name.lower() for name in modelled}
+    by_name = INVOKE_BY_NAME if kind is Kind.INVOKE else STREAM_BY_NAME
+    assert set(by_name) == {name.lower() for name in modelled}
 
 
 @pytest.mark.parametrize("kind", list(Kind))
