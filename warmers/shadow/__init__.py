@@ -18,6 +18,7 @@ from .differences import Differences, Kept, read_differences
 from .plans import Shadowing, shadowing_of
 from .purse import Purse
 from .shadows import Difference, Parts, Shadows
+from .sharing import Sharing
 from .taken import Taken
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Purse",
     "Shadowing",
     "Shadows",
+    "Sharing",
     "Taken",
     "heard_of",
     "read_differences",

@@ -36,12 +36,15 @@ class Purse:
         self._spent: dict[str, float] = {}
         self._others: dict[str, float] = {}
         self._open_until: dict[str, float] = {}
+        self.used = False
+        """Whether anything was ever charged or asked for."""
         self.unpriced: set[str] = set()
         """Targets that the prices do not know: what they cost is not counted."""
 
     def charge(self, migration: str, target: Target, seconds: float, wall: float) -> float:
         """Count one copy that took `seconds` and ended at `wall`, in seconds since 1970; the US dollars of it."""
         self._turn(wall)
+        self.used = True
         try:
             usd = self._usd(target, seconds, wall)
         except ValueError:
@@ -53,6 +56,7 @@ class Purse:
     def affords(self, migration: str, budget: float | None, wall: float) -> bool:
         """Whether there is something left today."""
         self._turn(wall)
+        self.used = True
         spent = self._spent.get(migration, 0.0) + self._others.get(migration, 0.0)
         return budget is None or spent < budget
 

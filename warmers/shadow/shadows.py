@@ -30,6 +30,7 @@ from ..ping import PingTrace
 from .copies import Copy, copied
 from .plans import Shadowing, shadowing_of
 from .purse import Purse
+from .sharing import Sharing
 from .taken import Taken
 
 log = logging.getLogger("pointsman.shadow")
@@ -80,6 +81,10 @@ class Parts:
     trace: Callable[[Invocation, int], PingTrace]
     """Begins the trace of an invocation at that many nanoseconds since 1970."""
     tell: Callable[[Outcome], None]
+    pause: Callable[[float], Awaitable[None]]
+    """Waits that many seconds of `now`."""
+    sharing: Sharing | None = None
+    """Tells other processes what this one spends; None: it is alone."""
     keep: Callable[[Difference], None] | None = None
     """Takes a difference that is to be kept."""
 
@@ -145,6 +150,8 @@ class Shadows:
     async def run(self) -> None:
         """Ask and compare until cancelled; what waits then is dropped."""
         tasks = [start(self._work(), name=f"shadow-{number}") for number in range(AT_A_TIME)]
+        if self._parts.sharing is not None:
+            tasks.append(start(self._parts.sharing.run(self._parts.pause), name="shadow-spent"))
         try:
             await asyncio.gather(*tasks)
         finally:

@@ -197,6 +197,7 @@ class Scene:
             new_id=lambda: f"copy-{next(ids)}",
             trace=self._trace,
             tell=self.told.append,
+            pause=asyncio.sleep,
             keep=self.kept.append,
         )
         self.shadows = Shadows(self.parts)

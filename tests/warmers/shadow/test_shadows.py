@@ -19,6 +19,7 @@ from policies.evidence import Side
 from policies.facts import FailureFacts
 from policies.redaction import Keeping, Redaction
 from policies.table import Target, VllmSpec
+from tests.memory import MemoryStore
 from tests.warmers.shadow.scene import (
     COLD,
     INSIDE_CONTAINERS,
@@ -33,6 +34,7 @@ from tests.warmers.shadow.scene import (
     stream,
     table_of,
 )
+from warmers.shadow import Shadows, Sharing
 from warmers.shadow import shadows as module
 
 KEEP = Keeping("/nowhere", Redaction(), below=0.9)
@@ -352,3 +354,21 @@ async def test_a_copy_goes_to_one_of_the_replicas() -> None:
         scene.sampled()
         await scene.counts.until(1)
     assert {one.attempts[0].replica for one in scene.told if one.target == "old"} == {1}
+
+
+async def test_spending_is_shared_as_long_as_copies_run() -> None:
+    """A task of its own tells other processes; it ends with the copies."""
+    scene, store, told = Scene(), MemoryStore(), asyncio.Event()
+
+    async def pause(_: float) -> None:
+        if "copies/20000" in store.groups:
+            told.set()
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)
+
+    sharing = Sharing(store, scene.parts.purse, "w", lambda: scene.wall)
+    scene.shadows = Shadows(replace(scene.parts, sharing=sharing, pause=pause))
+    async with running(scene):
+        scene.sampled()
+        await told.wait()
+    assert store.groups["copies/20000"].keys() == {"w"}
