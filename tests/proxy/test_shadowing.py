@@ -31,7 +31,8 @@ async def test_without_shared_state_nothing_is_copied() -> None:
 async def test_the_fleet_hears_what_copies_show() -> None:
     """With shared state there are copies; at the follower's next look their evidence is in the ledger."""
     around, table, backend, store = world(), table_of(route()), Scripted(), MemoryStore()
-    pings = replace(around.parts, table=lambda: (table, "d/1"), backends={"vllm": backend, "bedrock": backend})
+    backends = {"vllm": backend, "bedrock": backend}
+    pings = replace(around.parts, table=lambda: (table, "d/1"), backends=backends, pause=asyncio.sleep)
     follower = Follower(Ledger(store), "w", around.clock.now, lambda: None)
     async with AsyncExitStack() as parts:
         shadows = shadows_of(store, follower, pings, Gates(), around.meters, parts)
