@@ -4,27 +4,51 @@ A probe is the warmer's cheapest request in the target's dialect, through `Backe
 customer's handler, repeated until it is answered or the longest restore is over (`ping.ask`). Its task is owned here.
 A warm-up that is under way at the target does the same, so none is started beside it. A target that speaks `opaque` has
 no cheapest request: there a caller's own request has to be the probe.
+
+With a shared state one process of the fleet sends it, the one with the target's lease; the others wait for its word,
+which is that it has used the target (`uses.py`). Who is killed is followed when its lease has run out. While the store
+is out of reach each process sends its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
+from backends.state import Lease, Store, StoreError
 from backends.tasks import start
 from policies.table import Route, Target
+from policies.temperature import Warmth, pace
 
 from .asking import BODIES
 from .ping import Answer, Parts, ask
+from .uses import Uses
 
 log = logging.getLogger("pointsman.warm")
+
+PERIOD = 15.0
+"""Seconds that a target's lease holds; it is renewed three times in each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The other processes that may restore the same targets."""
+
+    store: Store
+    name: str
+    """One that no other process has."""
+    uses: Uses
 
 
 class Restorer:
     """The restore probes of one process."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, fleet: Fleet | None = None) -> None:
         self._parts = parts
+        self._fleet = fleet
         self._running: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -51,9 +75,12 @@ class Restorer:
 
     async def _probe(self, route: Route, target: Target) -> None:
         try:
-            answer = await self._asked(route, target)
+            async with self._turn(target) as ours:
+                answer = await self._asked(route, target) if ours else None
         finally:
             self._running.pop(target.name, None)
+        if answer is None:
+            return
         result = "ready" if answer.failure is None else "given_up" if answer.cold else "failed"
         self._parts.meters.cold.restore(target.name, result)
         if result == "failed":
@@ -69,3 +96,61 @@ class Restorer:
             # What breaks here must reach neither the callers, who wait for a state, nor the next probe.
             log.exception("the restore probe of %s broke", target.name)
             return Answer(cold=False, seconds=0.0, failure=type(error).__name__)
+
+    @asynccontextmanager
+    async def _turn(self, target: Target) -> AsyncIterator[bool]:
+        """Hold the target's lease while the probe is out. False: another process has brought the target back."""
+        fleet = self._fleet
+        if fleet is None:
+            yield True
+            return
+        if await self._brought_back(fleet, target):
+            yield False
+            return
+        renewing = start(self._renew(fleet, target), name=f"restore-lease-{target.name}")
+        try:
+            yield True
+        finally:
+            renewing.cancel()
+            await fleet.uses.exchange()  # the others wait to hear of it
+            await self._release(fleet, target)
+
+    async def _brought_back(self, fleet: Fleet, target: Target) -> bool:
+        """Wait until the lease is ours, which is False, or the target is back by another process's doing."""
+        temperatures, now = self._parts.temperatures, self._parts.now
+        if await self._taken(fleet, target):
+            return False
+        temperatures.asking(target, now(), 1)
+        try:
+            while True:
+                await self._parts.pause(pace(target.restore))
+                await fleet.uses.exchange()
+                if temperatures.warmth(target, now()) not in {Warmth.COLD, Warmth.WARMING}:
+                    return True
+                if await self._taken(fleet, target):
+                    return False
+        finally:
+            temperatures.asking(target, now(), -1)
+
+    async def _renew(self, fleet: Fleet, target: Target) -> None:
+        while True:
+            await self._parts.pause(PERIOD / 3)
+            await self._taken(fleet, target)
+
+    async def _taken(self, fleet: Fleet, target: Target) -> bool:
+        try:
+            return await self._take(fleet, target) is not None
+        except StoreError as error:
+            log.warning("who restores %s can't be agreed on: %s", target.name, error)
+            return True
+
+    async def _take(self, fleet: Fleet, target: Target) -> Lease | None:
+        return await fleet.store.take(f"restore/{target.name}", fleet.name, self._parts.wall(), PERIOD)
+
+    async def _release(self, fleet: Fleet, target: Target) -> None:
+        try:
+            lease = await self._take(fleet, target)
+            if lease is not None:
+                await fleet.store.release(lease)
+        except StoreError as error:
+            log.warning("the lease of %s's restore is left to run out: %s", target.name, error)
