@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from policies.breaker import NEW, SLOW_START, State, admitted, after, is_failure, state
 from policies.facts import FailureFacts, TargetView
-from policies.retries import RESERVE, Budget, earned, spent
+from policies.retries import Budget, earned, reserve, spent
 from policies.table import Route, Target
 
 MOST_COPIES = 16
@@ -39,9 +39,11 @@ class _Replica:
 class Book:
     """Live state of all targets of one process."""
 
-    def __init__(self, draw: Callable[[], float] = lambda: 0.5) -> None:
-        """`draw` keeps the breakers of several processes out of step."""
+    def __init__(self, draw: Callable[[], float] = lambda: 0.5, workers: int = 1) -> None:
+        """`draw` keeps the breakers of several processes out of step; `workers` processes divide budgets of repeats."""
         self._draw = draw
+        self._workers = workers
+        self._reserve = reserve(workers)
         self._replicas: dict[str, list[_Replica]] = {}
         self._budgets: dict[str, Budget] = {}
 
@@ -101,13 +103,13 @@ class Book:
     def arrived(self, route: Route, now: float) -> None:
         """A request of `route` has come: its share is put into the route's budget of repeats."""
         budget = self._budgets.get(route.key)
-        if budget is not None and budget.tokens >= RESERVE:
+        if budget is not None and budget.tokens >= self._reserve:
             return  # it holds no more, and time only adds to it
-        self._budgets[route.key] = earned(budget or Budget(at=now), route.retry.budget, now)
+        self._budgets[route.key] = earned(budget or Budget(at=now), route.retry.budget, now, self._workers)
 
     def afford(self, route: Route, now: float) -> bool:
         """Take one repeat out of the route's budget; False when there is none left."""
-        left = spent(self._budgets.get(route.key, Budget(at=now)), now)
+        left = spent(self._budgets.get(route.key, Budget(at=now)), now, self._workers)
         if left is None:
             return False
         self._budgets[route.key] = left

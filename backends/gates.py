@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from policies.limits import Bounds, Limit, after_answer, after_pushback
+from policies.limits import Limit, after_answer, after_pushback
 from policies.quotas import Bucket, Quota, Rate, full, refilled, taken, wait_for
-from policies.table import Target
+from policies.table import LimitRule, Target
 
 RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2})
 """By a route's `shed`: who is let in before whom."""
@@ -44,17 +44,19 @@ class _Waiting:
 
 
 class _Gate:
-    __slots__ = ("active", "bytes", "limit", "queues", "waiting")
+    __slots__ = ("active", "bytes", "limit", "queues", "rule", "waiting", "written")
 
     def __init__(self) -> None:
+        self.written: LimitRule | None = None
+        self.rule = LimitRule()
         self.limit = Limit()
         self.active = 0
         self.bytes = 0
         self.waiting = 0
         self.queues: tuple[OrderedDict[int, _Waiting], ...] = tuple(OrderedDict() for _ in RANKS)
 
-    def has_room(self, bounds: Bounds) -> bool:
-        room = self.limit.value
+    def has_room(self) -> bool:
+        room, bounds = self.limit.value, self.rule.bounds
         return self.active < bounds.least or (self.active < room and self.active < bounds.most)
 
     def drop(self, rank: int, key: int) -> _Waiting | None:
@@ -69,9 +71,9 @@ class _Gate:
         recent = self.limit.recent or 0.0
         return ahead * recent / max(self.limit.value, 1.0) > min(seconds, max(recent, SHORTEST_QUEUE))
 
-    def make_room(self, rank: int, size: int, seconds: float, target: Target) -> bool:
+    def make_room(self, rank: int, size: int, seconds: float) -> bool:
         """Whether one more may wait; those of a lower rank, the newest first, give way for it."""
-        rule = target.limit
+        rule = self.rule
         while (
             self.waiting >= rule.queue or self.bytes + size > rule.queue_bytes or self.too_late(self.waiting, seconds)
         ):
@@ -87,11 +89,11 @@ class _Gate:
         wait = self.waiting * (self.limit.recent or 0.0) / max(self.limit.value, 1.0)
         return Refused(why, min(LATEST, max(SOONEST, wait)))
 
-    def admit(self, bounds: Bounds) -> None:
+    def admit(self) -> None:
         if not self.waiting:
             return
         for queue in self.queues:
-            while queue and self.has_room(bounds):
+            while queue and self.has_room():
                 waiting = self.drop(self.queues.index(queue), next(iter(queue)))
                 if waiting is not None and not waiting.admitted.done():
                     self.active += 1
@@ -102,7 +104,7 @@ class Gates:
     """All gates of one process, made inside its loop."""
 
     def __init__(self, workers: int = 1) -> None:
-        """`workers` processes share what the policy grants an owner."""
+        """`workers` processes share what the policy grants an owner, and what it lets a target bear."""
         self._gates: dict[str, _Gate] = {}
         self._owners: dict[tuple[str, str], Bucket] = {}
         self._workers = workers
@@ -111,14 +113,15 @@ class Gates:
     def enter(self, target: Target) -> bool:
         """Take a place at the target if one is free and nobody waits for it."""
         gate = self._of(target)
-        if gate.waiting or not gate.has_room(target.limit.bounds):
+        if gate.waiting or not gate.has_room():
             return False
         gate.active += 1
         return True
 
     def enter_spare(self, target: Target) -> bool:
         """Take a place for work of our own: only while less than half of the places are taken and nobody waits."""
-        gate, bounds = self._of(target), target.limit.bounds
+        gate = self._of(target)
+        bounds = gate.rule.bounds
         if gate.waiting or 2 * gate.active >= min(max(gate.limit.value, bounds.least), bounds.most):
             return False
         gate.active += 1
@@ -127,7 +130,7 @@ class Gates:
     async def queue(self, target: Target, shed: str, size: int, seconds: float) -> None:
         """Wait for a place at the target, at most `seconds`, holding `size` bytes. Raises Refused."""
         gate, rank = self._of(target), RANKS[shed]
-        if not gate.make_room(rank, size, min(seconds, target.limit.wait), target):
+        if not gate.make_room(rank, size, min(seconds, gate.rule.wait)):
             why = "the queue is full"
             raise gate.refusal(why)
         loop = asyncio.get_running_loop()
@@ -136,13 +139,13 @@ class Gates:
         gate.queues[rank][key] = _Waiting(admitted, size)
         gate.bytes += size
         gate.waiting += 1
-        late = loop.call_later(min(seconds, target.limit.wait), _refuse, admitted, gate)
+        late = loop.call_later(min(seconds, gate.rule.wait), _refuse, admitted, gate)
         try:
             await admitted
         except BaseException:
             gate.drop(rank, key)
             if admitted.done() and not admitted.cancelled() and admitted.exception() is None:
-                self._leave(target, gate)  # let in at the very moment of going
+                _leave(gate)  # let in at the very moment of going
             raise
         finally:
             late.cancel()
@@ -150,16 +153,16 @@ class Gates:
     def answered(self, target: Target, seconds: float, now: float) -> None:
         """The target answered, or began to, after `seconds`."""
         gate = self._of(target)
-        gate.limit = after_answer(gate.limit, seconds, gate.active, now, target.limit.bounds)
+        gate.limit = after_answer(gate.limit, seconds, gate.active, now, gate.rule.bounds)
 
     def pushed_back(self, target: Target, now: float) -> None:
         """The target said that it has too much to do, or did not answer in time."""
         gate = self._of(target)
-        gate.limit = after_pushback(gate.limit, now, target.limit.bounds)
+        gate.limit = after_pushback(gate.limit, now, gate.rule.bounds)
 
     def leave(self, target: Target) -> None:
         """Give the place back, to whoever waits for it."""
-        self._leave(target, self._of(target))
+        _leave(self._of(target))
 
     def admit_owner(self, quota: Quota, now: float) -> None:
         """Take one request out of the owner's quota. Raises Refused when there is none, or tokens are owed."""
@@ -195,15 +198,18 @@ class Gates:
     def _bucket(self, owner: str, what: str, rate: Rate, now: float) -> Bucket:
         return refilled(self._owners.get((owner, what)) or full(rate, now), rate, now)
 
-    def _leave(self, target: Target, gate: _Gate) -> None:
-        gate.active -= 1
-        gate.admit(target.limit.bounds)
-
     def _of(self, target: Target) -> _Gate:
         gate = self._gates.get(target.name)
         if gate is None:
             gate = self._gates[target.name] = _Gate()
+        if gate.written is not target.limit:
+            gate.written, gate.rule = target.limit, target.limit.part(self._workers)
         return gate
+
+
+def _leave(gate: _Gate) -> None:
+    gate.active -= 1
+    gate.admit()
 
 
 def _refuse(admitted: asyncio.Future[None], gate: _Gate) -> None:

@@ -6,7 +6,8 @@ for is kept, and the jitter comes on top of it.
 
 The budget is a bucket: each request of a route puts its share into it, each repeat takes one out, and a trickle keeps a
 quiet route from having none for ever (the shape of Finagle's RetryBudget). Promise: in any stretch of time the repeats
-are at most `RESERVE`, plus the share of the requests, plus `TRICKLE` a second.
+are at most `RESERVE`, plus the share of the requests, plus `TRICKLE` a second; several processes that serve one policy
+divide reserve and trickle, though none has less than one repeat saved up.
 """
 
 from __future__ import annotations
@@ -40,16 +41,21 @@ class Budget:
     at: float = 0.0
 
 
-def earned(budget: Budget, share: float, now: float) -> Budget:
+def reserve(workers: int) -> float:
+    """Repeats that a route can have saved up in each of so many processes."""
+    return max(1.0, RESERVE / workers)
+
+
+def earned(budget: Budget, share: float, now: float, workers: int = 1) -> Budget:
     """The budget after one more request of a route that may repeat `share` of them."""
-    return Budget(min(RESERVE, _grown(budget, now) + share), now)
+    return Budget(min(reserve(workers), _grown(budget, now, workers) + share), now)
 
 
-def spent(budget: Budget, now: float) -> Budget | None:
+def spent(budget: Budget, now: float, workers: int = 1) -> Budget | None:
     """The budget after one repeat, or None when it cannot be paid for."""
-    tokens = _grown(budget, now)
+    tokens = _grown(budget, now, workers)
     return Budget(tokens - 1.0, now) if tokens >= 1.0 else None
 
 
-def _grown(budget: Budget, now: float) -> float:
-    return min(RESERVE, budget.tokens + TRICKLE * max(0.0, now - budget.at))
+def _grown(budget: Budget, now: float, workers: int) -> float:
+    return min(reserve(workers), budget.tokens + TRICKLE / workers * max(0.0, now - budget.at))

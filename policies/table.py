@@ -130,6 +130,14 @@ class LimitRule:
     wait: float = 10.0
     """Seconds that one may wait."""
 
+    def part(self, workers: int) -> LimitRule:
+        """The rule for each of so many processes; each may send one request at least."""
+        if workers == 1:
+            return self
+        least, most = max(1, self.bounds.least // workers), max(1, self.bounds.most // workers)
+        queue = max(1, self.queue // workers) if self.queue else 0
+        return LimitRule(Bounds(least, most), queue, self.queue_bytes // workers, self.wait)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

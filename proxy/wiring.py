@@ -28,9 +28,7 @@ from backends.translated import Translated
 from backends.vllm import VllmBackend
 from backends.wire.sigv4 import Credentials, Signer
 from policies.table import RouteTable
-from warmers.lease import Duty
 from warmers.ping import Parts
-from warmers.restoring import Restorer
 from warmers.runner import Warmer
 
 from .access_log import AccessLog
@@ -44,6 +42,7 @@ from .services import Services
 from .settings import Settings
 from .shadowing import shadows_of
 from .telemetry import Telemetry
+from .warmth import warmth_of
 from .workers.supervisor import Outside, Supervisor
 
 
@@ -67,7 +66,8 @@ async def serving(
         parts.push_async_callback(transport.aclose)
         chain = AwsCredentials()
         parts.push_async_callback(chain.aclose)
-        book, gates, meters = Book(random.random), Gates(settings.workers), Meters(version("pointsman"))
+        workers = settings.workers
+        book, gates, meters = Book(random.random, workers), Gates(workers), Meters(version("pointsman"))
         temperatures = Temperatures()
         telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
         parts.callback(telemetry.shutdown)
@@ -97,14 +97,15 @@ async def serving(
             return policy.current.table, policy.current.label
 
         pings = _pings(in_force, backends, book, meters, telemetry, log, temperatures)
-        restorer = Restorer(pings)
-        parts.push_async_callback(restorer.stop)
+        warmth = warmth_of(pings, store, _new_id, settings.prices)
+        parts.push_async_callback(warmth.restorer.stop)
         yield Services(
             policy=policy,
             backends=backends,
-            warmer=_warmer(pings, store),
+            warmer=warmth.warmer,
             temperatures=temperatures,
-            restorer=restorer,
+            restorer=warmth.restorer,
+            uses=warmth.uses,
             follower=follower,
             shadows=shadows_of(store, follower, pings, gates, meters, parts),
             controller=controller_of(store, settings, _new_id(), transport, control, (time.monotonic, time.time)),
@@ -181,7 +182,11 @@ async def warming(
         store = await _store(settings, parts)
         book, meters, backends = Book(random.random), Meters(version("pointsman")), _backends(transport, credentials)
         label = f"{table.digest}/1"
-        yield _warmer(_pings(lambda: (table, label), backends, book, meters, telemetry, log, Temperatures()), store)
+        pings = _pings(lambda: (table, label), backends, book, meters, telemetry, log, Temperatures())
+        warmth = warmth_of(pings, store, _new_id, settings.prices)
+        if warmth.uses is not None:
+            await warmth.uses.exchange()
+        yield warmth.warmer
 
 
 def _backends(transport: HttpTransport, credentials: CredentialSource) -> dict[str, Backend]:
@@ -224,10 +229,6 @@ def _pings(
         tell=log.write,
         temperatures=temperatures,
     )
-
-
-def _warmer(pings: Parts, store: Store | None) -> Warmer:
-    return Warmer(pings, store, Duty(store, _new_id(), time.time) if store else None)
 
 
 def static_credentials(access_key: str, secret_key: str) -> CredentialSource:

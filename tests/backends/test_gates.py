@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -146,6 +147,17 @@ async def test_a_gate_in_use_is_kept() -> None:
     gates.enter(GPU)
     gates.keep([])
     assert [name for name, *_ in gates.states()] == ["gpu"]
+
+
+async def test_processes_divide_what_a_target_may_bear() -> None:
+    """Together they send it no more than the policy says; a reload that changes the rule holds from then on."""
+    gates = Gates(workers=2)
+    four = replace(GPU, limit=LimitRule(Bounds(1, 4), queue=0))
+    assert [gates.enter(four) for _ in range(3)] == [True, True, False]
+    six = replace(four, limit=LimitRule(Bounds(1, 6), queue=0))
+    assert [gates.enter(six) for _ in range(2)] == [True, False]
+    with pytest.raises(Refused, match="the queue is full"):
+        await gates.queue(six, "normal", 1, 1.0)
 
 
 def test_an_owner_has_so_many_requests() -> None:

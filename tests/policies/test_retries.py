@@ -43,6 +43,21 @@ def test_a_new_route_has_its_reserve_and_no_more() -> None:
     assert spent(budget, 5.0 + 1 / TRICKLE) is not None
 
 
+@pytest.mark.parametrize(("workers", "saved"), [(1, 10), (2, 5), (4, 2), (64, 1)])
+def test_processes_divide_the_reserve_and_the_trickle(workers: int, saved: int) -> None:
+    """Together they repeat as often as one would, though each can repeat once."""
+    budget: Budget | None = Budget(at=5.0)
+    for _ in range(saved):
+        assert budget is not None
+        budget = spent(budget, 5.0, workers)
+    assert budget is not None
+    assert spent(budget, 5.0, workers) is None
+    owed = 1.0 - budget.tokens
+    assert spent(budget, 5.0 + 0.99 * owed * workers / TRICKLE, workers) is None
+    assert spent(budget, 5.0 + 1.01 * owed * workers / TRICKLE, workers) is not None
+    assert earned(budget, 100.0, 5.0, workers).tokens == max(1.0, RESERVE / workers)
+
+
 def test_ten_requests_pay_for_one_repeat() -> None:
     """A share of 10 % is one in ten, to the request."""
     budget = Budget(0.0, 1.0)

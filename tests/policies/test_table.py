@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from policies.table import Boundary, Isolation, Miss, Route, RouteTable, Weighted
+from policies.limits import Bounds
+from policies.table import Boundary, Isolation, LimitRule, Miss, Route, RouteTable, Weighted
 
 from .written import engine, split, target
 
@@ -109,3 +110,17 @@ def test_replicas_are_those_this_process_chooses_between() -> None:
 def test_line_in_the_file_does_not_make_another_target() -> None:
     """A comment added above a target does not look like a new target after a reload."""
     assert target("a", source_line=3) == target("a", source_line=4)
+
+
+@pytest.mark.parametrize(
+    ("workers", "part"),
+    [
+        (1, LimitRule(Bounds(4, 1000), 256, 64, 10.0)),
+        (3, LimitRule(Bounds(1, 333), 85, 21, 10.0)),
+        (64, LimitRule(Bounds(1, 15), 4, 1, 10.0)),
+    ],
+)
+def test_processes_divide_a_limit(workers: int, part: LimitRule) -> None:
+    """Together no more than the policy says, but each may send one; how long one may wait is not divided."""
+    assert LimitRule(Bounds(4, 1000), 256, 64, 10.0).part(workers) == part
+    assert LimitRule(Bounds(1, 1), 0, 0).part(workers).queue == 0
