@@ -106,6 +106,8 @@ def duties_of(
         )
     if services.shadows is not None:
         duties.append(start(services.shadows.run(), name="shadow"))
+    if services.uses is not None:
+        duties.append(start(services.uses.run(), name="uses"))
     if services.warmer is not None and warms:
         duties.append(start(services.warmer.run(), name="warmer"))
     return duties

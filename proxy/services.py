@@ -15,6 +15,7 @@ from warmers.migrations.follower import Follower
 from warmers.restoring import Restorer
 from warmers.runner import Warmer
 from warmers.shadow import Shadows
+from warmers.uses import Uses
 
 from .access_log import AccessLog
 from .door import Door
@@ -62,3 +63,5 @@ class Services:
     """How warm every target is."""
     restorer: Restorer | None = None
     """Brings cold targets back; None where only callers' own requests do."""
+    uses: Uses | None = None
+    """What the fleet uses; None where the process is on its own."""

@@ -62,6 +62,8 @@ class Settings:
     """Where the fleet's shared state is; None: this process is on its own."""
     state_poll: float = 4.0
     """Time between two looks at it: a command from elsewhere is in force within two."""
+    prices: str | None = None
+    """File of prices, for what warm-ups cost; None: those that ship with the product."""
     keys: str | None = None
     """File of the keys that callers were issued."""
     keys_secret: str | None = None
@@ -209,6 +211,7 @@ FLAGS = (
         metavar="URL",
     ),
     Flag("state-poll", _look, "seconds between two looks at the shared state, 0.1 to 5", 4.0, "S"),
+    Flag("prices", str, "dated prices, for what warm-ups cost; without it those that ship here", metavar="FILE"),
     Flag("keys", str, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),
     Flag("keys-secret", str, "file of the master secret: AWS SDKs may sign with issued keys", metavar="FILE"),
     Flag("tls-cert", str, "certificate chain of the contracts' port, PEM", metavar="FILE"),

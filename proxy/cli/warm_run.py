@@ -38,6 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     more = parser.add_argument
     more("--once", action="store_true", help="send what is due now, wait for it, and end")
     more("--state", metavar="URL", help="the fleet's shared state: sqlite:///PATH (POINTSMAN_STATE)")
+    more(
+        "--prices", metavar="FILE", help="dated prices; without it those that ship with the product (POINTSMAN_PRICES)"
+    )
     more("--log", metavar="FILE", default=os.devnull, help="where a log line for every warm-up goes [nowhere]")
 
 
@@ -46,7 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     try:
         table = read_policy(arguments.file, flags.environment())
-        given = {"policy": arguments.file, "state": arguments.state, "log": arguments.log, "face": "all"}
+        given = {
+            "policy": arguments.file,
+            "state": arguments.state,
+            "prices": arguments.prices,
+            "log": arguments.log,
+            "face": "all",
+        }
         settings = flags.read(given, flags.environment())
         return uvloop.run(_run(settings, table, once=arguments.once, in_json=arguments.json))
     except PolicyError as error:

@@ -1,0 +1,36 @@
+"""What keeps targets warm and brings them back, put together: warmer, restore probes, and what the fleet uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from backends.state import Store
+from warmers.lease import Duty
+from warmers.ping import Parts
+from warmers.prices import SHIPPED, open_prices
+from warmers.restoring import Fleet, Restorer
+from warmers.runner import Warmer
+from warmers.uses import Uses
+
+
+@dataclass(frozen=True, slots=True)
+class Warmth:
+    """The parts; `uses` is None where the process is on its own."""
+
+    warmer: Warmer
+    restorer: Restorer
+    uses: Uses | None
+
+
+def warmth_of(pings: Parts, store: Store | None, new_id: Callable[[], str], prices: str | None) -> Warmth:
+    """The parts of one process. `prices` is a file of them; None: those that ship with the product."""
+    reading = partial(open_prices, Path(prices) if prices is not None else SHIPPED)
+    if store is None:
+        return Warmth(Warmer(pings, prices=reading), Restorer(pings), None)
+    name = new_id()
+    uses = Uses(pings, store, name)
+    warmer = Warmer(pings, store, Duty(store, name, pings.wall), uses, reading)
+    return Warmth(warmer, Restorer(pings, Fleet(store, name, uses)), uses)
