@@ -7,6 +7,7 @@ credentials come from the variables that boto3 reads.
 from __future__ import annotations
 
 import itertools
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -53,6 +54,16 @@ class Valkey:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """It answers nothing until the block is left, and forgets nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def set(self, key: str, value: int) -> None:
         """Write a key, as another program would."""
@@ -108,6 +119,19 @@ class Places:
             self.bucket.bodies[f"{name}/schema"] = b'{"version": %d}' % version
         else:
             self.server.set(f"{name.partition('=')[2]}:schema", version)
+
+    @contextmanager
+    def cut(self, kind: str) -> Iterator[None]:
+        """Nobody reaches the server of that kind until the block is left: Valkey hangs, S3 answers errors."""
+        if kind == "valkey":
+            with self.server.hanging():
+                yield
+        else:
+            self.bucket.status = 503
+            try:
+                yield
+            finally:
+                self.bucket.status = None
 
     def variables(self) -> dict[str, str]:
         """What a process needs in its environment to reach the S3 of these."""

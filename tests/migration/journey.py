@@ -35,7 +35,7 @@ CREDENTIALS = {
 BODY = json.dumps({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}).encode()
 
 
-def policy_of(standin: Standin, steps: str = STEPS, more: str = "") -> str:
+def policy_of(standin: Standin, steps: str = STEPS, more: str = "", breach: str = "start") -> str:
     """One endpoint that moves from a dedicated endpoint to an import."""
     return f"""
 apiVersion: pointsman/v1
@@ -50,13 +50,14 @@ endpoints:
     serve_from: gpu
     fallback: [gpu]
     timeout: {TIMEOUT:.0f}s
+    idempotent: true
     sticky_by: inference-id
     migrate:
       to: import
       steps: {steps}
       gates: {{errors: at most +10 points}}
       false_alarms: 5%
-      on_breach: {{errors: start, otherwise: last-good}}
+      on_breach: {{errors: {breach}, otherwise: last-good}}
       keep: {{gpu: {{can_take: 100%, until: 1d after 100%}}}}
 {more}"""
 

@@ -84,6 +84,7 @@ class Follower:
             log.warning("the shared state can be reached again, after %.0f s", self.lost)
         self._lost, self._late = None, False
         states = {name: one.state for name, one in kept.items()}
+        states |= await self._restored(table, states)
         if states != self._states:
             self._states = states
             self._changed()
@@ -111,6 +112,20 @@ class Follower:
                 self.witness.unsaid(of)
                 raise
         self.witness.keep(frozenset((name, state.window_id) for name, state in self._states.items()))
+
+    async def _restored(self, table: RouteTable, states: Mapping[str, State]) -> dict[str, State]:
+        """Migrations that the shared state has forgotten: they stay where they were, and are written down again.
+
+        A server that was started empty must not send a whole fleet's traffic back to targets that were scaled in.
+        """
+        gone = {name: state for name, state in self._states.items() if name in table.migrations and name not in states}
+        for name, state in gone.items():
+            try:
+                if await self._ledger.write(None, state, ()):
+                    log.error("the shared state had lost migration %s; it was written down again as it stood", name)
+            except StoreError as error:
+                log.warning("migration %s is lost from the shared state, which can't be written: %s", name, error)
+        return gone
 
     def _cut_off(self, error: StoreError) -> None:
         if self._lost is None:

@@ -85,6 +85,33 @@ async def test_steps_hold_while_the_store_is_lost(caplog: pytest.LogCaptureFixtu
     assert told.times == 1
 
 
+async def test_store_that_was_emptied_sends_nobody_home(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever knows where a migration stood writes it down again, once; what nobody knows is as if it never was."""
+    fleet = Fleet()
+    ones = follower(fleet), follower(fleet)
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    for one in ones:
+        await one.look(table())
+    before = (await fleet.ledger.states())["apexguru"].state
+    fleet.store.groups.clear()
+    for one in ones:
+        await one.look(table())
+        found = shift(one)
+        assert found is not None
+        assert found.share == 0.1
+    assert (await fleet.ledger.states())["apexguru"].state == before
+    assert caplog.text.count("written down again") == 1
+    await order(fleet.ledger, PLAN, fleet.command(Verb.PAUSE), fleet.clock())
+    fleet.store.groups.clear()
+    asked = fleet.store.asked
+    fleet.store.cut = lambda: fleet.store.asked > asked + 1
+    await ones[0].look(table())
+    assert "can't be written" in caplog.text
+    assert shift(ones[0]) is not None
+    bare = replace(table(), migrations={})
+    await ones[0].look(bare)
+
+
 async def test_what_was_seen_is_handed_over() -> None:
     """Requests and what was gathered beside them, under this worker's name; what did not get through is said again."""
     fleet = Fleet()
