@@ -58,9 +58,10 @@ def chance_of(plan: Migration, window: int, step: int) -> float:
 def verdict(gate: Gate, member: Member, evidence: Evidence, chance: float, now: float) -> Verdict:
     """One gate's answer to one route's evidence, wrong with a probability of `chance` at most."""
     answer, text, missing = _asked(gate, evidence, chance)
-    if answer is not Answer.RED and now - evidence.at > STALE:
-        since = show_seconds(round(now - evidence.at))
-        text = f"nothing has been added to the evidence for {since}" if evidence.at else "no evidence of this step"
+    at = evidence.cost[0] if gate.measure is Measure.COST and evidence.cost is not None else evidence.at
+    if answer is not Answer.RED and now - at > STALE:
+        since = show_seconds(round(now - at))
+        text = f"nothing has been added to the evidence for {since}" if at else "no evidence of this step"
         return Verdict(member.route, gate.measure, Answer.NOT_YET, text, missing=True)
     return Verdict(member.route, gate.measure, answer, text, missing)
 

@@ -5,8 +5,10 @@ Without shared state there is neither, and a policy's migrations stay where they
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from backends.capacity import Capacity
 from backends.control import ControlPlane
@@ -15,9 +17,11 @@ from backends.state import Store
 from policies.migration_state import Decision
 from warmers.lease import Duty
 from warmers.migrations.controller import DUTY, LEASE, Controller
+from warmers.migrations.costs import projected
 from warmers.migrations.follower import Follower
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.rooms import Rooms
+from warmers.prices import SHIPPED, open_prices
 
 from .policy_source import Policy
 from .settings import Settings
@@ -57,7 +61,16 @@ def controller_of(
     now, wall = clocks
     rooms = Rooms(store, Capacity(transport, control.instances, now).units)
     duty = Duty(store, worker, wall, LEASE * settings.state_poll, DUTY)
-    return Controller(Ledger(store), duty, rooms.shown, wall, say, settings.state_poll)
+    prices = functools.cache(functools.partial(open_prices, Path(settings.prices) if settings.prices else SHIPPED))
+    return Controller(
+        Ledger(store),
+        duty,
+        rooms.shown,
+        wall,
+        say,
+        settings.state_poll,
+        lambda plan, table, at: projected(plan, table, prices(), at),
+    )
 
 
 def say(decision: Decision) -> None:

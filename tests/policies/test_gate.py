@@ -72,7 +72,7 @@ def test_agreement_is_asked_of_comparison() -> None:
 )
 def test_cost_at_full_share(cost: float | None, answer: Answer, missing: bool) -> None:
     """A projection is above the bound or not; one that nobody has made is missing."""
-    said = asked(Measure.COST, 0.8, Evidence(cost=None if cost is None else (NOW, cost), at=NOW))
+    said = asked(Measure.COST, 0.8, Evidence(cost=None if cost is None else (NOW, cost)))
     assert (said.answer, said.missing) == (answer, missing)
 
 
@@ -93,6 +93,12 @@ def test_evidence_that_nobody_adds_to_is_missing_unless_it_is_red() -> None:
     bad = sides(Side(1_000_000, 1000), Side(60_000, 6000))
     assert asked(Measure.ERRORS, 0.002, bad, NOW + 9 * STALE).answer is Answer.RED
     assert "no evidence of this step" in asked(Measure.ERRORS, 0.002, Evidence()).text
+
+
+def test_cost_is_as_old_as_its_own_reckoning() -> None:
+    """Neither do requests keep an old projection alive, nor a projection the counts of requests."""
+    assert asked(Measure.COST, 0.8, Evidence(cost=(NOW - STALE - 1, 0.5), at=NOW)).missing is True
+    assert asked(Measure.COST, 0.8, Evidence(cost=(NOW, 0.5))).answer is Answer.GREEN
 
 
 def test_every_gate_of_every_member_is_judged() -> None:

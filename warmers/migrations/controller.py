@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from backends.state import StoreError
+from policies.evidence import Evidence
 from policies.gate import judge
 from policies.migrating import Migration
 from policies.migration import step
@@ -34,6 +35,14 @@ REPORT = 30.0
 Rooms = Callable[[Migration, State, RouteTable], Awaitable[Mapping[str, float]]]
 """By route: the part of its traffic that the old target is shown able to take now; what is not known is not in it."""
 
+Costs = Callable[[Migration, RouteTable, float], Mapping[str, Evidence]]
+"""By route what the new target would cost with all of the traffic, as evidence, at a moment (`costs.projected`)."""
+
+
+def no_costs(plan: Migration, table: RouteTable, now: float) -> Mapping[str, Evidence]:
+    """Nobody says what anything costs."""
+    return {}
+
 
 class Controller:
     """The controller of one process, on duty or not."""
@@ -46,6 +55,7 @@ class Controller:
         wall: Callable[[], float],
         tell: Callable[[Decision], None],
         look: float = LOOK,
+        costs: Costs = no_costs,
     ) -> None:
         """`tell` is told of every decision that was written, once. `run` looks every `look` seconds."""
         self._ledger = ledger
@@ -54,6 +64,7 @@ class Controller:
         self._wall = wall
         self._tell = tell
         self._every = look
+        self._costs = costs
         self._reported: dict[str, Report] = {}
 
     async def run(self, table: Callable[[], RouteTable], pause: Callable[[float], Awaitable[None]]) -> None:
@@ -81,7 +92,9 @@ class Controller:
     async def _one(self, plan: Migration, kept: Kept, table: RouteTable, token: int) -> None:
         state, now = kept.state, self._wall()
         window = state.window_id
-        evidence = await self._ledger.evidence(plan.name, window)
+        evidence = dict(await self._ledger.evidence(plan.name, window))
+        for route, cost in self._costs(plan, table, now).items():
+            evidence[route] = evidence.get(route, Evidence()) + cost
         rooms = await self._rooms(plan, state, table)
         verdicts = judge(plan, state, evidence, now)
         seen = Seen(window, verdicts, rooms)

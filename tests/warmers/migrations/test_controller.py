@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from policies.evidence import Evidence, Side
-from policies.migrating import Migration
+from policies.migrating import Gate, Measure, Migration
 from policies.migration_state import Decision, Event, Phase, State, Verb
 from policies.table import RouteTable
 from warmers.lease import Duty
@@ -192,3 +192,21 @@ async def test_duty_is_released_at_the_end() -> None:
     await asyncio.gather(running, return_exceptions=True)
     await other.round(table())
     assert fleet.store.leases[DUTY].holder == "b"
+
+
+async def test_cost_is_evidence() -> None:
+    """What the new target would cost is asked for at every look, and judged and recorded with the rest."""
+    fleet, said, asked = Fleet(), list[Decision](), list[str]()
+
+    def costs(plan: Migration, table: RouteTable, now: float) -> Mapping[str, Evidence]:
+        asked.append(plan.name)
+        return {"apexguru": Evidence(cost=(now, 0.9))}
+
+    member = replace(PLAN.members[0], gates=(Gate(Measure.COST, 0.8),))
+    plan = replace(PLAN, members=(member,))
+    duty = Duty(fleet.store, "a", fleet.clock, name=DUTY)
+    one = Controller(fleet.ledger, duty, plenty, fleet.clock, said.append, costs=costs)
+    await order(fleet.ledger, plan, fleet.command(Verb.START), fleet.clock())
+    await one.round(table(plan))
+    assert (asked, [decision.event for decision in said]) == (["apexguru"], [Event.BREACHED])
+    assert "90% of the old target's cost, 80% allowed" in said[0].why
