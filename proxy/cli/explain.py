@@ -88,6 +88,8 @@ def _lines(explanation: Explanation, source: str, key: str | None, table: RouteT
         f"  sticky   {_sticky(route)}",
         f"  deadline {route.timeout:g} s, streams {route.stream_timeout:g} s; at most {route.retry.attempts} attempts",
     ]
+    if (cold := _cold(route)) is not None:
+        lines.append(f"  cold     {cold}")
     if len(explanation.shares) > 1:
         lines.append("  shares")
         lines += [f"    {share:7.2%}  {target.name}" for target, share in explanation.shares]
@@ -101,6 +103,21 @@ def _lines(explanation: Explanation, source: str, key: str | None, table: RouteT
         lines.append("  ruled out")
         lines += [f"    {one.target.name}: {one.reason}" for one in explanation.ruled_out]
     return [*lines, *carrying.lines(route), *migrates.lines(route, key, table)]
+
+
+def _cold(route: Route) -> str | None:
+    """What becomes of a request that meets a cold target; None where no target declares that it may be."""
+    names = ", ".join(one.target.name for one in route.admitted if one.target.restore is not None)
+    if not names:
+        return None
+    status = f", told {route.cold_status}" if route.cold_status is not None else ""
+    match route.when_cold:
+        case "spill" if route.reserves:
+            return f"while {names} is cold, spill to {', '.join(spare.name for spare in route.reserves)}"
+        case "hold":
+            return f"while {names} is cold, hold until it is back or the deadline is near{status}"
+        case _:
+            return f"while {names} is cold, fail at once{status}"
 
 
 def _sticky(route: Route) -> str:
@@ -123,6 +140,8 @@ def _as_json(explanation: Explanation, key: str | None, table: RouteTable) -> di
         "shares": {target.name: share for target, share in explanation.shares},
         "order": [{"target": one.target.name, "replica": one.replica} for one in explanation.plan.attempts],
         "attempts": route.retry.attempts,
+        "when_cold": route.when_cold,
+        "cold_status": route.cold_status,
         "ruled_out": [{"target": one.target.name, "reason": one.reason} for one in explanation.ruled_out],
         "dialects": carrying.facts(route),
         "migration": migrates.facts(route, key, table),

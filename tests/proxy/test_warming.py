@@ -68,5 +68,5 @@ def test_state_is_a_url_of_a_known_kind() -> None:
     given = {"policy": "p.yaml", "face": "all"}
     assert read(given, {}).state is None
     assert read(given, {"POINTSMAN_STATE": "sqlite:////var/state.db"}).state == "sqlite:////var/state.db"
-    with pytest.raises(SettingsError, match="--state can't be 'redis://x'"):
-        read(given | {"state": "redis://x"}, {})
+    with pytest.raises(SettingsError, match="--state can't be 'ftp://x'"):
+        read(given | {"state": "ftp://x"}, {})

@@ -133,3 +133,24 @@ def test_header_is_name_and_value(header: str, file: Path, capsys: pytest.Captur
     """What is no header is wrong usage."""
     assert main(["explain", str(file), "--endpoint", "lone", "--header", header]) == 2
     assert "NAME=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ("serve_from: cold, fallback: [a]", "while cold is cold, spill to a"),
+        ("serve_from: cold, when_cold: hold", "while cold is cold, hold until it is back or the deadline is near"),
+        ("serve_from: cold, cold_status: 503", "while cold is cold, fail at once, told 503"),
+        ("serve_from: a, fallback: [cold]", None),
+    ],
+)
+def test_what_becomes_of_a_request_that_meets_a_cold_target(
+    block: str, told: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a sentence, where a first choice declares that it may be cold; and as facts."""
+    cold = "  cold: {kind: vllm, model: m, url: 'http://127.0.0.1:8002', speaks: openai-chat, cold: {restore: 1s..9s}}"
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY.replace("endpoints:", f"{cold}\nendpoints:\n  x: {{{block}}}", 1))
+    lines = explained(capsys, file, "--endpoint", "x").splitlines()
+    assert [line.split(maxsplit=1)[1] for line in lines if line.startswith("  cold ")] == ([told] if told else [])
+    assert facts(capsys, file, "--endpoint", "x")["when_cold"] in {"spill", "hold", "fail"}
