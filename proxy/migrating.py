@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from backends.capacity import Capacity
 from backends.control import ControlPlane
 from backends.http.transport import Transport
 from backends.state import Store
+from policies.evidence import Evidence
+from policies.migrating import Migration
 from policies.migration_state import Decision
+from policies.table import RouteTable
 from warmers.lease import Duty
-from warmers.migrations.controller import DUTY, LEASE, Controller
+from warmers.migrations.controller import DUTY, LEASE, Controller, Costs
 from warmers.migrations.costs import projected
 from warmers.migrations.follower import Follower
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.rooms import Rooms
-from warmers.prices import SHIPPED, open_prices
+from warmers.prices import SHIPPED, Prices, open_prices
 
 from .policy_source import Policy
 from .settings import Settings
@@ -61,7 +64,6 @@ def controller_of(
     now, wall = clocks
     rooms = Rooms(store, Capacity(transport, control.instances, now).units)
     duty = Duty(store, worker, wall, LEASE * settings.state_poll, DUTY)
-    prices = functools.cache(functools.partial(open_prices, Path(settings.prices) if settings.prices else SHIPPED))
     return Controller(
         Ledger(store),
         duty,
@@ -69,8 +71,29 @@ def controller_of(
         wall,
         say,
         settings.state_poll,
-        lambda plan, table, at: projected(plan, table, prices(), at),
+        costs_of(Path(settings.prices) if settings.prices else SHIPPED),
     )
+
+
+def costs_of(path: Path) -> Costs:
+    """What migrations will cost, at the prices in a file that is read when the first is asked about.
+
+    Without prices no cost is known, and a gate of cost is not green: that is said once.
+    """
+
+    @functools.cache
+    def prices() -> Prices | None:
+        try:
+            return open_prices(path)
+        except (OSError, ValueError) as error:
+            log.warning("what migrations will cost can't be known: %s", error)
+            return None
+
+    def costs(plan: Migration, table: RouteTable, at: float) -> Mapping[str, Evidence]:
+        known = prices()
+        return projected(plan, table, known, at) if known is not None else {}
+
+    return costs
 
 
 def say(decision: Decision) -> None:

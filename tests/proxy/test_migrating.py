@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from policies.load import load_policy
 from policies.migration_state import Decision, Event, Verb
 from policies.table import Route
-from proxy.migrating import say
+from proxy.migrating import costs_of, say
 from proxy.settings import read
 from proxy.wiring import serving, static_credentials
 from tests.proxy.cli.commanding import POLICY, Commanding
+from warmers.prices import SHIPPED
 
 
 def shown(table_route: object) -> float:
@@ -71,3 +73,27 @@ def test_a_decision_is_one_line_of_the_log(alert: bool, level: int, caplog: pyte
         level,
         "migration x grew: fine (0.1 -> 0.5 of the traffic; controller)",
     )
+
+
+def test_costs_come_from_the_prices(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At those of the file; without a file that can be read none is known, which is said once and stops nothing."""
+    cost = "region: us-east-1, cost: {instance: ml.g6e.xlarge"
+    table = load_policy(
+        f"""\
+apiVersion: pointsman/v1
+account: "123456789012"
+targets: {{a: {{kind: endpoint, endpoint: a, {cost}}}}}, b: {{kind: endpoint, endpoint: b, {cost}, share: 50%}}}}}}
+endpoints:
+  x:
+    serve_from: a
+    migrate: {{to: b, steps: [{{share: 100%}}], gates: {{cost_at_full_share: at most 80%}}}}
+""",
+        {},
+    )
+    plan = table.migrations["x"]
+    assert costs_of(SHIPPED)(plan, table, 7.0)["x"].cost == (7.0, 0.5)
+    blind = costs_of(tmp_path / "none.yaml")
+    assert (blind(plan, table, 7.0), blind(plan, table, 8.0)) == ({}, {})
+    assert [record.message for record in caplog.records if "can't be known" in record.message] == [
+        f"what migrations will cost can't be known: [Errno 2] No such file or directory: '{tmp_path / 'none.yaml'}'"
+    ]
