@@ -25,12 +25,12 @@ TOKEN = "operator"
 
 
 def policy_of(port: int, more: str = "") -> str:
-    """One endpoint whose model is at `port`."""
+    """One endpoint whose model is at `port`; nobody is turned away because this machine has much to do."""
     return f"""
 apiVersion: pointsman/v1
 account: "123456789012"
 targets:
-  first: {{kind: vllm, url: "http://127.0.0.1:{port}", model: m, region: us-east-1}}
+  first: {{kind: vllm, url: "http://127.0.0.1:{port}", model: m, region: us-east-1, limit: {{min: 100}}}}
 endpoints:
   chat: {{serve_from: first, owner: us}}
 {more}"""
@@ -98,10 +98,10 @@ class Serving:
         found = re.findall(rf"^{name}(?:\{{[^\n]*\}})? (\S+)$", self.read("/metrics"), re.M)
         return sum(float(each) for each in found)
 
-    def until(self, what: str, seconds: float = 15.0) -> None:
-        """Until standard error says `what`."""
+    def until(self, what: str, seconds: float = 25.0, count: int = 1) -> None:
+        """Until standard error says `what`, so many times."""
         end = time.monotonic() + seconds
-        while what not in self.errors.read_text():
+        while self.errors.read_text().count(what) < count:
             assert time.monotonic() < end, self.errors.read_text()
             time.sleep(0.02)
 

@@ -1,0 +1,188 @@
+"""Several workers behind TLS, with issued keys, as a container, and through what is rarer than one reload."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy.keys import Key, Principal, derived, digest, fresh_id, line, token
+
+from .serving import BODY, Load, end, gone, model, policy_of, request, served
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+
+TLS = Path(__file__).parents[2] / "data" / "tls"
+MASTER = b"m" * 43
+ID = fresh_id(b"a" * 11)
+SECRET = derived(MASTER, ID)
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[int]:
+    with model() as port:
+        yield port
+
+
+def answered(connection: socket.socket) -> str:
+    """The status of the answer that comes next; empty when none comes."""
+    data = b""
+    try:
+        while b"\r\n\r\n" not in data:
+            piece = connection.recv(65536)
+            if not piece:
+                return ""
+            data += piece
+    except ConnectionError:
+        return ""
+    return data.split(b" ")[1].decode()
+
+
+def asked(port: int, more: str = "", path: bytes | None = None) -> socket.socket:
+    """A connection on which a request has been sent."""
+    connection = socket.create_connection(("127.0.0.1", port), 20)
+    connection.sendall((path or request(more=more)) + (b"" if path else BODY))
+    return connection
+
+
+def test_every_worker_asks_for_tls_and_keys(tmp_path: Path, upstream: int) -> None:
+    """On any of its connections, whichever worker has it; a key that is taken out of the file ends in all of them."""
+    keys = tmp_path / "keys"
+    keys.write_text(line(Key(ID, digest(SECRET), Principal("team-a", ("chat",)))))
+    keys.chmod(0o600)
+    words = ("--tls-cert", str(TLS / "server.pem"), "--tls-key", str(TLS / "server.key"), "--keys", str(keys))
+    trust = ssl.create_default_context(cafile=str(TLS / "ca.pem"))
+    trust.check_hostname = False
+
+    def statuses(more: str) -> set[str]:
+        found = set()
+        for _ in range(8):
+            raw = socket.create_connection(("127.0.0.1", running.port), 10)
+            with trust.wrap_socket(raw, server_hostname="localhost") as connection:
+                connection.sendall(request(more=more) + BODY)
+                found.add(answered(connection))
+        return found
+
+    bearer = f"Authorization: Bearer {token(ID, SECRET)}\r\n"
+    with served(tmp_path, policy_of(upstream), *words) as running:
+        assert statuses(bearer) == {"200"}
+        assert statuses("") == {"403"}
+        keys.write_text("")
+        while (found := statuses(bearer)) != {"403"}:  # within two seconds, the test's own limit bounds it
+            assert found <= {"200", "403"}
+
+
+def test_a_container_has_workers_and_no_admin_port(tmp_path: Path, upstream: int) -> None:
+    """Its health and its invocations, from every worker."""
+    with served(tmp_path, policy_of(upstream), "--face", "container", "--host", "127.0.0.1") as running:
+        assert running.admin_port is None
+        for path, status in (
+            (b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n", "200"),
+            (b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n", "404"),
+        ):
+            for _ in range(6):
+                with asked(running.port, path=path) as connection:
+                    assert answered(connection) == status
+
+
+def test_a_queue_outlives_the_workers_that_did_not_take_it(tmp_path: Path, upstream: int) -> None:
+    """Connections that came while nobody accepted are served by the workers that are started next."""
+    with served(tmp_path, policy_of(upstream)) as running:
+        pids = running.pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        connections = [asked(running.port) for _ in range(40)]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        assert [answered(connection) for connection in connections] == ["200"] * 40
+        for connection in connections:
+            connection.close()
+
+
+def test_a_worker_that_is_told_to_end_is_replaced_without_a_loss(tmp_path: Path, upstream: int) -> None:
+    """SIGTERM to one worker, from whoever looks after memory: it drains, and another takes its place."""
+    with served(tmp_path, policy_of(upstream)) as running, Load(running.port) as load:
+        load.more(200)
+        first = running.pids()[0]
+        os.kill(first, signal.SIGTERM)
+        running.until("worker 0 is gone (exit code 0)")
+        while running.value('pointsman_worker_up{worker="0"}') != 1.0:
+            load.more(20)
+        load.more(200)
+        assert first not in running.pids()
+        counted = running.value("pointsman_responses_total")
+    assert (load.lost, load.refused, set(load.answers)) == ([], 0, {"200"})
+    assert counted <= load.answers.total()
+
+
+def test_an_upgrade_follows_an_upgrade(tmp_path: Path, upstream: int) -> None:
+    """A successor is succeeded as its predecessor was, and ends as it would have."""
+    with served(tmp_path, policy_of(upstream)) as running:
+        supervisors = [running.ready()["pid"]]
+        with Load(running.port) as load:
+            for _ in range(2):
+                os.kill(supervisors[-1], signal.SIGUSR2)
+                running.until("has taken over", count=len(supervisors))
+                assert gone(supervisors)
+                supervisors.append(running.ready()["pid"])
+                load.more(100)
+        try:
+            assert (load.lost, load.refused, load.backwards) == ([], 0, 0)
+            assert running.value("pointsman_responses_total") == load.answers.total()
+        finally:
+            workers = running.pids()
+            end(supervisors[-1])
+        assert gone(workers)
+
+
+def test_the_end_comes_before_an_upgrade_that_was_under_way(tmp_path: Path, upstream: int) -> None:
+    """SIGTERM wins: the successor does not stay behind with the ports."""
+    with served(tmp_path, policy_of(upstream)) as running:
+        running.process.send_signal(signal.SIGUSR2)
+        running.until("starting a successor")
+        running.process.terminate()
+        assert running.process.wait(20) == 0
+        with socket.create_server(("127.0.0.1", running.port)):
+            pass
+
+
+def test_a_handler_runs_in_every_worker_and_a_bad_one_in_none(tmp_path: Path, upstream: int) -> None:
+    """A policy whose handler does not load in a worker is refused as a whole, though its text is right."""
+    (tmp_path / "model.py").write_text("def input_fn(body, content_type):\n    return body\n")
+    handled = policy_of(upstream).replace("owner: us", "owner: us, handler: {path: model.py, run: inline}")
+    with served(tmp_path, policy_of(upstream)) as running, Load(running.port) as load:
+        load.more(50)
+        running.policy.write_text(handled)
+        running.until("/2 is in force")
+        load.more(50)
+        (tmp_path / "other.py").write_text("raise ValueError('no')")
+        running.policy.write_text(handled.replace("model.py", "other.py"))
+        running.until("can't be used")
+        load.more(50)
+        facts = running.ready()
+    assert facts["policy"].endswith("/2")
+    assert {worker["policy"] for worker in facts["workers"]} == {facts["policy"]}
+    assert re.search("other.py", facts["problem"])
+    assert (load.lost, load.refused, set(load.answers)) == ([], 0, {"200"})
+
+
+def test_the_log_is_whole_with_several_writers(tmp_path: Path, upstream: int) -> None:
+    """Lines of two processes in one file do not mix, however long they are."""
+    with served(tmp_path, policy_of(upstream)) as running:
+        with Load(running.port) as load:
+            load.more(500)
+        long = [asked(running.port, more=f"X-Amzn-SageMaker-Inference-Id: {'x' * 1000}\r\n") for _ in range(20)]
+        for connection in long:
+            answered(connection)
+            connection.close()
+        running.process.terminate()
+        running.process.wait(15)
+        lines = [json.loads(each) for each in running.log.read_text().splitlines()]
+    assert len(lines) == load.answers.total() + 20
