@@ -16,8 +16,11 @@ from tests.standins import ACCOUNT, REGION, Standin
 
 from .serving import Proxy
 
-Name = Literal["dedicated", "packed", "imported", "engine", "vllm"]
+Name = Literal["dedicated", "packed", "imported", "engine", "vllm", "dedicated-cold", "packed-cold", "imported-cold"]
 STANDINS: tuple[Name, ...] = ("dedicated", "packed", "imported", "engine")
+COLD = frozenset({"ModelNotReadyException", "no-capacity"})
+"""Faults that say that a model is not loaded, which a proxy remembers of its target until it has been restored."""
+COLD_ARN = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:imported-model/contract0002"
 ARN = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:imported-model/contract0001"
 
 MODELS: Mapping[str, Any] = {
@@ -25,6 +28,9 @@ MODELS: Mapping[str, Any] = {
     "packed": {"kind": "component", "endpoint": "host", "dialect": "openai-chat", "weights": "same"},
     "imported": {"kind": "import", "arn": ARN, "dialect": "openai-chat", "weights": "same"},
     "engine": {"kind": "engine", "dialect": "openai-chat", "weights": "same", "adapters": ["lora-a"]},
+    "dedicated-cold": {"kind": "endpoint", "dialect": "openai-chat", "weights": "same"},
+    "packed-cold": {"kind": "component", "endpoint": "host", "dialect": "openai-chat", "weights": "same"},
+    "imported-cold": {"kind": "import", "arn": COLD_ARN, "dialect": "openai-chat", "weights": "same"},
     "echo": {"kind": "endpoint", "dialect": "echo"},
     "echo-component": {"kind": "component", "endpoint": "host", "dialect": "echo"},
     "lines": {"kind": "endpoint", "dialect": "lmi"},
@@ -60,14 +66,26 @@ class Hosting:
         finally:
             connection.close()
 
+    def of(self, fault: Mapping[str, Any]) -> Hosting:
+        """The hosting to play a fault on: a twin of this one for those that leave their target cold for a while."""
+        if fault["name"] not in COLD:
+            return self
+        twins: Mapping[Name, Name] = {
+            "dedicated": "dedicated-cold",
+            "packed": "packed-cold",
+            "imported": "imported-cold",
+        }
+        name = twins[self.name]
+        return Hosting(name, self.proxy, params_of(name), self.standin)
+
     def fail(self, *faults: Mapping[str, Any]) -> None:
         """Make the stand-in behind this hosting fail so, until told otherwise."""
         self.control("POST", "faults", {"model": self.name, "faults": list(faults)})
 
     def calls(self) -> list[dict[str, Any]]:
-        """What the stand-ins were sent since the test began."""
+        """What the stand-ins were sent since the test began, but for the proxy's own looks at what was left cold."""
         found: list[dict[str, Any]] = self.control("GET", "calls")
-        return found
+        return [call for call in found if not str(call["model"]).endswith("-cold")]
 
 
 def policy(standins: str) -> str:
@@ -85,6 +103,9 @@ def policy(standins: str) -> str:
             "adapter": "lora-a",
             "speaks": "openai-chat",
         },
+        "dedicated-cold": endpoint | {"endpoint": "dedicated-cold", "speaks": "openai-chat"},
+        "packed-cold": endpoint | {"endpoint": "host", "component": "packed-cold", "speaks": "openai-chat"},
+        "imported-cold": {"kind": "bedrock", "model": COLD_ARN, "url": standins, "speaks": "openai-chat"},
         "echo": endpoint | {"endpoint": "echo"},
         "echo-component": endpoint | {"endpoint": "host", "component": "echo-component"},
         "lines": endpoint | {"endpoint": "lines", "speaks": "lmi"},
@@ -94,6 +115,8 @@ def policy(standins: str) -> str:
         {
             "dedicated": {"clients_speak": "openai-chat", "serve_from": "dedicated"},
             "imported": {"clients_speak": "openai-chat", "serve_from": "imported"},
+            "dedicated-cold": {"clients_speak": "openai-chat", "serve_from": "dedicated-cold"},
+            "imported-cold": {"clients_speak": "openai-chat", "serve_from": "imported-cold"},
             "engine": {"clients_speak": "openai-chat", "serve_from": "engine"},
             "engine-lora": {"clients_speak": "openai-chat", "serve_from": "engine-lora"},
             "echo": {"serve_from": "echo"},
@@ -101,6 +124,7 @@ def policy(standins: str) -> str:
             "host": {
                 "components": {
                     "packed": {"clients_speak": "openai-chat", "serve_from": "packed"},
+                    "packed-cold": {"clients_speak": "openai-chat", "serve_from": "packed-cold"},
                     "echo-component": {"serve_from": "echo-component"},
                 }
             },
@@ -122,7 +146,11 @@ def written(targets: Mapping[str, Any], endpoints: Mapping[str, Any]) -> str:
 
 def params_of(name: Name) -> Mapping[str, str]:
     """How clients address a hosting."""
-    return {"EndpointName": "host", "InferenceComponentName": name} if name == "packed" else {"EndpointName": name}
+    return (
+        {"EndpointName": "host", "InferenceComponentName": name}
+        if name.startswith("packed")
+        else {"EndpointName": name}
+    )
 
 
 def chat(*, stream: bool | None = None, tokens: int = 6, says: str = "Which track does the train take?") -> bytes:

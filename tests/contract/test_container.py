@@ -27,7 +27,7 @@ from botocore.exceptions import ClientError, EventStreamError
 from backends.emulator.aws import SAGEMAKER, modelled_errors, stream_errors_of
 from tests.standins import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Standin, config_of, emulator_in_thread
 
-from .hosting import MODELS, chat, deltas, policy
+from .hosting import COLD, MODELS, chat, deltas, policy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60, func_only=True)]
 
@@ -86,7 +86,7 @@ class Chain:
 
     def fail(self, *faults: Mapping[str, Any]) -> None:
         """Make both targets fail so, until told otherwise."""
-        for name in ("dedicated", "packed", "engine"):
+        for name in ("dedicated", "packed", "dedicated-cold", "packed-cold", "engine"):
             if name != "engine" or all(fault["name"] in ENGINE_FAULTS for fault in faults):
                 self.targets.control("POST", "faults", {"model": name, "faults": list(faults)})
 
@@ -104,8 +104,10 @@ def targets() -> Iterator[Standin]:
 @pytest.fixture(scope="module")
 def links(targets: Standin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     """One container for every route of the policy, which an item of CustomAttributes names."""
-    text = policy(targets.url).replace('"timeout": "20s"', '"timeout": "2s"')
-    with container(tmp_path_factory.mktemp("container"), text, "--endpoint-attribute", "route") as (_, port):
+    text = json.loads(policy(targets.url))
+    text["endpoints"]["impatient"] = {**text["endpoints"]["dedicated"], "timeout": "2s"}
+    folder = tmp_path_factory.mktemp("container")
+    with container(folder, json.dumps(text), "--endpoint-attribute", "route") as (_, port):
         platform = {"inside": {"kind": "endpoint", "container": {"url": f"http://127.0.0.1:{port}"}}}
         with emulator_in_thread(config_of(platform)) as running:
             yield Chain(targets, running, port)
@@ -231,8 +233,9 @@ def test_what_no_container_can_say_is_a_424_that_tells_it(chain: Chain, case: st
     """The status and text that the client would have got, inside a ModelError; on both operations."""
     fault, status, text = INSTEAD[case]
     chain.fail(fault)
+    route = "dedicated-cold" if fault["name"] in COLD else "impatient" if fault["name"] == "hang" else "dedicated"
     for call in (invoke, stream):
-        found = call(chain.platform, inside("dedicated"), chat())
+        found = call(chain.platform, inside(route), chat())
         assert (found["Error"]["Code"], found["ResponseMetadata"]["HTTPStatusCode"]) == ("ModelError", 424)
         assert found["OriginalStatusCode"] == status
         assert text in found["OriginalMessage"]
@@ -241,7 +244,7 @@ def test_what_no_container_can_say_is_a_424_that_tells_it(chain: Chain, case: st
 def test_a_component_without_copies_keeps_the_text_that_clients_match(chain: Chain) -> None:
     """The status is the direct answer's 400."""
     chain.fail({"name": "no-capacity"})
-    found = invoke(chain.platform, inside("host/packed"), chat())
+    found = invoke(chain.platform, inside("host/packed-cold"), chat())
     assert found["OriginalStatusCode"] == 400
     assert "Inference Component has no capacity to process this request." in found["Error"]["Message"]
 

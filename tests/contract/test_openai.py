@@ -126,9 +126,10 @@ def test_an_error_is_the_packages_own_exception(
     package: Package, dedicated: Hosting, streamed: bool, fault: Mapping[str, Any], kind: str, status: int, code: str
 ) -> None:
     """With status, code and the request id to ask about, before a stream as well."""
-    dedicated.fail(fault)
-    arguments: dict[str, Any] = {"model": "dedicated", "messages": MESSAGES, "stream": streamed}
-    parts, done = package(f"{dedicated.proxy.url}/v1", CHAT, **arguments)
+    hosting = dedicated.of(fault)
+    hosting.fail(fault)
+    arguments: dict[str, Any] = {"model": model_of(hosting), "messages": MESSAGES, "stream": streamed}
+    parts, done = package(f"{hosting.proxy.url}/v1", CHAT, **arguments)
     error = done["error"]
     assert (parts, error["kind"], error["status_code"], error["code"]) == ([], kind, status, code)
     assert error["request_id"]
