@@ -36,7 +36,7 @@ from .chat_templates import template_reader, template_stamp
 from .door import Door
 from .handlers.loads import Loader
 from .handlers.registry import Handlers
-from .migrating import controller_of, follower_of, where_they_stand
+from .migrating import alerts_of, controller_of, follower_of, teller, where_they_stand
 from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
 from .services import Services
 from .settings import Settings
@@ -52,10 +52,12 @@ async def serving(
     variables: Mapping[str, str],
     credentials: CredentialSource | None = None,
     told: ToldSource | None = None,
+    near: str | None = None,
 ) -> AsyncIterator[Services]:
     """The parts of a proxy, with its policy loaded. `credentials`: instead of boto3's chain.
 
-    `told`: where a worker has its policy from, instead of what the settings name.
+    `told`: where a worker has its policy from, instead of what the settings name. `near`: the address of a store that
+    workers of one supervisor share where the fleet has none, for what keeps targets warm.
 
     Raises PolicyError or UnreadableError when the policy can't be used, OSError when the log can't be opened,
     StoreError when the shared state can't.
@@ -81,8 +83,8 @@ async def serving(
         loader = Loader(meters, time.monotonic, variables, _cache(settings))
         handlers = Handlers(_folder(settings), loader.load, meters, time.monotonic, settings.drain)
         parts.push_async_callback(handlers.stop)
-        store = await _store(settings, parts)
-        follower = follower_of(store, settings, _new_id(), time.time, lambda: policy.redress())
+        store = _store(settings.state, parts)
+        follower = follower_of(store, settings, _new_id(), time.time, meters.migrations, lambda: policy.redress())
         heard = Hearers(swapped, meters.reload, handlers.use, follower.dress if follower else None)
         policy = policy_of(settings, variables, heard, told or named(settings), told.number if told else int.__add__)
         await policy.load()
@@ -97,8 +99,10 @@ async def serving(
             return policy.current.table, policy.current.label
 
         pings = _pings(in_force, backends, book, meters, telemetry, log, temperatures)
-        warmth = warmth_of(pings, store, _new_id, settings.prices)
+        warmth = warmth_of(pings, store or _store(near, parts), _new_id, settings.prices)
         parts.push_async_callback(warmth.restorer.stop)
+        alerts = alerts_of(settings, transport, time.monotonic)
+        tell = teller(meters.migrations, alerts)
         yield Services(
             policy=policy,
             backends=backends,
@@ -108,7 +112,8 @@ async def serving(
             uses=warmth.uses,
             follower=follower,
             shadows=shadows_of(store, follower, pings, gates, meters, parts),
-            controller=controller_of(store, settings, _new_id(), transport, control, (time.monotonic, time.time)),
+            controller=controller_of(store, settings, _new_id(), transport, control, (time.monotonic, time.time), tell),
+            alerts=alerts,
             handlers=handlers,
             book=book,
             gates=gates,
@@ -179,7 +184,7 @@ async def warming(
             parts.push_async_callback(chain.aclose)
         telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
         parts.callback(telemetry.shutdown)
-        store = await _store(settings, parts)
+        store = _store(settings.state, parts)
         book, meters, backends = Book(random.random), Meters(version("pointsman")), _backends(transport, credentials)
         label = f"{table.digest}/1"
         pings = _pings(lambda: (table, label), backends, book, meters, telemetry, log, Temperatures())
@@ -198,10 +203,10 @@ def _backends(transport: HttpTransport, credentials: CredentialSource) -> dict[s
     }
 
 
-async def _store(settings: Settings, parts: AsyncExitStack) -> Store | None:
-    if settings.state is None:
+def _store(address: str | None, parts: AsyncExitStack) -> Store | None:
+    if address is None:
         return None
-    store = open_store(settings.state)
+    store = open_store(address)
     parts.push_async_callback(store.aclose)
     return store
 

@@ -32,13 +32,17 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """The first thing that a worker is told. `settings` are fields of `Settings`, descriptors are numbers."""
+    """The first thing that a worker is told. `settings` are fields of `Settings`, descriptors are numbers.
+
+    `near` is the address of a store that the workers share where the fleet has none.
+    """
 
     number: int
     settings: Mapping[str, Any]
     policy: Told
     listening: int
     board: int
+    near: str | None
 
 
 @dataclass(frozen=True, slots=True)

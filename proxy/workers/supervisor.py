@@ -13,12 +13,15 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from backends.http.edge import ByteBudget, Listener
 from backends.meters import Meters
+from backends.state import StoreError, open_store
 from backends.tasks import start
 from policies.table import RouteTable
 
@@ -106,7 +109,7 @@ class Supervisor:
             parts.callback(os.close, page)
             board = Board(page, settings.workers)
             parts.callback(board.close)
-            pool = self._pool = self._workers(settings, clients, page, board)
+            pool = self._pool = self._workers(settings, clients, (page, board), await self._near(parts))
             admin = self._admin(policy, pool)
             if not await self._begin(pool, policy, settings):
                 return
@@ -151,7 +154,21 @@ class Supervisor:
         source = self._outside.source
         return Told(source.name, source.text, dict(source.files), generation, f"{digest}/{generation}")
 
-    def _workers(self, settings: Settings, clients: socket.socket, page: int, board: Board) -> Pool:
+    async def _near(self, parts: ExitStack) -> str | None:
+        """A store for the workers alone: what one of them uses or restores, the others have to know."""
+        if self._settings.state is not None:
+            return None
+        try:
+            folder = parts.enter_context(tempfile.TemporaryDirectory(prefix="pointsman-", ignore_cleanup_errors=True))
+            address = f"sqlite:///{quote(folder)}/near.db"
+            await open_store(address).aclose()  # made once, before several want to make it
+        except (OSError, StoreError) as error:
+            log.warning("each worker keeps targets warm by what it sees itself: %s", error)
+            return None
+        return address
+
+    def _workers(self, settings: Settings, clients: socket.socket, shared: tuple[int, Board], near: str | None) -> Pool:
+        page, board = shared
         variables = alone(self._outside.variables)
         each = dataclasses.asdict(of_one_worker(settings))
 
@@ -159,7 +176,7 @@ class Supervisor:
             return await start_child(number, (clients.fileno(), page), variables)
 
         def begin(number: int, told: Told) -> Begin:
-            return Begin(number, each, told, clients.fileno(), page)
+            return Begin(number, each, told, clients.fileno(), page, near)
 
         def ended(number: int, child: Child) -> None:
             board.put(number, ABSENT)

@@ -71,7 +71,7 @@ async def work(channel: Channel, variables: Mapping[str, str]) -> int:
 async def _serve(channel: Channel, begin: Begin, variables: Mapping[str, str]) -> None:
     settings, told = Settings(**begin.settings), begin.policy
     source = ToldSource(told.name, told.text, told.files, told.generation)
-    async with serving(settings, variables, told=source) as services:
+    async with serving(settings, variables, told=source, near=begin.near) as services:
         contracts, tls = contracts_of(settings, services)
         await Worker(begin, settings, services, source, contracts, channel).serve(tls)
 

@@ -28,7 +28,7 @@ from proxy.workers.messages import (
 
 TOLD = Told("policy.yaml", "text: ü\n", {"chat.jinja": "{{ x }}"}, 3, "aaaaaaaaaaaa/3")
 ALL: tuple[Message, ...] = (
-    Begin(1, {"policy": "p", "port": 1, "state": None}, TOLD, 5, 6),
+    Begin(1, {"policy": "p", "port": 1, "state": None}, TOLD, 5, 6, None),
     Ready("aaaaaaaaaaaa/3"),
     Failed("no"),
     Accept(),

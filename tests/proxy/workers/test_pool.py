@@ -54,7 +54,7 @@ class Stage:
 
 
 def begin(number: int, policy: Told) -> Begin:
-    return Begin(number, {}, policy, 3, 4)
+    return Begin(number, {}, policy, 3, 4, None)
 
 
 @asynccontextmanager

@@ -186,7 +186,7 @@ def test_operators_reach_every_worker(several: Serving) -> None:
     assert answer["reset"] is True
     assert len(answer["breakers"]) == 2
     tasks = json.loads(several.read("/admin/tasks"))["tasks"]
-    assert (tasks["handlers-watch"], tasks["warmer"]) == (2, 1)
+    assert (tasks["handlers-watch"], tasks["warmer"], tasks["uses"]) == (2, 1, 2)
 
 
 def test_an_idle_worker_is_small(several: Serving) -> None:
