@@ -62,7 +62,7 @@ class Restorer:
             return True
         if target.speaks not in BODIES:
             return False
-        self._running[target.name] = start(self._probe(route, target), name=f"restore-{target.name}")
+        self._running[target.name] = start(self._probe(route, target), name=f"restore {target.name}")
         return True
 
     async def stop(self) -> None:
@@ -107,7 +107,7 @@ class Restorer:
         if await self._brought_back(fleet, target):
             yield False
             return
-        renewing = start(self._renew(fleet, target), name=f"restore-lease-{target.name}")
+        renewing = start(self._renew(fleet, target), name=f"restore-lease {target.name}")
         try:
             yield True
         finally:

@@ -199,9 +199,9 @@ ERRORS = (
     Fault("expired credentials", FAILED, saying(error(403, "ExpiredTokenException")), asked=2),
     Fault(
         "cold model",
-        Refused(429, "ModelNotReadyException"),
+        Refused(429, "ModelNotReadyException", in_time=True),
         saying(error(429, "ModelNotReadyException")),
-        kind="bedrock",
+        target={"speaks": "opaque"},
     ),
 )
 
@@ -260,8 +260,8 @@ TARGETS = (
         "cold model, with a fallback",
         Served(),
         saying(error(429, "ModelNotReadyException")),
-        kind="bedrock",
         route=ELSEWHERE,
+        target={"speaks": "opaque"},
     ),
 )
 

@@ -56,10 +56,13 @@ class Refused:
     original: int | None = None
     """OriginalStatusCode of a ModelError."""
     retry_after: str | None = None
+    in_time: bool = False
+    """It says when to come again, whatever that is."""
 
     def __str__(self) -> str:
         original = "" if self.original is None else f", OriginalStatusCode {self.original}"
         after = f", `Retry-After: {self.retry_after}`" if self.retry_after else ""
+        after += ", with `Retry-After`" if self.in_time else ""
         return f"{self.status} {self.type}{original}{after}"
 
     def hold(self, answer: Exchange) -> None:
@@ -68,7 +71,10 @@ class Refused:
         assert document["Message"] or self.type == "ModelError"
         assert document.get("OriginalStatusCode") == self.original, answer
         assert answer.headers["x-amzn-requestid"]
-        assert answer.headers.get("retry-after") == self.retry_after
+        if self.in_time:
+            assert int(answer.headers["x-amz-retry-after"]) >= 1000 * int(answer.headers["retry-after"]) - 1000 >= 0
+        else:
+            assert answer.headers.get("retry-after") == self.retry_after
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ async def test_a_hundred_callers_cause_one_restore_probe(tmp_path: Path) -> None
     async with cold(tmp_path, "when_cold: spill", restore="6s..5m") as world:
         assert (await world.ask())[0] == "dedicated"
         assert set(await asyncio.gather(*(world.post() for _ in range(99)))) == {"dedicated"}
-        assert [task.get_name() for task in asyncio.all_tasks() if "restore" in task.get_name()] == ["restore-imported"]
+        assert [task.get_name() for task in asyncio.all_tasks() if "restore" in task.get_name()] == ["restore imported"]
         asked = await world.seen()
         assert len([call for call in asked if not _probed(call)]) == 1
         back(world)
