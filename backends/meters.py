@@ -37,6 +37,7 @@ from .metric_names import (
     WARM_PINGS,
     WORKERS,
 )
+from .migration_counts import MigrationCounts
 from .outcome import AttemptOutcome, Outcome
 from .series import CLIENT_GONE, Histogram, Labels, Series
 from .shadow_counts import ShadowCounts
@@ -73,6 +74,7 @@ class Meters:
         self.cold = ColdCounts(cap)
         """What is counted of cold targets."""
         self.shadow = ShadowCounts(cap)
+        self.migrations = MigrationCounts(cap)
         """What is counted of copies for the new target of a migration."""
 
     def record(self, outcome: Outcome) -> None:
@@ -157,6 +159,7 @@ class Meters:
         """Forget what a process has now: it is gone, and only what it has counted remains."""
         self._in_flight, self._breakers, self._policy = {}, {}, None
         self.cold.settle()
+        self.migrations.settle()
 
     def merge(self, other: Meters) -> None:
         """Add the counts of another process. The newest policy generation wins."""
@@ -180,6 +183,7 @@ class Meters:
         self._merge_limits(other)
         self.cold.merge(other.cold)
         self.shadow.merge(other.shadow)
+        self.migrations.merge(other.migrations)
         for key, count in other._in_flight.items():
             self.in_flight(key, count)
         for labels, state in other._breakers.items():
@@ -213,6 +217,7 @@ class Meters:
                 "warm_limits": list(self._warm_limits.items()),
                 "cold": self.cold.dump(),
                 "shadow": self.shadow.dump(),
+                "migrations": self.migrations.dump(),
                 "reloads": self._reloads,
                 "policy": self._policy,
             },
@@ -241,6 +246,7 @@ class Meters:
             meters._warm_limits = {tuple(labels): float(seconds) for labels, seconds in data["warm_limits"]}
             meters.cold = ColdCounts.load(data["cold"], meters._cap)
             meters.shadow = ShadowCounts.load(data["shadow"], meters._cap)
+            meters.migrations = MigrationCounts.load(data["migrations"], meters._cap)
             meters._breakers = {tuple(labels): int(state) for labels, state in data["breakers"]}
             meters._reloads = {result: int(data["reloads"][result]) for result in ("ok", "refused")}
             meters._policy = (str(data["policy"][0]), int(data["policy"][1])) if data["policy"] else None
@@ -281,6 +287,7 @@ class Meters:
             exposition.scalars(WARM_LIMIT, self._warm_limits.items()),
             *self.cold.render(),
             *self.shadow.render(),
+            *self.migrations.render(),
             *(exposition.scalars(metric, self._workers.get(key, {}).items()) for key, metric in WORKERS.items()),
             exposition.scalars(BUILD, [((self._version,), 1)]),
             exposition.extras(EXTRAS, extra, taken=frozenset(metric.name for metric in METRICS) - _EXTRA_NAMES),

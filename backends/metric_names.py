@@ -252,6 +252,25 @@ SHADOW_DIFFERENCES = Metric(
     "Differences that were to be kept: kept, full (the policy's limit), late (the disk is slow), failed.",
 )
 
+MIGRATION_SHARE = Metric(
+    "pointsman_migration_share_ratio", GAUGE, ("migration",), "Part of the traffic that goes to the new target, 0 to 1."
+)
+MIGRATION_STEP = Metric(
+    "pointsman_migration_step", GAUGE, ("migration",), "The step that a migration is at, from 1; 0 before the first."
+)
+MIGRATION_DECISIONS = Metric(
+    "pointsman_migration_decisions_total",
+    COUNTER,
+    ("migration", "event"),
+    "What the controller has decided: grew, breached, ramped, rolled back, done and so on. Commands are not in it.",
+)
+STATE_LOST = Metric(
+    "pointsman_shared_state_lost_seconds",
+    GAUGE,
+    (),
+    "How long the shared state has been out of reach; 0 while it is there. Only where a policy has migrations.",
+)
+
 WORKERS = {
     "up": Metric("pointsman_worker_up", GAUGE, ("worker",), "1 while the worker serves. With --workers 2 and more."),
     "restarts": Metric(
@@ -281,6 +300,7 @@ METRICS: tuple[Metric, ...] = (
     *(WARM_PINGS, WARM_LIMIT),
     *(TEMPERATURE, RESTORES, RESTORE_TIME, COLD_REQUESTS, WARM_COST),
     *(SHADOW_REQUESTS, SHADOW_SCORE, SHADOW_DOLLARS, SHADOW_DIFFERENCES),
+    *(MIGRATION_SHARE, MIGRATION_STEP, MIGRATION_DECISIONS, STATE_LOST),
     *WORKERS.values(),
     BUILD,
     *EXTRAS,

@@ -5,6 +5,7 @@ Without shared state there is neither, and a policy's migrations stay where they
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from backends.capacity import Capacity
 from backends.control import ControlPlane
 from backends.http.transport import Transport
+from backends.migration_counts import MigrationCounts
 from backends.state import Store
 from policies.evidence import Evidence
 from policies.migrating import Migration
@@ -26,6 +28,7 @@ from warmers.migrations.ledger import Ledger
 from warmers.migrations.rooms import Rooms
 from warmers.prices import SHIPPED, Prices, open_prices
 
+from .alerts import Alerts
 from .policy_source import Policy
 from .settings import Settings
 
@@ -42,12 +45,17 @@ async def where_they_stand(policy: Policy, follower: Follower | None) -> None:
 
 
 def follower_of(
-    store: Store | None, settings: Settings, worker: str, wall: Callable[[], float], changed: Callable[[], None]
+    store: Store | None,
+    settings: Settings,
+    worker: str,
+    wall: Callable[[], float],
+    counts: MigrationCounts,
+    changed: Callable[[], None],
 ) -> Follower | None:
     """What follows the fleet's migrations; None without shared state."""
     if store is None:
         return None
-    return Follower(Ledger(store), worker, wall, changed, look=settings.state_poll)
+    return Follower(Ledger(store), worker, wall, changed, look=settings.state_poll, counts=counts)
 
 
 def controller_of(
@@ -57,8 +65,9 @@ def controller_of(
     transport: Transport,
     control: ControlPlane,
     clocks: tuple[Callable[[], float], Callable[[], float]],
+    tell: Callable[[Decision], None],
 ) -> Controller | None:
-    """What decides when it is on duty; None without shared state. `clocks`: the loop's, and the wall's."""
+    """What decides when it is on duty, and tells of it; None without shared state. `clocks`: the loop's, the wall's."""
     if store is None:
         return None
     now, wall = clocks
@@ -69,7 +78,7 @@ def controller_of(
         duty,
         rooms.shown,
         wall,
-        say,
+        tell,
         settings.state_poll,
         costs_of(Path(settings.prices) if settings.prices else SHIPPED),
     )
@@ -96,6 +105,18 @@ def costs_of(path: Path) -> Costs:
     return costs
 
 
-def say(decision: Decision) -> None:
-    """Log a decision in one line: a warning where somebody should be woken."""
-    log.log(logging.WARNING if decision.alert else logging.INFO, "%s", decision.summary)
+def alerts_of(settings: Settings, transport: Transport, now: Callable[[], float]) -> Alerts | None:
+    """What tells an address; None where the settings name none."""
+    return Alerts(transport, settings.alert_url, now, asyncio.sleep) if settings.alert_url is not None else None
+
+
+def teller(counts: MigrationCounts, alerts: Alerts | None) -> Callable[[Decision], None]:
+    """What becomes of a decision: counted, one line of the log, and an alert where somebody should be woken."""
+
+    def tell(decision: Decision) -> None:
+        counts.decided(decision.migration, decision.event.value)
+        log.log(logging.WARNING if decision.alert else logging.INFO, "%s", decision.summary)
+        if alerts is not None and decision.alert:
+            alerts.tell(decision)
+
+    return tell

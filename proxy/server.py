@@ -104,6 +104,8 @@ def duties_of(
         duties.append(
             start(services.controller.run(lambda: services.policy.current.table, asyncio.sleep), name="migrations")
         )
+    if services.alerts is not None and warms:
+        duties.append(start(services.alerts.run(), name="alerts"))
     if services.shadows is not None:
         duties.append(start(services.shadows.run(), name="shadow"))
     if services.uses is not None:

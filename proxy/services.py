@@ -18,6 +18,7 @@ from warmers.shadow import Shadows
 from warmers.uses import Uses
 
 from .access_log import AccessLog
+from .alerts import Alerts
 from .door import Door
 from .handlers.registry import Handlers
 from .policy_source import Policy
@@ -57,6 +58,8 @@ class Services:
     """Copies requests for the new targets of migrations; None where nothing does."""
     follower: Follower | None = None
     """Knows where migrations stand; None where there is no shared state."""
+    alerts: Alerts | None = None
+    """Tells an address of what should wake somebody; None where none is named."""
     controller: Controller | None = None
     """Moves migrations on, when it is this process's turn."""
     temperatures: Temperatures = field(default_factory=Temperatures)

@@ -60,6 +60,8 @@ class Settings:
     handler_cache: str = "~/.cache/pointsman/handlers"
     state: str | None = None
     """Where the fleet's shared state is; None: this process is on its own."""
+    alert_url: str | None = None
+    """What is told of decisions that should wake somebody."""
     state_poll: float = 4.0
     """Time between two looks at it: a command from elsewhere is in force within two."""
     prices: str | None = None
@@ -139,6 +141,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _address(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", text):
+        raise ValueError
+    return text
+
+
 def _look(text: str) -> float:
     seconds = float(text)
     if not 0.1 <= seconds <= 5.0:  # two looks have to fit into the ten seconds that a command may take
@@ -212,6 +220,7 @@ FLAGS = (
     ),
     Flag("state-poll", _look, "seconds between two looks at the shared state, 0.1 to 5", 4.0, "S"),
     Flag("prices", str, "dated prices, for what warm-ups cost; without it those that ship here", metavar="FILE"),
+    Flag("alert-url", _address, "POST a line there when a migration is taken back by itself", metavar="URL"),
     Flag("keys", str, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),
     Flag("keys-secret", str, "file of the master secret: AWS SDKs may sign with issued keys", metavar="FILE"),
     Flag("tls-cert", str, "certificate chain of the contracts' port, PEM", metavar="FILE"),

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from policies.load import load_policy
+from backends.migration_counts import MigrationCounts
 from policies.migration_state import Decision, Event, Verb
 from policies.table import Route
-from proxy.migrating import costs_of, say
+from proxy.alerts import Alerts
+from proxy.migrating import teller
 from proxy.settings import read
 from proxy.wiring import serving, static_credentials
 from tests.proxy.cli.commanding import POLICY, Commanding
-from warmers.prices import SHIPPED
 
 
 def shown(table_route: object) -> float:
@@ -65,35 +65,23 @@ async def test_without_shared_state_nothing_moves_and_that_is_said(
 
 @pytest.mark.parametrize(("alert", "level"), [(True, logging.WARNING), (False, logging.INFO)])
 def test_a_decision_is_one_line_of_the_log(alert: bool, level: int, caplog: pytest.LogCaptureFixture) -> None:
-    """A warning where somebody should be woken."""
+    """A warning, and an alert where one is told, when somebody should be woken; counted in any case."""
+    counts, told = MigrationCounts(10), Told()
+    decision = Decision("x", Event.GREW, 0.0, "controller", "fine", 0.1, 0.5, 1, 2, alert=alert)
     with caplog.at_level(logging.INFO):
-        say(Decision("x", Event.GREW, 0.0, "controller", "fine", 0.1, 0.5, 1, 2, alert=alert))
-    (record,) = caplog.records
-    assert (record.levelno, record.getMessage()) == (
-        level,
-        "migration x grew: fine (0.1 -> 0.5 of the traffic; controller)",
-    )
+        for tell in (teller(counts, None), teller(counts, told)):
+            tell(decision)
+    assert [record.levelno for record in caplog.records] == [level, level]
+    assert caplog.records[0].getMessage() == "migration x grew: fine (0.1 -> 0.5 of the traffic; controller)"
+    assert told.decisions == ([decision] if alert else [])
+    assert counts.dump()["decisions"] == [(("x", "grew"), 2)]
 
 
-def test_costs_come_from_the_prices(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """At those of the file; without a file that can be read none is known, which is said once and stops nothing."""
-    cost = "region: us-east-1, cost: {instance: ml.g6e.xlarge"
-    table = load_policy(
-        f"""\
-apiVersion: pointsman/v1
-account: "123456789012"
-targets: {{a: {{kind: endpoint, endpoint: a, {cost}}}}}, b: {{kind: endpoint, endpoint: b, {cost}, share: 50%}}}}}}
-endpoints:
-  x:
-    serve_from: a
-    migrate: {{to: b, steps: [{{share: 100%}}], gates: {{cost_at_full_share: at most 80%}}}}
-""",
-        {},
-    )
-    plan = table.migrations["x"]
-    assert costs_of(SHIPPED)(plan, table, 7.0)["x"].cost == (7.0, 0.5)
-    blind = costs_of(tmp_path / "none.yaml")
-    assert (blind(plan, table, 7.0), blind(plan, table, 8.0)) == ({}, {})
-    assert [record.message for record in caplog.records if "can't be known" in record.message] == [
-        f"what migrations will cost can't be known: [Errno 2] No such file or directory: '{tmp_path / 'none.yaml'}'"
-    ]
+class Told(Alerts):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.decisions: list[Decision] = []
+
+    def tell(self, decision: Decision) -> None:
+        self.decisions.append(decision)

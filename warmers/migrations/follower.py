@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from backends.state import StoreError
 from policies.evidence import Evidence
@@ -30,6 +31,14 @@ Gathered = Mapping[tuple[str, str], Mapping[str, Evidence]]
 """By migration and window, by route."""
 
 
+class Counts(Protocol):
+    """What is counted of migrations (`backends.migration_counts.MigrationCounts`)."""
+
+    def stand(self, places: Mapping[str, tuple[int, float]]) -> None: ...
+
+    def lost(self, seconds: float) -> None: ...
+
+
 class Follower:
     """One process's view of the fleet's migrations."""
 
@@ -41,6 +50,7 @@ class Follower:
         changed: Callable[[], None],
         gather: Callable[[], Gathered] | None = None,
         look: float = LOOK,
+        counts: Counts | None = None,
     ) -> None:
         """`worker` is a name that no other process has. `changed` is called when `dress` would give another table.
 
@@ -53,6 +63,7 @@ class Follower:
         self._changed = changed
         self._gather = gather
         self._every = look
+        self._counts = counts
         self._states: dict[str, State] = {}
         self._lost: float | None = None
         self._late = False
@@ -74,6 +85,12 @@ class Follower:
         """Hear of new states and hand over what was seen. A state that can't be reached changes nothing."""
         if not table.migrations:
             return
+        await self._hear(table)
+        if self._counts is not None:
+            self._counts.stand({name: _place(self._states.get(name)) for name in table.migrations})
+            self._counts.lost(self.lost)
+
+    async def _hear(self, table: RouteTable) -> None:
         try:
             kept = await self._ledger.states()
             await self._hand_over()
@@ -134,3 +151,8 @@ class Follower:
         if not self._late and self.lost > PROMISED:
             self._late = True
             log.error("migrations have stood still for a day without the shared state: %s", error)
+
+
+def _place(state: State | None) -> tuple[int, float]:
+    """Step, from 1, and share in force; 0 and 0 of a migration that nobody has started."""
+    return (0, 0.0) if state is None else (state.step + 1, state.in_force[0])

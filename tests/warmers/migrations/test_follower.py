@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from backends.migration_counts import MigrationCounts
 from policies.evidence import Evidence, Side
 from policies.migrating import Shift
 from policies.migration_state import Verb
@@ -58,6 +59,22 @@ async def test_command_is_in_force_after_one_look() -> None:
     found = shift(one)
     assert found is not None
     assert found.share == 0.0
+
+
+async def test_where_it_stands_is_counted() -> None:
+    """Every migration of the policy, also one that nobody has started, and how long the store has been away."""
+    fleet, counts = Fleet(), MigrationCounts(10)
+    one = Follower(fleet.ledger, "w", fleet.clock, Told(), counts=counts)
+    await one.look(table())
+    assert counts.dump()["steps"] == [(("apexguru",), 0)]
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    await one.look(table())
+    fleet.cut = True
+    for _ in range(2):
+        fleet.clock.now += 5.0
+        await one.look(table())
+    found = counts.dump()
+    assert (found["shares"], found["steps"], found["lost"]) == ([(("apexguru",), 0.1)], [(("apexguru",), 1)], 5.0)
 
 
 async def test_steps_hold_while_the_store_is_lost(caplog: pytest.LogCaptureFixture) -> None:
