@@ -9,24 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from policies.breaker import NEW, SLOW_START, State, admitted, after, is_failure, state
+from policies.breaker import NEW, SLOW_START, Breaker, State, admitted, after, is_failure, state, with_answers
 from policies.facts import FailureFacts, TargetView
 from policies.retries import Budget, earned, reserve, spent
 from policies.table import Route, Target
 
+AT_ONCE = 0.1
+"""Seconds whose answers are counted together, where nothing has failed: they lose a hundredth of their weight in it."""
 MOST_COPIES = 16
 """As many copies of a target as a warmer keeps, at most: uses are told apart up to so many at a time."""
 
 
 class _Replica:
-    __slots__ = ("breaker", "cold", "in_flight", "probing", "used")
+    __slots__ = ("answers", "breaker", "cold", "in_flight", "probing", "used")
 
     def __init__(self) -> None:
         self.in_flight = 0
         self.cold = False
         self.breaker = NEW
         self.probing = False
+        self.answers = 0
+        """Answers that the breaker has not been told of: it hears of those of a moment together."""
         self.used: list[float | None] = [None] * (MOST_COPIES + 1)
+
+    def counted(self) -> Breaker:
+        """The breaker with all answers so far."""
+        count, self.answers = self.answers, 0
+        return with_answers(self.breaker, count) if count else self.breaker
 
     def view(self, now: float) -> TargetView:
         breaker = self.breaker
@@ -57,7 +66,11 @@ class Book:
     def answered(self, target: Target, replica: int, now: float) -> None:
         """The target has answered, or begun to: it is well."""
         entry = self._of(target)[replica]
-        entry.breaker = after(entry.breaker, False, now, self._draw)
+        breaker = entry.breaker
+        if breaker.until is None and not breaker.consecutive and now - breaker.at < AT_ONCE:
+            entry.answers += 1
+        else:
+            entry.breaker = after(entry.counted(), False, now, self._draw)
         entry.probing = False
         entry.used[min(max(entry.in_flight, 1), MOST_COPIES)] = now
 
@@ -68,7 +81,7 @@ class Book:
         entry.cold = failure is not None and failure.cold
         entry.probing = False
         if failure is not None and is_failure(failure):
-            entry.breaker = after(entry.breaker, True, now, self._draw)
+            entry.breaker = after(entry.counted(), True, now, self._draw)
 
     def views(self, targets: Iterable[Target], now: float = 0.0) -> dict[str, tuple[TargetView, ...]]:
         """One view per replica of each target, by the target's name."""
@@ -97,7 +110,7 @@ class Book:
         """Close the breakers of a target, as if it had never failed; False when nothing is known of it."""
         entries = self._replicas.get(name, [])
         for entry in entries:
-            entry.breaker, entry.probing = NEW, False
+            entry.breaker, entry.probing, entry.answers = NEW, False, 0
         return bool(entries)
 
     def arrived(self, route: Route, now: float) -> None:

@@ -84,10 +84,28 @@ class Meters:
             self._count()
 
     def _count(self) -> None:
-        """Count what waits; who reads the counts does so first."""
+        """Count what waits; who reads the counts does so first. What went the usual way is counted by kind."""
         waiting, self._uncounted = self._uncounted, []
+        alike: dict[tuple[str, str | None, str, str, int, str], list[Outcome]] = {}
         for outcome in waiting:
-            self._record(outcome)
+            attempts = outcome.attempts
+            if len(attempts) != 1 or attempts[0].failure or outcome.cold or outcome.error_type or not outcome.endpoint:
+                self._record(outcome)
+                continue
+            only = attempts[0]
+            key = (outcome.endpoint, outcome.component, only.target, only.kind, outcome.status, outcome.ended)
+            group = alike.get(key)
+            if group is None:
+                alike[key] = [outcome]
+            else:
+                group.append(outcome)
+        for (endpoint, component, target, kind, status, ended), group in alike.items():
+            labels = (endpoint, component or "", target, kind)
+            series = self._series.get(labels) or self._of(self._series, labels, Series)
+            for outcome in group:
+                series.record(outcome)
+            self._add(self._responses, (endpoint, component or "", str(status), "", ended), len(group))
+            self._add(self._attempts, (target, kind, "answered"), len(group))
 
     def _record(self, outcome: Outcome) -> None:
         endpoint = outcome.endpoint or UNKNOWN

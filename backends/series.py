@@ -83,7 +83,10 @@ class Series:
         elif outcome.ended in _STREAM_BROKE:
             self.mid_stream += 1
         self.overhead.observe(outcome.overhead_seconds)
-        if outcome.attempts:
+        attempts = outcome.attempts
+        if len(attempts) == 1 and outcome.cold is None and attempts[0].failure is None and not attempts[0].cold:
+            self.model_latency.observe(outcome.backend_seconds)
+        elif attempts:
             self._attempts(outcome)
         elif outcome.cold is not None:
             self.no_capacity += 1

@@ -30,6 +30,8 @@ HOP_HEADER = "x-pointsman-hop"
 ERROR_LIMIT = 1024 * 1024
 """Bytes of an error answer that are read; AWS's own have a few thousand."""
 
+_FIRST_HOP: Headers = ((HOP_HEADER, "1"),)
+
 SERVER_SENT_EVENTS = "text/event-stream"
 
 _DONE = (b"data: [DONE]", b"data:[DONE]")
@@ -137,8 +139,10 @@ def base_url(prefix: str, target: Target, url: str | None) -> str:
 
 def proxy_headers(call: Call) -> Headers:
     """What a target with a URL of its own gets on top: the hop count, and the trace when there is one."""
-    passed = call.invocation.header(HOP_HEADER) or ""
-    hops = int(passed) if passed.isascii() and passed.isdecimal() and len(passed) <= 4 else 0
+    passed = call.invocation.header(HOP_HEADER)
+    if passed is None and call.trace is None:
+        return _FIRST_HOP
+    hops = int(passed) if passed and passed.isascii() and passed.isdecimal() and len(passed) <= 4 else 0
     headers: Headers = ((HOP_HEADER, str(hops + 1)),)
     if call.trace is not None:
         headers += (("traceparent", call.trace.traceparent),)

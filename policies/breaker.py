@@ -100,6 +100,11 @@ def after(breaker: Breaker, failed: bool, now: float, draw: Callable[[], float])
     return Breaker(at=now, openings=breaker.openings, recovered=now)
 
 
+def with_answers(breaker: Breaker, count: int) -> Breaker:
+    """The breaker after so many answers that came when it was last brought up to date, or right after that."""
+    return replace(breaker, requests=breaker.requests + count)
+
+
 def _counted(breaker: Breaker, failed: bool, now: float, draw: Callable[[], float]) -> Breaker:
     fade = math.exp((breaker.at - now) / WINDOW) if now > breaker.at else 1.0
     counted = Breaker(  # not `replace`, which costs five times as much, on each answer

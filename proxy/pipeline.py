@@ -1,29 +1,22 @@
 """The one place that knows the order of steps: look up, choose, try, answer.
 
 `serve` is entered with a validated invocation and gives the reply of the first target that gave one; leaving it frees
-the upstream, however it is left. Its steps are plain methods and not generators behind `asynccontextmanager`: three of
-those took 10 us a request. The only loop is the one over attempts, and what follows a failure is decided by
-`policies.choose` from facts. Nothing here knows a wire format or a kind of hosting.
+the upstream, however it is left. What happens at the targets is in attempts.py. The steps are plain methods and not
+generators behind `asynccontextmanager`: three of those took 10 us a request. Nothing here knows a wire format or a kind
+of hosting.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
 from dataclasses import replace
 
 from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError
-from backends.gates import Refused
-from backends.http.edge import BodyTooLarge
-from policies import sessions
-from policies.choose import Attempt, Plan, after_failure, attempt_deadline, first_plan, plan_for, sticky_key
-from policies.facts import FailureFacts, Fault
-from policies.quotas import Quota
-from policies.table import Miss, Route, Target
-from warmers.shadow import Taken
+from policies.table import Miss, Route
 
-from . import cold, ensembles
+from . import ensembles
+from .attempts import Answering
+from .attempts import NoTarget as NoTarget
 from .handlers.errors import HandlerError
 from .handlers.guest.values import Question
 from .handlers.guest.values import Reply as Given
@@ -40,10 +33,6 @@ class RouteMissing(Exception):
     def __init__(self, miss: Miss) -> None:
         super().__init__(miss.value)
         self.miss = miss
-
-
-class NoTarget(Exception):
-    """The route has a plan without a single target: nothing lies inside its boundary."""
 
 
 class Serving:
@@ -69,16 +58,15 @@ class Serving:
         self._services = services
         self._depth = depth
         self._passage: Passage | None = None
-        self._answering: _Answering | None = None
+        self._answering: Answering | None = None
 
     async def __aenter__(self) -> tuple[Reply, float]:
         invocation, record, trace, services = self._invocation, self._record, self._trace, self._services
-        with trace.step(Step.LOOKUP):
-            record.policy = policy = services.policy.current
-            route = policy.table.lookup(invocation.endpoint, invocation.component)
-            if isinstance(route, Miss):
-                raise RouteMissing(route)
-            record.route = route
+        if trace.sampled:
+            with trace.step(Step.LOOKUP):
+                route = self._route()
+        else:
+            route = self._route()
         allowed = route.stream_timeout if invocation.streaming else route.timeout
         longest = invocation.longest
         deadline = record.arrived + (allowed if longest is None or longest > allowed else longest)
@@ -94,8 +82,17 @@ class Serving:
         )
         if route.handler is not None:
             return await self._handled(route, call, deadline), deadline
-        answering = self._answering = _Answering(route, call, deadline, record, trace, services)
+        answering = self._answering = Answering(route, call, deadline, record, trace, services)
         return await answering.begin(), deadline
+
+    def _route(self) -> Route:
+        record = self._record
+        record.policy = policy = self._services.policy.current
+        route = policy.table.lookup(self._invocation.endpoint, self._invocation.component)
+        if isinstance(route, Miss):
+            raise RouteMissing(route)
+        record.route = route
+        return route
 
     async def __aexit__(self, kind: object, error: BaseException | None, at: object) -> None:
         try:
@@ -111,19 +108,18 @@ class Serving:
         asked = _Asked(route, call, deadline, record, trace, services, self._depth)
         passage = self._passage = services.handlers.open(route)
         try:
-            with trace.step(Step.BEFORE):
-                try:
-                    changed = await passage.before(call, deadline, asked.invoke)
-                except HandlerError as error:
-                    own = asked.own_failure(error)
-                    if own is None:
-                        raise
-                    raise own from error
+            if trace.sampled:
+                with trace.step(Step.BEFORE):
+                    changed = await asked.before(passage)
+            else:
+                changed = await asked.before(passage)
             if isinstance(changed, Reply):
                 record.why = record.why or f"{route.key}'s handler answered by itself"
                 return changed
-            answering = self._answering = _Answering(route, changed, deadline, record, trace, services)
+            answering = self._answering = Answering(route, changed, deadline, record, trace, services)
             reply = await answering.begin()
+            if not trace.sampled:
+                return await passage.after(reply, self._invocation.streaming)
             with trace.step(Step.AFTER):
                 return await passage.after(reply, self._invocation.streaming)
         except BaseException as error:
@@ -134,211 +130,6 @@ class Serving:
 def serve(invocation: Invocation, record: Record, trace: RequestTrace, services: Services, depth: int = 0) -> Serving:
     """`invocation` in the pipeline. `depth` counts the requests of handlers that this one is inside of."""
     return Serving(invocation, record, trace, services, depth)
-
-
-class _Answering:
-    """The answer of the first of a route's targets that gives one. A whole answer frees its target at once, a stream
-    when it ends."""
-
-    __slots__ = ("_attempt", "_call", "_deadline", "_record", "_reply", "_route", "_services", "_taken", "_trace")
-
-    def __init__(
-        self, route: Route, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
-    ) -> None:
-        self._route = route
-        self._call = call
-        self._deadline = deadline
-        self._record = record
-        self._trace = trace
-        self._services = services
-        self._attempt: Attempt | None = None
-        self._reply: Reply | None = None
-        self._taken: Taken | None = None
-
-    async def __aenter__(self) -> Reply:
-        return await self.begin()
-
-    async def __aexit__(self, kind: object, error: BaseException | None, at: object) -> None:
-        await self.end(error)
-
-    async def begin(self) -> Reply:
-        """The reply. Raises as `Serving` does; then there is nothing to `end`."""
-        route, call, services = self._route, self._call, self._services
-        if 0 < route.body_limit < len(call.body):
-            raise BodyTooLarge(route.body_limit)
-        with self._trace.step(Step.CHOOSE):
-            plan, call = _planned(route, call, services)
-            self._record.why, self._record.side = plan.why, plan.side
-            if not plan.attempts:
-                raise NoTarget(plan.why)
-        services.book.arrived(route, self._record.arrived)
-        if route.quota is not None:
-            _admit(route, route.quota, self._record, services)
-        services.meters.in_flight(route.key, 1)
-        try:
-            attempt, reply = await _first_answer(route, plan, call, self._deadline, self._record, self._trace, services)
-        except BaseException as error:
-            services.meters.in_flight(route.key, -1)
-            if route.shift is not None and services.shadows is not None and isinstance(error, BackendError):
-                services.shadows.refused(route, call, error)
-            raise
-        if route.shift is not None and services.shadows is not None:
-            waited = self._record.attempts[-1].seconds
-            self._taken, reply = services.shadows.answered(route, call, attempt.target, reply, waited)
-        self._reply, self._attempt = reply, attempt
-        if reply.stream is None:
-            self._attempt = None
-            _end(attempt, None, services)
-        if reply.new_session_id is not None or reply.closed_session_id is not None:
-            return _session_marked(reply, route, attempt, self._call.invocation)
-        return reply
-
-    async def end(self, error: BaseException | None) -> None:
-        """The answer is passed on, or given up for `error`. Does nothing when there was none, or the second time."""
-        reply, attempt, route, services = self._reply, self._attempt, self._route, self._services
-        if reply is None:
-            return
-        self._reply = None
-        services.meters.in_flight(route.key, -1)
-        try:
-            if attempt is not None:
-                _end(attempt, error if isinstance(error, BackendError) else None, services)
-        finally:
-            if reply.stream is not None:
-                await reply.stream.aclose()
-            if self._taken is not None:
-                self._taken.done()
-        if error is None and route.quota is not None and reply.usage is not None:
-            tokens = reply.usage.prompt_tokens + reply.usage.completion_tokens
-            services.gates.charge_owner(route.quota, tokens, services.now())
-
-
-def _planned(route: Route, call: Call, services: Services) -> tuple[Plan, Call]:
-    """What to try in which order, and the call as it goes out: a session is known there by another id."""
-    invocation = call.invocation
-    if invocation.session_id is not None and (home := sessions.home(route, invocation.session_id)) is not None:
-        call = replace(call, invocation=replace(invocation, session_id=home.session_id))
-        return plan_for(route, home, invocation.sdk_attempt), call
-    views = {} if route.sole is not None else services.book.views(route.targets, services.now())
-    key = None
-    if route.sticky.by != "none":
-        key = sticky_key(route.sticky, invocation.session_id, invocation.inference_id, invocation.header, call.body)
-    return first_plan(route, views, key, services.draw, len(call.body), invocation.sdk_attempt), call
-
-
-def _session_marked(reply: Reply, route: Route, attempt: Attempt, invocation: Invocation) -> Reply:
-    """The reply with the session's id as the client is to know it."""
-    if reply.new_session_id is not None:
-        known = sessions.marked(route, attempt.target, attempt.replica, reply.new_session_id)
-        reply = replace(reply, new_session_id=known)
-    if reply.closed_session_id is not None:
-        reply = replace(reply, closed_session_id=invocation.session_id)
-    return reply
-
-
-def _admit(route: Route, quota: Quota, record: Record, services: Services) -> None:
-    try:
-        services.gates.admit_owner(quota, record.arrived)
-    except Refused as refusal:
-        services.meters.shed(route.key, "owner")
-        raise _shed(route.targets[0], refusal) from refusal
-
-
-async def _first_answer(
-    route: Route, plan: Plan, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
-) -> tuple[Attempt, Reply]:
-    """Try the plan's targets in turn until one answers; that one stays in flight in the book."""
-    while True:
-        attempt = plan.attempts[0]
-        if services.temperatures.tracked and not services.temperatures.calm(attempt.target, record.arrived):
-            plan = await cold.passed(route, plan, call, deadline, record, services)
-            attempt = plan.attempts[0]
-        try:
-            return attempt, await _attempt(route, plan, call, deadline, record, trace, services)
-        except BackendError as error:
-            if error.facts.cold and attempt.target.name in services.temperatures.tracked:
-                continue  # cold is a state by now: what becomes of the request is not the retries' to say
-            now = services.now()
-            following = after_failure(plan, error.facts, deadline - now, services.draw)
-            if following is None or (following.charged and not services.book.afford(route, now)):
-                raise
-            plan = following
-            record.why = plan.why
-        if plan.wait:
-            record.backend_seconds += plan.wait
-            await asyncio.sleep(plan.wait)
-
-
-async def _turn(route: Route, target: Target, call: Call, deadline: float, record: Record, services: Services) -> None:
-    """Wait for a place at the target; who gets none is shed, and may still go elsewhere."""
-    try:
-        await services.gates.queue(target, route.shed, len(call.body), deadline - services.now())
-    except Refused as refusal:
-        services.meters.shed(route.key, "target")
-        raise _shed(target, refusal) from refusal
-
-
-def _shed(target: Target, refusal: Refused) -> BackendError:
-    facts = FailureFacts(Fault.PLATFORM, True, refusal.retry_after, throttled=True, shed=True)
-    return BackendError(facts, target, f"shed: {refusal}")
-
-
-def _end(attempt: Attempt, failure: BackendError | None, services: Services, *, cold: bool = False) -> None:
-    """The attempt is over, however it went: what is known of its target, and its place, are brought up to date."""
-    facts, now = failure.facts if failure else None, services.now()
-    if cold and facts is not None:
-        facts = replace(facts, cold=True, timed_out=False)
-    services.book.end(attempt.target, attempt.replica, facts, now)
-    if facts is not None and (facts.throttled or facts.timed_out):
-        services.gates.pushed_back(attempt.target, now)
-    services.gates.leave(attempt.target)
-
-
-async def _attempt(
-    route: Route, plan: Plan, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
-) -> Reply:
-    attempt = plan.attempts[0]
-    target = attempt.target
-    if not services.gates.enter(target):
-        await _turn(route, target, call, deadline, record, services)
-    services.book.begin(target, attempt.replica)
-    began = services.now()
-    if services.temperatures.tracked:
-        services.temperatures.sent(target, began)
-    failure: BackendError | None = None
-    answered = False
-    try:
-        with trace.attempt(target, len(record.attempts) + 1, attempt.replica) as context:
-            if context is not call.trace:
-                call = replace(call, trace=context)
-            asked = services.backends[target.kind].invoke(target, call, deadline, attempt.replica)
-            share = attempt_deadline(plan, began, deadline) if plan.idempotent else deadline
-            reply = await asked if share >= deadline else await _within(share - began, asked, target)
-        answered = True
-        answered_at = services.now()
-        services.book.answered(target, attempt.replica, answered_at)
-        services.gates.answered(target, answered_at - began, answered_at)
-        if services.temperatures.tracked:
-            cold.answered(target, began, answered_at, services)
-        return reply
-    except BackendError as error:
-        failure = error
-        raise
-    finally:
-        ended = services.now()
-        record.attempted(attempt, ended - began, failure, answered=answered)
-        if not answered:
-            _end(attempt, failure, services, cold=cold.refused(target, failure, began, ended, services))
-
-
-async def _within(seconds: float, asked: Awaitable[Reply], target: Target) -> Reply:
-    """The answer, if it begins in time; what was sent may have run, so the facts are those of a lost answer."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await asked
-    except TimeoutError as error:
-        facts = FailureFacts(Fault.NETWORK, retry_safe=None, timed_out=True)
-        raise BackendError(facts, target, f"no answer within its share of the time, {seconds:.3g} s") from error
 
 
 class _Asked:
@@ -375,9 +166,15 @@ class _Asked:
         finally:
             self._record.backend_seconds += self._services.now() - began
 
-    def own_failure(self, error: HandlerError) -> BackendError | None:
-        """A hook that lets the failure of its own model through has not failed itself: that failure, then."""
-        return self._own if error.of_invoke else None
+    async def before(self, passage: Passage) -> Call | Reply:
+        """What the hook ahead of the model makes of the call. One that lets the failure of its own model through has
+        not failed itself: then it is that failure."""
+        try:
+            return await passage.before(self._call, self._deadline, self.invoke)
+        except HandlerError as error:
+            if self._own is None or not error.of_invoke:
+                raise
+            raise self._own from error
 
     async def _ask_own(self, question: Question) -> Given:
         call = replace(
@@ -388,9 +185,7 @@ class _Asked:
             accept=question.accept,
         )
         try:
-            async with _Answering(
-                self._route, call, self._deadline, self._record, self._trace, self._services
-            ) as reply:
+            async with Answering(self._route, call, self._deadline, self._record, self._trace, self._services) as reply:
                 self._record.usage = reply.usage
                 return await ensembles.whole(reply)
         except (BackendError, NoTarget) as error:

@@ -48,6 +48,9 @@ _NO_STEP: Final[AbstractContextManager[None]] = nullcontext()
 class RequestTrace(Protocol):
     """What the pipeline tells of one request while it runs."""
 
+    sampled: bool
+    """There are spans: steps and attempts are told of. Where it is False nobody needs to."""
+
     @property
     def trace_id(self) -> str | None:
         """32 hex digits when the request belongs to a trace, sampled or not."""
@@ -151,9 +154,10 @@ class Telemetry:
 class Unsampled:
     """A request without spans: the caller's trace context passes through."""
 
-    __slots__ = ("_attempt", "outgoing", "trace_id")
+    __slots__ = ("_attempt", "outgoing", "sampled", "trace_id")
 
     def __init__(self, trace_id: str | None, outgoing: Trace | None) -> None:
+        self.sampled = False
         self.trace_id = trace_id
         self.outgoing = outgoing
         self._attempt: AbstractContextManager[Trace | None] = nullcontext(outgoing)
@@ -185,6 +189,7 @@ class Sampled:
         invocation: Invocation,
         tracestate: str | None,
     ) -> None:
+        self.sampled = True
         self._tracer = tracer
         self._clock_ns = clock_ns
         self._root = root

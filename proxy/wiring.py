@@ -38,6 +38,7 @@ from .handlers.loads import Loader
 from .handlers.registry import Handlers
 from .migrating import alerts_of, controller_of, follower_of, teller, where_they_stand
 from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
+from .request_ids import FIRST_BITS, PREFIX_BITS, request_ids
 from .services import Services
 from .settings import Settings
 from .shadowing import shadows_of
@@ -123,7 +124,7 @@ async def serving(
             now=time.monotonic,
             wall=time.time,
             draw=random.random,
-            new_id=_new_id,
+            new_id=request_ids(random.getrandbits(PREFIX_BITS), random.getrandbits(FIRST_BITS)),
             body_limit=settings.body_limit,
             door=Door(settings, time.time) if settings.keys or settings.tls_client_ca else None,
         )
