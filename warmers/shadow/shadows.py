@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar, cast
 
 from backends.base import Backend, Call, Invocation, Reply
 from backends.book import Book
@@ -20,7 +21,7 @@ from backends.gates import Gates
 from backends.outcome import SHADOW, AttemptOutcome, Outcome
 from backends.shadow_counts import ShadowCounts
 from backends.tasks import start
-from backends.wire.comparison import Comparison, Heard, compare
+from backends.wire.comparison import Comparison, Heard, comparing
 from policies.agreement import observed
 from policies.evidence import Evidence, Side, bucket_of
 from policies.standing import replica
@@ -34,6 +35,8 @@ from .sharing import Sharing
 from .taken import Taken
 
 log = logging.getLogger("pointsman.shadow")
+
+T = TypeVar("T")
 
 AT_A_TIME = 4
 """Sampled requests that are asked again at a time; each is two requests, of two targets."""
@@ -214,7 +217,7 @@ class Shadows:
                 parts.gates.leave(plan.old)
         finally:
             parts.gates.leave(plan.new)
-        return self._judge(taken, new, again)
+        return await self._judge(taken, new, again)
 
     async def _ask(self, taken: Taken, target: Target) -> Copy:
         parts, route = self._parts, taken.route
@@ -240,15 +243,14 @@ class Shadows:
         parts.tell(outcome)
         return copy
 
-    def _judge(self, taken: Taken, new: Copy, again: Copy) -> str:
+    async def _judge(self, taken: Taken, new: Copy, again: Copy) -> str:
         parts, plan, key = self._parts, taken.plan, taken.route.key
         assert taken.heard is not None  # noqa: S101 - else it had not been put away for this
         side = _side(new)
         if new.heard is None or again.heard is None:
             self._add(key, plan, Evidence(new=side, at=parts.wall()))
             return "cold" if new.cold else "candidate_failed" if new.heard is None else "floor_failed"
-        dialect = taken.call.speaks
-        candidate, floor = compare(dialect, taken.heard, new.heard), compare(dialect, taken.heard, again.heard)
+        candidate, floor = await _slowly(comparing(taken.call.speaks, taken.heard, (new.heard, again.heard)))
         agreement = observed(plan.bound, candidate.score, floor.score, candidate.parts, floor.parts)
         self._add(key, plan, Evidence(new=side, agreement=agreement, at=parts.wall()))
         parts.counts.score(key, "candidate", candidate.score)
@@ -265,6 +267,16 @@ class Shadows:
             routes[key] = routes[key] + seen if key in routes else seen
         except ValueError:  # the policy's bound has changed within the window: what was seen under the old one is void
             routes[key] = seen
+
+
+async def _slowly(slices: Generator[None, None, T]) -> T:
+    """What is done in slices, with a turn of the event loop for everybody else after each."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as over:
+            return cast(T, over.value)
+        await asyncio.sleep(0)
 
 
 async def _both(one: Awaitable[Copy], other: Awaitable[Copy]) -> tuple[Copy, Copy]:

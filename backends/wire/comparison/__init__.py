@@ -10,6 +10,17 @@ from __future__ import annotations
 
 from .heard import Cadence, Heard
 from .meaning import Choice, Meaning, ToolCall, read_meaning
-from .scoring import PARTS, Comparison, compare
+from .scoring import PARTS, Comparison, compare, comparing
 
-__all__ = ["PARTS", "Cadence", "Choice", "Comparison", "Heard", "Meaning", "ToolCall", "compare", "read_meaning"]
+__all__ = [
+    "PARTS",
+    "Cadence",
+    "Choice",
+    "Comparison",
+    "Heard",
+    "Meaning",
+    "ToolCall",
+    "compare",
+    "comparing",
+    "read_meaning",
+]

@@ -7,22 +7,27 @@ scoring's business. An `opaque` body has all its texts read, in order.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import orjson
 
 from ..dialects.streams import data_of
 from ..eventstream import Decoder, EventStreamError
-from ..framing import reframer
 from ..restjson import EVENT_STREAM, media_type, read_count
 from .heard import Heard
 from .shapes import Shape, shape_of
+
+T = TypeVar("T")
 
 _SHAPED = 3
 """Documents at the beginning and at the end of a stream whose shape is looked at: those between repeat one another."""
 _END_OF_THOUGHT = "</think>"
 """By which models part their reasoning from the answer where no server has done so (DeepSeek-R1, Qwen3, SmolLM3)."""
+SLICE = 100
+"""Documents that are read at a stretch: a third of a millisecond (measured with chunks of a chat, Python 3.11)."""
 _MOST_TEXTS = 2000
 """Texts of an opaque document that are read."""
 
@@ -79,13 +84,28 @@ class _Saying:
 
 def read_meaning(dialect: str, heard: Heard) -> Meaning:
     """What `heard` says in `dialect`. Never raises: what can't be read is not `readable`."""
-    documents, readable = _documents(heard)
+    return whole(reading(dialect, heard))
+
+
+def reading(dialect: str, heard: Heard) -> Generator[None, None, Meaning]:
+    """The same in slices of `SLICE` documents, so that whoever has other things to do can do them in between."""
+    units, clean = _units(heard)
     reader = _Reader(dialect)
-    for document in documents:
-        reader.add(document)
-    ends = [*documents[:_SHAPED], *documents[_SHAPED:][-_SHAPED:]]
+    ends: list[Any] = []
+    found = 0
+    for begin in range(0, len(units), SLICE):
+        some = [data for data in map(_data, units[begin : begin + SLICE]) if data and data != b"[DONE]"]
+        documents = _parsed_all(some)
+        clean = clean and documents is not None
+        for document in _parsed_each(some) if documents is None else documents:
+            reader.add(document)
+            ends.append(document)
+            found += 1
+        del ends[_SHAPED:-_SHAPED]
+        yield
     shape = frozenset[tuple[str, str]]().union(*map(shape_of, ends))
-    if dialect == "opaque" and not documents:
+    readable = clean and found > 0
+    if dialect == "opaque" and not found:
         reader.said(0).text.append(heard.body.decode("utf-8", "replace"))
         readable = True
     choices = tuple(said.choice() for _, said in sorted(reader.choices.items()))
@@ -93,8 +113,17 @@ def read_meaning(dialect: str, heard: Heard) -> Meaning:
     return Meaning(choices, reader.prompt, reader.completion, shape, readable)
 
 
-def _documents(heard: Heard) -> tuple[list[Any], bool]:
-    """The JSON documents of a body, and whether all of it was some."""
+def whole(slices: Generator[None, None, T]) -> T:
+    """What is done in slices, at once."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as over:
+            return cast(T, over.value)
+
+
+def _units(heard: Heard) -> tuple[list[bytes], bool]:
+    """The parts of a body that are a document each, as they stand there, and whether it could be cut."""
     kind, body = media_type(heard.content_type), heard.body
     if kind == EVENT_STREAM:
         try:
@@ -102,21 +131,38 @@ def _documents(heard: Heard) -> tuple[list[Any], bool]:
         except EventStreamError:
             return [], False
         kind = "text/event-stream" if body.lstrip().startswith(b"data") else "application/jsonlines"
-    cutter = reframer(kind)
-    units = [data_of(unit) for unit in [*cutter.feed(body), *cutter.finish()]] if _cut(kind) else [body]
-    documents, whole = [], True
+    if kind == "text/event-stream":
+        if b"\r" in body:
+            body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return body.split(b"\n\n"), True
+    return (body.split(b"\n") if _is_lines(kind) else [body]), True
+
+
+def _data(unit: bytes) -> bytes:
+    """What is in an event or a line; most events are one line of data."""
+    if unit.startswith(b"data: ") and b"\n" not in unit:
+        return unit[6:]
+    return data_of(unit)
+
+
+def _parsed_all(units: list[bytes]) -> list[Any] | None:
+    """The documents, by one call of the parser; None when one of them is no JSON."""
+    try:
+        found = orjson.loads(b"[" + b",".join(units) + b"]")
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, list) and len(found) == len(units) else None
+
+
+def _parsed_each(units: list[bytes]) -> Iterator[Any]:
+    """Those of them that are JSON."""
     for unit in units:
-        if not unit or unit == b"[DONE]":
-            continue
-        try:
-            documents.append(orjson.loads(unit))
-        except orjson.JSONDecodeError:
-            whole = False
-    return documents, whole and bool(documents)
+        with suppress(orjson.JSONDecodeError):
+            yield orjson.loads(unit)
 
 
-def _cut(kind: str) -> bool:
-    return kind == "text/event-stream" or "jsonl" in kind or "json-lines" in kind or "ndjson" in kind
+def _is_lines(kind: str) -> bool:
+    return "jsonl" in kind or "json-lines" in kind or "ndjson" in kind
 
 
 class _Reader:

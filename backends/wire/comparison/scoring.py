@@ -10,7 +10,7 @@ Promises: symmetric; 1 for an answer and itself; every value is in 0..1; the cos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -19,7 +19,7 @@ from policies.dialects import OPAQUE
 from ..restjson import media_type
 from . import shapes, texts, tools
 from .heard import Cadence, Heard
-from .meaning import Choice, Meaning, read_meaning
+from .meaning import Choice, Meaning, read_meaning, reading, whole
 
 PARTS: Mapping[str, float] = MappingProxyType(
     {
@@ -61,10 +61,28 @@ class Comparison:
 
 def compare(dialect: str, one: Heard, other: Heard) -> Comparison:
     """The two in comparison, bodies read in `dialect`. Never raises."""
+    (found,) = whole(comparing(dialect, one, (other,)))
+    return found
+
+
+def comparing(dialect: str, one: Heard, others: Sequence[Heard]) -> Generator[None, None, list[Comparison]]:
+    """`one` in comparison with each of the others, in slices of a fraction of a millisecond as `reading` gives them.
+
+    A pair of long texts, or of bodies that are one document, is a slice by itself.
+    """
+    mine = yield from reading(dialect, one)
+    found = []
+    for other in others:
+        theirs = yield from reading(dialect, other)
+        found.append(_compared(one, other, mine, theirs))
+        yield
+    return found
+
+
+def _compared(one: Heard, other: Heard, mine: Meaning, theirs: Meaning) -> Comparison:
     outcome = _outcome(one, other)
     if not one.answered or not other.answered:
         return Comparison(outcome, MappingProxyType({"outcome": outcome}))
-    mine, theirs = read_meaning(dialect, one), read_meaning(dialect, other)
     if mine.readable != theirs.readable:
         outcome = 0.0
     elif not mine.readable:  # neither is what the policy says: what they say is compared all the same

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.wire.comparison import Choice, Heard, Meaning, ToolCall, read_meaning
+from backends.wire.comparison.meaning import SLICE, reading
 from backends.wire.eventstream import payload_part
 from tests.backends.wire.dialects.vectors import ALL, recorded
 
@@ -264,3 +265,25 @@ def test_shape_is_that_of_the_ends_of_a_stream() -> None:
     middle = [{"choices": [], "middle": 1}] * 50
     shape = read_meaning("openai-chat", events(first, *middle, last)).shape
     assert {(".first", "number"), (".last", "number")} <= shape
+
+
+def test_a_long_stream_is_read_in_slices() -> None:
+    """After so many documents whoever reads gets a turn for other things; what is read is the same."""
+    long = events(*({"choices": [{"index": 0, "text": "a"}]} for _ in range(SLICE * 3)))
+    assert len(list(reading("openai-completions", long))) >= 3
+    assert read_meaning("openai-completions", long).choices == (Choice("a" * SLICE * 3),)
+
+
+def test_one_bad_event_does_not_hide_the_others() -> None:
+    """What can be read is; the answer is still not readable."""
+    good = events({"choices": [{"index": 0, "text": "a"}]})
+    found = read_meaning("openai-completions", Heard(content_type=SSE, body=b"data: {oops\n\n" + good.body))
+    assert found.choices == (Choice("a"),)
+    assert not found.readable
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r"])
+def test_other_ends_of_lines_are_read(end: bytes) -> None:
+    """Events end by any of the three ends of a line, and may have other fields and several lines of data."""
+    body = b'event: x\ndata: {"choices": [{"index": 0,\ndata: "text": "a"}]}\n\n'.replace(b"\n", end)
+    assert read_meaning("openai-completions", Heard(content_type=SSE, body=body)).choices == (Choice("a"),)

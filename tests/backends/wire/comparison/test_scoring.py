@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.wire.comparison import PARTS, Cadence, Comparison, Heard, compare
+from backends.wire.comparison import PARTS, Cadence, Comparison, Heard, compare, comparing
+from backends.wire.comparison.meaning import whole
 from tests.backends.wire.dialects.vectors import ALL, recorded
 
 TEXT = "The quick brown fox jumps over the lazy dog and runs away."
@@ -139,3 +140,11 @@ def test_words_name_the_worst_first() -> None:
     """A difference reads as its parts, worst first; no difference says so."""
     assert Comparison(0.5, {"outcome": 1.0, "text": 0.412, "finish": 0.0}).words == "finish 0, text 0.41"
     assert compare("openai-chat", answer(), answer()).words == "alike"
+
+
+def test_several_at_once_are_compared_as_one_by_one() -> None:
+    """What is read once for all gives the same numbers."""
+    others = [answer("Nothing alike"), answer(), FAILED]
+    assert whole(comparing("openai-chat", answer(), others)) == [
+        compare("openai-chat", answer(), one) for one in others
+    ]
