@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.lock-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz sbom help setup run run-vllm test test-fast check format lock wheel bench bench-cost bench-quick clean
+.PHONY: soak fuzz sbom help setup run run-vllm test test-fast check format lock wheel bench bench-cost bench-quick clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench-cost: setup ## CPU a request beside a bare pass-through and others, interl
 
 bench-quick: setup ## the same in under a minute, for a first look
 	@$(BIN)/python -m benchmarks.cost --quick $(ARGS)
+
+soak: setup ## half an hour of every fault and good traffic; says whether anything grows (ARGS="--minutes 5")
+	@$(BIN)/python -m benchmarks.soak --out benchmarks/results $(ARGS)
 
 fuzz: setup ## hostile input in numbers: parsers and sockets; minutes, so not in CI
 	@$(BIN)/python -m tests.security.fuzz $(ARGS)

@@ -109,7 +109,7 @@ def error(status: int, kind: str, more: bytes = b"", body: bytes = b'{"message":
 LONG = b'{"messages": [], "pad": "' + b"x" * 8_000_000 + b'"}'
 """A request that does not fit into the buffers between."""
 
-HEALTHY = Fault("nothing wrong", Served(), saying(GOOD))
+HEALTHY = Fault("nothing wrong", Served(), saying(GOOD), target={"limit": {"min": 500}})
 """No fault, but where others go to when theirs is one."""
 CONNECTIONS = (
     Fault("refused connection", AWAY, silence, asked=0, place="refuses"),
@@ -139,7 +139,7 @@ CONNECTIONS = (
 
 FRAMING = (
     Fault("Content-Length too long", LOST, saying(GOOD.replace(b": %d" % len(WHOLE), b": 999"), end="close")),
-    Fault("Content-Length too short", Served(WHOLE[:10]), saying(GOOD.replace(b": %d" % len(WHOLE), b": 10"))),
+    Fault("Content-Length too short", Served(), saying(GOOD + b" and more"), plays=2, kept=0),
     Fault("two Content-Lengths", LOST, saying(JSON + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab")),
     Fault("Content-Length that is no number", LOST, saying(JSON + b"Content-Length: -1\r\n\r\n")),
     Fault(

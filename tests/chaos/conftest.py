@@ -12,7 +12,7 @@ from .stage import Stage, staged
 from .table import CONTROLS, UPSTREAMS
 
 CONNECTIONS = 200
-LIMITS = ("--head-time", "1", "--body-limit", f"{BODY_LIMIT}", "--body-budget", "24", "--connections", f"{CONNECTIONS}")
+LIMITS = ("--head-time", "3", "--body-limit", f"{BODY_LIMIT}", "--body-budget", "24", "--connections", f"{CONNECTIONS}")
 """Small enough to be reached by a test."""
 
 

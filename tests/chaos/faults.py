@@ -148,8 +148,8 @@ class Fault:
     stream: bool = False
     brief: bool = False
     """Only the deadline can end it."""
-    asked: int = 1
-    """Requests that the upstream sees: 1 where one that may have run is not sent again."""
+    asked: int | None = 1
+    """Requests that the upstream sees: 1 where one that may have run is not sent again. None: it depends."""
     plays: int = 1
     """How often the request is made, one after the other, each with the same promise."""
     kept: int = 1

@@ -14,7 +14,7 @@ from typing import Any
 from tests.contract.raw import Exchange
 from tests.contract.serving import Proxy, running_proxy
 
-from .client import LONGEST_WAIT, STREAM, UNARY, ask, request
+from .client import LONGEST_WAIT, STREAM, UNARY, ask, parsed, request
 from .faults import Fault, policy
 from .upstream import CERTIFICATES, Upstream, crowded, listening, nobody
 
@@ -36,6 +36,14 @@ class Client:
         self.writer.write(data)
         await self.writer.drain()
 
+    async def answer(self) -> Exchange:
+        """The first answer, as soon as it is whole, or what there is when the proxy ends the connection."""
+        received = b""
+        async with asyncio.timeout(LONGEST_WAIT):
+            while not (found := parsed(received, 0.0)).whole and (piece := await self.reader.read(65536)):
+                received += piece
+        return found
+
     async def rest(self) -> bytes:
         """All that comes until the proxy ends the connection."""
         received = bytearray()
@@ -46,6 +54,12 @@ class Client:
             except ConnectionError:
                 pass
         return bytes(received)
+
+    def pause(self) -> None:
+        """Read nothing more from the network."""
+        transport = self.writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
 
     def reset(self) -> None:
         """Go away without a word, as a process that is killed does."""

@@ -10,6 +10,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from backends.emulator.aws import SAGEMAKER
+from backends.emulator.frames import data_frame
+
 from . import broken_answers, broken_streams
 from .broken_answers import GOOD, HEALTHY, endless, saying
 from .broken_requests import REQUESTS
@@ -20,8 +23,9 @@ UPSTREAMS: tuple[Fault, ...] = (*broken_answers.all_of_them(), *broken_streams.S
 
 WAITS = Fault("waits", Served(), saying())
 STREAM_WAITS = fault("waits in a stream", Streamed(), saying(HEAD + chunks(FRAMES[:2])))
+LARGE = data_frame(SAGEMAKER, b"data: " + b"x" * 60_000 + b"\n\n")
 STREAM_FLOWS = fault(
-    "streams without end", Streamed(), endless(HEAD, chunks([FRAMES[0]] * 200)), route={"stream_timeout": "500ms"}
+    "streams without end", Streamed(), endless(HEAD, chunks([LARGE] * 5)), route={"stream_timeout": "1s"}
 )
 SLOW = Fault("takes its time", Served(), saying(b"", GOOD, pause=0.3))
 PACED = fault("streams at its pace", Streamed(), saying(HEAD, *[chunks([each]) for each in FRAMES], END, pause=0.15))
@@ -45,7 +49,7 @@ def rows() -> Iterator[tuple[str, ...]]:
 
 
 def _asked(each: Fault) -> str:
-    return {0: "", 1: "once", 2: "twice"}.get(each.asked, f"{each.asked} times")
+    return "" if not each.asked else {1: "once", 2: "twice"}.get(each.asked, f"{each.asked} times")
 
 
 def _scenarios(file: Path) -> Iterator[tuple[str, ...]]:

@@ -40,8 +40,7 @@ async def test_malformed(stage: Stage, malformed: Malformed) -> None:
     """One typed 4xx, nothing behind it, and no target hears of it."""
     before = stage.upstreams[HEALTHY].requests
     async with stage.client(malformed.sent) as client:
-        client.writer.write_eof()
-        answer = parsed(await client.rest(), 0.0)
+        answer = await client.answer()
     assert (answer.status, answer.whole, answer.rest) == (malformed.status, True, b"")
     assert answer.error
     assert answer.document["Message"]
@@ -106,7 +105,7 @@ async def test_client_that_sends_its_head_byte_by_byte(stage: Stage) -> None:
             await asyncio.wait({answering}, timeout=0.05)
         answer = parsed(await answering, loop.time() - began)
     assert (answer.status, answer.rest) == (408, b"")
-    assert answer.seconds < 3.0
+    assert answer.seconds < 5.0
 
 
 async def test_client_that_says_nothing(stage: Stage) -> None:
@@ -137,7 +136,7 @@ async def test_client_that_does_not_read_its_stream(stage: Stage) -> None:
         assert memory(pid) - before < 8 * MIB
         while connections(pid, lazy.getsockname()[1]):  # noqa: ASYNC110 - what is unsent hides the end from the client
             await asyncio.sleep(0.05)
-        assert 5.0 < loop.time() - began < 8.0
+        assert 5.5 < loop.time() - began < 9.0
 
 
 async def test_client_that_pipelines(stage: Stage) -> None:

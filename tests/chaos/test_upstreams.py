@@ -12,11 +12,13 @@ from .table import UPSTREAMS
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(60, func_only=True)]
 
-QUICK = [f for f in UPSTREAMS if not (f.brief or f.target or f.route or f.kept == 0) and len(f.body) < 10_000]
+QUICK = [
+    f for f in UPSTREAMS if not (f.brief or f.target or f.route or not f.kept or not f.asked) and len(f.body) < 10_000
+]
 """Those that take no time and carry no large body, and come to the same however often they are met."""
-ROUNDS = 30
+ROUNDS = 16
 GROWTH = 4 * 1024 * 1024
-"""Bytes that the later half of the rounds may add: an allocator's noise, 3 KiB a request."""
+"""Bytes that the later half of the rounds may add: an allocator's noise, 6 KiB a request."""
 
 
 @pytest.mark.parametrize("fault", UPSTREAMS, ids=[fault.slug for fault in UPSTREAMS])
@@ -28,7 +30,7 @@ async def test_fault(stage: Stage, fault: Fault) -> None:
         answer = await stage.play(fault)
         fault.promise.hold(answer)
         assert answer.seconds < fault.within
-        assert upstream.requests - before == fault.asked
+        assert fault.asked in {None, upstream.requests - before}
         await stage.settled(fault.kept, upstream.port)
 
 
