@@ -3,8 +3,8 @@
 A copy is charged what it adds to a bill: at an imported model every billing window of five minutes that copies keep
 open (user guide, "Calculate the cost of running a custom model"), at instances whose cost the policy declares their
 price for the seconds that the copy took, although they are paid by the hour anyway. An import whose units the policy
-does not declare is charged for `MOST_UNITS`, so that a budget is kept where nobody knows better; instances without a
-declared cost are charged nothing, for nobody can say what.
+does not declare is charged for `MOST_UNITS`, and one in a region without a price at the dearest there is, so that a
+budget is kept where nobody knows better; instances without a declared cost or without a price are charged nothing.
 
 The day is that of UTC. What other processes have spent is told by `others`; between two tellings a fleet may overspend
 by what it spends in that time.
@@ -12,11 +12,14 @@ by what it spends in that time.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from policies.table import BedrockSpec, ImportCost, InstanceCost, Target
 
 from ..prices import Prices
+
+log = logging.getLogger("pointsman.shadow")
 
 WINDOW = 300.0
 """Seconds of Bedrock's billing window."""
@@ -39,7 +42,7 @@ class Purse:
         self.used = False
         """Whether anything was ever charged or asked for."""
         self.unpriced: set[str] = set()
-        """Targets that the prices do not know: what they cost is not counted."""
+        """Targets whose instances have no price: what they cost is not counted, and that was logged."""
 
     def charge(self, migration: str, target: Target, seconds: float, wall: float) -> float:
         """Count one copy that took `seconds` and ended at `wall`, in seconds since 1970; the US dollars of it."""
@@ -47,7 +50,9 @@ class Purse:
         self.used = True
         try:
             usd = self._usd(target, seconds, wall)
-        except ValueError:
+        except ValueError as error:
+            if target.name not in self.unpriced:
+                log.warning("copies to %s are not counted against a budget: %s", target.name, error)
             self.unpriced.add(target.name)
             return 0.0
         self._spent[migration] = self._spent.get(migration, 0.0) + usd
@@ -80,13 +85,20 @@ class Purse:
             cost = target.cost if isinstance(target.cost, ImportCost) else ImportCost(MOST_UNITS)
             if wall < self._open_until.get(target.name, 0.0):
                 return 0.0
-            price = self._known().unit_minute(target.region, cost.version).usd
+            price = self._unit_minute(target.region, cost.version)
             self._open_until[target.name] = wall - seconds + WINDOW
             return price * cost.units * cost.copies * WINDOW / 60.0
         if not isinstance(target.cost, InstanceCost):
             return 0.0
         price = self._known().instance_hour(target.region, target.cost.instance).usd
         return price * target.cost.share * seconds / 3600.0
+
+    def _unit_minute(self, region: str | None, version: str) -> float:
+        prices = self._known()
+        try:
+            return prices.unit_minute(region, version).usd
+        except ValueError:
+            return max(price.usd for row in prices.units.values() for price in row.values())
 
     def _known(self) -> Prices:
         if self._prices is None:

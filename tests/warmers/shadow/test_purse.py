@@ -37,11 +37,19 @@ def test_instances_are_charged_for_their_time() -> None:
     assert Purse(open_prices).charge("m", OLD, 3600.0, DAY) == 0
 
 
-def test_a_target_without_a_price_is_named() -> None:
-    """It costs nothing that is counted, and somebody can be told so."""
+def test_an_import_where_no_price_is_known_is_charged_the_dearest() -> None:
+    """A budget holds there as well."""
+    dearest = max(price.usd for row in open_prices().units.values() for price in row.values())
+    assert Purse(open_prices).charge("m", replace(NEW, region="mars-1"), 1.0, DAY) == pytest.approx(dearest * 2 * 5)
+
+
+def test_instances_without_a_price_are_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    """They cost nothing that is counted, and somebody is told so."""
+    unknown = Target("odd", "endpoint", EndpointSpec("e"), region="us-east-1", cost=InstanceCost("ml.odd.large"))
     purse = Purse(open_prices)
-    assert purse.charge("m", replace(NEW, region="mars-1"), 1.0, DAY) == 0
-    assert purse.unpriced == {"new"}
+    assert [purse.charge("m", unknown, 1.0, DAY) for _ in range(2)] == [0, 0]
+    assert purse.unpriced == {"odd"}
+    assert caplog.text.count("copies to odd are not counted against a budget") == 1
 
 
 def test_the_budget_is_a_days_and_a_fleets() -> None:
