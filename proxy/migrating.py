@@ -5,12 +5,13 @@ Without shared state there is neither, and a policy's migrations stay where they
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+from backends.aws import CredentialSource
 from backends.capacity import Capacity
 from backends.control import ControlPlane
 from backends.http.transport import Transport
@@ -26,6 +27,7 @@ from warmers.migrations.costs import projected
 from warmers.migrations.follower import Follower
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.rooms import Rooms
+from warmers.ping import Parts
 from warmers.prices import SHIPPED, Prices, open_prices
 
 from .alerts import Alerts
@@ -58,30 +60,28 @@ def follower_of(
     return Follower(Ledger(store), worker, wall, changed, look=settings.state_poll, counts=counts)
 
 
-def controller_of(
+def deciding(
     store: Store | None,
     settings: Settings,
-    worker: str,
     transport: Transport,
-    control: ControlPlane,
-    clocks: tuple[Callable[[], float], Callable[[], float]],
-    tell: Callable[[Decision], None],
-) -> Controller | None:
-    """What decides when it is on duty, and tells of it; None without shared state. `clocks`: the loop's, the wall's."""
+    credentials: CredentialSource,
+    pings: Parts,
+    parts: AsyncExitStack,
+) -> tuple[Controller | None, Alerts | None]:
+    """What decides when it is on duty, and what tells of it; nothing without shared state. `parts` closes it all.
+
+    `pings` has what it works with as warm-ups do: clocks, names and counts.
+    """
     if store is None:
-        return None
-    now, wall = clocks
-    rooms = Rooms(store, Capacity(transport, control.instances, now).units)
-    duty = Duty(store, worker, wall, LEASE * settings.state_poll, DUTY)
-    return Controller(
-        Ledger(store),
-        duty,
-        rooms.shown,
-        wall,
-        tell,
-        settings.state_poll,
-        costs_of(Path(settings.prices) if settings.prices else SHIPPED),
-    )
+        return None, None
+    control = ControlPlane(credentials)
+    parts.push_async_callback(control.aclose)
+    alerts = Alerts(transport, settings.alert_url, pings.now, pings.pause) if settings.alert_url is not None else None
+    rooms = Rooms(store, Capacity(transport, control.instances, pings.now).units)
+    duty = Duty(store, pings.new_id(), pings.wall, LEASE * settings.state_poll, DUTY)
+    tell = teller(pings.meters.migrations, alerts)
+    costs = costs_of(Path(settings.prices) if settings.prices else SHIPPED)
+    return Controller(Ledger(store), duty, rooms.shown, pings.wall, tell, settings.state_poll, costs), alerts
 
 
 def costs_of(path: Path) -> Costs:
@@ -103,11 +103,6 @@ def costs_of(path: Path) -> Costs:
         return projected(plan, table, known, at) if known is not None else {}
 
     return costs
-
-
-def alerts_of(settings: Settings, transport: Transport, now: Callable[[], float]) -> Alerts | None:
-    """What tells an address; None where the settings name none."""
-    return Alerts(transport, settings.alert_url, now, asyncio.sleep) if settings.alert_url is not None else None
 
 
 def teller(counts: MigrationCounts, alerts: Alerts | None) -> Callable[[Decision], None]:

@@ -17,7 +17,6 @@ from backends.aws import AwsCredentials, CredentialSource, ObjectReader, StaticC
 from backends.base import Backend
 from backends.bedrock import BedrockBackend
 from backends.book import Book
-from backends.control import ControlPlane
 from backends.endpoint import EndpointBackend
 from backends.gates import Gates
 from backends.http.transport import HttpTransport
@@ -36,7 +35,7 @@ from .chat_templates import template_reader, template_stamp
 from .door import Door
 from .handlers.loads import Loader
 from .handlers.registry import Handlers
-from .migrating import alerts_of, controller_of, follower_of, teller, where_they_stand
+from .migrating import deciding, follower_of, where_they_stand
 from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
 from .request_ids import FIRST_BITS, PREFIX_BITS, request_ids
 from .services import Services
@@ -59,68 +58,48 @@ async def serving(
 
     `told`: where a worker has its policy from, instead of what the settings name. `near`: the address of a store that
     workers of one supervisor share where the fleet has none, for what keeps targets warm.
-
     Raises PolicyError or UnreadableError when the policy can't be used, OSError when the log can't be opened,
     StoreError when the shared state can't.
     """
     async with AsyncExitStack() as parts:
-        log = _log(settings.log, parts)
-        transport = HttpTransport()
-        parts.push_async_callback(transport.aclose)
+        ground = _ground(settings, parts)
+        meters = ground.meters
         chain = AwsCredentials()
         parts.push_async_callback(chain.aclose)
-        workers = settings.workers
-        book, gates, meters = Book(random.random, workers), Gates(workers), Meters(version("pointsman"))
-        temperatures = Temperatures()
-        telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
-        parts.callback(telemetry.shutdown)
-
-        def swapped(policy: InForce) -> None:
-            gates.keep(policy.table.targets)
-            temperatures.keep(policy.table.targets.values())
-            book.keep(policy.table.targets, (route.key for route in policy.table.routes.values()))
-            meters.policy(policy.table.digest, policy.generation)
-
         loader = Loader(meters, time.monotonic, variables, _cache(settings))
         handlers = Handlers(_folder(settings), loader.load, meters, time.monotonic, settings.drain)
         parts.push_async_callback(handlers.stop)
         store = _store(settings.state, parts)
         follower = follower_of(store, settings, _new_id(), time.time, meters.migrations, lambda: policy.redress())
-        heard = Hearers(swapped, meters.reload, handlers.use, follower.dress if follower else None)
+        heard = Hearers(ground.swapped, meters.reload, handlers.use, follower.dress if follower else None)
         policy = policy_of(settings, variables, heard, told or named(settings), told.number if told else int.__add__)
         await policy.load()
         await where_they_stand(policy, follower)
         if credentials is None and any(target.kind != "vllm" for target in policy.current.table.targets.values()):
             await chain.prepare()
-        credentials = credentials if credentials is not None else chain
-        backends, control = _backends(transport, credentials), ControlPlane(credentials)
-        parts.push_async_callback(control.aclose)
-
-        def in_force() -> tuple[RouteTable, str]:
-            return policy.current.table, policy.current.label
-
-        pings = _pings(in_force, backends, book, meters, telemetry, log, temperatures)
+        credentials = credentials or chain
+        backends = _backends(ground.transport, credentials)
+        pings = _pings(lambda: (policy.current.table, policy.current.label), backends, ground)
         warmth = warmth_of(pings, store or _store(near, parts), _new_id, settings.prices)
         parts.push_async_callback(warmth.restorer.stop)
-        alerts = alerts_of(settings, transport, time.monotonic)
-        tell = teller(meters.migrations, alerts)
+        controller, alerts = deciding(store, settings, ground.transport, credentials, pings, parts)
         yield Services(
             policy=policy,
             backends=backends,
             warmer=warmth.warmer,
-            temperatures=temperatures,
+            temperatures=ground.temperatures,
             restorer=warmth.restorer,
             uses=warmth.uses,
             follower=follower,
-            shadows=shadows_of(store, follower, pings, gates, meters, parts),
-            controller=controller_of(store, settings, _new_id(), transport, control, (time.monotonic, time.time), tell),
+            shadows=shadows_of(store, follower, pings, ground.gates, meters, parts),
+            controller=controller,
             alerts=alerts,
             handlers=handlers,
-            book=book,
-            gates=gates,
+            book=ground.book,
+            gates=ground.gates,
             meters=meters,
-            telemetry=telemetry,
-            log=log,
+            telemetry=ground.telemetry,
+            log=ground.log,
             now=time.monotonic,
             wall=time.time,
             draw=random.random,
@@ -128,6 +107,37 @@ async def serving(
             body_limit=settings.body_limit,
             door=Door(settings, time.time) if settings.keys or settings.tls_client_ca else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What the other parts stand on."""
+
+    log: AccessLog
+    transport: HttpTransport
+    book: Book
+    gates: Gates
+    meters: Meters
+    temperatures: Temperatures
+    telemetry: Telemetry
+
+    def swapped(self, policy: InForce) -> None:
+        """A policy has come into force: what it does not have is forgotten."""
+        self.gates.keep(policy.table.targets)
+        self.temperatures.keep(policy.table.targets.values())
+        self.book.keep(policy.table.targets, (route.key for route in policy.table.routes.values()))
+        self.meters.policy(policy.table.digest, policy.generation)
+
+
+def _ground(settings: Settings, parts: AsyncExitStack) -> _Ground:
+    log = _log(settings.log, parts)
+    transport = HttpTransport()
+    parts.push_async_callback(transport.aclose)
+    telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
+    parts.callback(telemetry.shutdown)
+    workers = settings.workers
+    book, gates, meters = Book(random.random, workers), Gates(workers), Meters(version("pointsman"))
+    return _Ground(log, transport, book, gates, meters, Temperatures(), telemetry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,18 +187,13 @@ async def warming(
 ) -> AsyncIterator[Warmer]:
     """A warmer of its own, without a proxy, for one policy. Raises OSError or StoreError."""
     async with AsyncExitStack() as parts:
-        log = _log(settings.log, parts)
-        transport = HttpTransport()
-        parts.push_async_callback(transport.aclose)
+        ground = _ground(settings, parts)
         if credentials is None:
             credentials = chain = AwsCredentials()
             parts.push_async_callback(chain.aclose)
-        telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
-        parts.callback(telemetry.shutdown)
         store = _store(settings.state, parts)
-        book, meters, backends = Book(random.random), Meters(version("pointsman")), _backends(transport, credentials)
         label = f"{table.digest}/1"
-        pings = _pings(lambda: (table, label), backends, book, meters, telemetry, log, Temperatures())
+        pings = _pings(lambda: (table, label), _backends(ground.transport, credentials), ground)
         warmth = warmth_of(pings, store, _new_id, settings.prices)
         if warmth.uses is not None:
             await warmth.uses.exchange()
@@ -212,28 +217,20 @@ def _store(address: str | None, parts: AsyncExitStack) -> Store | None:
     return store
 
 
-def _pings(
-    table: Callable[[], tuple[RouteTable, str]],
-    backends: Mapping[str, Backend],
-    book: Book,
-    meters: Meters,
-    telemetry: Telemetry,
-    log: AccessLog,
-    temperatures: Temperatures,
-) -> Parts:
+def _pings(table: Callable[[], tuple[RouteTable, str]], backends: Mapping[str, Backend], ground: _Ground) -> Parts:
     return Parts(
         table=table,
         backends=backends,
-        book=book,
-        meters=meters,
+        book=ground.book,
+        meters=ground.meters,
         now=time.monotonic,
         wall=time.time,
         draw=random.random,
         new_id=_new_id,
         pause=asyncio.sleep,
-        trace=telemetry.start,
-        tell=log.write,
-        temperatures=temperatures,
+        trace=ground.telemetry.start,
+        tell=ground.log.write,
+        temperatures=ground.temperatures,
     )
 
 
