@@ -1,0 +1,136 @@
+"""A real model and broken copies of it, each served by vLLM on the CPU, asked the same and compared as copies are.
+
+The wrong chat template needs no engine of its own: a migration from a chat endpoint to a target that reads prompts has
+its chats put into a template by the proxy, and the policy names the wrong one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from backends.base import Call, Invocation
+from backends.http.transport import HttpTransport
+from backends.translated import Translated
+from backends.vllm import VllmBackend
+from backends.wire.comparison import Comparison, Heard, compare
+from deploy.engine import EnginePlan, running_vllm
+from policies.agreement import Agreement, Answer, judge, observed
+from policies.table import Target, TranslateRule, VllmSpec
+from proxy.cli.quickstart_vllm import installed
+from warmers.shadow.copies import copied
+
+from .. import environments
+
+MAKER = Path(__file__).with_name("make_broken_models.py")
+LLAMA_2 = TranslateRule(chat_template="{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}")
+"""Another family's chat template."""
+SPEAKS = "openai-chat"
+BOUND, FALSE_ALARMS = 0.97, 0.01
+ASKED = tuple(
+    f"{ask} {thing}{how}"
+    for thing in (
+        "a railway",
+        "rain",
+        "the moon",
+        "bread",
+        "a computer",
+        "gold",
+        "a river",
+        "music",
+        "a bank",
+        "a plant",
+    )
+    for ask, how in (("What is", "? Answer in one sentence."), ("Name one thing about", "."), ("Say hello to", "."))
+)
+"""What answers of a sentence follow to."""
+
+
+class Engines:
+    """The model as `good`, `no-end` and `weights`; `template` is the good one behind the wrong chat template."""
+
+    def __init__(self, urls: Mapping[str, str], transport: HttpTransport) -> None:
+        self._backend = Translated(VllmBackend(transport), lambda: 0.0)
+        self._targets = {
+            name: Target(name, "vllm", VllmSpec((url,), name), speaks=SPEAKS) for name, url in urls.items()
+        }
+        reads_prompts = VllmSpec((urls["good"],), "good")
+        self._targets["template"] = Target("template", "vllm", reads_prompts, speaks="openai-completions")
+
+    async def ask(self, name: str, text: str, temperature: float) -> Heard:
+        """What one of them answers."""
+        chat = {"messages": [{"role": "user", "content": text}], "max_tokens": 48, "temperature": temperature}
+        body = json.dumps(chat).encode()
+        invocation = Invocation("chat", None, streaming=False, body=body, request_id="r-1")
+        call = Call(invocation, body, "application/json", None, None, speaks=SPEAKS, translate=LLAMA_2)
+        now = asyncio.get_running_loop().time
+        copy = await copied(self._backend, self._targets[name], call, now() + 60.0, 0, now)
+        assert copy.heard is not None, copy.failure
+        return copy.heard
+
+    async def compared(self, candidates: tuple[str, ...], text: str, temperature: float) -> list[Comparison]:
+        """The good one's answer against its own second one, and against each candidate's."""
+        names = ("good", "good", *candidates)
+        first, *others = await asyncio.gather(*(self.ask(name, text, temperature) for name in names))
+        return [compare(SPEAKS, first, other) for other in others]
+
+
+class Trial:
+    """Candidates judged after every request, as the gate of a migration does it."""
+
+    def __init__(self, *candidates: str) -> None:
+        self._evidence = {name: Agreement(BOUND) for name in candidates}
+        self.took: dict[str, int] = {}
+        """After how many requests each candidate was called red."""
+        self.why: dict[str, str] = {}
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Those that have not been called red yet."""
+        return tuple(name for name in self._evidence if name not in self.took)
+
+    async def run(
+        self, engines: Engines, temperature: float, asked: tuple[str, ...] = ASKED, at_a_time: int = 3
+    ) -> None:
+        """Ask until all are called red, or everything was asked."""
+        for begin in range(0, len(asked), at_a_time):
+            candidates = self.left
+            if not candidates:
+                return
+            texts = asked[begin : begin + at_a_time]
+            found = await asyncio.gather(*(engines.compared(candidates, text, temperature) for text in texts))
+            for floor, *scores in found:
+                for name, score in zip(candidates, scores, strict=True):
+                    self._judge(name, score, floor)
+
+    def _judge(self, name: str, candidate: Comparison, floor: Comparison) -> None:
+        if name in self.took:
+            return
+        seen = observed(BOUND, candidate.score, floor.score, candidate.parts, floor.parts)
+        self._evidence[name] = evidence = self._evidence[name].merged(seen)
+        verdict = judge(evidence, FALSE_ALARMS)
+        self.why[name] = verdict.why
+        if verdict.answer is Answer.RED:
+            self.took[name] = evidence.requests
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Engines]:
+    """All engines at the same time; their models lie in `folder`."""
+    python, model = await asyncio.to_thread(installed, environments.cache_root())
+    command = [str(python), str(MAKER), str(model), str(folder)]
+    await asyncio.to_thread(subprocess.run, command, check=True, timeout=120)
+    models = {"good": model, "no-end": folder / "no-end", "weights": folder / "weights"}
+    plans = [
+        EnginePlan(python, place, name, 0, folder / f"{name}.log", threads=1, context=512)
+        for name, place in models.items()
+    ]
+    async with AsyncExitStack() as stack:
+        engines = await asyncio.gather(*(stack.enter_async_context(running_vllm(plan)) for plan in plans))
+        transport = HttpTransport()
+        stack.push_async_callback(transport.aclose)
+        yield Engines({plan.name: engine.url for plan, engine in zip(plans, engines, strict=True)}, transport)
