@@ -15,8 +15,8 @@ from .table import Route, RouteTable
 
 WEEK = 7 * 86_400.0
 DAY = 86_400.0
-HARDLY = 3600.0
-"""Seconds that a step may last longer than it says without a word."""
+HARDLY = 1.25
+"""Times its hold that a step may last without a word; one that waits for a person, a day."""
 
 
 def candidates(table: RouteTable) -> dict[str, list[Route]]:
@@ -67,7 +67,7 @@ def advise_times(plan: Migration, rates: Mapping[str, float]) -> Iterator[Proble
     """
     for need in needs(plan, rates):
         step = plan.steps[need.step]
-        if need.seconds is None or need.measure is None or need.seconds <= max(step.hold, HARDLY):
+        if need.seconds is None or need.measure is None or need.seconds <= (HARDLY * step.hold or DAY):
             continue
         member = next(one for one in plan.members if one.route == need.route)
         told = (

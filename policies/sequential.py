@@ -1,18 +1,24 @@
 """Whether one side does worse than the other by more than is allowed: tests that may be looked at at any time.
 
 A gate is looked at every few seconds for weeks. A test made for one look would call a breach sooner or later; these
-hold their error over all looks together. For the true value, the ratio of how probable a mixture of all values makes
-the counts to how probable the true one makes them is a martingale that begins at 1, so that it ever reaches 1/c with
-probability c at most (Ville, 1939; Robbins, "Statistical methods related to the law of the iterated logarithm", 1970).
-The mixture is a Beta(1/2, 1/2) distribution, for which that ratio has a closed form in the counts alone: evidence of
-many workers is added and nothing else of it is needed. Of two independent sides the product of both ratios is such a
-martingale as well (Turner, Ly and Grünwald, "Generic E-variables for exact sequential k-sample tests", 2024).
+hold their error over all looks together, by martingales that begin at 1 and so ever reach 1/c with probability c at
+most (Ville, 1939).
 
-So the pairs of values under which that product is still below 1/c are, at all times at once, a set that holds the
-true pair with probability 1 - c. When no pair of the set is allowed the answer is red; when all are, it is green. Both
-answers are wrong with a probability of at most c together, however often one looks, and with any share of traffic. A
-quantile is tested by the share of requests below it (Howard and Ramdas, "Sequential estimation of quantiles", 2022);
-what lies inside a bucket is taken for whatever speaks against an answer.
+Shares are held against each other by the mixture sequential probability ratio test: how much more probable the
+difference seen is under a normal mixture of differences than under the one that is just allowed (Robbins, "Statistical
+methods related to the law of the iterated logarithm", 1970; Johari, Koomen, Pekelis and Walsh, "Always valid inference:
+continuous monitoring of A/B tests", 2022). The mixture is as wide as what is allowed, since differences of that size
+are to be told. The variance is the one under the allowed difference (Miettinen and Nurminen, 1985), so that a side on
+which next to nothing has failed does not look more certain than it is. That the difference is normal is an
+approximation: an answer takes five or six deviations, which is where few counts do not get to.
+
+A quantile is tested by the share of requests below it (Howard and Ramdas, "Sequential estimation of quantiles", 2022):
+for the true quantile, the ratio of what a Beta(1/2, 1/2) mixture of shares makes of the counts to what the true share
+makes of them is a martingale, and so is the product of both sides' (Turner, Ly and Gruenwald, "Generic E-variables for
+exact sequential k-sample tests", 2024). What lies inside a bucket is taken for whatever speaks against an answer.
+
+Red: what is not allowed is proven. Green: what is not allowed is ruled out. Either is wrong with a probability of at
+most c, however often one looks and with any share of traffic. Both need nothing but counts, which add up over workers.
 """
 
 from __future__ import annotations
@@ -32,28 +38,29 @@ Counts = tuple[float, float]
 _HALF = math.lgamma(0.5) * 2 - math.lgamma(1.0)
 
 
-def surprise(counts: Counts, p: float) -> float:
-    """Logarithm of the ratio above: how much the counts speak against a true share of `p`, infinite if it can't be."""
-    k, n = counts
-    mixture = math.lgamma(k + 0.5) + math.lgamma(n - k + 0.5) - math.lgamma(n + 1.0) - _HALF
-    return mixture - _times_log(k, p) - _times_log(n - k, 1.0 - p)
-
-
-def _times_log(count: float, p: float) -> float:
-    if count <= 0:
-        return 0.0
-    return count * math.log(p) if p > 0 else -math.inf
-
-
 def shares(old: Counts, new: Counts, allowed: float, chance: float) -> Answer:
     """Whether the new side's share exceeds the old side's by more than `allowed`, an absolute difference in (0, 1)."""
-    if not old[1] or not new[1] or _least(old, new, allowed) < -math.log(chance):
+    if not old[1] or not new[1]:
         return Answer.NOT_YET
-    return Answer.RED if new[0] / new[1] - old[0] / old[1] > allowed else Answer.GREEN
+    seen, needed = deviations(old, new, allowed, chance)
+    if abs(seen) < needed:
+        return Answer.NOT_YET
+    return Answer.RED if seen > 0 else Answer.GREEN
 
 
-def _least(old: Counts, new: Counts, difference: float) -> float:
-    """The least surprise of any pair of shares with that difference. It is convex along the line: bisected by slope."""
+def deviations(old: Counts, new: Counts, allowed: float, chance: float) -> tuple[float, float]:
+    """How many standard deviations the difference lies above what is allowed, and how many an answer takes."""
+    low = _likeliest(old, new, allowed)
+    high = low + allowed
+    variance = low * (1 - low) / old[1] + high * (1 - high) / new[1]
+    seen = (new[0] / new[1] - old[0] / old[1] - allowed) / math.sqrt(variance)
+    wide = allowed * allowed / variance
+    needed = math.sqrt((1 + wide) / wide * (math.log1p(wide) - 2 * math.log(chance)))
+    return seen, needed
+
+
+def _likeliest(old: Counts, new: Counts, difference: float) -> float:
+    """The old side's share that makes the counts most probable, given the difference: where the slope is 0."""
     low, high = 0.0, 1.0 - difference
     for _ in range(60):
         middle = (low + high) / 2
@@ -61,7 +68,7 @@ def _least(old: Counts, new: Counts, difference: float) -> float:
             high = middle
         else:
             low = middle
-    return surprise(old, low) + surprise(new, low + difference)
+    return (low + high) / 2
 
 
 def _slope(counts: Counts, p: float) -> float:
@@ -92,6 +99,19 @@ def quantiles(old: Mapping[int, float], new: Mapping[int, float], rank: float, a
     if possible >= enough:
         return Answer.RED
     return Answer.GREEN if forbidden >= enough else Answer.NOT_YET
+
+
+def surprise(counts: Counts, p: float) -> float:
+    """Logarithm of the ratio for quantiles: how much the counts speak against a share of `p`; infinite: it can't be."""
+    k, n = counts
+    mixture = math.lgamma(k + 0.5) + math.lgamma(n - k + 0.5) - math.lgamma(n + 1.0) - _HALF
+    return mixture - _times_log(k, p) - _times_log(n - k, 1.0 - p)
+
+
+def _times_log(count: float, p: float) -> float:
+    if count <= 0:
+        return 0.0
+    return count * math.log(p) if p > 0 else -math.inf
 
 
 class _Place(NamedTuple):

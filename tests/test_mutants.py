@@ -34,6 +34,34 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "missing evidence is taken for good",
+        "policies/migration.py",
+        "if verdict is None or verdict.missing:",
+        "if verdict is not None and verdict.missing:",
+        "tests/policies/test_migration.py",
+    ),
+    Mutant(
+        "a rollback does not look for room",
+        "policies/migration_retreat.py",
+        "return max(carried(state), shown)",
+        "return 1.0",
+        "tests/policies/test_migration_rollbacks.py",
+    ),
+    Mutant(
+        "a gate is tested as if it were looked at once",
+        "policies/sequential.py",
+        "(math.log1p(wide) - 2 * math.log(chance))",
+        "-math.log(chance)",
+        "tests/policies/test_sequential.py",
+    ),
+    Mutant(
+        "a side's callers go over to the other one while it is ejected",
+        "policies/choose.py",
+        "if route.shift is not None else None",
+        "if route.shift is not None and not out else None",
+        "tests/policies/test_overlay.py",
+    ),
+    Mutant(
         "frame CRC leaves out the head",
         "backends/wire/eventstream.py",
         "crc32(payload, crc32(head))",

@@ -61,7 +61,7 @@ def test_rate_makes_days_of_requests(file: str, capsys: pytest.CaptureFixture[st
     assert (step["needs"], step["share"], step["hold_seconds"]) == ("errors", 0.05, 86_400.0)
     warnings = {problem["path"]: problem["message"] for problem in told["problems"]}
     assert "can't see +0.2 points" in warnings["endpoints.x.migrate.steps[1]"]
-    assert warnings["endpoints.x.migrate.steps[2]"].startswith("waits for ann, and errors needs about ")
+    assert "endpoints.x.migrate.steps[2]" not in warnings  # who has to agree will hardly do so within a day
 
 
 def test_trace_gives_the_rate(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
