@@ -9,9 +9,10 @@ after `snapshot` and `restore` where a process boundary lies between. Names and 
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
+
+import orjson
 
 from . import exposition
 from .cold_counts import ColdCounts
@@ -219,7 +220,7 @@ class Meters:
     def snapshot(self) -> bytes:
         """All counts as JSON, to cross a process boundary; `restore` reads it back."""
         self._count()
-        return json.dumps(
+        return orjson.dumps(
             {
                 "version": self._version,
                 "series": [[labels, series.dump()] for labels, series in self._series.items()],
@@ -238,9 +239,8 @@ class Meters:
                 "migrations": self.migrations.dump(),
                 "reloads": self._reloads,
                 "policy": self._policy,
-            },
-            separators=(",", ":"),
-        ).encode()
+            }
+        )
 
     @classmethod
     def restore(cls, snapshot: bytes) -> Meters:
@@ -250,7 +250,7 @@ class Meters:
             ValueError: this is no snapshot of such a process.
         """
         try:
-            data = json.loads(snapshot)
+            data = orjson.loads(snapshot)
             meters = cls(data["version"])
             meters._series = {tuple(labels): Series.load(values) for labels, values in data["series"]}
             meters._responses = {tuple(labels): int(count) for labels, count in data["responses"]}

@@ -32,20 +32,14 @@ class Counts:
         """A worker has ended: what it counted stays, what it had is gone."""
         self._log_lost += child.facts.log_lost
         self._spans_lost += child.facts.spans_lost
-        if child.meters is not None:
-            ended = Meters.restore(child.meters.encode())
-            ended.settle()
-            self._gone.merge(ended)
+        ended = self._read(child.meters)
+        ended.settle()
+        self._gone.merge(ended)
 
     def inherit(self, snapshot: str) -> None:
-        """What the supervisor before this one has counted until now. What can't be read is left out."""
-        try:
-            before = Meters.restore(snapshot.encode())
-        except ValueError as error:
-            log.warning("counts start anew: those of the release before can't be read (%s)", error)
-            return
-        before.settle()
-        self._before = before
+        """What the supervisor before this one has counted until now."""
+        self._before = self._read(snapshot)
+        self._before.settle()
 
     def meters(self, slots: Sequence[Slot]) -> Meters:
         """The sum of all, without what is known of each worker."""
@@ -53,9 +47,18 @@ class Counts:
         for part in (self._own, self._before, self._gone):
             together.merge(part)
         for slot in slots:
-            if slot.child is not None and slot.child.meters is not None:
-                together.merge(Meters.restore(slot.child.meters.encode()))
+            if slot.child is not None:
+                together.merge(self._read(slot.child.meters))
         return together
+
+    def _read(self, snapshot: str | None) -> Meters:
+        """Nothing where there is none, or where another release has made it: around an upgrade that is no failure."""
+        if snapshot is not None:
+            try:
+                return Meters.restore(snapshot.encode())
+            except ValueError as error:
+                log.warning("counts of another release are left out: %s", error)
+        return Meters(self._version)
 
     def page(self, slots: Sequence[Slot], generation: int, stale: bool) -> str:
         """`/metrics`."""

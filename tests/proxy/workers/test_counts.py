@@ -97,8 +97,12 @@ async def test_counts_go_on_through_an_upgrade() -> None:
 
 
 async def test_counts_of_a_release_that_counts_otherwise_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    """The upgrade goes on, and the log says so."""
+    """An upgrade goes on, and so does a worker that was started after the new release was installed."""
     counts = Counts(Meters("1"), "1")
     counts.inherit("{}")
-    assert "counts start anew" in caplog.text
-    assert value(counts.page([], 1, False), "pointsman_responses_total") == 0
+    newer = await slot(0, None)
+    assert newer.child is not None
+    newer.child.meters = "{}"
+    assert value(counts.page([newer, await slot(1, answered(3))], 1, False), "pointsman_responses_total") == 3
+    counts.settle(newer.child)
+    assert caplog.text.count("counts of another release are left out") == 3
