@@ -20,8 +20,8 @@ POWER = NormalDist().inv_cdf(0.9)
 """Standard deviations that are allowed for, so that nine of ten migrations need no more."""
 MOST = 1e12
 MIXED = 1.4
-"""Times what the test of shares would take, that the test of quantiles does: it does not know either side's shape. Found
-by asking it about expected counts, over both ranks, spreads of 0.3 to 0.6, shares of 1 to 50 % (0.9 to 1.5 of this)."""
+"""Times what the test of shares would take, the test of quantiles does, since it knows neither side's shape. Found by
+asking it about expected counts: ranks of 95 and 99 %, spreads of 0.3 and 0.6, shares of 1 to 50 %."""
 RANKS = {
     Measure.LATENCY_P95: 0.95,
     Measure.LATENCY_P99: 0.99,
