@@ -106,10 +106,9 @@ class Answer:
         """
         if not self.complete or self._error is not None or self._waiting_bytes > limit:
             return None
-        pieces, self._pieces = self._pieces, []
-        self._waiting_bytes = 0
+        whole = self._taken() if self._pieces else b""
         self._connection.release(self)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return whole
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises TransportError when it breaks, is late, or is longer than `limit` bytes."""

@@ -249,3 +249,24 @@ async def test_plain_targets_go_through_a_proxy_by_their_whole_address(exception
     assert (len(asked), len(reached)) == ((0, 1) if direct else (1, 0))
     if asked:
         assert asked[0].startswith(f"POST {url}/a%3Ab%2Fc HTTP/1.1\r\n".encode())
+
+
+@pytest.mark.parametrize("size", [0, 2, READ_AHEAD + 1])
+async def test_a_connection_whose_answer_was_taken_at_once_reads_the_next(size: int, transport: HttpTransport) -> None:
+    """Also after one that was long enough to hold the sender back: the same connection, and its answer arrives."""
+    ports: list[object] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for body in (b"x" * size, b"ok"):
+            await reader.readuntil(b"\r\n\r\n")
+            ports.append(writer.get_extra_info("peername"))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    async with scripted(script) as url, asyncio.timeout(5):
+        incoming = await send(transport, outgoing(url))
+        while (body := incoming.at_hand(1 << 30)) is None:  # noqa: ASYNC110 - nothing tells that it has arrived
+            await asyncio.sleep(0)
+        assert body == b"x" * size
+        assert await read(transport, outgoing(url)) == b"ok"
+    assert len(ports) == 2
+    assert len(set(ports)) == 1
