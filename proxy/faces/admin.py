@@ -16,6 +16,7 @@ import orjson
 
 from backends.base import Headers
 from backends.http.edge import Answer, Exchange
+from backends.meters import Meters
 from backends.tasks import running
 
 from ..policy_source import Policy
@@ -75,10 +76,7 @@ class Admin:
                     "pointsman_policy_generation": float(policy.current.generation),
                     "pointsman_policy_stale": float(policy.problem is not None),
                 }
-                now = self._services.now()
-                self._services.meters.breakers(self._services.book.breakers(now))
-                self._services.meters.cold.temperatures(self._services.temperatures.states(now))
-                return Answer(200, METRICS, self._services.meters.render(extra).encode())
+                return Answer(200, METRICS, up_to_date(self._services).render(extra).encode())
             case "/admin/policy":
                 return as_json(200, policy_facts(policy, self._in_flight()))
             case "/admin/limits":
@@ -164,6 +162,14 @@ def _refusal(exchange: Exchange, token: str | None) -> Answer | None:
     if not hmac.compare_digest(given.encode(errors="replace"), f"Bearer {token}".encode()):
         return as_json(401, {"error": "send the admin token as Authorization: Bearer TOKEN"})
     return None
+
+
+def up_to_date(services: Services) -> Meters:
+    """The process's meters, with what they do not see by themselves as it is now."""
+    now = services.now()
+    services.meters.breakers(services.book.breakers(now))
+    services.meters.cold.temperatures(services.temperatures.states(now))
+    return services.meters
 
 
 def policy_facts(policy: Policy, in_flight: int) -> dict[str, object]:

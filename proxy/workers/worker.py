@@ -20,7 +20,7 @@ from backends.state import StoreError
 from backends.tasks import start
 from policies.errors import PolicyError
 
-from ..faces.admin import Admin, State
+from ..faces.admin import Admin, State, up_to_date
 from ..policy_source import ToldSource, UnreadableError
 from ..server import contracts_of, duties_of
 from ..services import Services
@@ -195,10 +195,7 @@ class Worker:
         services, contracts = self._services, self._contracts
         if not self._state.draining:
             self._board.put(self._begin.number, contracts.connections if self._accept.is_set() else ABSENT)
-        now = services.now()
-        services.meters.breakers(services.book.breakers(now))
-        services.meters.cold.temperatures(services.temperatures.states(now))
-        counted = services.meters.snapshot()
+        counted = up_to_date(services).snapshot()
         changed = counted != self._counted
         self._counted = counted
         return Facts(
