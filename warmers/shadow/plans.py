@@ -29,6 +29,8 @@ class Shadowing:
     """US dollars a day for the whole fleet; None: no limit."""
     keep: Keeping | None = None
     """None: no difference is kept."""
+    alone: bool = True
+    """No client is served by `new` yet, so that only copies say how it does."""
 
 
 def shadowing_of(route: Route, table: RouteTable) -> Shadowing | None:
@@ -47,4 +49,6 @@ def shadowing_of(route: Route, table: RouteTable) -> Shadowing | None:
     if member is None:
         return None
     bound = next((gate.allowed for gate in member.gates if gate.measure is Measure.AGREEMENT), BOUND)
-    return Shadowing(shift.migration, shift.window, old, new, shift.shadow, bound, shift.budget, member.differences)
+    return Shadowing(
+        shift.migration, shift.window, old, new, shift.shadow, bound, shift.budget, member.differences, shift.share == 0
+    )

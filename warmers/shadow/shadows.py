@@ -18,14 +18,16 @@ from backends.base import Backend, Call, Invocation, Reply
 from backends.book import Book
 from backends.errors import BackendError
 from backends.gates import Gates
-from backends.outcome import SHADOW, AttemptOutcome, Outcome
-from backends.shadow_counts import ShadowCounts
+from backends.meters import Meters
+from backends.outcome import Outcome
 from backends.tasks import start
+from backends.temperatures import Temperatures
 from backends.wire.comparison import Comparison, Heard, comparing
 from policies.agreement import observed
 from policies.evidence import Evidence, Side, bucket_of
 from policies.standing import replica
 from policies.table import Route, RouteTable, Target
+from policies.temperature import Warmth
 
 from ..ping import PingTrace
 from .copies import Copy, copied
@@ -33,6 +35,7 @@ from .plans import Shadowing, shadowing_of
 from .purse import Purse
 from .sharing import Sharing
 from .taken import Taken
+from .telling import outcome_of
 
 log = logging.getLogger("pointsman.shadow")
 
@@ -73,8 +76,9 @@ class Parts:
     backends: Mapping[str, Backend]
     book: Book
     gates: Gates
-    counts: ShadowCounts
+    meters: Meters
     purse: Purse
+    temperatures: Temperatures
     now: Callable[[], float]
     """Seconds on the event loop's clock."""
     wall: Callable[[], float]
@@ -129,7 +133,7 @@ class Shadows:
             return None
         reason = self._unfit(plan, call)
         if reason is not None:
-            self._parts.counts.result(route.key, reason)
+            self._parts.meters.shadow.result(route.key, reason)
             return None
         taken = Taken(plan, route, call, self._parts.now() - waited, self._parts.now, self._offered)
         self._held += taken.held
@@ -177,7 +181,7 @@ class Shadows:
 
     def _drop(self, taken: Taken, reason: str) -> None:
         self._held -= taken.held
-        self._parts.counts.result(taken.route.key, reason)
+        self._parts.meters.shadow.result(taken.route.key, reason)
 
     async def _work(self) -> None:
         while True:
@@ -206,6 +210,9 @@ class Shadows:
             return "moved"
         if not parts.purse.affords(plan.migration, plan.budget, parts.wall()):
             return "budget"
+        if self._loading(plan.new):
+            self._add(taken.route.key, plan, _side(plan, cold=True))
+            return "cold"
         if not parts.gates.enter_spare(plan.new):
             return "load"
         try:
@@ -219,42 +226,63 @@ class Shadows:
             parts.gates.leave(plan.new)
         return await self._judge(taken, new, again)
 
+    def _loading(self, target: Target) -> bool:
+        """Whether it is cold, and has been asked so recently that one more request would only be one more."""
+        temperatures, now = self._parts.temperatures, self._parts.now()
+        if temperatures.calm(target, now) or temperatures.warmth(target, now) not in (Warmth.COLD, Warmth.WARMING):
+            return False
+        return not temperatures.may_try(target, now)
+
     async def _ask(self, taken: Taken, target: Target) -> Copy:
         parts, route = self._parts, taken.route
         number = replica(target, parts.book.views((target,), parts.now()), None, parts.draw)
         call = _copy_of(taken.call, parts.new_id())
         deadline = parts.now() + (route.stream_timeout if call.streaming else route.timeout)
         started, trace = parts.wall(), parts.trace(call.invocation, int(parts.wall() * 1e9))
+        begin = parts.now()
         parts.book.begin(target, number)
+        parts.temperatures.sent(target, begin)
         copy: Copy | None = None
         try:
             with trace.attempt(target, 1, number) as context:
                 sent = replace(call, trace=context)
                 copy = await copied(parts.backends[target.kind], target, sent, deadline, number, parts.now)
-            if copy.failure is None:
-                parts.book.answered(target, number, parts.now())
         finally:
-            failure = copy.failure.facts if copy is not None and copy.failure is not None else None
-            parts.book.end(target, number, failure, parts.now())
+            self._known(target, number, begin, copy)
         usd = parts.purse.charge(taken.plan.migration, target, copy.seconds, parts.wall())
-        parts.counts.usd(route.key, usd)
-        outcome = _outcome(taken, call, copy, number, started, parts.table()[1], trace.trace_id)
+        parts.meters.shadow.usd(route.key, usd)
+        outcome = outcome_of(taken, call, copy, number, started, parts.table()[1], trace.trace_id)
         trace.finish(outcome)
         parts.tell(outcome)
         return copy
 
+    def _known(self, target: Target, number: int, begin: float, copy: Copy | None) -> None:
+        """What a request that began at `begin` says of its target is told as of a client's; None: it was given up."""
+        parts, now = self._parts, self._parts.now()
+        failure = copy.failure if copy is not None else None
+        if copy is not None and failure is None:
+            parts.book.answered(target, number, now)
+            took = parts.temperatures.answered(target, begin, begin + copy.first)
+            if took is not None:
+                parts.meters.cold.restored(target.name, took)
+        elif failure is not None and failure.facts.cold:
+            parts.temperatures.met_cold(target, now)
+        else:
+            parts.temperatures.failed(target, begin, now)
+        parts.book.end(target, number, failure.facts if failure is not None else None, now)
+
     async def _judge(self, taken: Taken, new: Copy, again: Copy) -> str:
         parts, plan, key = self._parts, taken.plan, taken.route.key
         assert taken.heard is not None  # noqa: S101 - else it had not been put away for this
-        side = _side(new)
+        seen = _side(plan, new, cold=new.cold)
         if new.heard is None or again.heard is None:
-            self._add(key, plan, Evidence(new=side, at=parts.wall()))
+            self._add(key, plan, seen)
             return "cold" if new.cold else "candidate_failed" if new.heard is None else "floor_failed"
         candidate, floor = await _slowly(comparing(taken.call.speaks, taken.heard, (new.heard, again.heard)))
         agreement = observed(plan.bound, candidate.score, floor.score, candidate.parts, floor.parts)
-        self._add(key, plan, Evidence(new=side, agreement=agreement, at=parts.wall()))
-        parts.counts.score(key, "candidate", candidate.score)
-        parts.counts.score(key, "floor", floor.score)
+        self._add(key, plan, replace(seen, agreement=agreement))
+        parts.meters.shadow.score(key, "candidate", candidate.score)
+        parts.meters.shadow.score(key, "floor", floor.score)
         if parts.keep is not None and plan.keep is not None and candidate.score < min(plan.keep.below, floor.score):
             parts.keep(
                 Difference(plan, taken.route, taken.call, taken.heard, new.heard, candidate, floor, parts.wall())
@@ -262,6 +290,7 @@ class Shadows:
         return "compared"
 
     def _add(self, key: str, plan: Shadowing, seen: Evidence) -> None:
+        seen = replace(seen, at=self._parts.wall())
         routes = self._seen.setdefault((plan.migration, plan.window), {})
         try:
             routes[key] = routes[key] + seen if key in routes else seen
@@ -304,59 +333,14 @@ def _copy_of(call: Call, request_id: str) -> Call:
     return replace(call, invocation=invocation, trace=None)
 
 
-def _side(copy: Copy) -> Side:
-    """What one copy says of the candidate's errors and latencies; that of a cold one would mean nothing."""
-    if copy.cold:
-        return Side(1, 0, 1)
+def _side(plan: Shadowing, copy: Copy | None = None, *, cold: bool) -> Evidence:
+    """What one copy says of the candidate's errors and latencies; those of a cold one would mean nothing.
+
+    Where clients are served by the candidate as well, it is they who say it.
+    """
+    if not plan.alone:
+        return Evidence()
+    if cold or copy is None:
+        return Evidence(new=Side(1, 0, 1))
     failed = copy.failure is not None
-    return Side(1, int(failed), 0, {bucket_of(copy.seconds): 1}, {bucket_of(copy.first): 1})
-
-
-def _outcome(
-    taken: Taken, call: Call, copy: Copy, number: int, started: float, policy: str, trace_id: str | None
-) -> Outcome:
-    failure, heard = copy.failure, copy.heard
-    return Outcome(
-        request_id=call.invocation.request_id,
-        endpoint=taken.route.endpoint,
-        component=taken.route.component,
-        operation=SHADOW,
-        status=200 if failure is None else _status(failure),
-        error_type=failure.said.type if failure is not None and failure.said is not None else None,
-        ended="done" if failure is None else "failed",
-        started=started,
-        seconds=copy.seconds,
-        backend_seconds=copy.seconds,
-        first_chunk_seconds=copy.first if call.streaming else None,
-        first_chunk_backend_seconds=copy.first if call.streaming else None,
-        attempts=(_attempt(copy, number),),
-        bytes_in=len(call.body),
-        bytes_out=len(heard.body) if heard is not None else 0,
-        parts_out=0,
-        policy=policy,
-        why=f"copy of {taken.call.invocation.request_id} for the migration {taken.plan.migration}",
-        owner=taken.route.owner,
-        trace_id=trace_id,
-    )
-
-
-def _status(failure: BackendError) -> int:
-    return failure.said.status or 503 if failure.said is not None else 503
-
-
-def _attempt(copy: Copy, number: int) -> AttemptOutcome:
-    failure, target = copy.failure, copy.target
-    if failure is None:
-        return AttemptOutcome(target.name, target.kind, number, copy.first)
-    facts, said = failure.facts, failure.said
-    return AttemptOutcome(
-        target=target.name,
-        kind=target.kind,
-        replica=number,
-        seconds=copy.first,
-        failure=failure.cause,
-        cold=facts.cold,
-        throttled=facts.throttled,
-        timed_out=facts.timed_out,
-        status=(said.status or None) if said is not None else None,
-    )
+    return Evidence(new=Side(1, int(failed), 0, {bucket_of(copy.seconds): 1}, {bucket_of(copy.first): 1}))

@@ -14,8 +14,10 @@ from backends.base import Call, Invocation, Reply
 from backends.book import Book
 from backends.errors import BackendError, Said
 from backends.gates import Gates
+from backends.meters import Meters
 from backends.outcome import Outcome
 from backends.shadow_counts import ShadowCounts
+from backends.temperatures import Temperatures
 from policies.agreement import Agreement
 from policies.facts import FailureFacts, Fault
 from policies.migrating import Gate, Measure, Member, Migration, Shift, Step
@@ -173,25 +175,28 @@ class Scene:
         self,
         found: Route | None = None,
         keep: Keeping | None = None,
-        now: Callable[[], float] = lambda: 0.0,
+        now: Callable[[], float] | None = None,
         draws: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.table = table_of(found or route(), keep)
         self.backend, self.gates, self.counts = Scripted(), Gates(), Counts()
+        self.meters, self.temperatures = Meters(), Temperatures()
+        self.meters.shadow = self.counts
         self.told: list[Outcome] = []
         self.kept: list[Difference] = []
         self.traces: list[NoTrace] = []
         self.book = Book()
-        self.wall = DAY
+        self.wall, self.steady = DAY, 0.0
         ids = itertools.count(1)
         self.parts = Parts(
             table=lambda: (self.table, "d/1"),
             backends={"vllm": self.backend, "bedrock": self.backend},
             book=self.book,
             gates=self.gates,
-            counts=self.counts,
+            meters=self.meters,
+            temperatures=self.temperatures,
             purse=Purse(open_prices),
-            now=now,
+            now=now or (lambda: self.steady),
             wall=lambda: self.wall,
             draw=draws,
             new_id=lambda: f"copy-{next(ids)}",

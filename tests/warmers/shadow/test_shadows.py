@@ -19,6 +19,7 @@ from policies.evidence import Side
 from policies.facts import FailureFacts
 from policies.redaction import Keeping, Redaction
 from policies.table import Target, VllmSpec
+from policies.temperature import Warmth
 from tests.memory import MemoryStore
 from tests.warmers.shadow.scene import (
     COLD,
@@ -372,3 +373,33 @@ async def test_spending_is_shared_as_long_as_copies_run() -> None:
         scene.sampled()
         await told.wait()
     assert store.groups["copies/20000"].keys() == {"w"}
+
+
+async def test_a_candidate_that_is_loading_is_not_asked_by_every_copy() -> None:
+    """One request loads it; the others are counted as ones that a cold copy would have met, and not sent."""
+    scene = Scene()
+    scene.backend.answers = {"new": COLD}
+    async with running(scene):
+        for number in range(1, 4):
+            scene.sampled()
+            await scene.counts.until(number)
+        assert [name for name, _, _ in scene.backend.calls].count("new") == 1
+        assert scene.counts.results == {"cold": 3}
+        assert scene.shadows.collect()["chat", "w1"]["chat"].new == Side(3, 0, 3)
+        scene.backend.answers, scene.steady = {}, 1000.0
+        scene.sampled()
+        await scene.counts.until(4)
+    assert scene.counts.results == {"cold": 3, "compared": 1}
+    assert scene.temperatures.warmth(NEW, 1000.0) is Warmth.READY
+    assert 'pointsman_restore_seconds_count{target="new"} 1' in scene.meters.render({})
+
+
+async def test_clients_say_how_a_candidate_does_that_serves_some() -> None:
+    """In a step with a share copies are compared, and its errors and latencies are those of clients."""
+    scene = Scene(route(share=0.05))
+    async with running(scene):
+        scene.sampled()
+        await scene.counts.until(1)
+    seen = scene.shadows.collect()["chat", "w1"]["chat"]
+    assert seen.new == Side()
+    assert seen.agreement is not None
