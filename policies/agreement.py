@@ -17,13 +17,14 @@ against what is to be shown.
 
 from __future__ import annotations
 
-import enum
 import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+from .verdicts import Answer
 
 STEPS = 500
 """Steps of a difference of 1 in which differences are counted; a bound of 0.97 leaves a margin of 15."""
@@ -32,17 +33,6 @@ BETS = tuple(0.95 / 2**halvings for halvings in range(8))
 _FUZZ = 1e-9
 """Of a step: what lies on its edge is not below it for the way in which floats are rounded."""
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})
-
-
-class Answer(enum.Enum):
-    """What the evidence says."""
-
-    GREEN = "green"
-    """The candidate agrees as much as the bound asks; the chance to say so wrongly is at most the stated one."""
-    RED = "red"
-    """It does not; the same."""
-    NOT_YET = "not yet"
-    """Neither can be said; without evidence nothing else ever is."""
 
 
 @dataclass(frozen=True, slots=True)

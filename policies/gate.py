@@ -82,7 +82,7 @@ def _asked(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, 
             if evidence.agreement is None:
                 return Answer.NOT_YET, "no answer has been compared", True
             said = agreement.judge(evidence.agreement, chance)
-            return Answer(said.answer.value), said.why, evidence.agreement.requests == 0
+            return said.answer, said.why, evidence.agreement.requests == 0
         case Measure.COST:
             if evidence.cost is None:
                 return Answer.NOT_YET, "its cost at full share is not known", True

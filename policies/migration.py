@@ -212,9 +212,7 @@ def _unfinished(state: State, plan: Migration, seen: Seen, now: float) -> Iterat
             name = f"{gate.measure.value} of {member.route}"
             if verdict is None or verdict.missing:
                 yield Wait(Waiting.EVIDENCE, f"{name}: {verdict.text if verdict else 'no evidence of this step'}")
-            elif verdict.answer is Answer.RED:
-                yield Wait(Waiting.BREACH, f"{name}: {verdict.text}")
-            elif verdict.answer is Answer.NOT_YET and not state.waived:
+            elif verdict.answer is not Answer.GREEN and not state.waived:
                 yield Wait(Waiting.EVIDENCE, f"{name}: {verdict.text}")
     if at.approve is not None and state.approved is None:
         yield Wait(Waiting.APPROVAL, f"of {at.approve}")

@@ -180,7 +180,6 @@ class Waiting(enum.Enum):
     STORE = "the store is lost"
     HOLD = "holding"
     EVIDENCE = "collecting evidence"
-    BREACH = "a gate is red"
     APPROVAL = "awaiting approval"
     ROOM = "waiting for room for a rollback"
 
@@ -276,12 +275,12 @@ def standing(state: State, waits: tuple[Wait, ...] = ()) -> str:
     if state.paused is not None:
         return "paused"
     kinds = {wait.what for wait in waits}
-    if Waiting.HOLD in kinds and state.share == 0.0 and not kinds & {Waiting.BREACH, Waiting.STORE}:
+    if Waiting.HOLD in kinds and state.share == 0.0 and Waiting.STORE not in kinds:
         return "shadow"
     return next((str(what.value) for what in _TOLD if what in kinds), "going on")
 
 
 _TOLD = (
-    Waiting.BREACH, Waiting.STORE, Waiting.HOLD, Waiting.EVIDENCE, Waiting.ROOM, Waiting.APPROVAL, Waiting.FROZEN,
+    Waiting.STORE, Waiting.HOLD, Waiting.EVIDENCE, Waiting.ROOM, Waiting.APPROVAL, Waiting.FROZEN,
 )  # fmt: skip
 """What is said of a running migration when several things keep it, the gravest first."""

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.agreement import STEPS, Agreement, Answer, judge, observed, read, required
+from policies.agreement import STEPS, Agreement, judge, observed, read, required
+from policies.verdicts import Answer
 
 BOUND = 0.97
 SHARES = st.floats(0, 1)

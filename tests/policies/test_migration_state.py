@@ -75,7 +75,7 @@ def test_bypass_hides_the_share() -> None:
     ("index", "waits", "words"),
     [
         (0, [Waiting.HOLD], "shadow"),
-        (0, [Waiting.HOLD, Waiting.BREACH], "a gate is red"),
+        (0, [Waiting.HOLD, Waiting.STORE], "the store is lost"),
         (1, [Waiting.HOLD, Waiting.EVIDENCE], "holding"),
         (1, [Waiting.EVIDENCE, Waiting.APPROVAL], "collecting evidence"),
         (2, [Waiting.APPROVAL, Waiting.FROZEN], "awaiting approval"),

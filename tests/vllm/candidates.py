@@ -19,8 +19,9 @@ from backends.translated import Translated
 from backends.vllm import VllmBackend
 from backends.wire.comparison import Comparison, Heard, compare
 from deploy.engine import EnginePlan, running_vllm
-from policies.agreement import Agreement, Answer, judge, observed
+from policies.agreement import Agreement, judge, observed
 from policies.table import Target, TranslateRule, VllmSpec
+from policies.verdicts import Answer
 from proxy.cli.quickstart_vllm import installed
 from warmers.shadow.copies import copied
 

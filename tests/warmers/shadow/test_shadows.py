@@ -14,12 +14,13 @@ from backends.base import Trace
 from backends.errors import BackendError, Said
 from backends.outcome import SHADOW
 from backends.tasks import start
-from policies.agreement import Answer, judge
+from policies.agreement import judge
 from policies.evidence import Side
 from policies.facts import FailureFacts
 from policies.redaction import Keeping, Redaction
 from policies.table import Target, VllmSpec
 from policies.temperature import Warmth
+from policies.verdicts import Answer
 from tests.memory import MemoryStore
 from tests.warmers.shadow.scene import (
     COLD,
