@@ -34,6 +34,41 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "a copy leaves the data boundary",
+        "warmers/shadow/plans.py",
+        " or route.boundary.refusal(new) is not None",
+        "",
+        "tests/warmers/shadow/test_plans.py",
+    ),
+    Mutant(
+        "a copy goes out with the client's session",
+        "warmers/shadow/shadows.py",
+        "        session_id=None,\n",
+        "",
+        "tests/warmers/shadow/test_shadows.py",
+    ),
+    Mutant(
+        "a copy takes the last places of a target",
+        "backends/gates.py",
+        "2 * gate.active >=",
+        "gate.active >=",
+        "tests/backends/test_gates.py",
+    ),
+    Mutant(
+        "an answer that differs little is rounded into the proof of it",
+        "policies/agreement.py",
+        "edge = 1 if side < 0 else 0",
+        "edge = 0 if side < 0 else 1",
+        "tests/policies/test_agreement.py",
+    ),
+    Mutant(
+        "an answer and a failure have something in common",
+        "backends/wire/comparison/scoring.py",
+        "    if one.answered or other.answered:\n        return float(one.answered and other.answered)\n",
+        "    if one.answered or other.answered:\n        return 0.5\n",
+        "tests/backends/wire/comparison/test_scoring.py",
+    ),
+    Mutant(
         "missing evidence is taken for good",
         "policies/migration.py",
         "if verdict is None or verdict.missing:",
