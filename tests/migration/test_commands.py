@@ -1,0 +1,72 @@
+"""A command from elsewhere reaches a proxy that has no admin port, in the time that is promised."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.migration.journey import BODY, CREDENTIALS, Fleet, policy_of
+from tests.standins import emulator_in_thread
+
+PROMISED = 10.0
+"""Seconds in which a command is in force everywhere."""
+
+
+@contextmanager
+def container(fleet: Fleet, log: Path) -> Iterator[str]:
+    """A proxy as SageMaker starts it: one port, which serves one endpoint's contract, and nothing for operators."""
+    words = ("--policy", str(fleet.policy), "--state", fleet.address, "--log", str(log))
+    face = ("--face", "container", "--endpoint", "apexguru", "--host", "127.0.0.1", "--port", "0")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "proxy", "serve", *words, *face], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            ready = json.loads(process.stdout.readline())
+            assert ready["admin_port"] is None
+            yield f"http://127.0.0.1:{ready['port']}"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def until_served_by(url: str, targets: set[str], seconds: float) -> float:
+    """How long it takes until thirty requests in a row are answered by these targets and no others."""
+    began = time.monotonic()
+    while True:
+        found = set()
+        for number in range(30):
+            headers = {"Content-Type": "application/json", "X-Amzn-SageMaker-Inference-Id": f"caller-{number}"}
+            with urllib.request.urlopen(urllib.request.Request(f"{url}/invocations", BODY, headers)) as answer:
+                found.add(answer.headers["x-pointsman-target"])
+        spent = time.monotonic() - began
+        if found == targets:
+            return spent
+        assert spent < seconds, found
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_a_command_is_in_force_within_ten_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start, and everything home again, with nothing but the policy file and the shared state."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    fleet = Fleet(tmp_path / "policy.yaml", f"sqlite:///{tmp_path / 'state.db'}")
+    with emulator_in_thread() as standin:
+        fleet.policy.write_text(policy_of(standin, "[{share: 50%, hold: 1h}, {share: 100%}]"))
+        with container(fleet, tmp_path / "log") as url:
+            until_served_by(url, {"gpu"}, PROMISED)
+            assert fleet.order("migrate", "start", "apexguru", "--reason", "cheaper") == 0
+            until_served_by(url, {"gpu", "import"}, PROMISED)
+            assert fleet.order("bypass", "--all", "--for", "1h", "--reason", "odd answers") == 0
+            until_served_by(url, {"gpu"}, PROMISED)
