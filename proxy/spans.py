@@ -58,6 +58,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
         "http.response.status_code": "request: what the client was told; 499 when it left before",
         "pointsman.attempt": "attempt: its number",
         "pointsman.attempts": "request: how many there were",
+        "pointsman.cold": "request: what a cold target made of it: `spill`, `hold` or `fail`",
         "pointsman.ended": "request: `done`, `refused`, `failed`, `client_gone`, `upstream_broken` or `deadline`",
         "pointsman.overhead": "request: seconds that this hop took",
         "pointsman.owner": "request: the route's owner",
@@ -111,6 +112,8 @@ def of_outcome(outcome: Outcome) -> Attributes:
         "pointsman.policy": outcome.policy,
         "pointsman.why": outcome.why,
     }
+    if outcome.cold is not None:
+        attributes["pointsman.cold"] = outcome.cold
     if outcome.operation == WARM:
         attributes["pointsman.warm"] = True
     elif outcome.operation == SHADOW:

@@ -141,6 +141,12 @@ def test_every_attribute_is_in_the_table(request: Outcome) -> None:
     assert set(of_outcome(request)) | set(of_answer(request)) <= set(ATTRIBUTES)
 
 
+def test_what_a_cold_target_made_of_a_request() -> None:
+    """One word, and none where it met no cold target."""
+    assert of_outcome(outcome(cold="spill"))["pointsman.cold"] == "spill"
+    assert "pointsman.cold" not in of_outcome(outcome())
+
+
 def test_the_document_repeats_the_tables() -> None:
     """docs/observability.md has each step and each attribute, in order."""
     section = DOCUMENT.partition("## Spans")[2].partition("\n## ")[0]
