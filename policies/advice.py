@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from .addresses import imported_model, is_aws
-from .advice_migrate import advise_migrations, candidates
+from .advice_migrate import advise_migrations
 from .errors import WARNING, Problem
 from .quantities import show_seconds
 from .table import BedrockSpec, EndpointSpec, Route, RouteTable, Target
@@ -47,8 +47,6 @@ def _of_targets(table: RouteTable) -> Iterator[Problem]:
     for route in table.routes.values():
         for target in route.targets:
             users[target.name].append(route)
-    for name, moving in candidates(table).items():
-        users[name] += [route for route in moving if route not in users[name]]
     for target in table.targets.values():
         if target.name not in users:
             yield _at_target(target, "", "no endpoint uses it; delete it, or name it in a route")

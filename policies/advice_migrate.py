@@ -19,16 +19,6 @@ HARDLY = 1.25
 """Times its hold that a step may last without a word; one that waits for a person, a day."""
 
 
-def candidates(table: RouteTable) -> dict[str, list[Route]]:
-    """By name of target, the routes that migrate to it."""
-    routes = {route.key: route for route in table.routes.values()}
-    found: dict[str, list[Route]] = {}
-    for migration in table.migrations.values():
-        for member in migration.members:
-            found.setdefault(member.new, []).append(routes[member.route])
-    return found
-
-
 def advise_migrations(table: RouteTable) -> Iterator[Problem]:
     """What can be said without knowing the traffic."""
     routes = {route.key: route for route in table.routes.values()}

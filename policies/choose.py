@@ -218,6 +218,8 @@ def _refusal(route: Route, target: Target, body_size: int) -> str:
         return refusal
     if target.body_limit < body_size:
         return f"takes bodies of up to {target.body_limit} bytes, this one has {body_size}"
+    if route.candidate is not None and route.candidate.name == target.name:
+        return "is what the route migrates to, and has no share"
     return "has weight 0"
 
 

@@ -144,6 +144,7 @@ def _route(
         serve=first,
         fallback=tuple(target for target, _ in fallback),
         last_resort=last,
+        candidate=candidate,
         clients_speak=speaks,
         translate=translate,
         boundary=boundary,

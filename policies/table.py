@@ -301,6 +301,8 @@ class Route:
     """429 or 503 for a request that fails for cold; None: as the contract that is served has it."""
     warm: tuple[Warmup, ...] = ()
     """Inside the boundary: a warm-up asks the model that the route's data goes to, in its name."""
+    candidate: Target | None = None
+    """What the policy says it migrates to. A place of the route's sessions from the first to the last, and no other."""
     shift: Shift | None = None
     """What a migration does to it now, which is in `serve` already (`overlay.laid`); None: nothing."""
     admitted: tuple[Weighted, ...] = field(init=False, compare=False, default=())
@@ -310,7 +312,7 @@ class Route:
     body_limit: int = field(init=False, compare=False, default=0)
     """Bytes of the longest request body that any of them takes; 0 when there is none of them."""
     targets: tuple[Target, ...] = field(init=False, compare=False, default=())
-    """Every target of the route once, first choices before fallbacks."""
+    """Every target of the route once, first choices before fallbacks; what it migrates to is the last."""
     sole: Target | None = field(init=False, compare=False, default=None)
     """The only target there is, where there is nothing to choose: neither another one nor another copy."""
     key: str = field(init=False, compare=False, default="")
@@ -331,9 +333,11 @@ class Route:
         seen = {weighted.target.name: weighted.target for weighted in self.serve}
         for target in (*self.fallback, *([self.last_resort] if self.last_resort else [])):
             seen.setdefault(target.name, target)
-        object.__setattr__(self, "targets", tuple(seen.values()))
         if len(seen) == len(inside) == 1 and inside[0].target.replicas == 1:
             object.__setattr__(self, "sole", inside[0].target)
+        if self.candidate is not None:
+            seen.setdefault(self.candidate.name, self.candidate)
+        object.__setattr__(self, "targets", tuple(seen.values()))
         key = self.endpoint if self.component is None else f"{self.endpoint}/{self.component}"
         object.__setattr__(self, "key", key)
 

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.choose import first_plan
+from policies.choose import explain, first_plan
 from policies.facts import TargetView
 from policies.migrating import Member, Shift, Step
 from policies.migration import step
 from policies.migration_state import Phase, Seen, State, Verb
 from policies.overlay import laid, overlay
+from policies.sessions import Home, home, marked
 from policies.table import Boundary, Isolation, Route, RouteTable, Target, Weighted
 
 from .moves import NOW, command, plan, reached
@@ -188,3 +189,15 @@ def test_cold_candidate_spills_to_the_old_target() -> None:
         read = load(policy(f"x: {{{block}{written}}}"))
         route = laid(read, {"x": Shift("x", "1.1", "a", "b", 0.25)}).routes["x", None]
         assert (route.when_cold, [one.name for one in route.reserves]) == (meant, ["a"])
+
+
+def test_sessions_keep_their_home() -> None:
+    """One opened on either side is led back there at every share, and after a rollback too."""
+    read = load(policy("x: {serve_from: a, migrate: {to: b, steps: [{share: 25%, hold: 1h}, {share: 100%}]}}"))
+    routes = [read.routes["x", None]]
+    routes += [laid(read, {"x": Shift("x", "1.1", "a", "b", share)}).routes["x", None] for share in (0.0, 0.25, 1.0)]
+    for name in ("a", "b"):
+        minted = marked(routes[1], read.targets[name], 0, "s1; Expires=never")
+        assert [home(route, minted.partition(";")[0]) for route in routes] == [Home(read.targets[name], 0, "s1")] * 4
+    assert [one.target.name for one in explain(routes[0], {}, None, float).ruled_out] == ["b"]
+    assert routes[0].sole is read.targets["a"]
