@@ -42,6 +42,10 @@ def _of_member(migration: Migration, member: Member, route: Route, table: RouteT
             if table.targets[name].cost is None:
                 told = f"can't be known while target {name} has no `cost`: the gate will not be green; add it"
                 yield _at(migration, member, ".gates.cost_at_full_share", told)
+    budgets = [number for number, step in enumerate(migration.steps) if step.budget is not None]
+    if budgets and new.kind == "bedrock" and new.cost is None:
+        told = f"copies are charged as if {new.name} were a large import, since it has no `cost`: add `cost: {{units: 2}}`"
+        yield _at(migration, member, f".steps[{budgets[0]}].budget", told)
     if new.restore is not None and all(one.target.name != new.name for one in route.warm):
         told = (
             f"{new.name} may be scaled to zero, and a small share of the traffic does not keep it loaded: most of what "

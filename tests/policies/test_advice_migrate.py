@@ -97,3 +97,14 @@ def test_other_gates_need_time_as_well() -> None:
 def test_times_for_people(seconds: float, words: str) -> None:
     """Nobody plans in seconds."""
     assert days(seconds) == words
+
+
+def test_a_budget_wants_to_know_what_a_copy_costs() -> None:
+    """Without a `cost` an import is charged as a large one, and the day's copies end early."""
+    steps = "steps: [{shadow: 5%, hold: 24h, budget: 40 USD/day}, {share: 100%}]"
+    targets = TARGETS.replace(", cost: {units: 2}", "")
+    text = policy(f"x: {{serve_from: a, clients_speak: lmi, migrate: {{to: b, {steps}, {GOOD}}}}}", targets)
+    (found,) = [problem for problem in advise(load(text)) if problem.path.endswith(".budget")]
+    assert found.path == "endpoints.x.migrate.steps[0].budget"
+    assert "add `cost: {units: 2}`" in found.message
+    assert not [path for path in warned(f"to: b, {steps}, {GOOD}") if path.endswith(".budget")]
