@@ -44,7 +44,7 @@ def _of_member(migration: Migration, member: Member, route: Route, table: RouteT
                 yield _at(migration, member, ".gates.cost_at_full_share", told)
     budgets = [number for number, step in enumerate(migration.steps) if step.budget is not None]
     if budgets and new.kind == "bedrock" and new.cost is None:
-        told = f"copies are charged as if {new.name} were a large import, since it has no `cost`: add `cost: {{units: 2}}`"
+        told = f"is spent as a large import would, since {new.name} has no `cost`; add `cost: {{units: 2}}`"
         yield _at(migration, member, f".steps[{budgets[0]}].budget", told)
     if new.restore is not None and all(one.target.name != new.name for one in route.warm):
         told = (
