@@ -244,8 +244,9 @@ class HttpTransport:
             async with asyncio.timeout_at(limit):
                 connection = await self._open(address, limit)
         except TimeoutError as error:
-            cause = f"no connection within {connect_timeout:g} s"
-            raise TransportError(cause, sent=False, timed_out=True) from error
+            late = self._loop.time() >= deadline  # then it is the request whose time is over
+            cause = "the deadline passed" if late else f"no connection within {connect_timeout:g} s"
+            raise TransportError(cause, sent=False, timed_out=late) from error
         except ssl.SSLError as error:
             cause = f"TLS failed: {error.reason or type(error).__name__}"
             raise TransportError(cause, sent=False) from error

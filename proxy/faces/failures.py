@@ -87,7 +87,7 @@ def _backend(error: BackendError, record: Record) -> ErrorReply:
     facts = error.facts
     if facts.cold:
         return _cold(facts.retry_after, record.route)
-    if facts.timed_out and not (facts.fault is Fault.NETWORK and facts.retry_safe):  # no connection is no late model
+    if facts.timed_out:
         return wire.model_timeout(**_place(error, record))
     if facts.throttled and facts.fault is Fault.PLATFORM:
         return wire.throttled(None, facts.retry_after)

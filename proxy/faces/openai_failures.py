@@ -76,7 +76,7 @@ def _backend(error: BackendError, record: Record) -> Problem:
         if record.route is not None and record.route.cold_status == 503:
             return Problem(503, text, "server_error", "model_not_ready", retry_after=wait)
         return wire.throttled(text, wait, "model_not_ready")
-    if facts.timed_out and not (facts.fault is Fault.NETWORK and facts.retry_safe):  # no connection is no late model
+    if facts.timed_out:
         return wire.late()
     if facts.throttled and facts.fault is Fault.PLATFORM:
         return wire.throttled("Rate limit reached.", facts.retry_after or 1.0)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from backends.http.transport import HttpTransport, TransportError
-from policies.facts import Fault
+from policies.facts import FailureFacts, Fault
 
 from .scripts import Script, answering, close_after_request, outgoing, read, scripted, send
 
@@ -56,6 +56,22 @@ async def test_a_refused_connection_was_not_sent(transport: HttpTransport) -> No
         with pytest.raises(TransportError) as caught:
             await send(transport, outgoing(url))
     assert (caught.value.sent, caught.value.facts.retry_safe, caught.value.facts.fault) == (False, True, Fault.NETWORK)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "connect_timeout", "cause", "late"),
+    [(5.0, 0.05, "no connection within 0.05 s", False), (0.05, 5.0, "the deadline passed", True)],
+)
+async def test_no_connection_in_time_is_no_late_answer(
+    seconds: float, connect_timeout: float, cause: str, late: bool, transport: HttpTransport
+) -> None:
+    """A target that is not there in time is simply not there; only the request's own time makes it late."""
+    with socket.create_server(("127.0.0.1", 0)) as plain:  # takes connections and never greets
+        request = outgoing(f"https://127.0.0.1:{plain.getsockname()[1]}")
+        deadline = asyncio.get_running_loop().time() + seconds
+        with pytest.raises(TransportError, match=cause) as caught:
+            await transport.send(request, deadline=deadline, connect_timeout=connect_timeout)
+    assert caught.value.facts == FailureFacts(Fault.NETWORK, retry_safe=True, timed_out=late)
 
 
 async def test_a_name_that_does_not_resolve_was_not_sent(transport: HttpTransport) -> None:

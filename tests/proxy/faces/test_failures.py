@@ -67,13 +67,6 @@ def test_no_answer_shows_our_insides() -> None:
         assert not any(word in told for word in (*SECRETS.split(), "inner-name"))
 
 
-def test_no_connection_in_time_is_sent_again_by_sdks() -> None:
-    """Nothing was sent, so it is the hosting that is not there, and no model that is late: 503, not 424."""
-    facts = FailureFacts(Fault.NETWORK, retry_safe=True, timed_out=True)
-    reply = failures.error_reply(BackendError(facts, TARGET, "no connection within 2 s"), record())
-    assert (reply.status, reply.type) == (503, "ServiceUnavailable")
-
-
 @pytest.mark.parametrize("facts", [facts for facts in FACTS if facts.retry_safe is None])
 def test_what_may_have_run_is_not_sent_again_by_sdks(facts: FailureFacts) -> None:
     """botocore repeats 429 and 5xx: a lost answer of a model is a 424, which it does not repeat."""

@@ -63,7 +63,7 @@ def test_what_may_have_run_is_not_sent_again_by_the_package() -> None:
         (FailureFacts(Fault.PLATFORM, True, throttled=True), 429, "rate_limit_exceeded", "1"),
         (FailureFacts(Fault.PLATFORM, True, 7.0, throttled=True), 429, "rate_limit_exceeded", "7"),
         (FailureFacts(Fault.MODEL, None, timed_out=True), 504, "deadline_exceeded", None),
-        (FailureFacts(Fault.NETWORK, True, timed_out=True), 503, "service_unavailable", None),
+        (FailureFacts(Fault.NETWORK, True, timed_out=True), 504, "deadline_exceeded", None),
         (FailureFacts(Fault.NETWORK, True), 503, "service_unavailable", None),
         (FailureFacts(Fault.PLATFORM, True, 3.0), 503, "service_unavailable", "3"),
         (FailureFacts(Fault.NETWORK, None), 502, "bad_gateway", None),
