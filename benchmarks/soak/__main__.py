@@ -38,6 +38,7 @@ async def soak(given: argparse.Namespace, folder: Path) -> tuple[list[Reading], 
         (folder / f"{name}.py").write_text(source)
     loop, transport = asyncio.get_running_loop(), HttpTransport()
     readings: list[Reading] = []
+    told = 0
     flags = ["--log", "/dev/null", "--body-limit", f"{BODY_LIMIT}", "--workers", f"{given.workers}"]
     async with staged(folder, EVERYTHING, *flags) as stage:
         mix = Mix(stage, transport, random.Random(given.seed))
@@ -47,7 +48,8 @@ async def soak(given: argparse.Namespace, folder: Path) -> tuple[list[Reading], 
             await rest(stage)
             reading = await read(stage, given.workers, loop.time() - began)
             readings.append(reading)
-            print(progress(reading, mix), file=sys.stderr, flush=True)
+            print(progress(reading, mix), *mix.examples[told:], sep="\n    ", file=sys.stderr, flush=True)
+            told = len(mix.examples)
     await transport.aclose()
     return readings, mix
 
