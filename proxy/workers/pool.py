@@ -176,7 +176,11 @@ class Pool:
         while not self._stopping.is_set():
             began = self._now()
             slot.state = "starting"
-            why = await self._live(slot)
+            try:
+                why = await self._live(slot)
+            except Exception:  # what goes wrong around one worker must not leave its place empty for ever
+                log.exception("the end of worker %d could not be dealt with", slot.number)
+                why = "an error of the supervisor"
             slot.child = None
             if self._stopping.is_set():
                 break

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import ssl
 from collections.abc import Callable, Mapping
@@ -97,6 +98,7 @@ class Worker:
         self._state = State()
         self._admin = Admin(services, self._state, None, lambda: contracts.in_flight)
         self._board = Board(begin.board, settings.workers)
+        os.close(begin.board)
         self._accept = asyncio.Event()
         self._ended = asyncio.Event()
         self._policies: asyncio.Queue[NewPolicy] = asyncio.Queue()

@@ -32,10 +32,15 @@ class Stage:
     pace: Pace = field(default_factory=Pace)
     broken: int = 0
     """So many starts fail."""
+    breaks: bool = False
+    """The next worker's end can't be dealt with."""
 
     def pool(self, workers: int = 2, drain: float = 5.0) -> Pool:
         def ended(number: int, _: Child) -> None:
             self.ended.append(number)
+            if self.breaks:
+                self.breaks = False
+                raise ValueError("unheard of")
 
         return Pool(workers, self.one, begin, ended, self.now, lambda: 0.0, drain, self.pace)
 
@@ -130,6 +135,17 @@ async def test_a_crash_loop_is_slowed_down_and_does_not_stop_the_others() -> Non
         stage.broken = 1
         await until(lambda: pool.slots[1].state == "serving")
         assert pool.slots[1].restarts == 3
+
+
+async def test_an_error_around_one_worker_leaves_no_place_empty(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged with its traceback, and another worker is started."""
+    stage = Stage()
+    async with serving(stage) as pool:
+        stage.breaks, stage.clock = True, STEADY
+        stage.started[0].end(1)
+        await until(lambda: pool.serving == 2 and len(stage.started) == 3)
+        assert "could not be dealt with" in caplog.text
+        assert "unheard of" in caplog.text
 
 
 async def test_a_policy_is_tried_by_one_before_all_are_told() -> None:

@@ -90,7 +90,7 @@ async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIte
     with socket.create_server(("127.0.0.1", 0)) as listening:
         settings = Settings("policy.yaml", workers=2, log=str(folder / "log"), drain=1.0)
         settings = dataclasses.replace(settings, **given)  # type: ignore[arg-type]  # a test's own choice
-        begin = Begin(1, dataclasses.asdict(settings), told(4, text), os.dup(listening.fileno()), page, None)
+        begin = Begin(1, dataclasses.asdict(settings), told(4, text), os.dup(listening.fileno()), os.dup(page), None)
         ours.tell(begin)
         hand = Hand(ours, start(work(theirs, {}), name="work"), board, listening.getsockname()[1], begin)
         yield hand
