@@ -84,5 +84,6 @@ outcomes = st.builds(
     trace_id=st.none() | _text,
     handler_status=st.none() | st.integers(400, 599),
     principal=st.none() | _text,
+    cold=st.none() | st.sampled_from(["spill", "hold", "fail"]),
 )
 """Any outcome, sensible or not."""
