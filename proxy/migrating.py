@@ -23,6 +23,7 @@ from policies.migration_state import Decision
 from policies.table import RouteTable
 from warmers.lease import Duty
 from warmers.migrations.controller import DUTY, LEASE, Controller, Costs
+from warmers.migrations.copy import Copy
 from warmers.migrations.costs import projected
 from warmers.migrations.follower import Follower
 from warmers.migrations.ledger import Ledger
@@ -57,7 +58,8 @@ def follower_of(
     """What follows the fleet's migrations; None without shared state."""
     if store is None:
         return None
-    return Follower(Ledger(store), worker, wall, changed, look=settings.state_poll, counts=counts)
+    copy = Copy(Path(settings.state_copy).expanduser(), settings.state or "", worker)
+    return Follower(Ledger(store), worker, wall, changed, look=settings.state_poll, counts=counts, copy=copy)
 
 
 def deciding(

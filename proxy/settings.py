@@ -62,6 +62,8 @@ class Settings:
     """Where the fleet's shared state is; None: this process is on its own."""
     alert_url: str | None = None
     """What is told of decisions that should wake somebody."""
+    state_copy: str = "~/.cache/pointsman/state"
+    """Folder of this machine's copy of where migrations stand."""
     state_poll: float = 4.0
     """Time between two looks at it: a command from elsewhere is in force within two."""
     prices: str | None = None
@@ -217,6 +219,13 @@ FLAGS = (
         "the fleet's shared state: sqlite:///PATH, valkey://HOST:6379, rediss://HOST:6379 or s3://BUCKET/PREFIX;"
         " without it this process is on its own",
         metavar="URL",
+    ),
+    Flag(
+        "state-copy",
+        str,
+        "where this machine keeps a copy of where migrations stand, for a start while the shared state is away",
+        "~/.cache/pointsman/state",
+        "FOLDER",
     ),
     Flag("state-poll", _look, "seconds between two looks at the shared state, 0.1 to 5", 4.0, "S"),
     Flag("prices", str, "dated prices, for what warm-ups cost; without it those that ship here", metavar="FILE"),

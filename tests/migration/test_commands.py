@@ -23,7 +23,16 @@ PROMISED = 10.0
 @contextmanager
 def container(fleet: Fleet, log: Path) -> Iterator[str]:
     """A proxy as SageMaker starts it: one port, which serves one endpoint's contract, and nothing for operators."""
-    words = ("--policy", str(fleet.policy), "--state", fleet.address, "--log", str(log))
+    words = (
+        "--policy",
+        str(fleet.policy),
+        "--state",
+        fleet.address,
+        "--state-copy",
+        str(log.parent),
+        "--log",
+        str(log),
+    )
     face = ("--face", "container", "--endpoint", "apexguru", "--host", "127.0.0.1", "--port", "0")
     process = subprocess.Popen(
         [sys.executable, "-m", "proxy", "serve", *words, *face], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -27,7 +27,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def flags(fleet: Fleet) -> tuple[str, ...]:
-    return ("--state", fleet.address, "--state-poll", str(LOOK))
+    return ("--state", fleet.address, "--state-poll", str(LOOK), "--state-copy", str(fleet.policy.parent))
 
 
 def test_all_the_way_with_a_killed_worker_and_a_reload(tmp_path: Path) -> None:

@@ -27,7 +27,12 @@ async def test_a_process_that_starts_serves_the_step_that_the_fleet_is_at(tmp_pa
     """From its first request on: nobody is sent back to the old target by a restart."""
     laptop = Commanding(tmp_path)
     await laptop.order(Verb.START)
-    given = {"policy": str(laptop.policy), "state": laptop.address, "log": str(tmp_path / "log"), "face": "all"}
+    given = {
+        "policy": str(laptop.policy),
+        "state": laptop.address,
+        "log": str(tmp_path / "log"),
+        "state_copy": str(tmp_path),
+    }
     async with serving(read(given, {}), {}, static_credentials("a", "b")) as services:
         assert services.controller is not None
         assert services.follower is not None
@@ -44,7 +49,12 @@ async def test_a_reload_keeps_the_step(tmp_path: Path) -> None:
     """A new text is put in force with migrations where they stand, not where the text begins."""
     laptop = Commanding(tmp_path)
     await laptop.order(Verb.START)
-    given = {"policy": str(laptop.policy), "state": laptop.address, "log": str(tmp_path / "log"), "face": "all"}
+    given = {
+        "policy": str(laptop.policy),
+        "state": laptop.address,
+        "log": str(tmp_path / "log"),
+        "state_copy": str(tmp_path),
+    }
     async with serving(read(given, {}), {}, static_credentials("a", "b")) as services:
         laptop.policy.write_text(POLICY + "  another: {serve_from: gpu}\n")
         assert await services.policy.reload()
@@ -57,7 +67,7 @@ async def test_without_shared_state_nothing_moves_and_that_is_said(
 ) -> None:
     """The policy is served as it begins."""
     laptop = Commanding(tmp_path)
-    given = {"policy": str(laptop.policy), "log": str(tmp_path / "log"), "face": "all"}
+    given = {"policy": str(laptop.policy), "log": str(tmp_path / "log"), "state_copy": str(tmp_path)}
     async with serving(read(given, {}), {}, static_credentials("a", "b")) as services:
         assert (services.follower, services.controller) == (None, None)
     assert "the policy has migrations (apexguru) and no --state" in caplog.text

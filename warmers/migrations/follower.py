@@ -17,6 +17,7 @@ from policies.migration_state import State
 from policies.overlay import laid, overlay
 from policies.table import RouteTable
 
+from .copy import Copy
 from .ledger import Ledger
 from .witness import Witness
 
@@ -51,10 +52,12 @@ class Follower:
         gather: Callable[[], Gathered] | None = None,
         look: float = LOOK,
         counts: Counts | None = None,
+        copy: Copy | None = None,
     ) -> None:
         """`worker` is a name that no other process has. `changed` is called when `dress` would give another table.
 
-        `gather` gives what else was seen since its last call, beside requests. `run` looks every `look` seconds.
+        `gather` gives what else was seen since its last call, beside requests. `run` looks every `look` seconds. `copy`
+        is where this machine remembers what was heard last.
         """
         self.witness = Witness()
         self._ledger = ledger
@@ -64,6 +67,8 @@ class Follower:
         self._gather = gather
         self._every = look
         self._counts = counts
+        self._copy = copy
+        self._heard = False
         self._states: dict[str, State] = {}
         self._lost: float | None = None
         self._late = False
@@ -99,12 +104,35 @@ class Follower:
             return
         if self._lost is not None:
             log.warning("the shared state can be reached again, after %.0f s", self.lost)
-        self._lost, self._late = None, False
+        self._lost, self._late, self._heard = None, False, True
         states = {name: one.state for name, one in kept.items()}
         states |= await self._restored(table, states)
+        self._adopt(states)
+        self._remember()
+
+    def _adopt(self, states: dict[str, State]) -> None:
         if states != self._states:
             self._states = states
             self._changed()
+
+    def _remember(self) -> None:
+        """Keep a copy on this machine, for a process that starts while the shared state is out of reach."""
+        if self._copy is None:
+            return
+        try:
+            self._copy.keep(self._states, self._wall())
+        except OSError as error:
+            log.warning("no copy of where migrations stand can be kept on this machine: %s", error)
+            self._copy = None
+
+    def _recall(self) -> None:
+        """Take the copy of this machine: this process has never heard anything."""
+        found = self._copy.read(self._wall()) if self._copy is not None else None
+        if found is None:
+            log.warning("nothing is known of where migrations stand: everything goes to the old targets")
+            return
+        log.warning("migrations stand where they were heard to be %.0f s ago, by the copy of this machine", found[0])
+        self._adopt(found[1])
 
     async def run(self, table: Callable[[], RouteTable], pause: Callable[[float], Awaitable[None]]) -> None:
         """Look until cancelled; what was seen last is handed over then."""
@@ -148,6 +176,8 @@ class Follower:
         if self._lost is None:
             self._lost = self._wall()
             log.warning("migrations stand where they are, since the shared state can't be reached: %s", error)
+            if not self._heard:
+                self._recall()
         if not self._late and self.lost > PROMISED:
             self._late = True
             log.error("migrations have stood still for a day without the shared state: %s", error)

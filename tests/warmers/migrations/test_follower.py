@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from policies.evidence import Evidence, Side
 from policies.migrating import Shift
 from policies.migration_state import Verb
 from policies.table import Route, RouteTable
+from warmers.migrations.copy import KEPT, Copy
 from warmers.migrations.follower import PROMISED, Follower
 from warmers.migrations.orders import order
 
@@ -100,6 +102,50 @@ async def test_steps_hold_while_the_store_is_lost(caplog: pytest.LogCaptureFixtu
     assert one.lost == 0.0
     assert "can be reached again" in caplog.text
     assert told.times == 1
+
+
+async def test_a_start_without_the_store_goes_by_this_machines_copy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A restart sends nobody back to targets that were scaled in; a copy that is too old is not believed."""
+    fleet = Fleet()
+
+    def started() -> Follower:
+        return Follower(fleet.ledger, "w", fleet.clock, Told(), copy=Copy(tmp_path / "state", "valkey://x", "w"))
+
+    one = started()
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    await one.look(table())
+    fleet.cut = True
+    fleet.clock.now += KEPT - 1.0
+    another = started()
+    await another.look(table())
+    found = shift(another)
+    assert found is not None
+    assert found.share == 0.1
+    assert "heard to be 86399 s ago" in caplog.text
+    fleet.clock.now += 2.0
+    late = started()
+    await late.look(table())
+    assert shift(late) is None
+    assert "nothing is known of where migrations stand" in caplog.text
+    fleet.cut = False
+    await late.look(table())
+    assert shift(late) is not None
+
+
+async def test_a_folder_that_can_not_be_written_costs_the_copy_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once."""
+    fleet = Fleet()
+    (tmp_path / "state").write_text("a file where a folder should be")
+    one = Follower(fleet.ledger, "w", fleet.clock, Told(), copy=Copy(tmp_path / "state", "valkey://x", "w"))
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    for _ in range(2):
+        await one.look(table())
+    assert shift(one) is not None
+    assert caplog.text.count("no copy of where migrations stand") == 1
 
 
 async def test_store_that_was_emptied_sends_nobody_home(caplog: pytest.LogCaptureFixture) -> None:
