@@ -60,10 +60,14 @@ class Listening:
         self._last = now
         self.size += len(piece)
         if self.size > LONGEST:
-            self._pieces.clear()
+            self.forget()
             return False
         self._pieces.append(piece)
         return True
+
+    def forget(self) -> None:
+        """Let go of what was kept."""
+        self._pieces.clear()
 
     def heard(self) -> Heard | None:
         """The whole of it; None when it was too long."""

@@ -135,15 +135,16 @@ class Shadows:
         if reason is not None:
             self._parts.meters.shadow.result(route.key, reason)
             return None
-        taken = Taken(plan, route, call, self._parts.now() - waited, self._parts.now, self._offered)
-        self._held += taken.held
-        return taken
+        return Taken(plan, route, call, self._parts.now() - waited, self._parts.now, self)
 
-    def _offered(self, taken: Taken) -> None:
-        """The client has its answer, or has gone, or was told a failure."""
-        before = len(taken.call.body)
-        self._held += taken.held - before
-        if taken.heard is not None and len(self._waiting) < WAITING and self._held <= HELD:
+    def grew(self, size: int) -> bool:
+        """See `Keeper`."""
+        self._held += size
+        return self._held <= HELD
+
+    def offered(self, taken: Taken) -> None:
+        """See `Keeper`: the client has its answer, or has gone, or was told a failure."""
+        if taken.heard is not None and len(self._waiting) < WAITING:
             self._waiting.append(taken)
             self._some.set()
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import Protocol
 
 from backends.base import ByteStream, Call, Reply
 from backends.errors import BackendError
@@ -14,10 +15,22 @@ from .copies import Listening, heard_of
 from .plans import Shadowing
 
 
+class Keeper(Protocol):
+    """Where sampled requests are put away, within limits."""
+
+    def grew(self, size: int) -> bool:
+        """So many bytes more are kept. False: that is more than there is room for; they are to be let go."""
+        ...
+
+    def offered(self, taken: Taken) -> None:
+        """A sampled request is over for its client; what it holds is the keeper's now."""
+        ...
+
+
 class Taken:
     """One sampled request. It holds references to its body and to the pieces of its answer, and copies neither."""
 
-    __slots__ = ("_now", "_offer", "began", "call", "heard", "held", "plan", "route", "spoiled")
+    __slots__ = ("_keeper", "_now", "began", "call", "heard", "held", "plan", "route", "spoiled")
 
     def __init__(
         self,
@@ -26,21 +39,22 @@ class Taken:
         call: Call,
         began: float,
         now: Callable[[], float],
-        offer: Callable[[Taken], None],
+        keeper: Keeper,
     ) -> None:
-        """`began` is when it was sent to the old target; `offer` takes it when it is done."""
+        """`began` is when it was sent to the old target."""
         self.plan = plan
         self.route = route
         self.call = call
         self.began = began
         self._now = now
-        self._offer = offer
+        self._keeper = keeper
         self.heard: Heard | None = None
         """What the client was answered, once all of it has passed."""
         self.spoiled: str | None = None
         """Why it is not compared, in one word."""
-        self.held = len(call.body)
-        """Bytes that are kept for it."""
+        self.held = 0
+        """Bytes that are kept for it, as the keeper was told."""
+        self.keep(len(call.body))
 
     def watch(self, reply: Reply) -> Reply:
         """The reply to pass on instead of `reply`, which is the same but for being listened to."""
@@ -49,9 +63,7 @@ class Taken:
             return reply
         listening = Listening(reply, self.began, self._now)
         if reply.stream is None:
-            self.heard = listening.heard()
-            self.held += listening.size
-            self.spoiled = None if self.heard is not None else "size"
+            self.over(listening if self.keep(listening.size) else None)
             return reply
         return replace(reply, stream=_Watched(reply.stream, listening, self))
 
@@ -62,12 +74,17 @@ class Taken:
 
     def done(self) -> None:
         """Its answer was handed over, or given up. To be called once, whatever became of it."""
-        self._offer(self)
+        self._keeper.offered(self)
 
-    def over(self, listening: Listening) -> None:
-        """The stream has ended as it should."""
-        self.heard = listening.heard()
-        self.spoiled = None if self.heard is not None else "size"
+    def keep(self, size: int) -> bool:
+        """Count bytes that are kept; False, and it is not going to be compared, where there is no room for them."""
+        self.held += size
+        return self._keeper.grew(size)
+
+    def over(self, listening: Listening | None) -> None:
+        """The answer has ended as it should; None: it was let go on its way."""
+        self.heard = None if listening is None else listening.heard()
+        self.spoiled = None if self.heard is not None else "load" if listening is None else "size"
 
 
 class _Watched:
@@ -98,10 +115,10 @@ class _Watched:
             self._taken.spoiled = "failure"
             raise
         if listening is not None:
-            if listening.piece(piece):
-                self._taken.held += len(piece)
-            else:
-                self._listening, self._taken.spoiled = None, "size"
+            whole = listening.piece(piece)
+            if not whole or not self._taken.keep(len(piece)):
+                listening.forget()
+                self._listening, self._taken.spoiled = None, "load" if whole else "size"
         return piece
 
     async def aclose(self) -> None:

@@ -142,6 +142,24 @@ async def test_what_is_kept_is_bounded_in_bytes() -> None:
         await scene.counts.until(6)
 
 
+async def test_streams_on_their_way_count_as_kept() -> None:
+    """Many long answers at a time hold no more than the bound: the one that would pass it is let go."""
+    scene, piece = Scene(), b"x" * (1024 * 1024)
+    going = [
+        scene.shadows.answered(scene.route, call(streaming=True), OLD, stream(piece, piece[:-64]), 0.0)
+        for _ in range(module.HELD // (2 * len(piece)) + 2)
+    ]
+    for _, reply in going:
+        assert reply.stream is not None
+        async for _ in reply.stream:
+            pass
+    for taken, _ in going:
+        assert taken is not None
+        taken.done()
+    assert scene.counts.results["load"] >= 1
+    assert scene.counts.results["load"] < 4
+
+
 async def test_a_client_that_left_has_no_comparison() -> None:
     """A stream that was not read to its end is given up, and its bytes are free again."""
     scene = Scene()

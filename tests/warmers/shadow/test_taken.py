@@ -12,10 +12,24 @@ from warmers.shadow import Taken, shadowing_of
 from warmers.shadow.copies import LONGEST
 
 
-def taken() -> Taken:
+class Kept:
+    """A keeper with room for so many bytes."""
+
+    def __init__(self, room: int = 10**9) -> None:
+        self.room = room
+
+    def grew(self, size: int) -> bool:
+        self.room -= size
+        return self.room >= 0
+
+    def offered(self, taken: Taken) -> None:
+        self.room += taken.held
+
+
+def taken(keeper: Kept | None = None) -> Taken:
     plan = shadowing_of(route(), table_of(route()))
     assert plan is not None
-    return Taken(plan, route(), call(), 0.0, lambda: 1.0, lambda _: None)
+    return Taken(plan, route(), call(), 0.0, lambda: 1.0, keeper or Kept())
 
 
 async def drained(reply: Reply) -> list[bytes]:
@@ -84,3 +98,18 @@ def test_failures_that_clients_are_told() -> None:
     other.failed(BackendError(THROTTLED, OLD, "later"))
     assert (one.heard, one.spoiled) == (Heard(status=500, error="model"), None)
     assert (other.heard, other.spoiled) == (None, "failure")
+
+
+async def test_what_there_is_no_room_for_is_let_go_and_passes_all_the_same() -> None:
+    """A stream that grows beyond the room of the process is not kept to its end; nor is a whole answer."""
+    keeper = Kept(len(call().body) + 3)
+    one = taken(keeper)
+    assert await drained(one.watch(stream(b"ab", b"cd", b"ef"))) == [b"ab", b"cd", b"ef"]
+    assert (one.heard, one.spoiled, one.held) == (None, "load", len(call().body) + 4)
+    one.done()
+    assert keeper.room == len(call().body) + 3
+    other = taken(keeper)
+    other.watch(answer())
+    assert (other.heard, other.spoiled) == (None, "load")
+    other.done()
+    assert keeper.room == len(call().body) + 3

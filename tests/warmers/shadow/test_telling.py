@@ -7,7 +7,7 @@ import pytest
 from backends.errors import BackendError, Said
 from backends.outcome import SHADOW
 from backends.wire.comparison import Heard
-from tests.warmers.shadow.scene import NEW, REFUSED, THROTTLED, call, route, table_of
+from tests.warmers.shadow.scene import NEW, REFUSED, THROTTLED, Scene, call, route, table_of
 from warmers.shadow import Copy, Taken, shadowing_of
 from warmers.shadow.telling import outcome_of
 
@@ -15,10 +15,10 @@ from warmers.shadow.telling import outcome_of
 def taken() -> Taken:
     plan = shadowing_of(route(), table_of(route()))
     assert plan is not None
-    return Taken(plan, route(), call(), 0.0, lambda: 1.0, lambda _: None)
+    return Taken(plan, route(), call(), 0.0, lambda: 1.0, Scene().shadows)
 
 
-def test_an_answer_is_told_with_its_times_and_sizes() -> None:
+async def test_an_answer_is_told_with_its_times_and_sizes() -> None:
     """The request that it is a copy of stands in the reason; what was said stands nowhere."""
     told = outcome_of(taken(), call(b"1234"), Copy(NEW, 2.0, 0.5, Heard(body=b"abc")), 1, 10.0, "d/1", "t" * 32)
     assert (told.operation, told.status, told.ended, told.error_type) == (SHADOW, 200, "done", None)
@@ -38,7 +38,9 @@ def test_an_answer_is_told_with_its_times_and_sizes() -> None:
         (BackendError(THROTTLED, NEW, "later"), 503, None, None),
     ],
 )
-def test_a_failure_is_told_as_one(failure: BackendError, status: int, kind: str | None, model: int | None) -> None:
+async def test_a_failure_is_told_as_one(
+    failure: BackendError, status: int, kind: str | None, model: int | None
+) -> None:
     """Status and type are what was said, else that of a service that is not there."""
     told = outcome_of(taken(), call(), Copy(NEW, 1.0, 1.0, None, failure), 0, 0.0, "", None)
     assert (told.ended, told.status, told.error_type, told.bytes_out) == ("failed", status, kind, 0)
