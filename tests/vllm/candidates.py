@@ -32,23 +32,64 @@ LLAMA_2 = TranslateRule(chat_template="{% for m in messages %}[INST] {{ m.conten
 """Another family's chat template."""
 SPEAKS = "openai-chat"
 BOUND, FALSE_ALARMS = 0.97, 0.01
-ASKED = tuple(
-    f"{ask} {thing}{how}"
-    for thing in (
-        "a railway",
-        "rain",
-        "the moon",
-        "bread",
-        "a computer",
-        "gold",
-        "a river",
-        "music",
-        "a bank",
-        "a plant",
-    )
-    for ask, how in (("What is", "? Answer in one sentence."), ("Name one thing about", "."), ("Say hello to", "."))
+_LANDS = (
+    "France",
+    "Japan",
+    "Italy",
+    "Egypt",
+    "Canada",
+    "Spain",
+    "Kenya",
+    "Peru",
+    "Norway",
+    "India",
+    "Cuba",
+    "Greece",
+    "Chile",
+    "Nepal",
 )
-"""What answers of a sentence follow to."""
+_THINGS = (
+    "the sky",
+    "snow",
+    "a lemon",
+    "grass",
+    "blood",
+    "coal",
+    "a carrot",
+    "milk",
+    "the sea",
+    "a ruby",
+    "gold",
+    "ink",
+    "a rose",
+    "sand",
+)
+_ANIMALS = (
+    "dog",
+    "spider",
+    "bird",
+    "fish",
+    "horse",
+    "ant",
+    "snake",
+    "cat",
+    "crab",
+    "cow",
+    "fly",
+    "duck",
+    "goat",
+    "worm",
+)
+ASKED = tuple(
+    question
+    for land, thing, animal in zip(_LANDS, _THINGS, _ANIMALS, strict=True)
+    for question in (
+        f"What is the capital of {land}?",
+        f"What colour is {thing}? Answer in one sentence.",
+        f"How many legs does a {animal} have?",
+    )
+)
+"""What short answers follow to, which end by themselves."""
 
 
 class Engines:
@@ -64,7 +105,7 @@ class Engines:
 
     async def ask(self, name: str, text: str, temperature: float) -> Heard:
         """What one of them answers."""
-        chat = {"messages": [{"role": "user", "content": text}], "max_tokens": 48, "temperature": temperature}
+        chat = {"messages": [{"role": "user", "content": text}], "max_tokens": 40, "temperature": temperature}
         body = json.dumps(chat).encode()
         invocation = Invocation("chat", None, streaming=False, body=body, request_id="r-1")
         call = Call(invocation, body, "application/json", None, None, speaks=SPEAKS, translate=LLAMA_2)
