@@ -47,7 +47,7 @@ endpoints:
 
 
 def flags(fleet: Fleet) -> tuple[str, ...]:
-    return ("--state", fleet.address, "--state-poll", str(LOOK))
+    return ("--state", fleet.address, "--state-poll", str(LOOK), "--state-copy", str(fleet.policy.parent))
 
 
 def results(serving: Serving) -> dict[str, int]:
