@@ -37,6 +37,8 @@ SECTIONS = {
     "Step": "### Migrations",
     "Gates": "### Migrations",
     "Keep": "### Migrations",
+    "KeepDifferences": "### Migrations",
+    "Redact": "### Migrations",
     "Handler": "### The customer's code",
     "Data": "### The boundary of data",
     "Translate": "### Dialects",
