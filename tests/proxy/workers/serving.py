@@ -21,6 +21,9 @@ from typing import Any
 
 BODY = b'{"messages":[]}'
 ANSWER = b'{"choices":[{"message":{"role":"assistant","content":"hi"}}],"usage":{"total_tokens":2}}'
+EVENT = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
+EVENTS, STREAM_TIME = 30, 3.0
+"""Of a streamed answer: so many events in so many seconds."""
 TOKEN = "operator"
 
 
@@ -41,12 +44,21 @@ def model(seconds: float = 0.005) -> Iterator[int]:
     """A model that takes `seconds` to answer, in a thread with a loop of its own; yields its port."""
     loop = asyncio.new_event_loop()
 
+    async def stream(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for event in (*([EVENT] * EVENTS), b"data: [DONE]\n\n"):
+            writer.write(b"%x\r\n%b\r\n" % (len(event), event))
+            await asyncio.sleep(STREAM_TIME / EVENTS)
+        writer.write(b"0\r\n\r\n")
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = re.search(rb"(?i)content-length: (\d+)", head)
-                await reader.readexactly(int(length[1]) if length else 0)
+                if b"stream" in await reader.readexactly(int(length[1]) if length else 0):
+                    await stream(writer)
+                    continue
                 await asyncio.sleep(seconds)
                 head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(ANSWER)
                 writer.write(head + ANSWER)

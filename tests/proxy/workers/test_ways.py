@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -9,13 +10,14 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from proxy.keys import Key, Principal, derived, digest, fresh_id, line, token
 
-from .serving import BODY, Load, end, gone, model, policy_of, request, served
+from .serving import BODY, EVENTS, Load, end, gone, model, policy_of, request, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
@@ -120,6 +122,49 @@ def test_a_worker_that_is_told_to_end_is_replaced_without_a_loss(tmp_path: Path,
         counted = running.value("pointsman_responses_total")
     assert (load.lost, load.refused, set(load.answers)) == ([], 0, {"200"})
     assert counted <= load.answers.total()
+
+
+def begun(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+    """A stream whose first piece is here."""
+    connection.request("POST", "/endpoints/chat/invocations-response-stream", b'{"messages":[],"stream":true}')
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert answer.peek(1)
+    return answer
+
+
+@pytest.mark.parametrize("way", ["upgrade", "end", "reload", "kill"])
+def test_streams_outlive_all_but_their_worker(tmp_path: Path, upstream: int, way: str) -> None:
+    """They come to their own end within the drain time; those of a killed worker break off, and never end cleanly."""
+    with served(tmp_path, policy_of(upstream)) as running, ExitStack() as opened:
+        pids = running.pids()
+        connections = [http.client.HTTPConnection("127.0.0.1", running.port, timeout=30) for _ in range(6)]
+        for connection in connections:
+            opened.callback(connection.close)
+        streams = [begun(connection) for connection in connections]
+        successor = None
+        match way:
+            case "upgrade":
+                running.process.send_signal(signal.SIGUSR2)
+                running.until("has taken over")
+                assert running.process.poll() is None
+                successor = running.ready()["pid"]
+            case "end":
+                running.process.terminate()
+            case "reload":
+                running.policy.write_text(running.policy.read_text().replace("owner: us", "owner: them"))
+                running.process.send_signal(signal.SIGHUP)
+            case _:
+                for pid in pids:
+                    os.kill(pid, signal.SIGKILL)
+        for answer in streams:
+            if way == "kill":
+                with pytest.raises(http.client.IncompleteRead):
+                    answer.read()
+            else:
+                assert answer.read().count(b'"content":"hi"') == EVENTS
+        if successor is not None:
+            end(successor)
 
 
 def test_an_upgrade_follows_an_upgrade(tmp_path: Path, upstream: int) -> None:
