@@ -36,7 +36,7 @@ def retreat(state: State, goal: int, halt: str | None) -> State:
     """The state on its way back to the step `goal`, where it stands still if `halt` says why. `roll` moves it."""
     return replace(
         state, phase=Phase.ROLLING_BACK, goal=goal, halt=halt, step=goal, shadow=0.0, window=state.window + 1,
-        ramped=0.0, approved=None, waived=False,
+        ramped=0.0, approved=None, waived=False, done_at=None,
     )  # fmt: skip
 
 

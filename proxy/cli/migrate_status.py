@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from backends.state import Store
@@ -56,11 +57,18 @@ class Standing:
             found.append(f"bypassed for another {show_seconds(max(0.0, round(self.state.bypass - self.at)))}")
         if self.state.paused is not None:
             found.append(f"paused: {self.state.paused}")
+        found += [f"{old} need not be kept any longer: write serve_from, and delete migrate" for old in self.expired]
         found += [f"red: {one.gate} of {one.route}: {one.text}" for one in self._gates if one.answer == "red"]
         if self.state.phase is not Phase.PLANNED and (self.report is None or self.at - self.report.at > SILENT):
             ago = "ever" if self.report is None else f"for {show_seconds(round(self.at - self.report.at))}"
             found.append(f"no controller has looked at it {ago}: is a proxy running with this state?")
         return found
+
+    @property
+    def expired(self) -> list[str]:
+        """Old targets that have been kept for as long as the policy says."""
+        done = self.state.done_at
+        return [one.old for one in self.plan.members if done is not None and self.at > done + one.keep.until]
 
     @property
     def _gates(self) -> tuple[GateSeen, ...]:
@@ -116,6 +124,10 @@ def _lines(one: Standing) -> Iterator[str]:
             f" {counts.old.errors} errors; new {counts.new.requests}, {counts.new.errors}"
         )
     yield f"  last: {state.why}"
+    if state.done_at is not None:
+        for member in plan.members:
+            until = datetime.fromtimestamp(state.done_at + member.keep.until, UTC)
+            yield f"  keep: {member.old} until {until:%Y-%m-%d %H:%M} UTC"
     if seen is not None:
         for what, text in seen.waits:
             yield f"  waits: {what}: {text}"

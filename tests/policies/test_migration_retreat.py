@@ -61,3 +61,10 @@ def test_old_target_never_gets_more_than_it_can_take(rooms: list[tuple[float | N
             break
         limit = max(FIRST, GROWTH * before) if now - at >= PACE else before
         assert before - 1e-9 <= carried(state) <= max(before, limit if shown is None else shown) + 1e-9
+
+
+def test_what_was_done_is_done_no_longer() -> None:
+    """A rollback from the end leaves no date from which the old target is kept."""
+    whole = plan()
+    assert reached(whole, 4).done_at is not None
+    assert retreat(reached(whole, 4), START, None).done_at is None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from policies.evidence import Evidence, Side
 from policies.migrating import Measure
-from policies.migration_state import Move, Seen, Wait, Waiting
+from policies.migration_state import Move, Phase, Seen, Wait, Waiting
 from policies.verdicts import Answer, Verdict
 from proxy.cli import EXIT_CANNOT_START, EXIT_FINDINGS, EXIT_OK
 from warmers.migrations.ledger import Ledger
@@ -87,3 +88,23 @@ def test_policy_that_moves_something_else(tmp_path: Path, capsys: pytest.Capture
 def test_name_that_no_migration_has(tmp_path: Path) -> None:
     """It is wrong usage."""
     assert Commanding(tmp_path)("migrate", "status", "plain") == EXIT_CANNOT_START
+
+
+@pytest.mark.parametrize(("ago", "code"), [(86_400.0, EXIT_OK), (15 * 86_400.0, EXIT_FINDINGS)])
+def test_what_is_kept_after_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str], ago: float, code: int) -> None:
+    """Until when the old target is kept, and once that is over, what is left to do."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+
+    async def finished(ledger: Ledger) -> None:
+        kept = (await ledger.states())["apexguru"]
+        done = replace(kept.state, phase=Phase.DONE, step=2, share=1.0, done_at=time.time() - ago)
+        assert await ledger.write(kept, replace(done, version=kept.state.version + 1), ())
+        await ledger.tell("apexguru", report(Move(done), Seen(), time.time()), 1)
+
+    pointsman.kept(finished)
+    capsys.readouterr()
+    assert pointsman("migrate", "status") == code
+    said = capsys.readouterr().out
+    assert "  keep: gpu until 20" in said
+    assert ("! gpu need not be kept any longer" in said) is (code == EXIT_FINDINGS)
