@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -216,6 +216,35 @@ def test_a_handler_runs_in_every_worker_and_a_bad_one_in_none(tmp_path: Path, up
     assert {worker["policy"] for worker in facts["workers"]} == {facts["policy"]}
     assert re.search("other.py", facts["problem"])
     assert (load.lost, load.refused, set(load.answers)) == ([], 0, {"200"})
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` has started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return found
+
+
+def test_a_handlers_processes_end_with_their_worker(tmp_path: Path, upstream: int) -> None:
+    """Each worker has its own, also the one that is started again; those of a killed one are not left behind."""
+    (tmp_path / "model.py").write_text("def input_fn(body, content_type):\n    return body\n")
+    handled = policy_of(upstream).replace("owner: us", "owner: us, handler: {path: model.py, run: process}")
+    with served(tmp_path, handled) as running:
+        first, second = running.pids()
+        handlers = [children(first), children(second)]
+        assert [len(each) for each in handlers] == [1, 1]
+        os.kill(first, signal.SIGKILL)
+        assert gone([first, *handlers[0]])
+        with Load(running.port) as load:
+            while running.value('pointsman_worker_up{worker="0"}') != 1.0:
+                load.more(5)
+        assert len(children(running.pids()[0])) == 1
+        running.process.terminate()
+        running.process.wait(15)
+        assert gone(handlers[1])
 
 
 def test_the_log_is_whole_with_several_writers(tmp_path: Path, upstream: int) -> None:
