@@ -76,11 +76,11 @@ class Answering:
         except BaseException as error:
             services.meters.in_flight(route.key, -1)
             if route.shift is not None and services.shadows is not None and isinstance(error, BackendError):
-                services.shadows.refused(route, call, error)
+                services.shadows.refused(route, self._call, error)
             raise
         if route.shift is not None and services.shadows is not None:
             waited = self._record.attempts[-1].seconds
-            self._taken, reply = services.shadows.answered(route, call, attempt.target, reply, waited)
+            self._taken, reply = services.shadows.answered(route, self._call, attempt.target, reply, waited)
         self._reply, self._attempt = reply, attempt
         if reply.stream is None:
             self._attempt = None

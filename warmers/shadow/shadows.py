@@ -23,6 +23,7 @@ from backends.outcome import Outcome
 from backends.tasks import start
 from backends.temperatures import Temperatures
 from backends.wire.comparison import Comparison, Heard, comparing
+from policies import sessions
 from policies.agreement import observed
 from policies.evidence import Evidence, Side, bucket_of
 from policies.standing import replica
@@ -131,7 +132,7 @@ class Shadows:
         plan = shadowing_of(route, table)
         if plan is None:
             return None
-        reason = self._unfit(plan, call)
+        reason = self._unfit(plan, route, call)
         if reason is not None:
             self._parts.meters.shadow.result(route.key, reason)
             return None
@@ -169,14 +170,14 @@ class Shadows:
             while self._waiting:
                 self._drop(self._waiting.popleft(), "ended")
 
-    def _unfit(self, plan: Shadowing, call: Call) -> str | None:
+    def _unfit(self, plan: Shadowing, route: Route, call: Call) -> str | None:
         """Why a request is not copied, in one word."""
         invocation = call.invocation
         if self._held + len(call.body) > HELD or len(self._waiting) >= WAITING:
             return "load"
         if plan.new.body_limit < len(call.body) or (invocation.streaming and not plan.new.streams):
             return "size" if plan.new.body_limit < len(call.body) else "streams"
-        if invocation.session_id == "NEW_SESSION":
+        if _is_stateful(route, invocation.session_id):
             return "session"
         return None
 
@@ -317,6 +318,13 @@ async def _both(one: Awaitable[Copy], other: Awaitable[Copy]) -> tuple[Copy, Cop
     if isinstance(second, BaseException):
         raise second
     return first, second
+
+
+def _is_stateful(route: Route, session_id: str | None) -> bool:
+    """Whether the id is of a session that lives in one copy of a model, and not only what a caller is known by."""
+    if session_id is None:
+        return False
+    return route.sticky.by != "session" or session_id == "NEW_SESSION" or sessions.home(route, session_id) is not None
 
 
 def _copy_of(call: Call, request_id: str) -> Call:

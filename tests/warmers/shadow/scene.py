@@ -7,6 +7,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from backends.gates import Gates
 from backends.meters import Meters
 from backends.outcome import Outcome
 from backends.shadow_counts import ShadowCounts
+from backends.tasks import start
 from backends.temperatures import Temperatures
 from policies.agreement import Agreement
 from policies.facts import FailureFacts, Fault
@@ -232,3 +234,14 @@ class Scene:
         if taken is not None:
             taken.done()
         return taken is not None
+
+
+@asynccontextmanager
+async def running(scene: Scene) -> AsyncIterator[None]:
+    """The scene's copies at work until the block ends."""
+    task = start(scene.shadows.run(), name="shadow")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

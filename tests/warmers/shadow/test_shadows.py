@@ -1,11 +1,9 @@
-"""Which requests are copied, what is asked, and what is counted."""
+"""What is asked for a sampled request, and what is counted."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -13,18 +11,16 @@ import pytest
 from backends.base import Trace
 from backends.errors import BackendError, Said
 from backends.outcome import SHADOW
-from backends.tasks import start
 from policies.agreement import judge
 from policies.evidence import Side
 from policies.facts import FailureFacts
 from policies.redaction import Keeping, Redaction
-from policies.table import Target, VllmSpec
+from policies.table import Sticky, Target, VllmSpec
 from policies.temperature import Warmth
 from policies.verdicts import Answer
 from tests.memory import MemoryStore
 from tests.warmers.shadow.scene import (
     COLD,
-    INSIDE_CONTAINERS,
     NEW,
     OLD,
     REFUSED,
@@ -33,24 +29,13 @@ from tests.warmers.shadow.scene import (
     answer,
     call,
     route,
-    stream,
+    running,
     table_of,
 )
 from warmers.shadow import Shadows, Sharing
 from warmers.shadow import shadows as module
 
 KEEP = Keeping("/nowhere", Redaction(), below=0.9)
-
-
-@asynccontextmanager
-async def running(scene: Scene) -> AsyncIterator[None]:
-    """The scene's copies at work until the block ends."""
-    task = start(scene.shadows.run(), name="shadow")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_sampled_request_is_asked_of_both_and_compared() -> None:
@@ -79,7 +64,7 @@ async def test_a_sampled_request_is_asked_of_both_and_compared() -> None:
 
 async def test_a_copy_has_nothing_of_the_clients_own() -> None:
     """No session, no inference id, no trace and no header goes out twice; body, type and attributes do."""
-    scene = Scene()
+    scene = Scene(route(sticky=Sticky("session")))
     asked = call(session_id="s-1", inference_id="i-1", sdk_invocation_id="x", trace=Trace("t"), headers=(("a", "b"),))
     asked = replace(asked, trace=Trace("t"), custom_attributes="team=blue")
     async with running(scene):
@@ -92,85 +77,6 @@ async def test_a_copy_has_nothing_of_the_clients_own() -> None:
         assert (sent.body, sent.custom_attributes, sent.trace, deadline) == (asked.body, "team=blue", None, 60.0)
 
 
-@pytest.mark.parametrize(("draw", "expected"), [(0.04, True), (0.05, False)])
-async def test_the_share_is_of_what_the_old_target_serves(draw: float, expected: bool) -> None:
-    """A draw below the share samples; a request that another target answered never is."""
-    scene = Scene(route(0.05), draws=lambda: draw)
-    assert scene.sampled() == expected
-    reply = answer()
-    assert scene.shadows.answered(scene.route, call(), NEW, reply, 0.0) == (None, reply)
-
-
-async def test_no_copy_leaves_the_boundary() -> None:
-    """Outside it, or without a migration, nothing is even counted."""
-    for found in (route(boundary=INSIDE_CONTAINERS), route(shift=None)):
-        scene = Scene(found)
-        assert not scene.sampled()
-        assert scene.counts.results == {}
-
-
-async def test_unfit_requests_are_counted_and_left() -> None:
-    """Too large a body, a stream for a target without streams, and a new session are not copied."""
-    scene = Scene()
-    small = replace(NEW, body_limit=3, streams=False)
-    scene.table = replace(scene.table, targets={"old": OLD, "new": small})
-    for asked in (call(b"1234"), call(b"1", streaming=True), call(b"1", session_id="NEW_SESSION")):
-        assert not scene.sampled(asked=asked)
-    assert scene.counts.results == {"size": 1, "streams": 1, "session": 1}
-
-
-async def test_what_waits_is_bounded_in_number() -> None:
-    """Beyond the bound requests are dropped and counted; nothing waits for room."""
-    scene = Scene()
-    sampled = [scene.sampled() for _ in range(module.WAITING + 3)]
-    assert sampled.count(True) == module.WAITING
-    assert scene.counts.results == {"load": 3}
-
-
-async def test_what_is_kept_is_bounded_in_bytes() -> None:
-    """Bodies of requests and answers count from being sampled to being compared; then the room is there again."""
-    scene = Scene()
-    third = b"x" * (module.HELD // 3)
-    sampled = [scene.sampled(asked=call(third)) for _ in range(5)]
-    assert sampled.count(True) < 5
-    assert scene.counts.results["load"] >= 2
-    dropped = scene.counts.results.total()
-    async with running(scene):
-        await scene.counts.until(5)
-        assert scene.counts.results["compared"] == 5 - dropped
-        assert scene.sampled(asked=call(third))
-        await scene.counts.until(6)
-
-
-async def test_streams_on_their_way_count_as_kept() -> None:
-    """Many long answers at a time hold no more than the bound: the one that would pass it is let go."""
-    scene, piece = Scene(), b"x" * (1024 * 1024)
-    going = [
-        scene.shadows.answered(scene.route, call(streaming=True), OLD, stream(piece, piece[:-64]), 0.0)
-        for _ in range(module.HELD // (2 * len(piece)) + 2)
-    ]
-    for _, reply in going:
-        assert reply.stream is not None
-        async for _ in reply.stream:
-            pass
-    for taken, _ in going:
-        assert taken is not None
-        taken.done()
-    assert scene.counts.results["load"] >= 1
-    assert scene.counts.results["load"] < 4
-
-
-async def test_a_client_that_left_has_no_comparison() -> None:
-    """A stream that was not read to its end is given up, and its bytes are free again."""
-    scene = Scene()
-    taken, reply = scene.shadows.answered(scene.route, call(streaming=True), OLD, stream(b"a", b"b"), 0.0)
-    assert taken is not None
-    assert reply.stream is not None
-    assert await anext(aiter(reply.stream)) == b"a"
-    taken.done()
-    assert scene.counts.results == {"client_gone": 1}
-
-
 async def test_a_failure_that_the_client_was_told_is_compared() -> None:
     """What the old model refuses the candidate has to refuse as well."""
     scene = Scene()
@@ -180,25 +86,6 @@ async def test_a_failure_that_the_client_was_told_is_compared() -> None:
         await scene.counts.until(1)
     assert scene.counts.results == {"compared": 1}
     assert dict(scene.counts.scores) == {"candidate": 1.0, "floor": 1.0}
-
-
-async def test_a_failure_of_another_target_is_none_of_the_old_ones() -> None:
-    """What a fallback answered or refused says nothing about the target that is left."""
-    scene = Scene()
-    scene.shadows.refused(scene.route, call(), BackendError(REFUSED, NEW, "no", Said(400, "no")))
-    assert scene.counts.results == {}
-
-
-async def test_the_time_to_the_first_piece_is_from_when_it_was_asked_for() -> None:
-    """A stream is seen when its first piece is there; what it took until then counts."""
-    scene = Scene(now=lambda: 10.0)
-    taken, reply = scene.shadows.answered(scene.route, call(streaming=True), OLD, stream(b"a"), 1.5)
-    assert taken is not None
-    assert reply.stream is not None
-    assert [piece async for piece in reply.stream] == [b"a"]
-    assert taken.heard is not None
-    assert taken.heard.cadence is not None
-    assert taken.heard.cadence.first == 1.5
 
 
 @pytest.mark.parametrize("full", [NEW, OLD])
