@@ -78,7 +78,7 @@ class BedrockBackend:
             await incoming.aclose()
             raise refuse_garbled(target, "a body that is not an event stream", wire.garbled("a body")[1])
         writer = wire.EventWriter(target.speaks, include_usage=asked.include_usage)
-        stream = await primed(incoming, read_pieces(incoming, target, writer.feed, writer.finish))
+        stream = await primed(incoming, read_pieces(incoming, target, writer.feed, writer.finish, joins=True))
         reply = Reply(
             stream=stream,
             content_type=wire.SERVER_SENT_EVENTS,

@@ -18,6 +18,7 @@ from .base import Call, Reply
 from .errors import Said
 from .http.transport import Incoming, Transport
 from .signed import (
+    SERVER_SENT_EVENTS,
     SignedSender,
     base_url,
     primed,
@@ -29,7 +30,7 @@ from .signed import (
     to_its_mark,
 )
 from .wire import sagemaker as wire
-from .wire.restjson import is_event_stream
+from .wire.restjson import is_event_stream, media_type
 from .wire.sigv4 import Signer
 from .wire.trace import add_trace
 
@@ -87,7 +88,8 @@ async def _streamed(incoming: Incoming, target: Target) -> Reply:
         await incoming.aclose()
         said = Said(502, "The endpoint answered a streaming call with something that is not an event stream.")
         raise refuse_garbled(target, "a body that is not an event stream", said)
-    pieces = read_pieces(incoming, target, wire.read_event, bytes)
     container_type = incoming.header("x-amzn-sagemaker-content-type")
+    joins = media_type(container_type) == SERVER_SENT_EVENTS
+    pieces = read_pieces(incoming, target, wire.read_event, bytes, joins=joins)
     stream = await primed(incoming, to_its_mark(pieces, target, container_type))
     return wire.read_reply(incoming.header, streaming=True, stream=stream)

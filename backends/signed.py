@@ -8,8 +8,9 @@ neither, since they would drop them.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import Protocol
 
 from policies.facts import FailureFacts, Fault
 from policies.table import AssumedRole, Target
@@ -177,14 +178,30 @@ def refuse_garbled(target: Target, what: str, said: Said) -> BackendError:
 
 
 async def read_pieces(
-    incoming: Incoming, target: Target, read: Callable[[Frame], Piece], finish: Callable[[], Piece]
+    incoming: Incoming,
+    target: Target,
+    read: Callable[[Frame], Piece],
+    finish: Callable[[], Piece],
+    *,
+    joins: bool = False,
 ) -> AsyncGenerator[bytes, None]:
-    """The pieces that the frames of an answer hold, none of them empty. Raises BackendError, also at a broken end."""
+    """The pieces that the frames of an answer hold, none of them empty. Raises BackendError, also at a broken end.
+
+    `joins`: frames that arrive together are one piece, since the body's own form says where its parts end.
+    """
     decoder = Decoder()
     chunks = incoming.chunks()
     try:
         async for chunk in chunks:
-            for frame in decoder.feed(chunk):
+            frames = decoder.feed(chunk)
+            if joins and len(frames) > 1:
+                whole, failure = _joined(frames, read)
+                if whole:
+                    yield whole
+                if failure is not None:
+                    _piece(failure, target)
+                continue
+            for frame in frames:
                 if piece := _piece(read(frame), target):
                     yield piece
             decoder.check()  # what is broken is told now: the next chunk may never come
@@ -208,22 +225,53 @@ def to_its_mark(
     A server that is stopped in the middle of an answer may close its connection properly, so a proper end is no proof.
     Only what the target is declared to speak is looked for.
     """
-    if target.speaks.startswith("openai") and media_type(content_type) == SERVER_SENT_EVENTS:
-        return _marked(pieces, target)
-    return pieces
+    return _marked(pieces, target) if is_marked(target, content_type) else pieces
+
+
+def is_marked(target: Target, content_type: str | None) -> bool:
+    """Whether a stream of that type has a mark at its end."""
+    return target.speaks.startswith("openai") and media_type(content_type) == SERVER_SENT_EVENTS
+
+
+class Tail:
+    """The end of a stream, which has its mark or not."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = b""
+
+    def feed(self, piece: bytes) -> None:
+        """One more piece."""
+        self._last = piece[-_TAIL:] if len(piece) >= _TAIL else (self._last + piece)[-_TAIL:]
+
+    def finish(self, target: Target) -> None:
+        """The stream is over. Raises BackendError when it lacks its mark."""
+        if not self._last.rstrip().endswith(_DONE):
+            said = Said(502, "The stream of the model's answer broke.", "ModelStreamError", error_code=STREAM_BROKEN)
+            raise BackendError(GARBLED, target, "the stream ended without [DONE]", said)
 
 
 async def _marked(pieces: AsyncGenerator[bytes, None], target: Target) -> AsyncGenerator[bytes, None]:
-    tail = b""
+    tail = Tail()
     try:
         async for piece in pieces:
-            tail = (tail + piece[-_TAIL:])[-_TAIL:]
+            tail.feed(piece)
             yield piece
     finally:
         await end(pieces)
-    if not tail.rstrip().endswith(_DONE):
-        said = Said(502, "The stream of the model's answer broke.", "ModelStreamError", error_code=STREAM_BROKEN)
-        raise BackendError(GARBLED, target, "the stream ended without [DONE]", said)
+    tail.finish(target)
+
+
+def _joined(frames: Sequence[Frame], read: Callable[[Frame], Piece]) -> tuple[bytes, Piece | None]:
+    """What frames hold up to the first that tells of a failure, and that failure."""
+    found: list[bytes] = []
+    for frame in frames:
+        piece = read(frame)
+        if not isinstance(piece, bytes):
+            return b"".join(found), piece
+        found.append(piece)
+    return b"".join(found), None
 
 
 def _piece(piece: Piece, target: Target) -> bytes:
@@ -233,7 +281,17 @@ def _piece(piece: Piece, target: Target) -> bytes:
     raise BackendError(facts, target, f"the stream ended with {said.type or 'a piece of another form'}", said)
 
 
-async def primed(incoming: Incoming, pieces: AsyncGenerator[bytes, None]) -> PrimedStream:
+class Pieces(Protocol):
+    """What a stream is made of; `aclose` ends it early."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def __anext__(self) -> Awaitable[bytes]: ...
+
+    def aclose(self) -> Awaitable[None]: ...
+
+
+async def primed(incoming: Incoming, pieces: Pieces) -> PrimedStream:
     """A stream whose first piece is there. Raises BackendError, the connection freed, when it fails before that."""
 
     async def close() -> None:

@@ -36,7 +36,8 @@ class PrimedStream:
             self._first = b""
             return first
         try:
-            while not (piece := await anext(self._rest)):
+            following = self._rest.__anext__
+            while not (piece := await following()):
                 pass
         except BaseException:
             self._over = True

@@ -12,7 +12,7 @@ it was started for them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from policies.facts import FailureFacts
@@ -21,7 +21,7 @@ from policies.table import Target, VllmSpec
 from .base import ByteStream, Call, Headers, Reply
 from .errors import BackendError, Said
 from .http.transport import Incoming, Outgoing, Transport, TransportError
-from .signed import SERVER_SENT_EVENTS, primed, proxy_headers, read_body, to_its_mark, waits
+from .signed import SERVER_SENT_EVENTS, Tail, is_marked, primed, proxy_headers, read_body, waits
 from .streams import end
 from .wire.restjson import media_type, read_count
 from .wire.sagemaker import RESPONSE_LIMIT
@@ -59,7 +59,7 @@ class VllmBackend:
         if not 200 <= incoming.status < 300:
             raise await _refusal(incoming, target)
         if call.streaming:
-            return _reply(incoming, stream=await primed(incoming, _events(incoming, target)))
+            return _reply(incoming, stream=await primed(incoming, _Events(incoming, target)))
         if incoming.header("content-type") == "application/json":
             body = incoming.at_hand(RESPONSE_LIMIT)
             if body is not None:
@@ -91,27 +91,45 @@ def _reply(incoming: Incoming, *, body: bytes = b"", stream: ByteStream | None =
     )
 
 
-async def _pieces(incoming: Incoming, target: Target) -> AsyncGenerator[bytes, None]:
-    """The body as it arrives. Raises BackendError when it breaks."""
-    chunks = incoming.chunks()
-    try:
-        async for piece in chunks:
-            yield piece
-    except TransportError as error:
-        raise BackendError(error.facts, target, error.cause) from error
-    finally:
-        await end(chunks)
+class _Events:
+    """The body as it arrives, each piece at the cost of one coroutine. Raises BackendError when it breaks.
 
+    A stream of OpenAI events that ends without `data: [DONE]` is broken as well: see `signed.to_its_mark`.
+    """
 
-def _events(incoming: Incoming, target: Target) -> AsyncGenerator[bytes, None]:
-    return to_its_mark(_pieces(incoming, target), target, incoming.header("content-type"))
+    __slots__ = ("_incoming", "_tail", "_target")
+
+    def __init__(self, incoming: Incoming, target: Target) -> None:
+        self._incoming = incoming
+        self._target = target
+        self._tail = Tail() if is_marked(target, incoming.header("content-type")) else None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            piece = await self._incoming.piece()
+        except TransportError as error:
+            raise BackendError(error.facts, self._target, error.cause) from error
+        tail = self._tail
+        if not piece:
+            if tail is not None:
+                tail.finish(self._target)
+            raise StopAsyncIteration
+        if tail is not None:
+            tail.feed(piece)
+        return piece
+
+    async def aclose(self) -> None:
+        """Nothing is held: the connection is the answer's."""
 
 
 async def _whole(incoming: Incoming, target: Target) -> bytes:
     kind = incoming.header("content-type")
     if kind == "application/json" or media_type(kind) != SERVER_SENT_EVENTS:
         return await read_body(incoming, target, RESPONSE_LIMIT)
-    pieces = _events(incoming, target)
+    pieces = _Events(incoming, target)
     collected: list[bytes] = []
     size = 0
     async with aclosing(pieces):

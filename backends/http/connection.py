@@ -229,9 +229,6 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._spoiled = False
         self._parser = httptools.HttpResponseParser(self)
-        self._begin_head()
-
-    def _begin_head(self) -> None:
         self._fields: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
         self._in_head = True
@@ -246,7 +243,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             cause = "the connection closed before the request was sent"
             raise TransportError(cause, sent=False)
-        self._begin_head()
+        self._fields, self._head_bytes, self._in_head = [], 0, True
         answer = self._answer = Answer(self, deadline, first_byte, between)
         self._transport.write(request)
         return answer

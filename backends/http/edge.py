@@ -104,6 +104,24 @@ class Exchange:
         subject = certificate.get("subject", ()) if certificate else ()
         return next((value for part in subject for name, value in part if name == "commonName"), None)
 
+    def body_at_hand(self, limit: int) -> bytes | None:
+        """The request body where all of it came with the head, as most do; else None, and it is to be read.
+
+        Raises BodyTooLarge and BudgetSpent as `read_body` does.
+        """
+        content = self._payload
+        if not content.is_eof():
+            return None
+        try:
+            body: bytes = content.read_nowait(-1)
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise ClientGone from error
+        size = self.body_size = len(body)
+        if size > limit:
+            raise BodyTooLarge(limit)
+        self._take(size)
+        return body
+
     async def read_body(self, limit: int, deadline: float) -> bytes:
         """The request body.
 
@@ -112,6 +130,9 @@ class Exchange:
             BudgetSpent: the bodies in flight leave no room for it.
             ClientGone: it did not arrive before `deadline`.
         """
+        body = self.body_at_hand(limit)
+        if body is not None:
+            return body
         fields, content = self._message.headers, self._payload
         declared = fields.get(hdrs.CONTENT_LENGTH)
         if declared is not None:
@@ -122,15 +143,8 @@ class Exchange:
         if hdrs.EXPECT in fields and fields[hdrs.EXPECT].lower() == "100-continue":
             self._transport().write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            if content.is_eof():  # it came with the head: nothing to wait for
-                body: bytes = content.read_nowait(-1)
-                if len(body) > limit:
-                    raise BodyTooLarge(limit)
-                if len(body) > self._held:
-                    self._take(len(body) - self._held)
-            else:
-                async with asyncio.timeout_at(deadline):
-                    body = await self._read(limit, self._held)
+            async with asyncio.timeout_at(deadline):
+                body = await self._read(content, limit, self._held)
         except (TimeoutError, web.RequestPayloadError, ConnectionError) as error:
             raise ClientGone from error
         self.body_size = len(body)
@@ -140,10 +154,9 @@ class Exchange:
         self._budget.take(size)
         self._held += size
 
-    async def _read(self, limit: int, held: int) -> bytes:
+    async def _read(self, content: Any, limit: int, held: int) -> bytes:
         pieces: list[bytes] = []
         size = 0
-        content = self._payload
         while piece := await content.readany():
             size += len(piece)
             if size > limit:
@@ -167,7 +180,7 @@ class Exchange:
         else:
             transport.writelines((said, body))
         if self._connection.writing_paused:
-            await self._drained()
+            await self.drained()
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of an answer whose body follows in pieces."""
@@ -181,14 +194,21 @@ class Exchange:
 
     async def write(self, piece: bytes) -> None:
         """Send a piece of the body; returns when less than WRITE_BUFFER bytes wait. Raises ClientGone."""
+        if self.put(piece):
+            await self.drained()
+
+    def put(self, piece: bytes) -> bool:
+        """Send a piece of the body; True when the caller has to wait for `drained` before the next. Raises ClientGone.
+
+        A stream is many small pieces, and this spares each of them a coroutine.
+        """
         if not self.started:
             msg = "start() comes first"
             raise RuntimeError(msg)
         transport = self._transport()
         if piece and self.method != "HEAD":
             transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
-        if self._connection.writing_paused:
-            await self._drained()
+        return self._connection.writing_paused
 
     async def finish(self) -> None:
         """End the body cleanly."""
@@ -196,7 +216,7 @@ class Exchange:
         if self._chunked and self.method != "HEAD":
             transport.write(b"0\r\n\r\n")
         if self._connection.writing_paused:
-            await self._drained()
+            await self.drained()
 
     def _transport(self) -> asyncio.Transport:
         transport = self._connection.transport
@@ -204,7 +224,8 @@ class Exchange:
             raise ClientGone
         return transport
 
-    async def _drained(self) -> None:
+    async def drained(self) -> None:
+        """Wait until less than WRITE_BUFFER bytes wait unsent. Raises ClientGone."""
         try:
             await self._connection.drained()
         except ConnectionError as error:

@@ -132,19 +132,22 @@ class Connection(RequestHandler):
             while not self._force_close:
                 if not self._messages:
                     await self._next()
-                message, payload = self._messages.popleft()
-                if self._parser is not None:
-                    self._parser.message_consumed()
-                if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
-                    self._resume_reading_if_drained()
-                keeps = await self._one(message, payload)
+                message, payload = self._taken()
+                if message.__class__ is _ErrInfo:
+                    self.refuse(message.status, message.exc)
+                    break
+                self._request_in_progress = True
+                try:
+                    keeps = await self._door.serve(self, message, payload)
+                    if not payload.is_eof():
+                        keeps = await self._linger(payload) and keeps
+                finally:
+                    self._over()
                 if not keeps or self._ending():
                     break
-                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                closes = self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 if self._keepalive_handle is None:
-                    self._keepalive_handle = self._loop.call_at(
-                        self._next_keepalive_close_time, self._process_keepalive
-                    )
+                    self._keepalive_handle = self._loop.call_at(closes, self._process_keepalive)
         except asyncio.CancelledError:
             self.force_close()
             raise
@@ -152,6 +155,20 @@ class Connection(RequestHandler):
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
+
+    def _over(self) -> None:
+        self._request_in_progress = False
+        if self._handler_waiter is not None:
+            self._handler_waiter.set_result(None)
+
+    def _taken(self) -> tuple[Any, Any]:
+        """The next request, whose place in the queue is free again."""
+        taken = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        return taken
 
     def _ending(self) -> bool:
         """No further request: told to close, or the client wanted another protocol, of which we have none."""
@@ -163,22 +180,6 @@ class Connection(RequestHandler):
             await self._waiter
         finally:
             self._waiter = None
-
-    async def _one(self, message: Any, payload: Any) -> bool:
-        """Answer one request; whether the connection can have another."""
-        if isinstance(message, _ErrInfo):
-            self.refuse(message.status, message.exc)
-            return False
-        self._request_in_progress = True
-        try:
-            keeps = await self._door.serve(self, message, payload)
-            if not payload.is_eof():
-                keeps = await self._linger(payload) and keeps
-        finally:
-            self._request_in_progress = False
-            if self._handler_waiter is not None:
-                self._handler_waiter.set_result(None)
-        return keeps
 
     async def _linger(self, payload: Any) -> bool:
         """Read what is left of a body that nobody wanted: closed unread, the client would see a reset, no answer."""

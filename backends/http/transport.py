@@ -75,6 +75,10 @@ class Incoming(Protocol):
         """The whole body. Raises TransportError when it breaks, is late, or is longer than `limit` bytes."""
         ...
 
+    async def piece(self) -> bytes:
+        """The next piece of the body, empty at its end. Raises TransportError when it breaks or is late."""
+        ...
+
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, in non-empty pieces. Raises TransportError when it breaks or is late."""
         ...

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from backends.base import Headers, Invocation, Reply
+from backends.base import ByteStream, Headers, Invocation, Reply
 from backends.errors import BackendError, Said
 from backends.http.edge import Answer, ClientGone, Exchange
 from backends.wire.framing import Reframer
@@ -188,8 +188,11 @@ class _Passage:
         await exchange.start(200, head)
         parts = face.reframer(reply)
         try:
-            async for piece in self._pieces(reply):
-                await self._write_parts(parts.feed(piece))
+            if reply.stream is not None:
+                await self._pass_on(reply.stream, parts)
+            else:
+                record.first_chunk = (self._services.now() - record.arrived, record.backend_seconds)
+                await self._write_parts(parts.feed(reply.body))
             await self._write_parts(parts.finish())
         except BackendError as error:
             await self._break(error, reply)
@@ -216,21 +219,22 @@ class _Passage:
             for frame in self._face.frames(parts):
                 await self._exchange.write(frame)
 
-    async def _pieces(self, reply: Reply) -> AsyncIterator[bytes]:
-        """The body's pieces; the time spent waiting for them counts as the target's."""
-        record, now = self._record, self._services.now
-        if reply.stream is None:
-            record.first_chunk = (now() - record.arrived, record.backend_seconds)
-            if reply.body:
-                yield reply.body
-            return
+    async def _pass_on(self, stream: ByteStream, parts: Reframer) -> None:
+        """The body as it comes; the time spent waiting for it counts as the target's."""
+        record, now, exchange, face = self._record, self._services.now, self._exchange, self._face
         began = now()
-        async for piece in reply.stream:
+        async for piece in stream:
             arrived = now()
             record.backend_seconds += arrived - began
             if record.first_chunk is None:
                 record.first_chunk = (arrived - record.arrived, record.backend_seconds)
-            yield piece
+            cut = parts.feed(piece)
+            if cut:
+                record.bytes_out += sum(map(len, cut))
+                record.parts_out += len(cut)
+                for frame in face.frames(cut):
+                    if exchange.put(frame):
+                        await exchange.drained()
             began = now()
         record.backend_seconds += now() - began
 

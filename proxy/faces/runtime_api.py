@@ -49,7 +49,10 @@ class RuntimeApi:
         if operation is None:
             operation = self._read_operation(exchange.method, path)
         record.operation = operation.name
-        body = await exchange.read_body(self._services.body_limit, exchange.arrived + READ_TIME)
+        limit = self._services.body_limit
+        body = exchange.body_at_hand(limit)
+        if body is None:
+            body = await exchange.read_body(limit, exchange.arrived + READ_TIME)
         invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
         failures.refuse_loop(invocation, MAX_HOPS)
         return invocation

@@ -217,7 +217,7 @@ async def test_a_declared_stream_ends_at_its_mark(
     where = replace(target(upstream.url), speaks=speaks)
     reply = await scripted(transport).invoke(where, call(streaming=True), soon())
     if whole:
-        assert (await pieces(reply))[-1] == last
+        assert b"".join(await pieces(reply)).endswith(last)
         return
     with pytest.raises(BackendError, match=r"without \[DONE\]") as caught:
         await pieces(reply)

@@ -58,6 +58,9 @@ class Body:
             raise TransportError("too long", sent=True)
         return body
 
+    async def piece(self) -> bytes:
+        return b""
+
     async def chunks(self) -> AsyncIterator[bytes]:
         for chunk in self._chunks:
             if isinstance(chunk, TransportError):

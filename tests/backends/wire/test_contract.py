@@ -62,6 +62,10 @@ class Answer:
     async def read(self, limit: int) -> bytes:
         return self._body
 
+    async def piece(self) -> bytes:
+        body, self._body = self._body, b""
+        return body
+
     async def chunks(self) -> AsyncIterator[bytes]:
         yield self._body
 
