@@ -129,6 +129,10 @@ class Answer:
         while self._pieces or await self._more():
             yield self._taken()
 
+    async def piece(self) -> bytes:
+        """All of the body that has arrived since, at least a byte; empty at its end. Raises as `chunks` does."""
+        return self._taken() if self._pieces or await self._more() else b""
+
     def _taken(self) -> bytes:
         """All that has arrived, at once: one turn through the layers above for many small chunks."""
         pieces = self._pieces
