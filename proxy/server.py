@@ -96,15 +96,21 @@ def duties_of(
         duties.append(start(watch_certificate(tls, settings, asyncio.sleep), name="certificate-watch"))
     if services.door is not None:
         duties.append(start(services.door.watch(asyncio.sleep), name="keys-watch"))
+    return [*duties, *fleet_duties(services, warms=warms)]
+
+
+def fleet_duties(services: Services, *, warms: bool) -> list[asyncio.Task[None]]:
+    """Of these, what warms targets, follows migrations and decides about them."""
+    duties = []
     if services.follower is not None:
         duties.append(
             start(services.follower.run(lambda: services.policy.current.table, asyncio.sleep), name="migrations-follow")
         )
-    if services.controller is not None and warms:
+    if services.controller is not None:  # of several, also of several workers, a lease lets one decide
         duties.append(
             start(services.controller.run(lambda: services.policy.current.table, asyncio.sleep), name="migrations")
         )
-    if services.alerts is not None and warms:
+    if services.alerts is not None:
         duties.append(start(services.alerts.run(), name="alerts"))
     if services.shadows is not None:
         duties.append(start(services.shadows.run(), name="shadow"))

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _one(ledger: Ledger, plan: Migration, arguments: argparse.Namespace, period: float) -> tuple[str, bool, str]:
     """Name, whether it is home now, and why or why not."""
-    kept = (await ledger.states()).get(plan.name)
+    kept = await ledger.state(plan.name)
     if kept is None or kept.state.phase in (Phase.PLANNED, Phase.ROLLED_BACK):
         return plan.name, True, "is served from the old target already"
     given = command(Verb.BYPASS, arguments, now() + period)

@@ -96,10 +96,10 @@ def run(arguments: argparse.Namespace) -> int:
     async def work(table: RouteTable, store: Store) -> int:
         plans = [named(table, arguments.name)] if arguments.name else list(table.migrations.values())
         ledger = Ledger(store)
-        kept = await ledger.states()
         found = []
         for plan in plans:
-            state = kept[plan.name].state if plan.name in kept else State.planned(plan)
+            kept = await ledger.state(plan.name)
+            state = kept.state if kept is not None else State.planned(plan)
             evidence = await ledger.evidence(plan.name, state.window_id)
             found.append(Standing(plan, state, evidence, await ledger.report(plan.name), now()))
         if arguments.json:

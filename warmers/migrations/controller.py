@@ -66,6 +66,7 @@ class Controller:
         self._every = look
         self._costs = costs
         self._reported: dict[str, Report] = {}
+        self._said: dict[str, str] = {}
 
     async def run(self, table: Callable[[], RouteTable], pause: Callable[[float], Awaitable[None]]) -> None:
         """Decide what is to be decided, until cancelled; the duty is released then."""
@@ -83,11 +84,30 @@ class Controller:
             return
         try:
             kept = await self._ledger.states()
-            for name, plan in table.migrations.items():
-                if name in kept:
-                    await self._one(plan, kept[name], table, token)
+            self._said.pop("", None)
         except StoreError as error:
-            log.warning("no migration moves, since the shared state can't be used: %s", error)
+            self._say("", error)
+            return
+        for name, plan in table.migrations.items():
+            if name in kept:
+                await self._safely(plan, kept[name], table, token)
+
+    async def _safely(self, plan: Migration, kept: Kept, table: RouteTable, token: int) -> None:
+        try:
+            await self._one(plan, kept, table, token)
+            self._said.pop(plan.name, None)
+        except StoreError as error:
+            self._say(plan.name, error)
+        except Exception:
+            # Whatever goes wrong with one migration must not keep the others from being taken back.
+            log.exception("the controller broke at migration %s", plan.name)
+
+    def _say(self, name: str, error: StoreError) -> None:
+        """Once, and again when it is another reason; `name` is empty where it is about all of them."""
+        if self._said.get(name) != str(error):
+            what = f"migration {name} does not move" if name else "no migration moves"
+            log.warning("%s, since the shared state can't be used: %s", what, error)
+        self._said[name] = str(error)
 
     async def _one(self, plan: Migration, kept: Kept, table: RouteTable, token: int) -> None:
         state, now = kept.state, self._wall()

@@ -139,12 +139,19 @@ class Follower:
         try:
             while True:
                 await pause(self._every)
-                await self.look(table())
+                await self._safely(table())
         finally:
             try:
                 await self._hand_over()
             except StoreError as error:
                 log.warning("what was seen of migrations last is lost: %s", error)
+
+    async def _safely(self, table: RouteTable) -> None:
+        try:
+            await self.look(table)
+        except Exception:
+            # Whatever goes wrong with one look must not keep the next command from this process.
+            log.exception("a look at the shared state broke")
 
     async def _hand_over(self) -> None:
         for (migration, window), by_route in (self._gather() if self._gather else {}).items():

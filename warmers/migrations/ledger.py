@@ -13,6 +13,7 @@ whoever dies between the two loses no record and doubles none.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,8 @@ from policies.migration_state import State
 
 from . import audit
 from .report import Report, read
+
+log = logging.getLogger("pointsman.migrate")
 
 MIGRATIONS = "migrations"
 
@@ -43,10 +46,24 @@ class Ledger:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._unreadable: set[tuple[str, int]] = set()
 
     async def states(self) -> dict[str, Kept]:
-        """Every migration that was ever started, by name."""
-        return {name: _kept(name, item) for name, item in (await self._store.items(MIGRATIONS)).items()}
+        """Every migration that was ever started, by name; one that can't be read is left out, and said once."""
+        found = {}
+        for name, item in (await self._store.items(MIGRATIONS)).items():
+            try:
+                found[name] = _kept(name, item)
+            except StoreError as error:
+                if (name, item.version) not in self._unreadable:
+                    self._unreadable.add((name, item.version))
+                    log.error("%s", error)  # noqa: TRY400 - the message says it all
+        return found
+
+    async def state(self, name: str) -> Kept | None:
+        """Where one stands; None when nobody has started it."""
+        item = (await self._store.items(MIGRATIONS)).get(name)
+        return _kept(name, item) if item is not None else None
 
     async def write(self, before: Kept | None, state: State, records: tuple[bytes, ...]) -> bool:
         """Put `state` in place of `before`, None: of nothing. False, and nothing changed, when another was quicker."""
@@ -61,7 +78,7 @@ class Ledger:
     async def history(self, name: str) -> list[dict[str, Any]]:
         """Every record of a migration, oldest first."""
         found = {key: item.value for key, item in (await self._store.items(_audit(name))).items()}
-        newest = (await self.states()).get(name)
+        newest = await self.state(name)
         if newest is not None:  # its writer may have died before it copied them
             found |= {audit.key(newest.version, turn): text for turn, text in enumerate(newest.records)}
         return [audit.read(found[key]) for key in sorted(found)]

@@ -31,7 +31,7 @@ async def order(ledger: Ledger, plan: Migration, command: Command, now: float) -
         StoreError: it can't be known, or can't be written. Giving the same command again counts once.
     """
     for _ in range(TRIES):
-        kept = (await ledger.states()).get(plan.name)
+        kept = await ledger.state(plan.name)
         state = kept.state if kept else State.planned(plan)
         _same(state, plan, command)
         evidence = await ledger.evidence(plan.name, state.window_id)

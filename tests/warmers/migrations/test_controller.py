@@ -166,6 +166,30 @@ async def test_what_was_seen_is_told_when_it_differs_or_is_old() -> None:
     assert await fleet.ledger.report("apexguru") == second
 
 
+async def test_one_migration_that_breaks_does_not_hold_up_another(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither evidence that can't be read, nor a defect of ours."""
+    fleet = Fleet()
+    others = {name: replace(PLAN, name=name) for name in ("broken", "unreadable", "zebra")}
+    for plan in others.values():
+        await order(fleet.ledger, plan, fleet.command(Verb.START), fleet.clock())
+    await fleet.store.put("evidence/unreadable", "1.1 w apexguru", b"{}")
+
+    async def rooms(plan: Migration, state: State, table: RouteTable) -> Mapping[str, float]:
+        if plan.name == "broken":
+            message = "a defect"
+            raise KeyError(message)
+        return await plenty(plan, state, table)
+
+    one = Controller(
+        fleet.ledger, Duty(fleet.store, "a", fleet.clock, name=DUTY), rooms, fleet.clock, list[Decision]().append
+    )
+    for _ in range(2):
+        await one.round(replace(table(), migrations=others))
+    assert await fleet.ledger.report("zebra") is not None
+    assert "broke at migration broken" in caplog.text
+    assert caplog.text.count("evidence of migration unreadable can't be read") == 1
+
+
 async def test_policy_without_migrations_asks_nobody() -> None:
     """Neither does one whose migrations nobody has started write anything."""
     fleet = Fleet()

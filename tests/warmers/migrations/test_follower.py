@@ -220,6 +220,31 @@ async def test_policy_without_migrations_asks_nobody() -> None:
     assert one.dress(plain) is plain
 
 
+async def test_a_look_that_breaks_does_not_end_the_looking(caplog: pytest.LogCaptureFixture) -> None:
+    """A defect of ours costs one look; the next command is heard."""
+    fleet = Fleet()
+    broken, heard = [True, False], asyncio.Event()
+
+    def changed() -> None:
+        if broken.pop(0):
+            message = "a defect"
+            raise KeyError(message)
+        heard.set()
+
+    async def pause(seconds: float) -> None:
+        if heard.is_set():
+            await asyncio.Event().wait()
+        one._states = {}  # as if it had heard nothing yet
+
+    one = Follower(fleet.ledger, "w", fleet.clock, changed)
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    running = asyncio.ensure_future(one.run(table, pause))
+    await heard.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert "a look at the shared state broke" in caplog.text
+
+
 async def test_last_words_are_said_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     """A process that ends in good order loses no evidence, and ends also when it can't be said."""
     for cut in (False, True):

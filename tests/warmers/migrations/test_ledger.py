@@ -69,12 +69,17 @@ async def test_only_older_windows_are_forgotten() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"state":"{}","records":[]}', b'{"state":3,"records":[]}', b"[]"])
-async def test_state_that_can_not_be_read(text: bytes) -> None:
-    """It is an error that names the migration: nothing is moved on a guess."""
+async def test_state_that_can_not_be_read(text: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is moved on a guess, a command for it is an error that names it, and other migrations are not held up."""
     fleet = Fleet()
-    await fleet.store.put("migrations", "apexguru", text)
-    with pytest.raises(StoreError, match="migration apexguru can't be read"):
-        await fleet.ledger.states()
+    await fleet.store.put("migrations", "broken", text)
+    await fleet.ledger.write(None, State.planned(PLAN), ())
+    for _ in range(2):
+        assert list(await fleet.ledger.states()) == ["apexguru"]
+    assert caplog.text.count("migration broken can't be read") == 1
+    with pytest.raises(StoreError, match="migration broken can't be read"):
+        await fleet.ledger.state("broken")
+    assert await fleet.ledger.state("another") is None
 
 
 async def test_evidence_that_can_not_be_read() -> None:
