@@ -36,6 +36,9 @@ endpoints:
 BODY = json.dumps({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5}).encode()
 
 
+IMPORT = {"kind": "import", "arn": IMPORT_ARN}
+
+
 class Cold:
     """A proxy in front of an import that starts cold and comes back when its clock is moved."""
 
@@ -46,6 +49,7 @@ class Cold:
         self.url = f"http://127.0.0.1:{port}"
         self.client = standin.client("sagemaker-runtime", url=self.url)
         self.threads = ThreadPoolExecutor(10)
+        self.component: dict[str, str] = {}
 
     async def ask(self, client: Any = None) -> tuple[str, dict[str, Any]]:
         """One request: the target that answered, or the error's code, with the answer's headers."""
@@ -53,7 +57,9 @@ class Cold:
 
     def _ask(self, client: Any) -> tuple[str, dict[str, Any]]:
         try:
-            answer = client.invoke_endpoint(EndpointName="chat", Body=BODY, ContentType="application/json")
+            answer = client.invoke_endpoint(
+                EndpointName="chat", Body=BODY, ContentType="application/json", **self.component
+            )
         except ClientError as error:
             told = error.response["ResponseMetadata"]
             headers = told["HTTPHeaders"] | {"status": told["HTTPStatusCode"], "retries": told["RetryAttempts"]}
@@ -103,19 +109,36 @@ def _probed(call: dict[str, Any]) -> bool:
     return call.get("size") == len(b'{"messages":[{"role":"user","content":"."}],"max_tokens":1}')
 
 
+PACKED = """
+apiVersion: pointsman/v1
+account: "123456789012"
+targets:
+  imported: {{kind: endpoint, endpoint: shared, component: imported, region: us-east-1, url: "{url}",
+             speaks: openai-chat, cold: {{restore: {restore}}}}}
+endpoints:
+  chat: {{components: {{one: {{serve_from: imported, {block}}}}}}}
+"""
+
+
 @asynccontextmanager
 async def cold(
-    tmp_path: Path, block: str, restore: str = "1s..5m", starts: str = "cold", **model: Any
+    tmp_path: Path,
+    block: str,
+    restore: str = "1s..5m",
+    starts: str = "cold",
+    text: str = POLICY,
+    hosting: dict[str, Any] | None = None,
+    **model: Any,
 ) -> AsyncIterator[Cold]:
     settings = {"starts": starts, "restore": 60, **model}
     models = {
-        "imported": {"kind": "import", "arn": IMPORT_ARN, "dialect": "openai-chat", "cold": settings, "idle": 900},
+        "imported": {"dialect": "openai-chat", "cold": settings, "idle": 900, **(hosting or IMPORT)},
         "dedicated": {"kind": "endpoint", "dialect": "openai-chat"},
     }
     async with running_emulator(config_of(models)) as standin:
         standin.emulator.clock.freeze()
         policy = tmp_path / "policy.yaml"
-        policy.write_text(POLICY.format(arn=IMPORT_ARN, url=standin.url, block=block, restore=restore))
+        policy.write_text(text.format(arn=IMPORT_ARN, url=standin.url, block=block, restore=restore))
         given = Settings(str(policy), port=0, admin_port=0, log=str(tmp_path / "log"), drain=1.0)
         async with (
             serving(given, {}, static_credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY)) as services,
@@ -283,3 +306,25 @@ async def test_a_warm_import_is_left_alone(tmp_path: Path) -> None:
         assert world.warmth() is Warmth.READY
         assert not [call for call in await world.seen() if _probed(call)]
     assert '"cold":"' not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("block", "code", "status"),
+    [
+        ("when_cold: fail", "ValidationError", 400),
+        ("when_cold: fail, cold_status: 429", "ModelNotReadyException", 429),
+        ("when_cold: fail, cold_status: 503", "ServiceUnavailable", 503),
+    ],
+)
+async def test_a_component_at_zero_is_cold(tmp_path: Path, block: str, code: str, status: int) -> None:
+    """It says so in words of its own, which a client hears unless the policy has another status; a probe wakes it."""
+    hosting = {"kind": "component", "endpoint": "shared"}
+    async with cold(tmp_path, block, text=PACKED, hosting=hosting) as world:
+        world.component = {"InferenceComponentName": "one"}
+        found, headers = await world.ask()
+        assert (found, headers["status"]) == (code, status)
+        assert int(headers["x-amz-retry-after"]) >= 1000
+        await world.until(Warmth.WARMING)
+        back(world)
+        await world.until(Warmth.READY)
+        assert (await world.ask())[0] == "imported"
