@@ -286,10 +286,14 @@ class Connection(asyncio.Protocol):
         if self._answer is not answer:
             return
         self._answer = None
-        if answer.emptied and not self._spoiled and not self.closed:
+        if answer.emptied and not self._spoiled and not self.closed and self._all_sent():
             self._freed(self)
         else:
             self.abort()
+
+    def _all_sent(self) -> bool:
+        """The request is out. An answer that came before that may be all that the other side meant to do here."""
+        return self._transport is not None and not self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
         """Close at once; what is unsent is dropped."""

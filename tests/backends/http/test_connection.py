@@ -91,6 +91,23 @@ async def test_a_connection_in_doubt_is_not_used_again(answer: bytes, transport:
     assert connections == 2
 
 
+async def test_a_connection_whose_request_is_not_out_yet_is_not_used_again(transport: HttpTransport) -> None:
+    """An answer that comes early is taken; what would have to queue behind the rest of its request goes elsewhere."""
+    connections = 0
+
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await reader.read()
+
+    async with scripted(early) as url:
+        for _ in range(2):
+            assert await read(transport, outgoing(url, b"x" * 20_000_000)) == b"ok"
+    assert connections == 2
+
+
 async def test_an_idle_connection_that_ended_is_not_used_again(transport: HttpTransport) -> None:
     """A server that closes between two requests costs a new connection, not a lost request."""
     connections = 0
