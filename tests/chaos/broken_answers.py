@@ -80,7 +80,7 @@ async def stop_reading(wire: Wire) -> None:
 
 async def answer_early(wire: Wire) -> None:
     await wire.head()
-    await wire.send(GOOD)
+    await wire.send(GOOD, pause=0.05)  # and only then read on
 
 
 async def answer_early_and_reset(wire: Wire) -> None:
@@ -133,7 +133,7 @@ CONNECTIONS = (
     Fault("body that trickles", LATE, saying(CHUNKED, *[b"1\r\nx\r\n"] * 100, pause=0.05), brief=True),
     Fault("silence in the body", LATE, saying(HALF), target={"between_chunks": "300ms"}),
     Fault("stops reading the request", LATE, stop_reading, brief=True, body=LONG),
-    Fault("answers before it has read the request", Served(), answer_early, body=LONG),
+    Fault("answers before it has read the request", Served(), answer_early, body=LONG, kept=0),
     Fault("refuses before it has read the request", Refused(413, "413"), refuse_early, body=LONG),
 )
 

@@ -59,14 +59,16 @@ def _sized(rest: bytes, fields: Mapping[str, str]) -> tuple[bool, bytes, bytes]:
 
 
 def _chunks(rest: bytes) -> tuple[bool, bytes, bytes]:
-    body = bytearray()
+    pieces: list[bytes] = []
+    at = 0
     while True:
-        line, end, behind = rest.partition(b"\r\n")
-        size = int(line.split(b";")[0], 16) if end else -1
-        if size < 0 or len(behind) < size + 2:
-            return False, bytes(body + behind[: max(size, 0)]), b""
-        body += behind[:size]
-        assert behind[size : size + 2] == b"\r\n"
-        rest = behind[size + 2 :]
+        end = rest.find(b"\r\n", at)
+        size = int(rest[at:end].split(b";")[0], 16) if end >= 0 else -1
+        begin = end + 2
+        if size < 0 or len(rest) < begin + size + 2:
+            return False, b"".join([*pieces, rest[begin : begin + max(size, 0)]]), b""
+        pieces.append(rest[begin : begin + size])
+        at = begin + size + 2
+        assert rest[at - 2 : at] == b"\r\n"
         if not size:
-            return True, bytes(body), rest
+            return True, b"".join(pieces), rest[at:]
