@@ -19,9 +19,6 @@ from .migrating import Gate, Measure, Step
 POWER = NormalDist().inv_cdf(0.9)
 """Standard deviations that are allowed for, so that nine of ten migrations need no more."""
 MOST = 1e12
-MIXED = 1.4
-"""Times what the test of shares would take, the test of quantiles does, since it knows neither side's shape. Found by
-asking it about expected counts: ranks of 95 and 99 %, spreads of 0.3 and 0.6, shares of 1 to 50 %."""
 RANKS = {
     Measure.LATENCY_P95: 0.95,
     Measure.LATENCY_P99: 0.99,
@@ -62,28 +59,37 @@ def required(gate: Gate, step: Step, baseline: Baseline, chance: float) -> int:
     # In a step without a share the old side serves everything, and the copies come on top.
     ratio = (1 - step.share) / step.share if step.share else 1 / step.shadow
     if gate.measure in RANKS:
-        rank = RANKS[gate.measure]
-        share, allowed = 1 - rank, _tail(rank, gate.allowed, baseline.spread)
-    else:
-        share = baseline.errors if gate.measure is Measure.ERRORS else baseline.cold
-        allowed = gate.allowed
-    counted = _enlarged(share, allowed, ratio, chance)
-    return math.ceil(counted * MIXED) if gate.measure in RANKS else counted
+        return _of_quantile(RANKS[gate.measure], gate.allowed, baseline.spread, ratio, chance)
+    share = baseline.errors if gate.measure is Measure.ERRORS else baseline.cold
+    return _of_share(share, gate.allowed, ratio, chance)
 
 
 def visible(requests: float, step: Step, baseline: Baseline, chance: float) -> float:
     """The least difference of errors, as a fraction, that so many requests on the new side can prove absent."""
     ratio = (1 - step.share) / step.share if step.share else 1 / step.shadow
-    return _first(lambda allowed: _enlarged(baseline.errors, allowed, ratio, chance) <= requests, 1e-6, 0.5)
+    return _first(lambda allowed: _of_share(baseline.errors, allowed, ratio, chance) <= requests, 1e-6, 0.5)
 
 
-def _tail(rank: float, allowed: float, spread: float) -> float:
-    """What share of requests lies between a quantile and one that much larger, buckets taken at their worst."""
-    margin = math.log((1 + allowed) / WIDER**2)
-    return NormalDist().cdf(NormalDist().inv_cdf(rank) + margin / spread) - rank
+def _of_quantile(rank: float, allowed: float, spread: float, ratio: float, chance: float) -> int:
+    """The same for `sequential.quantiles`, whose evidence is worked out: asking it is too slow for a look at a gate.
+
+    Of the new side's requests, more lie below the longest allowed quantile than its rank says, by what the allowed
+    difference leaves of a lognormal tail when buckets are taken at their worst. Each request is worth the divergence of
+    the two shares, less where the old side's quantile is known no better; two mixtures have to be paid for.
+    """
+    normal = NormalDist()
+    within = min(1 - 1e-9, normal.cdf(normal.inv_cdf(rank) + math.log((1 + allowed) / WIDER**2) / spread))
+    worth = within * math.log(within / rank) + (1 - within) * math.log((1 - within) / (1 - rank))
+    worth *= ratio / (1 + ratio)
+    new = 100.0
+    for _ in range(20):
+        needed = -math.log(chance) + math.log(max(1.0, new)) + math.log(ratio) / 2
+        # Evidence varies by about the root of twice as much.
+        new = (math.sqrt(max(1.0, needed) + POWER**2 / 2) + POWER / math.sqrt(2)) ** 2 / worth
+    return math.ceil(min(new, MOST))
 
 
-def _enlarged(share: float, allowed: float, ratio: float, chance: float) -> int:
+def _of_share(share: float, allowed: float, ratio: float, chance: float) -> int:
     """Requests on the new side at which `sequential.shares` is green, for expected counts, with room for luck."""
 
     def told(new: float) -> bool:
