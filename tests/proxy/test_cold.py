@@ -221,9 +221,10 @@ async def test_hold_is_bounded_by_the_deadline_and_the_queue() -> None:
         with pytest.raises(BackendError, match="imported is"):
             await made.passed("holds")
         assert made.record.cold == "fail"
-        for one in held:
+        for one in held:  # their clients go away
             one.cancel()
         await asyncio.gather(*held, return_exceptions=True)
+        assert {seen.waiting for seen in made.temperatures.seen(made.now)} == {0}
 
 
 async def test_hold_ends_when_the_deadline_leaves_no_room_for_an_answer() -> None:
