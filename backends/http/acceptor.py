@@ -23,6 +23,8 @@ STAND_BACK = 0.001
 """Seconds for which another process may take the next connection."""
 EXHAUSTED = 0.5
 """Seconds without accepting when descriptors or memory have run out, as asyncio's own server does."""
+HANDSHAKES = 5.0
+"""Seconds for handshakes that are under way when accepting stops."""
 
 
 class Crowd(Protocol):
@@ -60,8 +62,11 @@ class Acceptor:
         """Begin to accept."""
         self._wait()
 
-    async def stop(self) -> None:
-        """Take what waits in the queue at this moment, and nothing after it."""
+    async def stop(self, handshakes: float = HANDSHAKES) -> None:
+        """Take what waits in the queue at this moment, and nothing after it.
+
+        TLS handshakes under way are given so many seconds: one that a client lets hang must not hold up the end.
+        """
         self._rest()
         if self._pause is not None:
             self._pause.cancel()
@@ -69,7 +74,10 @@ class Acceptor:
             pass
         self._listening.close()
         if self._arriving:
-            await asyncio.wait(self._arriving)
+            _, late = await asyncio.wait(self._arriving, timeout=handshakes)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def _wait(self) -> None:
         self._pause = None

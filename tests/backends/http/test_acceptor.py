@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 from backends.http.acceptor import Acceptor
+
+TLS = Path(__file__).parents[2] / "data" / "tls"
 
 
 class Open(asyncio.Protocol):
@@ -102,6 +106,26 @@ async def test_stopping_takes_what_waits_and_leaves_the_queue_to_others() -> Non
     await until(lambda: len(others) == 1)
     await other.stop()
     await over(writers + late, kept + others)
+
+
+async def test_a_handshake_that_hangs_does_not_hold_up_the_end() -> None:
+    """Its connection is closed after a while, and one that was already through stays."""
+    sock = listening()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+    kept: list[asyncio.BaseTransport] = []
+    accepts = Acceptor(sock, lambda: Open(kept), lambda: len(kept), Asked(lambda _: True), tls)
+    accepts.start()
+    address = sock.getsockname()
+    reader, silent = await asyncio.open_connection(*address)
+    trust = ssl.create_default_context(cafile=TLS / "ca.pem")
+    trust.check_hostname = False
+    _, through = await asyncio.open_connection(*address, ssl=trust)
+    await until(lambda: len(kept) == 1)
+    await accepts.stop(0.05)
+    assert await reader.read() == b""
+    assert not kept[0].is_closing()
+    await over([silent, through], kept)
 
 
 async def test_descriptors_that_run_out_cost_a_pause_and_no_connection() -> None:
