@@ -79,8 +79,8 @@ def _asked(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, 
         case Measure.ERRORS | Measure.COLD_SHARE:
             return _share(gate, evidence, chance)
         case Measure.AGREEMENT:
-            if evidence.agreement is None:
-                return Answer.NOT_YET, "no answer has been compared", True
+            if evidence.agreement is None or evidence.agreement.bound != gate.allowed:
+                return Answer.NOT_YET, "no answer has been compared under this bound", True
             said = agreement.judge(evidence.agreement, chance)
             return said.answer, said.why, evidence.agreement.requests == 0
         case Measure.COST:

@@ -56,13 +56,13 @@ def test_latency(measure: Measure, slower: float, answer: Answer) -> None:
 
 
 def test_agreement_is_asked_of_comparison() -> None:
-    """Its answer, in its words; nothing compared is missing."""
+    """Its answer, in its words; nothing compared, or under a bound that the policy had before, is missing."""
     alike = Agreement(0.97)
     for _ in range(600):
         alike = alike.merged(observed(0.97, 1.0, 1.0))
     assert asked(Measure.AGREEMENT, 0.97, Evidence(agreement=alike, at=NOW)).answer is Answer.GREEN
-    for nothing in (None, Agreement(0.97)):
-        said = asked(Measure.AGREEMENT, 0.97, Evidence(agreement=nothing, at=NOW))
+    for nothing, bound in ((None, 0.97), (Agreement(0.97), 0.97), (alike, 0.9)):
+        said = asked(Measure.AGREEMENT, bound, Evidence(agreement=nothing, at=NOW))
         assert (said.answer, said.missing) == (Answer.NOT_YET, True)
 
 
