@@ -3,7 +3,8 @@
 Three endpoints of one proxy have the same target: `none` does not migrate, `5%` and `100%` are in a shadow step with
 that share. Each round sends the same number of requests at the same steady rate to one after the other, in turn first;
 a request's latency counts from the moment at which it was due, so that waiting behind another is not left out. The
-candidate is a process of its own, as the target is. Percentiles are over all requests of all rounds.
+candidate is a process of its own, as the target is. Percentiles and their ratios are taken within each round, and the
+median over the rounds is shown: a machine that stalls for a moment moves one round and not the result.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 import uvloop
@@ -66,14 +68,28 @@ class Row:
 
     side: str
     answer: str
-    seconds: tuple[float, ...]
-    """Latency of every request, sorted."""
+    rounds: tuple[tuple[float, ...], ...]
+    """Latency of every request of each round, sorted."""
     cpu_us: float
     """CPU time of the proxy for each request, copies included."""
 
+    @property
+    def requests(self) -> int:
+        return sum(map(len, self.rounds))
+
     def at(self, share: float) -> float:
         """A percentile in milliseconds."""
-        return self.seconds[min(len(self.seconds) - 1, int(share * len(self.seconds)))] * 1e3
+        return median(_at(one, share) for one in self.rounds) * 1e3
+
+    def against(self, other: Row, share: float) -> float:
+        """The same as a multiple of another row's."""
+        return median(
+            _at(mine, share) / _at(theirs, share) for mine, theirs in zip(self.rounds, other.rounds, strict=True)
+        )
+
+
+def _at(ordered: tuple[float, ...], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def main() -> None:
@@ -96,7 +112,7 @@ def main() -> None:
         "about": about,
         "copies": became,
         "rows": [
-            {"shadow": row.side, "answer": row.answer, "requests": len(row.seconds), "cpu_us": row.cpu_us}
+            {"shadow": row.side, "answer": row.answer, "requests": row.requests, "cpu_us": row.cpu_us}
             | {f"p{share * 100:g}_ms": row.at(share) for share in (0.5, 0.9, 0.99)}
             for row in rows
         ],
@@ -133,7 +149,7 @@ def running(folder: Path) -> Iterator[Bench]:
 async def measure(bench: Bench, rounds: int, seconds: float, rate: float) -> list[Row]:
     """Every endpoint and kind of answer, interleaved; the first round warms up and is not kept."""
     keys = list(itertools.product(("whole", "stream"), SIDES))
-    found: dict[tuple[str, str], list[float]] = {key: [] for key in keys}
+    found: dict[tuple[str, str], list[tuple[float, ...]]] = {key: [] for key in keys}
     cpu = dict.fromkeys(keys, 0.0)
     for number in range(-1, rounds):
         for answer, side in keys if number % 2 else reversed(keys):
@@ -142,11 +158,11 @@ async def measure(bench: Bench, rounds: int, seconds: float, rate: float) -> lis
             before = machine.cpu(bench.pid).ran
             latencies = await paced(target, rate, int(seconds * rate))
             if number >= 0:
-                found[answer, side] += latencies
+                found[answer, side].append(tuple(sorted(latencies)))
                 cpu[answer, side] += machine.cpu(bench.pid).ran - before
         print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     return [
-        Row(side, answer, tuple(sorted(found[answer, side])), cpu[answer, side] / len(found[answer, side]) * 1e6)
+        Row(side, answer, tuple(found[answer, side]), cpu[answer, side] / sum(map(len, found[answer, side])) * 1e6)
         for answer, side in keys
     ]
 
@@ -203,9 +219,9 @@ def table(rows: list[Row], became: dict[str, int], about: dict[str, object]) -> 
     base = {row.answer: row for row in rows if row.side == "none"}
     for row in rows:
         against = base[row.answer]
-        ratios = " | ".join(f"{row.at(share) / against.at(share):.2f}x" for share in (0.5, 0.99))
+        ratios = " | ".join(f"{row.against(against, share):.2f}x" for share in (0.5, 0.99))
         shown = " | ".join(f"{row.at(share):.2f}" for share in (0.5, 0.9, 0.99))
-        lines.append(f"| {row.answer} | {row.side} | {len(row.seconds)} | {shown} | {ratios} | {row.cpu_us:.0f} |")
+        lines.append(f"| {row.answer} | {row.side} | {row.requests} | {shown} | {ratios} | {row.cpu_us:.0f} |")
     return "\n".join(lines) + "\n"
 
 
