@@ -6,6 +6,8 @@ to be alive. Every proxy hears of it at its next look.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from backends.state import StoreError
 from policies.migrating import Migration
 from policies.migration import step
@@ -19,6 +21,8 @@ class OtherMigrationError(Exception):
     """The policy at hand is not the one that the fleet moves by; the message says what to do."""
 
 
+BELIEVED = 90.0
+"""Seconds for which the controller's word about room is good; it gives it every 30."""
 TRIES = 8
 """So often a command is decided anew since somebody else has moved the migration meanwhile."""
 
@@ -35,7 +39,7 @@ async def order(ledger: Ledger, plan: Migration, command: Command, now: float) -
         state = kept.state if kept else State.planned(plan)
         _same(state, plan, command)
         evidence = await ledger.evidence(plan.name, state.window_id)
-        move = step(state, plan, Seen(state.window_id), (command,), now)
+        move = step(state, plan, Seen(state.window_id, (), await _rooms(ledger, plan, now)), (command,), now)
         said = records(move.decisions, Basis((), evidence))
         if not move.changed or await ledger.write(kept, move.state, said):
             return move.state, move.decisions
@@ -46,6 +50,12 @@ async def order(ledger: Ledger, plan: Migration, command: Command, now: float) -
 def refused(decisions: tuple[Decision, ...], command: Command) -> Decision | None:
     """Why the command was refused; None when it was carried out."""
     return next((one for one in decisions if one.command == command.id and one.event is Event.REFUSED), None)
+
+
+async def _rooms(ledger: Ledger, plan: Migration, now: float) -> Mapping[str, float]:
+    """What the controller has lately seen the old targets able to take: a rollback goes that far at once."""
+    report = await ledger.report(plan.name)
+    return report.rooms if report is not None and now - report.at <= BELIEVED else {}
 
 
 def _same(state: State, plan: Migration, command: Command) -> None:

@@ -84,6 +84,33 @@ async def test_a_bad_candidate_is_taken_back() -> None:
     assert (await fleet.ledger.history("apexguru"))[-1]["requests"]["apexguru"]["new"] == [4_000, 2_000]
 
 
+async def test_a_rollback_follows_the_room_that_there_is() -> None:
+    """The old target was scaled in: as much goes back as it is shown able to take, the rest as it grows."""
+    fleet, has = Fleet(), [1.0]
+
+    async def rooms(plan: Migration, state: State, table: RouteTable) -> Mapping[str, float]:
+        return {"apexguru": has[0]}
+
+    said = list[Decision]()
+    one = Controller(fleet.ledger, Duty(fleet.store, "a", fleet.clock, name=DUTY), rooms, fleet.clock, said.append)
+    await started(fleet)
+    for _ in range(2):
+        fleet.clock.now += HOUR
+        await saw(fleet, FINE)
+        await one.round(table())
+    assert (await state(fleet)).share == 1.0
+    has[0] = 0.25
+    await one.round(table())
+    await order(fleet.ledger, PLAN, fleet.command(Verb.ROLLBACK), fleet.clock())
+    shares = []
+    for has[0] in (0.25, 0.25, 0.5, 0.75, 0.75, 1.0):
+        fleet.clock.now += 4.0
+        await one.round(table())
+        shares.append((await state(fleet)).share)
+    assert shares == [0.75, 0.75, 0.5, 0.25, 0.25, 0.0]
+    assert (await state(fleet)).phase is Phase.ROLLED_BACK
+
+
 async def test_nothing_grows_without_evidence() -> None:
     """However much time goes by."""
     fleet = Fleet()

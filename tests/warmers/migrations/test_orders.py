@@ -11,6 +11,7 @@ from backends.state import Store, StoreError
 from policies.migration_state import Phase, State, Verb
 from warmers.migrations.ledger import Kept, Ledger
 from warmers.migrations.orders import TRIES, OtherMigrationError, order, refused
+from warmers.migrations.report import Report
 
 from .fleet import PLAN, Fleet
 
@@ -75,6 +76,19 @@ async def test_command_from_another_policy_is_not_carried_out(changed: str) -> N
     await order(fleet.ledger, PLAN, fleet.command(Verb.ROLLBACK), fleet.clock())
     state, _ = await order(fleet.ledger, other, fleet.command(Verb.START), fleet.clock())
     assert (state.phase, state.identity, state.course) == (Phase.RUNNING, other.identity, other.course)
+
+
+@pytest.mark.parametrize(
+    ("room", "ago", "share"), [(1.0, 30.0, 0.0), (0.95, 30.0, 0.05), (0.0, 30.0, 0.1), (1.0, 600.0, 0.0)]
+)
+async def test_rollback_goes_as_far_as_there_was_room_lately(room: float, ago: float, share: float) -> None:
+    """By the controller's last word; without a recent one by what is safe into unknown room."""
+    fleet = Fleet()
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    told = Report(fleet.clock() - ago, 1, "holding", rooms={"apexguru": room})
+    await fleet.ledger.tell("apexguru", told, 1)
+    state, _ = await order(fleet.ledger, PLAN, fleet.command(Verb.ROLLBACK), fleet.clock())
+    assert state.share == pytest.approx(share)
 
 
 async def test_who_loses_every_race_is_told() -> None:
