@@ -112,12 +112,15 @@ def stand_ins(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield re.findall(r"on (http://\S+)", program.said)[0]
 
 
-@pytest.fixture(scope="module")
-def serving(python: Path, stand_ins: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """`pointsman serve` as installed, with a copy of the quickstart's policy."""
+@pytest.fixture(scope="module", params=["1", "2"], ids=["alone", "two workers"])
+def serving(
+    request: pytest.FixtureRequest, python: Path, stand_ins: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Program]:
+    """`pointsman serve` as installed, alone and with two workers, with a copy of the quickstart's policy."""
     folder = tmp_path_factory.mktemp("serve")
     (folder / "policy.yaml").write_bytes((ROOT / "examples/quickstart/policy.yaml").read_bytes())
     command = [str(python.parent / "pointsman"), "serve", "--policy", "policy.yaml", "--port", "0", "--admin-port", "0"]
+    command += ["--workers", request.param]
     keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY}
     with started(command, folder, '"ready"', variables(POINTSMAN_EMULATOR_URL=stand_ins, **keys)) as program:
         yield program
