@@ -58,6 +58,8 @@ class Meters:
         self._version = version
         self._cap = cap
         self._uncounted: list[Outcome] = []
+        self._hooked: list[tuple[str, str, str, float]] = []
+        """Hooks that are not counted yet; those without a step are times for which one held the loop."""
         self._series: dict[Labels, Series] = {}
         self._responses: dict[Labels, int] = {}
         self._attempts: dict[Labels, int] = {}
@@ -86,6 +88,7 @@ class Meters:
 
     def _count(self) -> None:
         """Count what waits; who reads the counts does so first. What went the usual way is counted by kind."""
+        self._count_hooks()
         waiting, self._uncounted = self._uncounted, []
         alike: dict[tuple[str, str | None, str, str, int, str], list[Outcome]] = {}
         for outcome in waiting:
@@ -107,6 +110,15 @@ class Meters:
                 series.record(outcome)
             self._add(self._responses, (endpoint, component or "", str(status), "", ended), len(group))
             self._add(self._attempts, (target, kind, "answered"), len(group))
+
+    def _count_hooks(self) -> None:
+        waiting, self._hooked = self._hooked, []
+        for handler, step, result, seconds in waiting:
+            if step:
+                self._add(self._hooks, (handler, step, result), 1)
+                self._of(self._hook_times, (handler, step), _hook_time).observe(seconds)
+            else:
+                self._of(self._loop_held, (handler,), _loop_held).observe(seconds)
 
     def _record(self, outcome: Outcome) -> None:
         endpoint = outcome.endpoint or UNKNOWN
@@ -133,14 +145,13 @@ class Meters:
 
     def hook(self, handler: str, step: str, result: str, seconds: float) -> None:
         """A hook of a customer's handler is over."""
-        self._add(self._hooks, (handler, step, result), 1)
-        times = self._hook_times.get((handler, step)) or self._of(self._hook_times, (handler, step), _hook_time)
-        times.observe(seconds)
+        self._hooked.append((handler, step, result, seconds))
+        if len(self._hooked) >= BATCH:
+            self._count()
 
     def held(self, handler: str, seconds: float) -> None:
         """A hook held the event loop for so long at a stretch."""
-        times = self._loop_held.get((handler,)) or self._of(self._loop_held, (handler,), _loop_held)
-        times.observe(seconds)
+        self._hooked.append((handler, "", "", seconds))
 
     def reload(self, ok: bool) -> None:
         """A changed policy was put in force, or refused while the old one stays."""

@@ -63,11 +63,8 @@ class InlineSession:
         self._now = now
         self._held = held
 
-    async def before(self) -> Call | Reply:
-        given = await self._run(self._loaded.program.before(self._call))
-        if isinstance(given, Call):
-            self._call = given
-        return given
+    def before(self) -> Coroutine[Any, Any, Call | Reply]:
+        return self._run(self._loaded.program.before(self._call))
 
     async def during(self, events: list[bytes], first: int) -> list[bytes]:
         numbered = enumerate(events, first)
@@ -75,8 +72,8 @@ class InlineSession:
             await self._run(self._loaded.program.during(Event(data, number, self._call))) for number, data in numbered
         ]
 
-    async def after(self, reply: Reply) -> Reply:
-        return await self._run(self._loaded.program.after(reply))
+    def after(self, reply: Reply) -> Coroutine[Any, Any, Reply]:
+        return self._run(self._loaded.program.after(reply))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -92,17 +89,22 @@ class InlineSession:
                 longest = self._now() - began
         except StopIteration as end:
             self._held(longest)
-            given: T = end.value
+            given: T = self._given(end.value)
             return given
         except Exception as error:
             self._held(longest)
             raise raised(describe(error, self._loaded.folder)) from error
         async with self._limit.running():
             try:
-                rest: T = await _Measured(hook, waited, longest, self._now, self._held)
+                rest: T = self._given(await _Measured(hook, waited, longest, self._now, self._held))
                 return rest
             except Exception as error:
                 raise raised(describe(error, self._loaded.folder)) from error
+
+    def _given(self, value: Any) -> Any:
+        if isinstance(value, Call):  # what `before` made of the call is what later hooks are shown
+            self._call = value
+        return value
 
 
 class _Measured:

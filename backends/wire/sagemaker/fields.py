@@ -47,6 +47,8 @@ class Field:
     def fits(self, value: str, kind: Kind) -> bool:
         """Whether `value` violates nothing; `problems` says what, and costs more."""
         accepts = self.accepts
+        if accepts is _ASCII:
+            return value.isascii() and len(value) <= self.longest
         if kind is Kind.STREAM and self.streaming_accepts is not None:
             accepts = self.streaming_accepts
         return len(value) <= self.longest and accepts.fullmatch(value) is not None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import field as field_of
 from urllib.parse import unquote
 
 from policies.values import value
@@ -45,6 +46,8 @@ class Operation:
     kind: Kind
     endpoint: str
     """Percent-decoded, not yet validated."""
+    sound: bool = field_of(default=False, compare=False)
+    """The endpoint's name is known to be one that an endpoint can have; otherwise it is looked at for each request."""
 
     @property
     def name(self) -> str:
@@ -67,7 +70,8 @@ def read_operation(method: str, raw_path: str) -> Operation:
         raise WireError(unknown_operation(_shown(method)))
     if refused is not None:
         raise WireError(not_offered(*refused))
-    return Operation(_KINDS[last], unquote(name, errors="replace") if "%" in name else name)
+    kind, name = _KINDS[last], unquote(name, errors="replace") if "%" in name else name
+    return Operation(kind, name, ENDPOINT.fits(name, kind))
 
 
 def read_invocation(operation: Operation, headers: Headers, body: bytes, request_id: str) -> Invocation:
@@ -79,7 +83,7 @@ def read_invocation(operation: Operation, headers: Headers, body: bytes, request
     kind = operation.kind
     given, others, problems = _collect(kind, headers)
     values = {field.attribute: text for field, text in given.items()}
-    if problems or not _fit(operation.endpoint, given, kind):
+    if problems or not (operation.sound or ENDPOINT.fits(operation.endpoint, kind)) or not _fit(given, kind):
         problems = [*ENDPOINT.problems(operation.endpoint, kind), *problems]
         for field, text in given.items():
             problems.extend(field.problems(text, kind))
@@ -141,9 +145,7 @@ def _collect(kind: Kind, headers: Headers) -> tuple[dict[Field, str], dict[str, 
     return given, others, problems
 
 
-def _fit(endpoint: str, given: Mapping[Field, str], kind: Kind) -> bool:
-    if not ENDPOINT.fits(endpoint, kind):
-        return False
+def _fit(given: Mapping[Field, str], kind: Kind) -> bool:
     for field, text in given.items():  # noqa: SIM110 - `all` would make a generator for each request
         if not field.fits(text, kind):
             return False
