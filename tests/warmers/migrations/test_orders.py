@@ -79,7 +79,7 @@ async def test_command_from_another_policy_is_not_carried_out(changed: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("room", "ago", "share"), [(1.0, 30.0, 0.0), (0.95, 30.0, 0.05), (0.0, 30.0, 0.1), (1.0, 600.0, 0.0)]
+    ("room", "ago", "share"), [(1.0, 30.0, 0.0), (0.95, 30.0, 0.05), (0.0, 30.0, 0.1), (0.0, 600.0, 0.0)]
 )
 async def test_rollback_goes_as_far_as_there_was_room_lately(room: float, ago: float, share: float) -> None:
     """By the controller's last word; without a recent one by what is safe into unknown room."""
