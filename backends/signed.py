@@ -200,10 +200,10 @@ async def read_pieces(
                     yield whole
                 if failure is not None:
                     _piece(failure, target)
-                continue
-            for frame in frames:
-                if piece := _piece(read(frame), target):
-                    yield piece
+            else:
+                for frame in frames:
+                    if piece := _piece(read(frame), target):
+                        yield piece
             decoder.check()  # what is broken is told now: the next chunk may never come
         decoder.finish()
         if piece := _piece(finish(), target):

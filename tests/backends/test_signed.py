@@ -243,11 +243,14 @@ async def test_damage_is_never_a_clean_end(chunks: tuple[bytes, ...], cause: str
     assert (caught.value.said.type, caught.value.said.error_code) == ("ModelStreamError", "StreamBroken")
 
 
-async def test_damage_behind_a_frame_does_not_wait_for_more() -> None:
+@pytest.mark.parametrize("joins", [False, True])
+async def test_damage_behind_a_frame_does_not_wait_for_more(joins: bool) -> None:
     """An upstream that sends a broken frame and then falls silent is not waited for."""
     silent = TransportError("silent for too long", sent=True, timed_out=True)
-    stream = read_pieces(Body(payload_part(b"a") + b"x" * 20, silent), TARGET, read_event, lambda: b"end")
-    assert await anext(stream) == b"a"
+    sent = Body(payload_part(b"a") + payload_part(b"b") + b"x" * 20, silent)
+    stream = read_pieces(sent, TARGET, read_event, lambda: b"end", joins=joins)
+    for piece in [b"ab"] if joins else [b"a", b"b"]:
+        assert await anext(stream) == piece
     with pytest.raises(BackendError, match="checksum"):
         await anext(stream)
 
