@@ -32,7 +32,12 @@ PACED = fault("streams at its pace", Streamed(), saying(HEAD, *[chunks([each]) f
 CONTROLS = (HEALTHY, WAITS, STREAM_WAITS, STREAM_FLOWS, SLOW, PACED)
 """Upstreams that do nothing wrong: there it is clients, or the proxy's surroundings, that misbehave."""
 
-SCENARIOS = ("clients", "pools", "targets", "names", "credentials", "policies", "handlers", "process")
+QUICK = tuple(
+    f for f in UPSTREAMS if not (f.brief or f.target or f.route or not f.kept or not f.asked) and len(f.body) < 10_000
+)
+"""Those that take no time and carry no large body, and come to the same however often they are met."""
+
+SCENARIOS = ("clients", "pools", "targets", "names", "credentials", "policies", "handlers", "process", "workers")
 GENERAL = {"test_malformed", "test_names_without_end"}
 """Tests whose faults have rows of their own, or that are none of one fault."""
 COLUMNS = ("fault", "what comes of it", "asked", "within", "tested in")

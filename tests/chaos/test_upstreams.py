@@ -8,14 +8,10 @@ import pytest
 
 from .faults import Fault
 from .stage import Stage, memory
-from .table import UPSTREAMS
+from .table import QUICK, UPSTREAMS
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(60, func_only=True)]
 
-QUICK = [
-    f for f in UPSTREAMS if not (f.brief or f.target or f.route or not f.kept or not f.asked) and len(f.body) < 10_000
-]
-"""Those that take no time and carry no large body, and come to the same however often they are met."""
 ROUNDS = 16
 GROWTH = 4 * 1024 * 1024
 """Bytes that the later half of the rounds may add: an allocator's noise, 6 KiB a request."""
