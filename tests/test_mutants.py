@@ -34,6 +34,34 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "whoever writes a migration's state last wins",
+        "backends/state/valkey.py",
+        "if version ~= ARGV[2] or (found and version == '0') then return 0 end",
+        "",
+        "tests/backends/state/test_store.py -k replaced_by_who_has_seen_it",
+    ),
+    Mutant(
+        "a store that is away takes everything back",
+        "warmers/migrations/follower.py",
+        "            self._cut_off(error)\n            return\n",
+        "            self._adopt({})\n            return\n",
+        "tests/warmers/migrations/test_follower.py",
+    ),
+    Mutant(
+        "records of a writer that died are lost",
+        "warmers/migrations/ledger.py",
+        "        if before is not None:\n            await self._copy(before)\n",
+        "",
+        "tests/warmers/migrations/test_ledger.py",
+    ),
+    Mutant(
+        "a rollback takes for granted that there is room",
+        "warmers/migrations/rooms.py",
+        "min(1.0, units / before) if before else 0.0",
+        "1.0",
+        "tests/warmers/migrations/test_rooms.py",
+    ),
+    Mutant(
         "a cold model is a failure of its target's",
         "policies/breaker.py",
         "if facts.cold or facts.throttled",
