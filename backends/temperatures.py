@@ -91,8 +91,12 @@ class _Entry:
         if self.warmth(now) is Warmth.READY and heat.share(value, now) >= 1.0 and value.used is not None:
             self.calm_until = value.used + self.limit
         if (before.cold_since, before.restoring, before.used) != (value.cold_since, value.restoring, value.used):
-            self.changed.set()
-            self.changed = asyncio.Event()
+            self.ring()
+
+    def ring(self) -> None:
+        """Wake everyone who waits to hear something."""
+        self.changed.set()
+        self.changed = asyncio.Event()
 
     def warmth(self, now: float) -> Warmth:
         return heat.warmth(self.now_known(), now, self.target.idle_limit, self.shortest)
@@ -198,6 +202,8 @@ class Temperatures:
         value = heat.failed(entry.now_known(), sent_at, now, entry.shortest)
         held = value.cold_since is not None and entry.value.cold_since is None
         entry.become(value, now)
+        if not held:
+            entry.ring()  # whoever waits for this one's verdict goes and sees for himself
         return held
 
     def heard(self, target: Target, at: float, now: float) -> None:

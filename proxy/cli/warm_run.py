@@ -22,6 +22,7 @@ from backends.tasks import start
 from policies.errors import PolicyError
 from policies.quantities import show_seconds
 from policies.table import RouteTable
+from warmers.economics import dollars
 from warmers.runner import Warmed, Warmer
 
 from .. import settings as flags
@@ -92,10 +93,10 @@ def _print(found: tuple[Warmed, ...], warmer: Warmer, in_json: bool) -> None:
         print("nothing is due")
     for one in found:
         gap = "" if one.gap is None else f", {show_seconds(round(one.gap))} after its last use"
+        cost = "" if one.usd_per_month is None else f"; {dollars(one.usd_per_month)} a month, if nobody else uses it"
         reached = f", so 1 to {one.answered} copies" if one.answered > 1 else ""
-        print(
-            f"{one.target}: met {one.met}{gap}; {one.answered} of {one.sent} answered in {one.seconds:.1f} s{reached}"
-        )
+        answered = f"{one.answered} of {one.sent} answered in {one.seconds:.1f} s{reached}"
+        print(f"{one.target}: met {one.met}{gap}; {answered}{cost}")
         for line in (one.failure, one.advice):
             if line is not None:
                 print(f"  {line}")

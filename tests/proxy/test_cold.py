@@ -154,6 +154,19 @@ async def test_the_first_goes_and_the_others_learn_from_it() -> None:
         assert await other == ["warm"]
 
 
+async def test_a_first_one_that_failed_holds_nobody_up() -> None:
+    """For another reason than cold: the others go at once and see for themselves."""
+    async with world() as made:
+        assert await made.passed("spills") == ["imported", "warm"]
+        made.temperatures.sent(made.target("imported"), made.now)
+        others = [asyncio.ensure_future(made.passed("spills")) for _ in range(2)]
+        await asyncio.sleep(0)
+        broken = FailureFacts(Fault.NETWORK, retry_safe=True)
+        cold.refused(made.target("imported"), failure(made, broken), made.now, made.now, made.services)
+        async with asyncio.timeout(0.5):
+            assert await asyncio.gather(*others) == [["imported", "warm"]] * 2
+
+
 async def test_nobody_waits_long_for_the_first() -> None:
     """It may generate for a minute: after a second the others go too, and whoever finds no place to wait."""
     async with world() as made:

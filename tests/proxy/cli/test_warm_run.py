@@ -14,13 +14,19 @@ from pathlib import Path
 import pytest
 
 from proxy.cli import StartError, warm_run
-from tests.standins import Standin, emulator_in_thread
+from tests.standins import ACCESS_KEY_ID, IMPORT_ARN, SECRET_ACCESS_KEY, Standin, emulator_in_thread
 
 POLICY = """\
 apiVersion: pointsman/v1
 account: "123456789012"
 targets: {{engine: {{kind: vllm, url: "{url}", model: engine, speaks: openai-chat}}}}
 endpoints: {{x: {{serve_from: engine, warm: {{engine: {{every: 10m}}}}}}}}
+"""
+IMPORTED = """\
+apiVersion: pointsman/v1
+account: "123456789012"
+targets: {{imported: {{{target}}}}}
+endpoints: {{x: {{serve_from: imported, warm: {{imported: {{every: 14m}}}}}}}}
 """
 
 
@@ -44,6 +50,22 @@ def test_once_sends_what_is_due_and_says_how_it_was_met(tmp_path: Path, capsys: 
         assert "engine: met warm; 1 of 1 answered" in capsys.readouterr().out
         assert standin.emulator.models["engine"].ledger.report()["completion_tokens"] == 1
     assert json.loads(log.read_bytes())["log"] == "warm"
+
+
+def test_it_says_what_an_import_costs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the prices that ship, or by one's own; prices that can't be read cost nothing but their line."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+    with emulator_in_thread() as standin:
+        target = f"kind: bedrock, model: '{IMPORT_ARN}', url: '{standin.url}', speaks: openai-chat, cost: {{units: 1}}"
+        file = tmp_path / "policy.yaml"
+        file.write_text(IMPORTED.format(target=target))
+        assert run(str(file), "--once") == 0
+        assert "; $882 a month, if nobody else uses it\n" in capsys.readouterr().out
+        assert run(str(file), "--once", "--prices", str(tmp_path / "none.yaml")) == 0
+        assert "a month" not in capsys.readouterr().out
 
 
 def test_with_state_the_next_run_knows_what_is_not_due(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
