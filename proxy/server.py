@@ -7,6 +7,7 @@ SIGHUP reloads the policy. The first line on standard output says where it liste
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import ssl
@@ -26,6 +27,10 @@ from .services import Services
 from .settings import MIB, Settings, SettingsError
 
 log = logging.getLogger("pointsman.server")
+
+YOUNG = 5_000
+"""Objects more than before at which the collector looks at the newest of them; 700 is Python's default, which a proxy
+with 100 requests in flight passes all the time."""
 
 LAG_PERIOD = 0.5
 """Seconds between two looks at how late the event loop is."""
@@ -73,6 +78,17 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
         await asyncio.gather(*duties, return_exceptions=True)
         await contracts.stop()
         await operators.stop()
+
+
+def settle() -> None:
+    """Tell the garbage collector that what is there now stays: the process is set up, and serves from here on.
+
+    What a request makes is freed by counts of references. What the collector looks for is rare, and a look at the
+    80,000 objects of a process that has started takes 40 ms, in which no request moves. For processes that only serve.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG, 20, 20)
 
 
 def contracts_of(settings: Settings, services: Services) -> tuple[Listener, ssl.SSLContext | None]:

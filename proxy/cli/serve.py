@@ -16,7 +16,7 @@ from policies.errors import PolicyError
 from .. import settings as flags
 from ..notify import notify
 from ..policy_source import UnreadableError
-from ..server import Addresses, CannotListen, running, signals
+from ..server import Addresses, CannotListen, running, settle, signals
 from ..wiring import serving, supervisor
 from ..workers.handover import CannotSucceed
 from ..workers.pool import CannotServe
@@ -56,6 +56,7 @@ async def _serve(settings: flags.Settings) -> None:
         running(settings, services) as addresses,
         signals(services) as ended,
     ):
+        settle()
         _announce(addresses, services.policy.current.label)
         await ended.wait()
         logging.getLogger("pointsman.server").info("draining")

@@ -23,7 +23,7 @@ from policies.errors import PolicyError
 
 from ..faces.admin import Admin, State, up_to_date
 from ..policy_source import ToldSource, UnreadableError
-from ..server import contracts_of, duties_of
+from ..server import contracts_of, duties_of, settle
 from ..services import Services
 from ..settings import Settings, SettingsError
 from ..wiring import serving
@@ -114,6 +114,7 @@ class Worker:
             self._channel.tell(Ready(self._services.policy.current.label))
             await self._may_accept()
             if not self._ended.is_set():
+                settle()
                 await self._contracts.adopt(listening, Part(self._board, self._begin.number), tls)
                 duties += duties_of(self._settings, self._services, self._state, tls, warms=self._begin.number == 0)
             await self._ended.wait()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -122,3 +124,12 @@ async def test_signals_reload_and_end(number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
         await ended.wait()
     parts.log.close()
+
+
+def test_a_process_that_serves_is_not_looked_through_again() -> None:
+    """What is there when it starts to serve is left out of the garbage collector's looks, which hold up requests."""
+    code = "import gc; from proxy.server import settle; settle(); print(gc.get_freeze_count(), *gc.get_threshold())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    frozen, young, *_ = map(int, done.stdout.split())
+    assert frozen > 10_000
+    assert young > 700
