@@ -6,10 +6,13 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from backends.state import Item, Store, StoreError, open_store
+from backends.state import Item, Lease, Store, StoreError, open_store
 from tests.memory import MemoryStore
 from tests.stores import KINDS, Places, places
 
@@ -207,5 +210,52 @@ async def refused(address: str) -> None:
     store = open_store(address)
     try:
         await store.put("audit", "b", b"")
+    finally:
+        await store.aclose()
+
+
+NAMES = st.sampled_from(["a", "b/c", "d e", "\N{SNOWMAN}"])
+VALUES = st.sampled_from([b"", b"one", b"two\nlines", b"\x00\xff", b"7\n"])
+OPERATIONS = st.one_of(
+    st.tuples(st.just("take"), NAMES, st.sampled_from(["x", "y"]), st.integers(0, 40).map(float), st.just(15.0)),
+    st.tuples(st.just("release"), st.integers(0, 9)),
+    st.tuples(st.just("read"), NAMES),
+    st.tuples(st.just("write"), NAMES, VALUES, st.integers(0, 12)),
+    st.tuples(st.just("items"), NAMES),
+    st.tuples(st.just("swap"), NAMES, NAMES, VALUES, st.integers(0, 3)),
+    st.tuples(st.just("put"), NAMES, NAMES, VALUES),
+    st.tuples(st.just("drop"), NAMES, NAMES),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 40), ("valkey", 40), ("s3", 8)])
+def test_any_calls_have_the_answers_of_the_model(
+    kind: str, examples: int, everywhere: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked in whatever order: each place answers as a few dictionaries in memory would."""
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(OPERATIONS, max_size=25))
+    def same(calls: list[tuple[Any, ...]]) -> None:
+        asyncio.run(_compared(found(kind, everywhere, monkeypatch), calls))
+
+    same()
+
+
+async def _compared(address: str, calls: list[tuple[Any, ...]]) -> None:
+    model, store = MemoryStore(), open_store(address)
+    leases: list[Lease] = []
+    try:
+        for name, *words in calls:
+            if name == "release":
+                if leases:
+                    words = [leases[words[0] % len(leases)]]
+                else:
+                    continue
+            wanted, got = [await getattr(one, name)(*words) for one in (model, store)]
+            assert (dict(got) if name == "items" else got) == wanted, (name, words)
+            if name == "take" and got is not None:
+                leases.append(got)
     finally:
         await store.aclose()
