@@ -13,7 +13,7 @@ from typing import Protocol
 
 from backends.state import StoreError
 from policies.evidence import Evidence
-from policies.migration_state import State
+from policies.migration_state import Phase, State
 from policies.overlay import laid, overlay
 from policies.table import RouteTable
 
@@ -158,6 +158,9 @@ class Follower:
             for route, evidence in by_route.items():
                 self.witness.add(route, migration, window, evidence)
         for of, seen in self.witness.changed(self._wall()).items():
+            state = self._states.get(of[0])
+            if state is not None and state.phase is Phase.DONE:
+                continue  # nobody decides anything from it any more
             try:
                 await self._ledger.saw(*of, self._worker, seen)
             except StoreError:

@@ -12,7 +12,7 @@ import pytest
 from backends.migration_counts import MigrationCounts
 from policies.evidence import Evidence, Side
 from policies.migrating import Shift
-from policies.migration_state import Verb
+from policies.migration_state import Phase, State, Verb
 from policies.table import Route, RouteTable
 from warmers.migrations.copy import KEPT, Copy
 from warmers.migrations.follower import PROMISED, Follower
@@ -188,6 +188,18 @@ async def test_what_was_seen_is_handed_over() -> None:
     await one.look(table())
     found = (await fleet.ledger.evidence("apexguru", "1.1"))["apexguru"]
     assert (found.old.requests, found.cost, found.at) == (1, (1.0, 0.5), fleet.clock())
+
+
+async def test_nothing_is_handed_over_when_it_is_done() -> None:
+    """The old target may be kept for weeks: that costs no writes."""
+    fleet = Fleet()
+    one = follower(fleet)
+    done = replace(State.planned(PLAN), phase=Phase.DONE, step=2, share=1.0, run=1, window=3)
+    await fleet.ledger.write(None, done, ())
+    await one.look(table())
+    one.witness.saw("apexguru", replace(SHIFT, window="1.3", share=1.0), outcome(attempt("import")))
+    await one.look(table())
+    assert await fleet.store.items("evidence/apexguru") == {}
 
 
 async def test_evidence_survives_a_store_that_breaks_between() -> None:
