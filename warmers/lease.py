@@ -41,6 +41,11 @@ class Duty:
         """Seconds between two calls of `hold` that keep the promises above."""
         return self.period / 3
 
+    @property
+    def lost(self) -> bool:
+        """Whether the store could not be reached when it was last asked."""
+        return self._lost
+
     async def hold(self) -> int | None:
         """The token of the duty, renewed when that is due; None while another has it, or nobody can be asked."""
         asked = self._wall()

@@ -101,6 +101,11 @@ class Warmer:
         """Whether this process is the one that warms."""
         return self._token is not None
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether nobody knows who warms: the shared state can't be reached."""
+        return self._duty is not None and self._duty.lost
+
     async def run(self) -> None:
         """Warm until cancelled; what is under way is given up then, and the duty released."""
         try:

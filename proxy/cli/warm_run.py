@@ -73,6 +73,9 @@ async def _run(settings: flags.Settings, table: RouteTable, *, once: bool, in_js
     async with warming(settings, table) as warmer:
         if once:
             found = await warmer.once()
+            if warmer.cut_off and not warmer.on_duty:
+                msg = "nothing was sent: the shared state can't be reached, so nobody knows who warms"
+                raise StartError(msg)
             _print(found, warmer, in_json)
             return EXIT_FINDINGS if any(one.failure is not None for one in found) else EXIT_OK
         duty = start(warmer.run(), name="warmer")

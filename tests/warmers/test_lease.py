@@ -46,11 +46,13 @@ async def test_holder_without_a_store_keeps_the_duty_until_the_lease_ends() -> N
     store.cut = lambda: True
     clock.now += 14.9
     assert await duty.hold() == 1
+    assert duty.lost
     clock.now += 0.1
     assert await duty.hold() is None
     store.cut = lambda: False
     clock.now += duty.look
     assert await duty.hold() == 2
+    assert not duty.lost
 
 
 async def test_released_duty_is_free_at_once() -> None:

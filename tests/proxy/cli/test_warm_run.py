@@ -93,6 +93,12 @@ def test_failed_warm_up_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(out.splitlines()) == 2
 
 
+def test_a_state_that_can_not_be_reached_is_no_success(tmp_path: Path) -> None:
+    """Cron hears of it: else targets would grow cold behind an exit code of 0."""
+    with emulator_in_thread() as standin, pytest.raises(StartError, match="shared state can't be reached"):
+        run(policy(tmp_path, standin), "--once", "--state", "valkey://127.0.0.1:1")
+
+
 def test_what_can_not_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A policy that is refused is a finding; a state or log that can't be used is told in one line."""
     with emulator_in_thread() as standin:
