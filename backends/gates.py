@@ -44,13 +44,14 @@ class _Waiting:
 
 
 class _Gate:
-    __slots__ = ("active", "bytes", "limit", "queues", "rule", "waiting", "written")
+    __slots__ = ("active", "bytes", "limit", "queues", "rule", "spare", "waiting", "written")
 
     def __init__(self) -> None:
         self.written: LimitRule | None = None
         self.rule = LimitRule()
         self.limit = Limit()
         self.active = 0
+        self.spare = 0
         self.bytes = 0
         self.waiting = 0
         self.queues: tuple[OrderedDict[int, _Waiting], ...] = tuple(OrderedDict() for _ in RANKS)
@@ -119,13 +120,20 @@ class Gates:
         return True
 
     def enter_spare(self, target: Target) -> bool:
-        """Take a place for work of our own: only while less than half of the places are taken and nobody waits."""
+        """Begin work of our own there: only while less than half of the places are taken and nobody waits.
+
+        It takes no place: however much of it there is, clients have all of them. Whoever got in calls `leave_spare`.
+        """
         gate = self._of(target)
         bounds = gate.rule.bounds
-        if gate.waiting or 2 * gate.active >= min(max(gate.limit.value, bounds.least), bounds.most):
+        if gate.waiting or 2 * (gate.active + gate.spare) >= min(max(gate.limit.value, bounds.least), bounds.most):
             return False
-        gate.active += 1
+        gate.spare += 1
         return True
+
+    def leave_spare(self, target: Target) -> None:
+        """Work of our own is over."""
+        self._of(target).spare -= 1
 
     async def queue(self, target: Target, shed: str, size: int, seconds: float) -> None:
         """Wait for a place at the target, at most `seconds`, holding `size` bytes. Raises Refused."""
@@ -186,7 +194,11 @@ class Gates:
     def keep(self, names: Iterable[str]) -> None:
         """Forget targets that no policy names any more and where nobody is."""
         kept = set(names)
-        gone = [name for name, gate in self._gates.items() if name not in kept and not gate.active and not gate.waiting]
+        gone = [
+            name
+            for name, gate in self._gates.items()
+            if name not in kept and not gate.active + gate.spare + gate.waiting
+        ]
         for name in gone:
             del self._gates[name]
 

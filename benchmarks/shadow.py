@@ -35,7 +35,7 @@ POLICY = """\
 apiVersion: pointsman/v1
 account: "123456789012"
 targets:
-  old: {kind: vllm, urls: ["OLD"], model: static, speaks: openai-chat}
+  old: {kind: vllm, urls: ["OLD"], model: static, speaks: openai-chat, limit: {min: 256}}
   new: {kind: vllm, urls: ["NEW"], model: static, speaks: openai-chat}
 endpoints:
   none: {serve_from: old, clients_speak: openai-chat}

@@ -153,10 +153,10 @@ MUTANTS = (
         "tests/warmers/shadow/test_shadows.py",
     ),
     Mutant(
-        "a copy takes the last places of a target",
+        "a copy takes a client's place",
         "backends/gates.py",
-        "2 * gate.active >=",
-        "gate.active >=",
+        "        gate.spare += 1\n",
+        "        gate.active += 1\n",
         "tests/backends/test_gates.py",
     ),
     Mutant(

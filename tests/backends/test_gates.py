@@ -185,18 +185,26 @@ def test_tokens_are_charged_afterwards() -> None:
     gates.admit_owner(Quota("them"), 10.0)
 
 
-def test_work_of_our_own_leaves_half_of_the_places() -> None:
-    """It gets in while less than half are taken, by whomever; its places count as any other's."""
+def test_work_of_our_own_takes_nobodys_place() -> None:
+    """It begins while less than half of the places are taken, its own counted; clients still have all of them."""
     gates, four = Gates(), Target("four", "endpoint", EndpointSpec("four"), limit=LimitRule(Bounds(4, 4)))
     assert gates.enter_spare(four)
     assert gates.enter_spare(four)
     assert not gates.enter_spare(four)
-    assert gates.enter(four)
-    assert gates.enter(four)
-    assert not gates.enter(four)
+    assert [gates.enter(four) for _ in range(5)] == [True] * 4 + [False]
+    gates.leave_spare(four)
+    assert not gates.enter_spare(four)
     for _ in range(3):
         gates.leave(four)
+    assert not gates.enter_spare(four)
+    gates.leave(four)
     assert gates.enter_spare(four)
+    gates.keep(())
+    assert [name for name, *_ in gates.states()] == ["four"]
+    for _ in range(2):
+        gates.leave_spare(four)
+    gates.keep(())
+    assert list(gates.states()) == []
 
 
 async def test_work_of_our_own_gives_way_to_who_waits() -> None:

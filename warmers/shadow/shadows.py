@@ -223,9 +223,9 @@ class Shadows:
             try:
                 new, again = await _both(self._ask(taken, plan.new), self._ask(taken, plan.old))
             finally:
-                parts.gates.leave(plan.old)
+                parts.gates.leave_spare(plan.old)
         finally:
-            parts.gates.leave(plan.new)
+            parts.gates.leave_spare(plan.new)
         return await self._judge(taken, new, again)
 
     def _loading(self, target: Target) -> bool:

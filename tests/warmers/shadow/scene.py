@@ -211,8 +211,9 @@ class Scene:
 
     @property
     def inside(self) -> int:
-        """Places that are taken at both targets."""
-        return sum(active for _, _, active, _ in self.gates.states())
+        """Clients and copies at both targets."""
+        self.gates.keep(())  # forgets where nobody is
+        return sum(max(active, 1) for _, _, active, _ in self.gates.states())
 
     @property
     def route(self) -> Route:
