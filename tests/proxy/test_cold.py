@@ -114,8 +114,8 @@ class World:
 
 
 @asynccontextmanager
-async def world() -> AsyncIterator[World]:
-    backend = Asked()
+async def world(backend: Asked | None = None) -> AsyncIterator[World]:
+    backend = backend or Asked()
     made = World(await services(backend, text=POLICY), backend)
     try:
         yield made
