@@ -17,7 +17,7 @@ from deploy.engine import COMPLETE, VLLM_LOCK, EnvironmentFailedError, Say, alon
 __all__ = ["COMPLETE", "EnvironmentFailedError", "Say", "alone", "cache_root", "environment", "fingerprint", "lock_of"]
 
 LOCKS = Path(__file__).parent / "clients"
-NAMES = ("boto3-newest", "boto3-1.43", "aiobotocore", "awscli", "openai", "vllm")
+NAMES = ("boto3-newest", "boto3-1.43", "aiobotocore", "awscli", "openai", "moto", "vllm")
 
 
 def cache_root() -> Path:

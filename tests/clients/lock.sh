@@ -11,7 +11,7 @@ compile() { "$cache/uv/bin/uv" pip compile --quiet --python-version 3.11 --gener
 
 engine=../../deploy/engine
 
-for name in boto3-newest boto3-1.43 aiobotocore awscli openai; do
+for name in boto3-newest boto3-1.43 aiobotocore awscli openai moto; do
   compile --universal "$name.in" -o "$name.lock"
 done
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backends.state import Item, Lease, Store, StoreError, open_store
+from tests.environments import environment
 from tests.memory import MemoryStore
-from tests.stores import KINDS, Places, places
+from tests.objects import BUCKET
+from tests.stores import CREDENTIALS, KINDS, Places, places
 
 ROOT = Path(__file__).parents[3]
 
@@ -241,6 +245,33 @@ def test_any_calls_have_the_answers_of_the_model(
         asyncio.run(_compared(found(kind, everywhere, monkeypatch), calls))
 
     same()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # builds an environment the first time
+def test_s3_of_others_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in for S3 is ours; moto's is not, and it gives the same answers."""
+    server = subprocess.Popen(
+        [environment("moto"), ROOT / "tests" / "clients" / "serve_moto.py", BUCKET],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert server.stdout is not None
+    try:
+        url = server.stdout.readline().decode().strip()
+        for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL_S3": url}).items():
+            monkeypatch.setenv(name, value)
+        numbers = itertools.count()
+
+        @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @given(st.lists(OPERATIONS, max_size=25))
+        def same(calls: list[tuple[Any, ...]]) -> None:
+            asyncio.run(_compared(f"s3://{BUCKET}/moto-{next(numbers)}", calls))
+
+        same()
+    finally:
+        server.communicate()
 
 
 async def _compared(address: str, calls: list[tuple[Any, ...]]) -> None:
