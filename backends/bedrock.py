@@ -39,7 +39,7 @@ from .signed import (
 )
 from .streams import PrimedStream
 from .wire import bedrock as wire
-from .wire.restjson import header, is_event_stream
+from .wire.restjson import Unsigned, header, is_event_stream
 from .wire.sigv4 import Signer
 from .wire.verdicts import GARBLED
 
@@ -68,7 +68,7 @@ class BedrockBackend:
         asked = wire.write_request(base_url(_HOST_PREFIX, target, spec.url), spec, call)
         request = asked.request
         if spec.url is not None:
-            request = replace(request, headers=request.headers + proxy_headers(call))
+            request = Unsigned(request.url, request.headers + proxy_headers(call), request.body)
         incoming = await self._sender.send(
             target, request, service=_SERVICE, role=spec.role, sign=True, streams=asked.streams, deadline=deadline
         )

@@ -30,7 +30,7 @@ from .signed import (
     to_its_mark,
 )
 from .wire import sagemaker as wire
-from .wire.restjson import is_event_stream, media_type
+from .wire.restjson import Unsigned, is_event_stream, media_type
 from .wire.sigv4 import Signer
 from .wire.trace import add_trace
 
@@ -60,7 +60,7 @@ class EndpointBackend:
             call = replace(call, custom_attributes=add_trace(call.custom_attributes, call.trace))
         request = wire.write_request(base_url(_HOST_PREFIX, target, spec.url), spec, call)
         if spec.url is not None:
-            request = replace(request, headers=request.headers + proxy_headers(call))
+            request = Unsigned(request.url, request.headers + proxy_headers(call), request.body)
         incoming = await self._sender.send(
             target, request, service=_SERVICE, role=spec.role, sign=spec.sign, streams=call.streaming, deadline=deadline
         )

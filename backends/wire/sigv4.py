@@ -16,7 +16,7 @@ rewrite (boto3 leaves it out for the same reason); other headers may be added or
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -30,6 +30,8 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 _KEYS = 256
 """Signing keys remembered: one per credential, region and service in use, and the day before's around midnight."""
+_PLACES = 4096
+"""URLs remembered."""
 _OURS = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -70,12 +72,15 @@ def canonical_request(
         key = name.lower()
         tidy = " ".join(value.split())
         collected[key] = f"{collected[key]},{tidy}" if key in collected else tidy
-    names = sorted(collected)
-    signed = ";".join(names)
-    lines = [method.upper(), _path(parts.path, service), _query(parts.query)]
-    lines += [f"{name}:{collected[name]}" for name in names]
-    lines += ["", signed, body_hash]
-    return "\n".join(lines), signed
+    return _text(method.upper(), _path(parts.path, service), _query(parts.query), collected, body_hash)
+
+
+def _text(method: str, path: str, query: str, signed: Mapping[str, str], body_hash: str) -> tuple[str, str]:
+    """The canonical request and the names of the signed headers, from parts that are canonical already."""
+    names = sorted(signed)
+    joined = ";".join(names)
+    fields = "".join([f"{name}:{signed[name]}\n" for name in names])
+    return f"{method}\n{path}\n{query}\n{fields}\n{joined}\n{body_hash}", joined
 
 
 def _path(path: str, service: str) -> str:
@@ -113,10 +118,13 @@ def _is_signed(name: str) -> bool:
 class Signer:
     """Signs requests and remembers the derived keys; one per process is enough. Not thread-safe."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_keys", "_places", "_second", "_stamp")
 
     def __init__(self) -> None:
         self._keys: LRUCache[tuple[str, str, str, str, str], bytes] = LRUCache(maxsize=_KEYS)
+        self._places: dict[tuple[str, str], tuple[str, str, str]] = {}
+        self._second: datetime | None = None
+        self._stamp = ""
 
     def sign(
         self,
@@ -141,26 +149,40 @@ class Signer:
             message = "the time of signing needs a time zone"
             raise ValueError(message)
         body_hash = sha256(body).hexdigest()
-        stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        second = now.replace(microsecond=0)
+        if second != self._second:
+            self._second, self._stamp = second, second.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        stamp = self._stamp
         added = [("X-Amz-Date", stamp)]
         if credentials.token:
             added.append(("X-Amz-Security-Token", credentials.token))
         if service == "s3":
             added.append(("X-Amz-Content-SHA256", body_hash))
-        parts = urlsplit(url)
-        signed: list[tuple[str, str]] = [("host", wire_host(parts)), *added]
+        host, path, query = self._places.get((url, service)) or self._placed(url, service)
+        signed = {"host": host}
+        for name, value in added:
+            signed[name.lower()] = value
         for name, value in headers:
             key = name.lower()
             if key in _OURS:
                 message = f"the request already has the header {name}; remove it before signing"
                 raise ValueError(message)
             if _is_signed(key):
-                signed.append((key, value))
-        text, names = canonical_request(method, parts, signed, body_hash, service=service)
+                tidy = " ".join(value.split())
+                signed[key] = f"{signed[key]},{tidy}" if key in signed else tidy
+        text, names = _text(method.upper(), path, query, signed, body_hash)
         authorization = self.authorization(
             text, names, credentials=credentials, service=service, region=region, stamp=stamp
         )
         return (*added, ("Authorization", authorization))
+
+    def _placed(self, url: str, service: str) -> tuple[str, str, str]:
+        """What of a URL is signed: host, path and query. A proxy calls few, again and again."""
+        if len(self._places) >= _PLACES:
+            self._places.clear()
+        parts = urlsplit(url)
+        place = self._places[url, service] = (wire_host(parts), _path(parts.path, service), _query(parts.query))
+        return place
 
     def authorization(
         self, text: str, names: str, *, credentials: Credentials, service: str, region: str, stamp: str

@@ -57,7 +57,7 @@ def main() -> None:
     about = {"commit": machine.commit(), "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **machine.facts()}
     about |= {"rounds": str(arguments.rounds), "seconds": str(arguments.seconds)}
     about |= {"connections": str(arguments.connections), "request": f"{len(cells[0].body)} bytes"}
-    with running(servers, cells) as (ports, pids):
+    with running(servers, cells) as (ports, pids, _):
         measured = measure(cells, ports, pids, arguments.rounds, arguments.seconds, arguments.connections)
     text = as_markdown(cells, measured, about)
     print(text)
@@ -74,8 +74,8 @@ def _named(name: str, wanted: Sequence[str]) -> bool:
 
 
 @contextmanager
-def running(servers: Sequence[Server], cells: Sequence[Cell]) -> Iterator[tuple[dict[str, int], dict[str, int]]]:
-    """The target and the servers that the cells need: ports and process ids by name."""
+def running(servers: Sequence[Server], cells: Sequence[Cell]) -> Iterator[tuple[dict[str, int], dict[str, int], str]]:
+    """The target and the servers that the cells need: ports and process ids by name, and the target's URL."""
     cores = machine.split_cores()
     if cores:
         machine.pin(0, cores[1])
@@ -95,7 +95,7 @@ def running(servers: Sequence[Server], cells: Sequence[Cell]) -> Iterator[tuple[
             _wait_for(ports[server.name], started, folder / "output.log")
         for cell in cells:
             _check(cell, uvloop.run(once(shot(f"http://127.0.0.1:{ports[cell.server]}{cell.path}", cell.body, {}))))
-        yield ports, pids
+        yield ports, pids, url
 
 
 @contextmanager
