@@ -133,13 +133,13 @@ CONNECTIONS = (
     Fault("body that trickles", LATE, saying(CHUNKED, *[b"1\r\nx\r\n"] * 100, pause=0.05), brief=True),
     Fault("silence in the body", LATE, saying(HALF), target={"between_chunks": "300ms"}),
     Fault("stops reading the request", LATE, stop_reading, brief=True, body=LONG),
-    Fault("answers before it has read the request", Served(), answer_early, body=LONG, kept=0),
+    Fault("answers before it has read the request", Served(), answer_early, body=LONG),
     Fault("refuses before it has read the request", Refused(413, "413"), refuse_early, body=LONG),
 )
 
 FRAMING = (
     Fault("Content-Length too long", LOST, saying(GOOD.replace(b": %d" % len(WHOLE), b": 999"), end="close")),
-    Fault("Content-Length too short", Served(), saying(GOOD + b" and more"), plays=2, kept=0),
+    Fault("Content-Length too short", Served(), saying(GOOD + b" and more"), plays=2),
     Fault("two Content-Lengths", LOST, saying(JSON + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab")),
     Fault("Content-Length that is no number", LOST, saying(JSON + b"Content-Length: -1\r\n\r\n")),
     Fault(
@@ -154,7 +154,7 @@ FRAMING = (
     Fault("HTTP/2 in answer to HTTP/1.1", LOST, saying(b"\0\0\x12\x04\0\0\0\0\0" + b"\0" * 18)),
     Fault("HTTP/0.9: a body without a head", LOST, saying(WHOLE, end="close")),
     Fault("HTTP/1.0 without a length", Served(), saying(b"HTTP/1.0 200 OK\r\n\r\n" + WHOLE, end="close")),
-    Fault("interim answers first", Served(), saying(HINTS, GOOD)),
+    Fault("interim answers first", Served(), saying(HINTS, GOOD), kept=1),
     Fault("interim answers without end", LOST, endless(b"", b"HTTP/1.1 102 Processing\r\n\r\n" * 50)),
     Fault("switches protocols", LOST, saying(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")),
     Fault("header field without end", LOST, endless(JSON + b"X-Long: ", b"x" * 10_000)),
@@ -164,25 +164,33 @@ FRAMING = (
 )
 
 ERRORS = (
-    Fault("burst of 500", FAILED, saying(error(500, "InternalFailure"))),
+    Fault("burst of 500", FAILED, saying(error(500, "InternalFailure")), kept=1),
     Fault(
         "burst of 503",
         AWAY,
         saying(error(503, "ServiceUnavailable")),
         route={"retry": {"attempts": 3}},
         asked=3,
+        kept=1,
     ),
-    Fault("error page of a load balancer", FAILED, saying(b"HTTP/1.1 502 X\r\nContent-Length: 6\r\n\r\n<html>")),
+    Fault(
+        "error page of a load balancer",
+        FAILED,
+        saying(b"HTTP/1.1 502 X\r\nContent-Length: 6\r\n\r\n<html>"),
+        kept=1,
+    ),
     Fault(
         "model's own error",
         Refused(424, "ModelError", 500),
         saying(b"HTTP/1.1 500 X\r\nContent-Length: 4\r\n\r\noops"),
         kind="vllm",
+        kept=1,
     ),
     Fault(
         "storm of 429 with Retry-After",
         Refused(429, "ThrottlingException", retry_after="30"),
         saying(error(429, "ThrottlingException", b"Retry-After: 30\r\n")),
+        kept=1,
     ),
     Fault("error whose body is cut", FAILED, saying(error(500, "InternalFailure")[:-5], end="reset")),
     Fault(
@@ -192,16 +200,21 @@ ERRORS = (
         "error with a body of garbage",
         Refused(400, "ValidationError"),
         saying(error(400, "ValidationError", body=b"\xff\xfe{")),
+        kept=1,
     ),
     Fault(
-        "redirect", LOST, saying(b"HTTP/1.1 307 X\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n")
+        "redirect",
+        LOST,
+        saying(b"HTTP/1.1 307 X\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n"),
+        kept=1,
     ),
-    Fault("expired credentials", FAILED, saying(error(403, "ExpiredTokenException")), asked=2),
+    Fault("expired credentials", FAILED, saying(error(403, "ExpiredTokenException")), asked=2, kept=1),
     Fault(
         "cold model",
         Refused(429, "ModelNotReadyException", in_time=True),
         saying(error(429, "ModelNotReadyException")),
         target={"speaks": "opaque"},
+        kept=1,
     ),
 )
 
@@ -233,15 +246,21 @@ async def close_when_idle(wire: Wire) -> None:
 
 ELSEWHERE = {"fallback": [HEALTHY.slug]}
 POOL = (
-    Fault("two answers to one request", Served(), saying(GOOD + GOOD.replace(b"one", b"bad")), plays=3, kept=0),
-    Fault("talks while its connection is idle", Served(), talk_while_idle, plays=3, kept=0),
-    Fault("closes an idle connection", Served(), close_when_idle, plays=3, kept=0),
+    Fault("two answers to one request", Served(), saying(GOOD + GOOD.replace(b"one", b"bad")), plays=3),
+    Fault("talks while its connection is idle", Served(), talk_while_idle, plays=3),
+    Fault("closes an idle connection", Served(), close_when_idle, plays=3),
 )
 TARGETS = (
     Fault("down, with a fallback", Served(), silence, asked=0, place="refuses", route=ELSEWHERE),
     Fault("all targets down", AWAY, silence, asked=0, place="refuses", route={"fallback": [CONNECTIONS[0].slug]}),
-    Fault("burst of 503, with a fallback", Served(), saying(error(503, "ServiceUnavailable")), route=ELSEWHERE),
-    Fault("storm of 429, with a fallback", Served(), saying(error(429, "ThrottlingException")), route=ELSEWHERE),
+    Fault("burst of 503, with a fallback", Served(), saying(error(503, "ServiceUnavailable")), route=ELSEWHERE, kept=1),
+    Fault(
+        "storm of 429, with a fallback",
+        Served(),
+        saying(error(429, "ThrottlingException")),
+        route=ELSEWHERE,
+        kept=1,
+    ),
     Fault("lost answer, with a fallback", LOST, saying(end="reset"), route=ELSEWHERE),
     Fault(
         "lost answer, with a fallback, idempotent",
@@ -262,6 +281,7 @@ TARGETS = (
         saying(error(429, "ModelNotReadyException")),
         route=ELSEWHERE,
         target={"speaks": "opaque"},
+        kept=1,
     ),
 )
 

@@ -54,11 +54,13 @@ CONNECTIONS = (
     fault("stream: never answered", LATE, saying(), brief=True),
     fault("stream: silence before the first frame", LATE, saying(HEAD), target={"first_byte": "300ms"}),
     fault("stream: reset before the first frame", LOST, saying(HEAD, end="reset")),
-    fault("stream: ends before the first frame", LOST, saying(HEAD + END)),
+    fault("stream: ends before the first frame", LOST, saying(HEAD + END), kept=1),
     fault("stream: reset after two frames", TWO, saying(HEAD + chunks(FRAMES[:2]), end="reset")),
     fault("stream: closed after two frames", TWO, saying(HEAD + chunks(FRAMES[:2]), end="close")),
     fault("stream: reset inside a frame", TWO, saying(HEAD + chunks([*FRAMES[:2], FRAMES[2][:40]]), end="reset")),
-    fault("stream: ends without its end mark", BrokenOff(tuple(EVENTS)), saying(HEAD + chunks(FRAMES[:3]) + END)),
+    fault(
+        "stream: ends without its end mark", BrokenOff(tuple(EVENTS)), saying(HEAD + chunks(FRAMES[:3]) + END), kept=1
+    ),
     fault(
         "stream: silence after two frames",
         LATE_AFTER_TWO,
@@ -75,21 +77,23 @@ CONNECTIONS = (
         "stream: trickles byte by byte",
         Streamed(),
         saying(HEAD, *[chunks([bytes([b])]) for b in b"".join(FRAMES)], END),
+        kept=1,
     ),
-    fault("stream: all in one piece", Streamed(), saying(HEAD + chunks([b"".join(FRAMES)]) + END)),
+    fault("stream: all in one piece", Streamed(), saying(HEAD + chunks([b"".join(FRAMES)]) + END), kept=1),
 )
 
 FRAMING = (
-    fault("frame: wrong checksum", TWO, after_two(data_frame(SAGEMAKER, EVENTS[2], "message"))),
-    fault("frame: wrong checksum of its prelude", TWO, after_two(data_frame(SAGEMAKER, EVENTS[2], "prelude"))),
-    fault("frame: cut, and a proper end", TWO, after_two(FRAMES[2][:-3])),
+    fault("frame: wrong checksum", TWO, after_two(data_frame(SAGEMAKER, EVENTS[2], "message")), kept=1),
+    fault("frame: wrong checksum of its prelude", TWO, after_two(data_frame(SAGEMAKER, EVENTS[2], "prelude")), kept=1),
+    fault("frame: cut, and a proper end", TWO, after_two(FRAMES[2][:-3]), kept=1),
     fault("frame: says that it has 4 GB", TWO, after_two(prelude(0xFFFFFFFF), end=b"")),
     fault("frame: says that it is too short", TWO, after_two(prelude(3), end=b"")),
-    fault("frame: random bytes", TWO, after_two(bytes(range(256)) * 4)),
+    fault("frame: random bytes", TWO, after_two(bytes(range(256)) * 4), kept=1),
     fault(
         "frame: of a type that nobody knows",
         TWO,
         after_two(frame({":event-type": "What", ":message-type": "event"}, b"x")),
+        kept=1,
     ),
     fault(
         "frame: an exception of the model",
@@ -97,14 +101,21 @@ FRAMING = (
         after_two(
             exception_frame(SAGEMAKER, "ModelStreamError", {"Message": "out of memory", "ErrorCode": "StreamBroken"})
         ),
+        kept=1,
     ),
     fault(
         "frame: a failure of the platform",
         PLATFORM,
         after_two(exception_frame(SAGEMAKER, "InternalStreamFailure", {"Message": "bad day"})),
+        kept=1,
     ),
-    fault("frame: an error without a model of it", PLATFORM, after_two(error_frame("Oops", "bad day"))),
-    fault("frame: first one broken", LOST, saying(HEAD + chunks([data_frame(SAGEMAKER, EVENTS[0], "message")]) + END)),
+    fault("frame: an error without a model of it", PLATFORM, after_two(error_frame("Oops", "bad day")), kept=1),
+    fault(
+        "frame: first one broken",
+        LOST,
+        saying(HEAD + chunks([data_frame(SAGEMAKER, EVENTS[0], "message")]) + END),
+        kept=1,
+    ),
     fault(
         "stream: answered with a page",
         LOST,
@@ -120,19 +131,28 @@ EVENT_STREAMS = (
         TWO,
         saying(SSE + chunks([*EVENTS[:2], EVENTS[2][:9]]) + END),
         kind="vllm",
+        kept=1,
     ),
-    fault("events: without their end mark", BrokenOff(tuple(EVENTS)), saying(SSE + chunks(EVENTS) + END), kind="vllm"),
+    fault(
+        "events: without their end mark",
+        BrokenOff(tuple(EVENTS)),
+        saying(SSE + chunks(EVENTS) + END),
+        kind="vllm",
+        kept=1,
+    ),
     fault(
         "events: cut anywhere",
         Streamed(),
         saying(SSE, *[chunks([ALL[i : i + 7]]) for i in range(0, len(ALL), 7)], END),
         kind="vllm",
+        kept=1,
     ),
     fault(
         "events: bytes that are no text",
         Streamed((b"data: \xff\xfe\n\n", DONE)),
         saying(SSE + chunks([b"data: \xff\xfe\n\n", DONE]) + END),
         kind="vllm",
+        kept=1,
     ),
     fault("events: a line without end", CutUp(), endless(SSE, chunks([b"x" * 65536])), kind="vllm", brief=True),
     fault("events: silence", LATE, saying(SSE), kind="vllm", target={"first_byte": "300ms"}),

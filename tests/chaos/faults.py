@@ -152,8 +152,8 @@ class Fault:
     """Requests that the upstream sees: 1 where one that may have run is not sent again. None: it depends."""
     plays: int = 1
     """How often the request is made, one after the other, each with the same promise."""
-    kept: int = 1
-    """Idle connections that may be kept: 0 where the connection is not to be used again."""
+    kept: int = 0
+    """Connections that may be kept: 1 where the answer came to its end, though not to a good one."""
     place: Place = "serves"
     certificate: str | None = None
     scheme: Literal["http", "https"] | None = None

@@ -33,7 +33,7 @@ CONTROLS = (HEALTHY, WAITS, STREAM_WAITS, STREAM_FLOWS, SLOW, PACED)
 """Upstreams that do nothing wrong: there it is clients, or the proxy's surroundings, that misbehave."""
 
 QUICK = tuple(
-    f for f in UPSTREAMS if not (f.brief or f.target or f.route or not f.kept or not f.asked) and len(f.body) < 10_000
+    f for f in UPSTREAMS if not (f.brief or f.target or f.route or f.plays > 1 or not f.asked) and len(f.body) < 10_000
 )
 """Those that take no time and carry no large body, and come to the same however often they are met."""
 
