@@ -170,7 +170,7 @@ async def test_spill_serves_everyone_and_traffic_comes_back(tmp_path: Path) -> N
                 break
         else:
             pytest.fail("spilled traffic did not come back")
-        log = (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
     assert '"cold":"spill"' in log
     assert "cold-spill: imported is" in log
     assert '"log":"warm"' in log
