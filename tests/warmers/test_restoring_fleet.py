@@ -115,3 +115,16 @@ async def test_without_the_store_each_sends_its_own(caplog: pytest.LogCaptureFix
     assert "can't be agreed on" in caplog.text
     assert "left to run out" in caplog.text
     assert [member.warmth for member in members] == [Warmth.READY] * 2
+
+
+async def test_a_lease_that_was_lost_is_not_given_back() -> None:
+    """A process that slept through its period leaves its successor's alone."""
+    store, clock = MemoryStore(), frozen()
+    one = Member("one", store, clock)
+    one.restore()
+    await one.asked()
+    theirs = Lease("restore/dedicated", "two", 9, clock.now() + 10 * PERIOD)
+    store.leases["restore/dedicated"] = theirs
+    one.backend.answers.put_nowait(None)
+    await one.settled()
+    assert store.leases["restore/dedicated"] == theirs
