@@ -27,7 +27,7 @@ READ_AHEAD = 64 * 1024
 """Bytes of one answer that may wait for their reader before the socket is no longer read."""
 
 HEAD_LIMIT = 64 * 1024
-"""Bytes of an answer's head, all fields together: four times what common servers send at most."""
+"""Bytes of an answer's head, all fields together: four times what common servers send at most. Of a trailer as well."""
 
 FIELD_LIMIT = 256
 """Fields of an answer's head."""
@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol):
         self._spoiled = False
         self._parser = httptools.HttpResponseParser(self)
         self._fields: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
+        self._framing = 0  # bytes since the last piece of a body: head, trailer, and what stands between chunks
         self._in_head = True
 
     # The pool's side.
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             cause = "the connection closed before the request was sent"
             raise TransportError(cause, sent=False)
-        self._fields, self._head_bytes, self._in_head = [], 0, True
+        self._fields, self._framing, self._in_head = [], 0, True
         answer = self._answer = Answer(self, deadline, first_byte, between)
         self._transport.write(request)
         return answer
@@ -324,15 +324,15 @@ class Connection(asyncio.Protocol):
         if answer is None or answer.complete:
             self.abort()  # nothing was asked: what the next answer would be is in doubt
             return
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._framing += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._fail("the answer is not valid HTTP/1.1")
             return
-        if self._in_head and self._head_bytes > HEAD_LIMIT:
-            self._fail(f"the answer's head is longer than {HEAD_LIMIT} bytes")
+        if self._framing > HEAD_LIMIT:
+            what = "head" if self._in_head else "trailer, or what stands between two chunks,"
+            self._fail(f"the answer's {what} is longer than {HEAD_LIMIT} bytes")
 
     def eof_received(self) -> None:
         self.closed = True
@@ -383,6 +383,7 @@ class Connection(asyncio.Protocol):
             self._answer.began(status, self._fields, first, until_close=until_close)
 
     def on_body(self, body: bytes) -> None:
+        self._framing = 0
         answer = self._answer
         if answer is not None and answer.arrived(body) and not self._paused and self._transport is not None:
             self._paused = True

@@ -159,6 +159,8 @@ FRAMING = (
     Fault("switches protocols", LOST, saying(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")),
     Fault("header field without end", LOST, endless(JSON + b"X-Long: ", b"x" * 10_000)),
     Fault("header fields without end", LOST, endless(JSON, fields(100))),
+    Fault("trailer without end", LOST, endless(CHUNKED + b"2\r\nok\r\n0\r\nX-Long: ", b"x" * 10_000)),
+    Fault("words about a chunk without end", LOST, endless(CHUNKED + b"2;x=", b"x" * 10_000)),
     Fault("too many header fields", LOST, saying(JSON + fields(300) + b"Content-Length: 2\r\n\r\n{}")),
     Fault("body without end", LOST, endless(CHUNKED, CHUNK)),
 )

@@ -16,6 +16,7 @@ from backends.http.transport import HttpTransport, Outgoing, TransportError
 from .scripts import Script, answering, close_after_request, outgoing, read, scripted, send
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture
@@ -63,6 +64,22 @@ async def test_what_is_not_strict_http_is_refused(answer: bytes, transport: Http
     """Leniency here is how answers of one client reach another; the limits bound what a head may cost."""
     async with scripted(answering(answer)) as url:
         with pytest.raises(TransportError) as caught:
+            await read(transport, outgoing(url))
+    assert caught.value.facts.retry_safe is None
+
+
+@pytest.mark.parametrize("begun", [b"2\r\nok\r\n0\r\nX: ", b"2;x="], ids=["trailer", "words about a chunk"])
+async def test_what_stands_between_and_behind_chunks_is_bounded(begun: bytes, transport: HttpTransport) -> None:
+    """As a head is: nobody waits for its end, or keeps what has no use."""
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answering(CHUNKED + begun)(reader, writer)
+        while True:
+            writer.write(b"a" * 10_000)
+            await writer.drain()
+
+    async with scripted(endless) as url:
+        with pytest.raises(TransportError, match="is longer than") as caught:
             await read(transport, outgoing(url))
     assert caught.value.facts.retry_safe is None
 
