@@ -25,7 +25,7 @@ TAKE_OVER = "POINTSMAN_TAKE_OVER"
 """Variable by which a supervisor tells its successor the descriptor of the line between them."""
 READY_TIME = 300.0
 """Seconds in which a successor has to be ready: it may have to build environments for handlers."""
-END_TIME = 10.0
+END_TIME = 20.0
 """Seconds that a successor gets to end when it is not wanted."""
 
 

@@ -15,7 +15,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -269,17 +269,17 @@ class Supervisor:
     async def _hand_over(self, policy: Policy, ports: tuple[socket.socket, socket.socket | None]) -> bool:
         """Whether a successor serves."""
         log.info("upgrade: starting a successor")
+        command, variables = own_command(), alone(self._outside.variables)
+        starts = start(start_successor(command, variables, ports, policy.current.generation), name="successor-starts")
         try:
-            successor = await start_successor(
-                own_command(), alone(self._outside.variables), ports, policy.current.generation
-            )
+            successor = await asyncio.shield(starts)
+            ready = await successor.ready()
         except OSError as error:
             log.error("the upgrade failed, nothing has changed: %s", error.strerror)  # noqa: TRY400
             return False
-        try:
-            ready = await successor.ready()
-        except asyncio.CancelledError:
-            await successor.end()
+        except asyncio.CancelledError:  # the end came first: nobody may stay behind with the ports
+            with suppress(OSError):
+                await (await starts).end()
             raise
         if not ready:
             log.error("the upgrade failed, nothing has changed: process %d could not serve", successor.pid)
