@@ -15,6 +15,7 @@ from backends.base import ByteStream, Call, Headers, Reply
 from backends.meters import Meters
 from backends.wire.framing import reframer
 from policies.table import HandlerSpec, Route
+from policies.values import quick
 
 from .errors import HandlerError
 from .guest import values
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "x-amz-security-token"})
 """Header fields, lower case, that a customer's code does not get."""
+
+_guest_call, _guest_reply = quick(values.Call), quick(values.Reply)
 
 Invoke = Callable[[values.Question], Awaitable[values.Reply]]
 
@@ -95,7 +98,7 @@ class Passage:
             return replace(reply, body=b"", stream=_Hooked(stream, reply.content_type, self._during))
         if "after" not in steps:
             return reply
-        given = values.Reply(reply.body, reply.content_type, reply.custom_attributes, self._call)
+        given = _guest_reply(reply.body, reply.content_type, reply.custom_attributes, self._call)
         changed = await self._timed("after", session.after(given))
         if changed is given:
             return reply
@@ -147,18 +150,19 @@ def _trace(error: HandlerError) -> str:
 
 def _to_guest(call: Call, route: Route, invoke: Invoke) -> values.Call:
     invocation = call.invocation
-    return values.Call(
-        body=call.body,
-        content_type=call.content_type,
-        accept=call.accept,
-        custom_attributes=call.custom_attributes,
-        endpoint=invocation.endpoint,
-        component=invocation.component,
-        streaming=invocation.streaming,
-        request_id=invocation.request_id,
-        speaks=invocation.speaks or route.clients_speak,
-        headers=_Fields(invocation.headers),
-        _invoke=invoke,
+    return _guest_call(
+        call.body,
+        call.content_type,
+        call.accept,
+        call.custom_attributes,
+        invocation.endpoint,
+        invocation.component,
+        invocation.streaming,
+        invocation.request_id,
+        invocation.speaks or route.clients_speak,
+        _Fields(invocation.headers),
+        {},
+        invoke,
     )
 
 
