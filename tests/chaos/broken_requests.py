@@ -33,6 +33,8 @@ REQUESTS = (
     Malformed("request: chunk size that is no number", 400, CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n"),
     Malformed("request: header field without end", 400, LINE + b"X-Long: " + b"x" * 100_000),
     Malformed("request: too many header fields", 400, LINE + b"X: v\r\n" * 1000 + b"\r\n"),
+    Malformed("request: trailer field without end", 400, CHUNKED + b"2\r\n{}\r\n0\r\nX: " + b"x" * 100_000),
+    Malformed("request: too many trailer fields", 400, CHUNKED + b"2\r\n{}\r\n0\r\n" + b"X: v\r\n" * 1000 + b"\r\n"),
     Malformed("request: body that says it is too long", 413, LINE + b"Content-Length: %d\r\n\r\n" % TOO_LONG),
     Malformed("request: chunks without end", 413, CHUNKED + chunks([b"x" * 0x10000] * 16 * (BODY_LIMIT + 1))),
     Malformed(

@@ -74,6 +74,18 @@ async def test_client_gone_in_a_stream(stage: Stage) -> None:
     assert await gone(stage, STREAM_WAITS, b"one") < SOON
 
 
+async def test_client_that_closes_its_half(stage: Stage) -> None:
+    """It is taken for gone, since that is how the end of one looks from here: its upstream call ends as well."""
+    upstream = stage.upstreams[WAITS]
+    upstream.asked.clear()
+    async with stage.client(request(WAITS.slug)) as client:
+        await upstream.asked.wait()
+        upstream.gone.clear()
+        client.writer.write_eof()
+        await upstream.gone.wait()
+        assert await client.rest() == b""
+
+
 async def test_client_gone_in_its_request(stage: Stage) -> None:
     """No target hears of it, and the room that its body took is free again."""
     before = stage.upstreams[HEALTHY].requests
