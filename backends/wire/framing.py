@@ -72,6 +72,20 @@ def reframer(content_type: str | None) -> Reframer:
     return _PassThrough()
 
 
+def _is_plain(data: bytes) -> bool:
+    """Whether it is whole events, each ended by two line feeds and by nothing else: what engines send.
+
+    Then a split by those is the same as the search below, at a third of the cost.
+    """
+    return (
+        data.endswith(b"\n\n")
+        and len(data) <= PART_LIMIT
+        and not data.startswith(b"\n")
+        and b"\r" not in data
+        and b"\n\n\n" not in data
+    )
+
+
 class _PassThrough:
     """Parts are the chunks of the upstream."""
 
@@ -104,6 +118,8 @@ class _Units:
             return []
         self._last = data[-1]
         held = self._held
+        if not held and not self._inside and self._events and _is_plain(data):
+            return [unit + b"\n\n" for unit in data[:-2].split(b"\n\n")]
         held += data
         parts: list[bytes] = []
         start = 0
