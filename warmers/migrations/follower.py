@@ -7,6 +7,7 @@ laid over the policy in force, and stays there while the state can't be reached,
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
@@ -25,6 +26,8 @@ log = logging.getLogger("pointsman.migrate")
 
 LOOK = 4.0
 """Seconds between two looks: with the time of the look itself, half of the ten seconds a command may take."""
+LAST_WORDS = 2.0
+"""Seconds that a process which ends waits at most to hand over what it has seen last."""
 PROMISED = 86_400.0
 """Seconds without the shared state for which steps are promised to hold; they hold beyond that, but it is an error."""
 
@@ -98,17 +101,22 @@ class Follower:
     async def _hear(self, table: RouteTable) -> None:
         try:
             kept = await self._ledger.states()
+        except StoreError as error:
+            self._cut_off(error)
+            return
+        states = {name: one.state for name, one in kept.items()}
+        states |= await self._restored(table, states)
+        self._adopt(states)
+        self._heard = True
+        self._remember()
+        try:  # after the news: a state that can be read and not be written to must still be able to roll back
             await self._hand_over()
         except StoreError as error:
             self._cut_off(error)
             return
         if self._lost is not None:
             log.warning("the shared state can be reached again, after %.0f s", self.lost)
-        self._lost, self._late, self._heard = None, False, True
-        states = {name: one.state for name, one in kept.items()}
-        states |= await self._restored(table, states)
-        self._adopt(states)
-        self._remember()
+        self._lost, self._late = None, False
 
     def _adopt(self, states: dict[str, State]) -> None:
         if states != self._states:
@@ -142,9 +150,10 @@ class Follower:
                 await self._safely(table())
         finally:
             try:
-                await self._hand_over()
-            except StoreError as error:
-                log.warning("what was seen of migrations last is lost: %s", error)
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._hand_over()
+            except (StoreError, TimeoutError) as error:
+                log.warning("what was seen of migrations last is lost: %s", str(error) or "the shared state is slow")
 
     async def _safely(self, table: RouteTable) -> None:
         try:
@@ -157,15 +166,16 @@ class Follower:
         for (migration, window), by_route in (self._gather() if self._gather else {}).items():
             for route, evidence in by_route.items():
                 self.witness.add(route, migration, window, evidence)
-        for of, seen in self.witness.changed(self._wall()).items():
-            state = self._states.get(of[0])
-            if state is not None and state.phase is Phase.DONE:
-                continue  # nobody decides anything from it any more
-            try:
-                await self._ledger.saw(*of, self._worker, seen)
-            except StoreError:
+        unsaid = dict(self.witness.changed(self._wall()))
+        try:
+            for of, seen in list(unsaid.items()):
+                state = self._states.get(of[0])
+                if state is None or state.phase is not Phase.DONE:  # nobody decides anything from what is done
+                    await self._ledger.saw(*of, self._worker, seen)
+                del unsaid[of]
+        finally:
+            for of in unsaid:
                 self.witness.unsaid(of)
-                raise
         self.witness.keep(frozenset((name, state.window_id) for name, state in self._states.items()))
 
     async def _restored(self, table: RouteTable, states: Mapping[str, State]) -> dict[str, State]:

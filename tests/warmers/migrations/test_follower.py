@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from backends.migration_counts import MigrationCounts
+from backends.state import StoreError
 from policies.evidence import Evidence, Side
 from policies.migrating import Shift
 from policies.migration_state import Phase, State, Verb
 from policies.table import Route, RouteTable
 from warmers.migrations.copy import KEPT, Copy
 from warmers.migrations.follower import PROMISED, Follower
+from warmers.migrations.ledger import Ledger
 from warmers.migrations.orders import order
 
 from .fleet import PLAN, SHIFT, Fleet, attempt, outcome, table
@@ -200,6 +203,35 @@ async def test_nothing_is_handed_over_when_it_is_done() -> None:
     one.witness.saw("apexguru", replace(SHIFT, window="1.3", share=1.0), outcome(attempt("import")))
     await one.look(table())
     assert await fleet.store.items("evidence/apexguru") == {}
+
+
+async def test_a_state_that_can_only_be_read_still_brings_commands(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that is full takes no evidence; a rollback that was written before is heard all the same."""
+    fleet = Fleet()
+
+    class Full(Ledger):
+        async def saw(self, name: str, window: str, worker: str, evidence: Mapping[str, Evidence]) -> None:
+            raise StoreError("full")
+
+    one = Follower(Full(fleet.store), "w", fleet.clock, Told())
+    one.witness.saw("apexguru", SHIFT, outcome(attempt("gpu")))
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    await one.look(table())
+    assert shift(one) is not None
+    assert "full" in caplog.text
+
+
+async def test_every_window_that_did_not_get_through_is_said_again() -> None:
+    """Not only the one that the store broke at."""
+    fleet = Fleet()
+    one = follower(fleet)
+    for window in ("1.1", "1.2", "1.3"):
+        one.witness.saw("apexguru", replace(SHIFT, window=window), outcome(attempt("gpu")))
+    fleet.store.cut = lambda: fleet.store.asked > 2  # the states and the first window get through
+    await one.look(table())
+    fleet.store.cut = lambda: False
+    await one.look(table())
+    assert len(await fleet.store.items("evidence/apexguru")) == 3
 
 
 async def test_evidence_survives_a_store_that_breaks_between() -> None:
