@@ -162,7 +162,7 @@ class Trial:
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Engines]:
-    """All engines at the same time; their models lie in `folder`."""
+    """All engines, at work at the same time; their models lie in `folder`."""
     python, model = await asyncio.to_thread(installed, environments.cache_root())
     command = [str(python), str(MAKER), str(model), str(folder)]
     await asyncio.to_thread(subprocess.run, command, check=True, timeout=120)
@@ -172,7 +172,8 @@ async def running(folder: Path) -> AsyncIterator[Engines]:
         for name, place in models.items()
     ]
     async with AsyncExitStack() as stack:
-        engines = await asyncio.gather(*(stack.enter_async_context(running_vllm(plan)) for plan in plans))
+        # One after the other: at the same time they would need little less in all, and each much longer.
+        engines = [await stack.enter_async_context(running_vllm(plan)) for plan in plans]
         transport = HttpTransport()
         stack.push_async_callback(transport.aclose)
         yield Engines({plan.name: engine.url for plan, engine in zip(plans, engines, strict=True)}, transport)
