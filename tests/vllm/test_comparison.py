@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(600)]
 async def test_broken_candidates_are_caught_and_the_same_model_is_not(tmp_path: Path) -> None:
     """A wrong chat template, a lost end token and changed weights are called red within 42 requests each.
 
-    Here it takes 14, 27 and 23. The same model, sampling at a temperature of 0.8 so that no two answers are alike, is not. One test, since the
-    engines take longer to start than to be asked.
+    Here it takes 14, 27 and 23. The same model, sampling at a temperature of 0.8 so that no two answers are alike, is
+    not. One test, since the engines take longer to start than to be asked.
     """
     async with running(tmp_path) as engines:
         broken = Trial("template", "no-end", "weights")
