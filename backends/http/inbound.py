@@ -148,7 +148,7 @@ class Connection(RequestHandler):
                 closes = self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 if self._keepalive_handle is None:
                     self._keepalive_handle = self._loop.call_at(closes, self._process_keepalive)
-        except asyncio.CancelledError:
+        except BaseException:  # the client left, the listener stops, or a bug: in any case this connection is over
             self.force_close()
             raise
         if not self._force_close:
