@@ -51,13 +51,14 @@ lock: ## resolve requirements.lock anew from pyproject.toml
 wheel: setup ## build dist/pointsman-*.whl
 	@$(BIN)/python -m build --wheel --no-isolation
 
-bench: setup ## the added hop against a direct call, interleaved; writes benchmarks/results/
+bench: setup ## CPU and waits beside nginx, vllm-router, LiteLLM and others, then the hop; 20 minutes
+	@$(BIN)/python -m benchmarks.cost --out benchmarks/results $(ARGS)
 	@$(BIN)/python -m benchmarks.hop
 
-bench-cost: setup ## CPU a request beside a bare pass-through and others, interleaved; minutes
+bench-cost: setup ## the first half of it, with options of its own (ARGS="--help")
 	@$(BIN)/python -m benchmarks.cost --out benchmarks/results $(ARGS)
 
-bench-quick: setup ## the same in under a minute, for a first look
+bench-quick: setup ## what matters most of it in under a minute, for a first look; installs nothing
 	@$(BIN)/python -m benchmarks.cost --quick $(ARGS)
 
 soak: setup ## half an hour of every fault and good traffic; says whether anything grows (ARGS="--minutes 5")

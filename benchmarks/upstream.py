@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import sys
 import threading
 from typing import cast
@@ -78,6 +79,7 @@ _FRAMES = b"Content-Type: application/vnd.amazon.eventstream\r\n"
 WHOLE = _whole()
 STREAMS = {
     b"/invocations": _stream(b"Content-Type: text/event-stream\r\n", SSE),
+    b"/completions": _stream(b"Content-Type: text/event-stream\r\n", SSE),
     b"/invocations-response-stream": _stream(
         _FRAMES + b"X-Amzn-SageMaker-Content-Type: text/event-stream\r\n", tuple(map(payload_part, SSE))
     ),
@@ -86,6 +88,9 @@ STREAMS = {
         (*map(bedrock_frame, CHUNKS[:-1]), bedrock_frame(CHUNKS[-1] | {"amazon-bedrock-invocationMetrics": METRICS})),
     ),
 }
+BOTH = (b"/invocations", b"/completions")
+"""Operations whose body says whether a stream is wanted."""
+STREAMED = re.compile(rb'"stream": ?true')
 
 
 class Static(asyncio.Protocol):
@@ -114,7 +119,7 @@ class Static(asyncio.Protocol):
     def _answer(self, path: bytes, body: bytes) -> None:
         assert self._transport is not None
         operation = path[path.rfind(b"/") :]
-        if operation in STREAMS and (operation != b"/invocations" or b'"stream": true' in body):
+        if operation in STREAMS and (operation not in BOTH or STREAMED.search(body)):
             self._send(STREAMS[operation], 0)
         else:
             self._transport.write(WHOLE)

@@ -1,30 +1,32 @@
-"""What a hop adds to the wait of a client that sends at a fixed rate: `python -m benchmarks.cost.latency --help`.
+"""What a hop adds to the wait of a client that sends at a fixed rate.
 
 Requests leave on time over kept connections whether or not earlier ones have come back, and their wait is counted from
 when they were due, so that a server that stalls cannot hide it (coordinated omission). Sides are interleaved in rounds;
-`direct` is the target without a hop, and `added` compares medians of the same round.
+`direct` is the target without a hop, and what is added compares medians of the same round.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import selectors
 import sys
 from collections import deque
+from collections.abc import Mapping, Sequence
 from statistics import median, quantiles
 from time import perf_counter_ns
 from typing import cast
 
-import uvloop
+from ..load import Shot
+from .running import Running
+from .systems import Cell
 
-from ..load import Shot, shot
-from .__main__ import running
-from .sums import interval
-from .systems import CELLS, SERVERS, Cell
-
-SIDES = ("bare", "ours", "ours, no handler", "ours, endpoint", "bare, stream", "ours, stream")
 IDLE = 32
-"""Connections that are ready when it begins."""
+"""Connections that are kept ready; a server that falls behind gets more."""
+DIRECT = "direct"
+"""Side without a hop; of streams `direct, stream`."""
+
+Waits = dict[str, dict[str, list[float]]]
+"""By side: medians of the first byte and of the whole answer, and its 99th percentile, microseconds, by round."""
 
 
 class _Line(asyncio.Protocol):
@@ -38,6 +40,10 @@ class _Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(exc or ConnectionResetError("closed before its answer was complete"))
+
     def ask(self, data: bytes) -> asyncio.Future[tuple[int, int]]:
         """Nanoseconds on the clock at the first byte of the body and at its end."""
         assert self._transport is not None
@@ -45,6 +51,10 @@ class _Line(asyncio.Protocol):
         self._got, self._first, self._length = b"", 0, -1
         self._transport.write(data)
         return self._done
+
+    def close(self) -> None:
+        assert self._transport is not None
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._got += data
@@ -66,17 +76,17 @@ async def paced(one: Shot, rate: float, seconds: float) -> tuple[list[float], li
     loop = asyncio.get_running_loop()
     idle: deque[_Line] = deque()
 
-    async def connected() -> _Line:
+    async def connect() -> _Line:
         return (await loop.create_connection(lambda: _Line(idle), one.host, one.port))[1]
 
-    idle.extend([await connected() for _ in range(IDLE)])
-    await asyncio.gather(*(idle.popleft().ask(one.data) for _ in range(IDLE)))  # every connection is warm
+    lines = [await connect() for _ in range(IDLE)]
+    await asyncio.gather(*(line.ask(one.data) for line in lines))  # every connection is warm
     began = perf_counter_ns() + 10_000_000
     first: list[float] = []
     whole: list[float] = []
 
     async def fire(due: int) -> None:
-        line = idle.pop() if idle else await connected()  # a machine that stalls has more under way than usual
+        line = idle.pop() if idle else await connect()
         answered, ended = await line.ask(one.data)
         first.append((answered - due) / 1e3)
         whole.append((ended - due) / 1e3)
@@ -86,43 +96,37 @@ async def paced(one: Shot, rate: float, seconds: float) -> tuple[list[float], li
             due = began + int(number / rate * 1e9)
             await asyncio.sleep(max(0, due - perf_counter_ns()) / 1e9)
             tasks.create_task(fire(due))
+    while idle:
+        idle.pop().close()
     return first, whole
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost.latency", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--rate", type=float, default=200.0)
-    arguments = parser.parse_args()
-    cells = [cell for cell in CELLS if cell.name in SIDES]
-    kept: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ("direct", "direct, stream", *SIDES)}
-    with running(SERVERS, cells) as (ports, _, target):
-        shots = {cell.name: _shot(cell, ports[cell.server]) for cell in cells}
-        for name in ("direct", "direct, stream"):
-            like = next(cell for cell in cells if cell.name == name.replace("direct", "bare"))
-            shots[name] = shot(target + like.path, like.body, {})
-        for number in range(-1, arguments.rounds):
-            for name in shots if number % 2 else reversed(shots):
-                first, whole = uvloop.run(paced(shots[name], arguments.rate, arguments.seconds))
-                if number >= 0:
-                    kept[name].append((median(first), median(whole), quantiles(whole, n=100)[98]))
-            print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
-    print("| server | first byte p50 us | added | whole p50 us | added | whole p99 us |\n|---|---|---|---|---|---|")
-    for name in ("direct", *[each for each in SIDES if "stream" not in each], "direct, stream", *SIDES[-2:]):
-        base = kept["direct, stream" if "stream" in name else "direct"]
-        columns = []
-        for which in (0, 1):
-            added = interval([one[which] - other[which] for one, other in zip(kept[name], base, strict=True)])
-            columns.append(f"{median(one[which] for one in kept[name]):.0f}")
-            columns.append(f"{added.median:+.0f} [{added.low:+.0f}, {added.high:+.0f}]")
-        print(f"| {name} | {' | '.join(columns)} | {median(one[2] for one in kept[name]):.0f} |")
+def _precise() -> asyncio.AbstractEventLoop:
+    """A loop that wakes up within 0.1 ms; uvloop and epoll round to a millisecond, more than the hop adds."""
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
-def _shot(cell: Cell, port: int) -> Shot:
-    return shot(f"http://127.0.0.1:{port}{cell.path}", cell.body, {})
+def measure(run: Running, cells: Sequence[Cell], rounds: int, rate: float, seconds: float) -> Waits:
+    """All cells but the slow ones, and the target itself once for whole answers and once for streams."""
+    shots: dict[str, Shot] = {}
+    for cell in cells:
+        shots.setdefault(DIRECT + (", stream" if cell.stream else ""), run.direct(cell))
+        shots[cell.name] = run.shot(cell)
+    waits: Waits = {name: {"first": [], "whole": [], "p99": []} for name in shots}
+    for number in range(-1, rounds):  # the first one warms up and is not kept
+        for name in shots if number % 2 else reversed(shots):
+            with asyncio.Runner(loop_factory=_precise) as runner:
+                first, whole = runner.run(paced(shots[name], rate, seconds))
+            if number < 0:
+                continue
+            waits[name]["first"].append(median(first))
+            waits[name]["whole"].append(median(whole))
+            waits[name]["p99"].append(quantiles(whole, n=100)[98])
+        print(f"latency: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    return waits
 
 
-if __name__ == "__main__":
-    main()
+def added(waits: Mapping[str, Mapping[str, list[float]]], name: str, which: str) -> list[float]:
+    """What the hop adds to the median, microseconds, round by round."""
+    base = waits[DIRECT + (", stream" if name.endswith(", stream") else "")]
+    return [one - other for one, other in zip(waits[name][which], base[which], strict=True)]

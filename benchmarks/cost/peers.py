@@ -106,7 +106,7 @@ class FloorServer(asyncio.Protocol):
         message = head + b"".join(self._body)
         upstream = self._pool.idle()
         if upstream is None:
-            asyncio.get_running_loop().create_task(self._connect_first(message))
+            self._first = asyncio.get_running_loop().create_task(self._connect_first(message))
         else:
             self._pass_on(upstream, message)
 

@@ -45,6 +45,10 @@ class Server:
     """(port, URL of the target, a folder of its own) -> what to run."""
     folder: Path = machine.ROOT
     """Where it runs."""
+    starts_in: float = 30.0
+    """Seconds for it to answer."""
+    optional: bool = False
+    """Left out, with the reason, when it does not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +60,19 @@ class Cell:
     path: str
     body: bytes
     stream: bool = False
+    slow: bool = False
+    """An answer takes milliseconds of CPU, and is written anew: few at a time, and only its content is compared."""
 
 
 def policy(url: str, folder: Path, endpoints: int) -> Path:
-    """A policy of so many endpoints for each kind, half of them with a handler."""
+    """A policy of so many endpoints, as many of each kind, half of them with a handler; of one, it is that cell's."""
     (folder / "model.py").write_text(HANDLER)
     lines = [
         f"  {kind}{number or ''}{mark}: {{serve_from: {kind}{handler}}}\n"
         for kind in KINDS
         for number in range(max(1, endpoints // 6))
-        for mark, handler in (("", ""), ("-handled", ", handler: {path: model.py, run: inline}"))
-    ]
+        for mark, handler in (("-handled", ", handler: {path: model.py, run: inline}"), ("", ""))
+    ][: endpoints if endpoints < 6 else None]
     written = folder / "policy.yaml"
     written.write_text(POLICY.replace("URL", url).replace("ARN", ARN) + "".join(lines))
     return written
@@ -105,7 +111,8 @@ SERVERS = (
     ours("ours-0", 0.0),
     ours("ours-10", 0.1),
     ours("ours-100", 1.0),
-    ours("ours-1000", 0.01, endpoints=1000),
+    ours("ours-1", 0.01, endpoints=1),
+    ours("ours-1000", 0.01, endpoints=1002),
 )
 
 CELLS = (
@@ -119,6 +126,7 @@ CELLS = (
     _invoke("ours, sampled 0 %", "ours-0", "vllm-handled"),
     _invoke("ours, sampled 10 %", "ours-10", "vllm-handled"),
     _invoke("ours, sampled 100 %", "ours-100", "vllm-handled"),
+    _invoke("ours, 1 endpoint", "ours-1", "vllm-handled"),
     _invoke("ours, 1,000 endpoints", "ours-1000", "vllm165-handled"),
     _opaque("floor, stream", "floor", "stream"),
     _opaque("bare, stream", "bare", "stream"),
