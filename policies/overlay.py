@@ -64,7 +64,9 @@ def _moved(route: Route, shift: Shift, old: Target, new: Target) -> Route:
     known = shift.share == 0.0 or any(target.name == old.name for target in route.fallback)
     fallback = route.fallback if known else (old, *route.fallback)
     # A reserve must stay within reach of the attempts that the policy gives the route without a migration.
-    retry = route.retry if known else replace(route.retry, attempts=max(route.retry.attempts, 2))
+    attempts = route.retry.attempts if known else max(route.retry.attempts, 2)
+    # Whatever the new target fails at can be sent to the old one: that has room for it, and no more than it carried.
+    retry = replace(route.retry, attempts=attempts, budget=min(1.0, route.retry.budget + shift.share))
     return replace(route, serve=serve, fallback=fallback, retry=retry, rule=_rule(route), shift=shift)
 
 

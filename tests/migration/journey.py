@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -149,6 +150,44 @@ class Fleet:
             assert time.monotonic() < end, (kept.state, self.ask(lambda ledger: ledger.report("apexguru")))
             time.sleep(LOOK / 2)
         return kept
+
+
+class Pager(HTTPServer):
+    """A webhook; `told` has what was posted."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Hook)
+        self.told: list[dict[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/hook"
+
+
+class _Hook(BaseHTTPRequestHandler):
+    server: Pager
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+    def do_POST(self) -> None:
+        self.server.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+
+@contextmanager
+def pager() -> Iterator[Pager]:
+    """A webhook that answers until the block is left."""
+    server = Pager()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from policies.migration_state import Phase
-from tests.migration.journey import CREDENTIALS, LOOK, Clients, Fleet, policy_of, watched
+from tests.migration.journey import CREDENTIALS, LOOK, Clients, Fleet, pager, policy_of, watched
 from tests.proxy.workers.serving import Serving, served
 from tests.standins import emulator_in_thread
 from tests.stores import Places, places
@@ -67,11 +67,12 @@ def test_all_the_way_with_a_killed_worker_and_a_reload(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("breach", ["start", "last-good"])
 def test_candidate_that_turns_bad_is_taken_back(breach: str, tmp_path: Path) -> None:
-    """At 25 % every second call of it fails: it goes back by itself, and callers see nothing but the fallback."""
+    """At 25 % every second call of it fails: it goes back by itself, callers see the fallback, and the pager rings."""
     fleet = Fleet(tmp_path / "policy.yaml", f"sqlite:///{tmp_path / 'state.db'}")
     with (
+        pager() as hook,
         emulator_in_thread() as standin,
-        served(tmp_path, policy_of(standin, breach=breach), *flags(fleet)) as serving,
+        served(tmp_path, policy_of(standin, breach=breach), *flags(fleet), "--alert-url", hook.url) as serving,
         watched(Clients(serving.port)) as clients,
     ):
         assert fleet.order("migrate", "start", "apexguru", "--reason", "cheaper") == 0
@@ -89,6 +90,8 @@ def test_candidate_that_turns_bad_is_taken_back(breach: str, tmp_path: Path) -> 
     assert (breached["before"], breached["after"]) == (0.25, wanted)
     assert breached["requests"]["apexguru"]["new"][1] > 0
     assert "breached" in serving.errors.read_text()
+    assert [(one["event"], one["share_before"]) for one in hook.told] == [("breached", 0.25)]
+    assert "errors of apexguru" in hook.told[0]["text"]
 
 
 @pytest.mark.parametrize("kind", ["valkey", "s3"])

@@ -88,6 +88,15 @@ def test_old_target_catches_what_fails_on_the_new_one() -> None:
     assert [one.name for one in written.fallback] == ["spare", "old"]
 
 
+@pytest.mark.parametrize(("share", "budget"), [(0.0, 0.1), (0.25, 0.35), (0.95, 1.0), (1.0, 1.0)])
+@pytest.mark.parametrize("fallback", [(), (OLD,)])
+def test_everything_that_the_new_target_fails_at_can_be_repeated(
+    fallback: tuple[Target, ...], share: float, budget: float
+) -> None:
+    """A candidate that turns bad as a whole must not use up the repeats that save its callers; others keep theirs."""
+    assert moved(share, fallback=fallback).retry.budget == pytest.approx(budget)
+
+
 def test_new_target_is_no_fallback() -> None:
     """What fails on the old target does not make the candidate's share larger."""
     route = moved(0.5)
