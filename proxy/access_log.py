@@ -56,6 +56,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "handler_status": "status of a failure in the customer's own code around the model, or null",
         "principal": "who asked: the name that their key or certificate stands for, or null where nobody is asked",
         "cold": "what a cold target made of it: `spill`, `hold` or `fail`; null when it met none",
+        "side": "where its route migrates, the target that the request was meant for, or null",
     }
 )
 ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
@@ -120,6 +121,7 @@ def line(outcome: Outcome) -> bytes:
         "handler_status": outcome.handler_status,
         "principal": outcome.principal,
         "cold": outcome.cold,
+        "side": outcome.side,
     }
     try:
         text = orjson.dumps(entry, option=_OPTIONS)

@@ -81,7 +81,7 @@ def test_a_line_in_full() -> None:
         b'"seconds":0.4998,"failure":null,"cold":false,"throttled":false,"timed_out":false,"status":null}],'
         b'"bytes_in":954,"bytes_out":590,"parts_out":0,"policy":"0123456789ab/3",'
         b'"why":"endpoints.apexguru.serve_from","owner":null,"prompt_tokens":3,"completion_tokens":4,'
-        b'"sdk_invocation_id":null,"sdk_attempt":1,"trace_id":null,"handler_status":null,"principal":null,"cold":null}\n'
+        b'"sdk_invocation_id":null,"sdk_attempt":1,"trace_id":null,"handler_status":null,"principal":null,"cold":null,"side":null}\n'
     )
 
 

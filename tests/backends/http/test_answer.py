@@ -32,3 +32,10 @@ def test_a_field_cannot_split_the_head(field: tuple[str, str]) -> None:
     """Whatever a customer's code or an upstream says, it is one field or none."""
     with pytest.raises(ValueError, match="line break"):
         head(200, (("X", "y"), field), "")
+
+
+def test_the_server_has_one_name() -> None:
+    """No answer says what it is made with, nor in which version."""
+    for said in (head(200, (("A", "1"),), ""), raw(Answer(400, (), b""))):
+        assert said.lower().count(b"\r\nserver:") == 1
+        assert b"\r\nServer: pointsman\r\n" in said
