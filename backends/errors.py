@@ -31,3 +31,15 @@ class BackendError(Exception):
         self.cause = cause
         """For the log: names hosts and exceptions, never bodies or credentials, and is never sent to a client."""
         self.said = said
+
+
+def let_go(error: BaseException | None) -> None:
+    """Take the frames off a failure that has been dealt with, and off what led to it.
+
+    Its traceback holds every frame that it came through, these hold bodies, and some of them, in a variable or in what
+    they waited for, the failure again. Such a circle stays until the collector finds it, which counts objects and not
+    bytes: a few failures a second of requests with large bodies would hold hundreds of megabytes.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

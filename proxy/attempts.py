@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 
 from backends.base import Call, Invocation, Reply
-from backends.errors import BackendError
+from backends.errors import BackendError, let_go
 from backends.gates import Refused
 from backends.http.edge import BodyTooLarge
 from policies import sessions
@@ -160,6 +160,7 @@ async def _first_answer(
             return attempt, await _attempt(route, plan, call, deadline, record, trace, services)
         except BackendError as error:
             if error.facts.cold and attempt.target.name in services.temperatures.tracked:
+                let_go(error)
                 continue  # cold is a state by now: what becomes of the request is not the retries' to say
             now = services.now()
             following = after_failure(plan, error.facts, deadline - now, services.draw)
@@ -167,6 +168,7 @@ async def _first_answer(
                 raise
             plan = following
             record.why = plan.why
+            let_go(error)
         if plan.wait:
             record.backend_seconds += plan.wait
             await asyncio.sleep(plan.wait)

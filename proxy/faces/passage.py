@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from backends.base import ByteStream, Headers, Invocation, Reply
-from backends.errors import BackendError, Said
+from backends.errors import BackendError, Said, let_go
 from backends.http.edge import Answer, ClientGone, Exchange
 from backends.wire.framing import Reframer
 from policies.facts import FailureFacts, Fault
@@ -121,16 +121,20 @@ class _Passage:
                     await self._send(reply)
         except ClientGone:
             raise
-        except HandlerError as error:
-            if not self._exchange.started:  # else it was told in the stream
-                await self._refuse(as_model(error, record))
         except Exception as error:  # noqa: BLE001 - the last arm: whatever fails is one typed answer
-            if not self._exchange.started:
-                await self._refuse(error)
-            elif not isinstance(error, BackendError):  # that one was told in the stream
-                self._log(error)
-                self._exchange.abort()
-                record.over("failed", "InternalFailure")
+            try:
+                await self._fail(error)
+            finally:
+                let_go(error)
+
+    async def _fail(self, error: Exception) -> None:
+        """One typed answer, unless the failure was told in the stream."""
+        if not self._exchange.started:
+            await self._refuse(as_model(error, self._record) if isinstance(error, HandlerError) else error)
+        elif not isinstance(error, BackendError | HandlerError):
+            self._log(error)
+            self._exchange.abort()
+            self._record.over("failed", "InternalFailure")
 
     def _read(self) -> Coroutine[Any, Any, Invocation]:
         """The invocation, of a sender who may call its endpoint where callers are asked who they are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.errors import BackendError, Said
+from backends.errors import BackendError, Said, let_go
 from policies.facts import FailureFacts, Fault
 from policies.table import Target, VllmSpec
 
@@ -13,3 +13,23 @@ def test_the_text_names_the_target_and_the_cause_and_no_body() -> None:
     error = BackendError(FailureFacts(Fault.MODEL, False), target, "answered 400", Said(400, "prompt: secret"))
     assert str(error) == "gpu: answered 400"
     assert "secret" not in repr(error)
+
+
+def test_a_failure_that_was_dealt_with_holds_no_frames() -> None:
+    """Neither it, nor what it came from, nor what was being handled meanwhile."""
+    try:
+        try:
+            try:
+                raise ValueError("first")
+            except ValueError:
+                raise KeyError("second")  # noqa: B904 - the context without a cause is what is looked at
+        except KeyError as error:
+            raise BackendError(
+                FailureFacts(Fault.MODEL, False), Target("t", "vllm", VllmSpec((), "m")), "third"
+            ) from error
+    except BackendError as error:
+        last = error
+    chain = [last, last.__cause__, last.__cause__.__context__ if last.__cause__ else None]
+    assert all(each is not None and each.__traceback__ is not None for each in chain)
+    let_go(last)
+    assert all(each is not None and each.__traceback__ is None for each in chain)
