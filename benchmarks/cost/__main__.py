@@ -56,7 +56,8 @@ def main() -> None:
     with running([*servers, *others], cells) as run:
         for name, why in (missing | run.missing).items():
             _say(f"left out: {name}: {why}")
-        measured = measure(run, arguments.rounds, seconds, arguments.connections, source)
+        measured, again = measure(run, arguments.rounds, seconds, arguments.connections, source)
+        about |= {f"asked again, {name}": " / ".join(why) for name, why in again.items()}
         timed = [cell for cell in run.cells if not cell.slow and cell.name in (cell.server, f"{cell.server}, stream")]
         if arguments.paced_rounds:
             about["rate"] = (
@@ -109,15 +110,25 @@ def _named(name: str, wanted: Sequence[str]) -> bool:
 
 def measure(
     run: Running, rounds: int, seconds: float, connections: int, source: str | None
-) -> dict[str, dict[str, list[float]]]:
-    """Per cell: CPU microseconds a request, answers a second, share of time that it waited for its core, by round."""
+) -> tuple[dict[str, dict[str, list[float]]], dict[str, list[str]]]:
+    """Per cell: CPU microseconds a request, answers a second, share of time that it waited for its core, by round.
+
+    With it, by cell, what went wrong where a moment had to be repeated. Raises RuntimeError where that did not help.
+    """
     measured: dict[str, dict[str, list[float]]] = {
         cell.name: {"cpu": [], "per_second": [], "waited": []} for cell in run.cells
     }
+    again: dict[str, list[str]] = {}
     for number in range(-1, rounds):  # the first one warms up and is not kept
         for cell in run.cells if number % 2 else reversed(run.cells):
             before = machine.cpu(run.pids[cell.server])
-            answers, took = _asked(run, cell, seconds, connections, source)
+            try:
+                answers, took = _asked(run, cell, seconds, connections, source)
+            except RuntimeError as error:
+                _say(f"{cell.name}: {error}; asked again")
+                again.setdefault(cell.name, []).append(" ".join(str(error).split())[-200:])
+                before = machine.cpu(run.pids[cell.server])
+                answers, took = _asked(run, cell, seconds, connections, source)
             after = machine.cpu(run.pids[cell.server])
             if number < 0:
                 continue
@@ -126,7 +137,7 @@ def measure(
             kept["per_second"].append(answers / took)
             kept["waited"].append((after.waited - before.waited) / took)
         print(f"CPU: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-    return measured
+    return measured, again
 
 
 def _asked(run: Running, cell: Cell, seconds: float, connections: int, source: str | None) -> tuple[int, float]:
