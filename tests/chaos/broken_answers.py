@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from .faults import WHOLE, Fault, Refused, Served
-from .upstream import Script, Wire, silence
+from .upstream import Script, Wire, content_length, silence
 
 LOST = Refused(424, "ModelError", 502)
 LATE = Refused(424, "ModelError", 0)
@@ -79,8 +79,10 @@ async def stop_reading(wire: Wire) -> None:
 
 
 async def answer_early(wire: Wire) -> None:
-    await wire.head()
-    await wire.send(GOOD, pause=0.05)  # and only then read on
+    while True:
+        head = await wire.head()
+        await wire.send(GOOD, pause=0.05)  # and only then read on
+        await wire.read(content_length(head))
 
 
 async def answer_early_and_reset(wire: Wire) -> None:
