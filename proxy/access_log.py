@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 import orjson
 
@@ -162,6 +162,23 @@ _SAME: Final = tuple(
     if key not in {"log", "time", "overhead_seconds", "attempts", "prompt_tokens", "completion_tokens"}
 )
 """Keys that are fields of `Outcome` under the same name."""
+
+
+class RequestLog(Protocol):
+    """What is told of every request, once."""
+
+    @property
+    def lost(self) -> int:
+        """Lines that could not be written since the start."""
+        ...
+
+    def write(self, outcome: Outcome) -> None:
+        """A request is over. Never waits and never raises."""
+        ...
+
+    def close(self, timeout: float = 2.0) -> None:
+        """No more will come."""
+        ...
 
 
 class AccessLog:

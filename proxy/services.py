@@ -17,7 +17,7 @@ from warmers.runner import Warmer
 from warmers.shadow import Shadows
 from warmers.uses import Uses
 
-from .access_log import AccessLog
+from .access_log import RequestLog
 from .alerts import Alerts
 from .door import Door
 from .handlers.registry import Handlers
@@ -37,7 +37,7 @@ class Services:
     book: Book
     meters: Meters
     telemetry: Telemetry
-    log: AccessLog
+    log: RequestLog
     now: Callable[[], float]
     """Seconds on the event loop's clock: deadlines and durations."""
     wall: Callable[[], float]

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from policies.table import RouteTable
 from warmers.ping import Parts
 from warmers.runner import Warmer
 
-from .access_log import AccessLog
+from .access_log import AccessLog, RequestLog
 from .chat_templates import template_reader, template_stamp
 from .door import Door
 from .handlers.loads import Loader
@@ -44,6 +45,7 @@ from .shadowing import shadows_of
 from .telemetry import Telemetry
 from .warmth import warmth_of
 from .workers.supervisor import Outside, Supervisor
+from .world import World
 
 
 @asynccontextmanager
@@ -53,24 +55,24 @@ async def serving(
     credentials: CredentialSource | None = None,
     told: ToldSource | None = None,
     near: str | None = None,
+    world: World | None = None,
 ) -> AsyncIterator[Services]:
-    """The parts of a proxy, with its policy loaded. `credentials`: instead of boto3's chain.
+    """The parts of a proxy, with its policy loaded. `credentials`: instead of boto3's chain. `world`: of the real one.
 
     `told`: where a worker has its policy from, instead of what the settings name. `near`: the address of a store that
     workers of one supervisor share where the fleet has none, for what keeps targets warm.
-    Raises PolicyError or UnreadableError when the policy can't be used, OSError when the log can't be opened,
-    StoreError when the shared state can't.
+    Raises PolicyError or UnreadableError where the policy can't be used, OSError the log, StoreError the shared state.
     """
     async with AsyncExitStack() as parts:
-        ground = _ground(settings, parts)
-        meters = ground.meters
+        ground = _ground(settings, parts, world or _real())
+        world, meters = ground.world, ground.meters
         chain = AwsCredentials()
         parts.push_async_callback(chain.aclose)
-        loader = Loader(meters, time.monotonic, variables, _cache(settings))
-        handlers = Handlers(_folder(settings), loader.load, meters, time.monotonic, settings.drain)
+        loader = Loader(meters, world.now, variables, _cache(settings))
+        handlers = Handlers(_folder(settings), loader.load, meters, world.now, settings.drain)
         parts.push_async_callback(handlers.stop)
-        store = _store(settings.state, parts)
-        follower = follower_of(store, settings, _new_id(), time.time, meters.migrations, lambda: policy.redress())
+        store = _store(settings.state, parts, world)
+        follower = follower_of(store, settings, _new_id(world), world.wall, meters.migrations, lambda: policy.redress())
         heard = Hearers(ground.swapped, meters.reload, handlers.use, follower.dress if follower else None)
         policy = policy_of(settings, variables, heard, told or named(settings), told.number if told else int.__add__)
         await policy.load()
@@ -78,9 +80,9 @@ async def serving(
         if credentials is None and any(target.kind != "vllm" for target in policy.current.table.targets.values()):
             await chain.prepare()
         credentials = credentials or chain
-        backends = _backends(ground.transport, credentials)
+        backends = _backends(ground.transport, credentials, world)
         pings = _pings(lambda: (policy.current.table, policy.current.label), backends, ground)
-        warmth = warmth_of(pings, store or _store(near, parts), _new_id, settings.prices)
+        warmth = warmth_of(pings, store or _store(near, parts, world), pings.new_id, settings.prices)
         parts.push_async_callback(warmth.restorer.stop)
         controller, alerts = deciding(store, settings, ground.transport, credentials, pings, parts)
         yield Services(
@@ -100,12 +102,12 @@ async def serving(
             meters=meters,
             telemetry=ground.telemetry,
             log=ground.log,
-            now=time.monotonic,
-            wall=time.time,
-            draw=random.random,
-            new_id=request_ids(random.getrandbits(PREFIX_BITS), random.getrandbits(FIRST_BITS)),
+            now=world.now,
+            wall=world.wall,
+            draw=world.draw,
+            new_id=request_ids(world.bits(PREFIX_BITS), world.bits(FIRST_BITS)),
             body_limit=settings.body_limit,
-            door=Door(settings, time.time) if settings.keys or settings.tls_client_ca else None,
+            door=_door(settings, world),
         )
 
 
@@ -113,7 +115,8 @@ async def serving(
 class _Ground:
     """What the other parts stand on."""
 
-    log: AccessLog
+    world: World
+    log: RequestLog
     transport: HttpTransport
     book: Book
     gates: Gates
@@ -129,15 +132,23 @@ class _Ground:
         self.meters.policy(policy.table.digest, policy.generation)
 
 
-def _ground(settings: Settings, parts: AsyncExitStack) -> _Ground:
-    log = _log(settings.log, parts)
+def _door(settings: Settings, world: World) -> Door | None:
+    return Door(settings, world.wall) if settings.keys or settings.tls_client_ca else None
+
+
+def _real() -> World:
+    return World(time.monotonic, time.time, random.random, random.getrandbits, open_store)
+
+
+def _ground(settings: Settings, parts: AsyncExitStack, world: World) -> _Ground:
+    log = world.log or _log(settings.log, parts)
     transport = HttpTransport()
     parts.push_async_callback(transport.aclose)
-    telemetry = Telemetry(settings.otel, settings.sample, random.random, version("pointsman"))
+    telemetry = Telemetry(settings.otel, settings.sample, world.draw, version("pointsman"))
     parts.callback(telemetry.shutdown)
     workers = settings.workers
-    book, gates, meters = Book(random.random, workers), Gates(workers), Meters(version("pointsman"))
-    return _Ground(log, transport, book, gates, meters, Temperatures(), telemetry)
+    book, gates, meters = Book(world.draw, workers), Gates(workers), Meters(version("pointsman"))
+    return _Ground(world, log, transport, book, gates, meters, Temperatures(), telemetry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,46 +198,52 @@ async def warming(
 ) -> AsyncIterator[Warmer]:
     """A warmer of its own, without a proxy, for one policy. Raises OSError or StoreError."""
     async with AsyncExitStack() as parts:
-        ground = _ground(settings, parts)
+        world = _real()
+        ground = _ground(settings, parts, world)
         if credentials is None:
             credentials = chain = AwsCredentials()
             parts.push_async_callback(chain.aclose)
-        store = _store(settings.state, parts)
+        store = _store(settings.state, parts, world)
         label = f"{table.digest}/1"
-        pings = _pings(lambda: (table, label), _backends(ground.transport, credentials), ground)
-        warmth = warmth_of(pings, store, _new_id, settings.prices)
+        pings = _pings(lambda: (table, label), _backends(ground.transport, credentials, world), ground)
+        warmth = warmth_of(pings, store, pings.new_id, settings.prices)
         if warmth.uses is not None:
             await warmth.uses.exchange()
         yield warmth.warmer
 
 
-def _backends(transport: HttpTransport, credentials: CredentialSource) -> dict[str, Backend]:
+def _backends(transport: HttpTransport, credentials: CredentialSource, world: World) -> dict[str, Backend]:
     signer = Signer()
+
+    def utc() -> datetime:
+        return datetime.fromtimestamp(world.wall(), UTC)
+
     return {
-        "endpoint": Translated(EndpointBackend(transport, credentials, signer, _utc), time.time),
-        "bedrock": Translated(BedrockBackend(transport, credentials, signer, _utc), time.time),
-        "vllm": Translated(VllmBackend(transport), time.time),
+        "endpoint": Translated(EndpointBackend(transport, credentials, signer, utc), world.wall),
+        "bedrock": Translated(BedrockBackend(transport, credentials, signer, utc), world.wall),
+        "vllm": Translated(VllmBackend(transport), world.wall),
     }
 
 
-def _store(address: str | None, parts: AsyncExitStack) -> Store | None:
+def _store(address: str | None, parts: AsyncExitStack, world: World) -> Store | None:
     if address is None:
         return None
-    store = open_store(address)
+    store = world.open_store(address)
     parts.push_async_callback(store.aclose)
     return store
 
 
 def _pings(table: Callable[[], tuple[RouteTable, str]], backends: Mapping[str, Backend], ground: _Ground) -> Parts:
+    world = ground.world
     return Parts(
         table=table,
         backends=backends,
         book=ground.book,
         meters=ground.meters,
-        now=time.monotonic,
-        wall=time.time,
-        draw=random.random,
-        new_id=_new_id,
+        now=world.now,
+        wall=world.wall,
+        draw=world.draw,
+        new_id=partial(_new_id, world),
         pause=asyncio.sleep,
         trace=ground.telemetry.start,
         tell=ground.log.write,
@@ -281,11 +298,7 @@ def _log(path: str, parts: AsyncExitStack) -> AccessLog:
     return log
 
 
-def _utc() -> datetime:
-    return datetime.now(UTC)
-
-
-def _new_id() -> str:
+def _new_id(world: World) -> str:
     """A random request id in UUID form, as AWS's are; without the objects and the system call of `uuid4`."""
-    digits = f"{random.getrandbits(128):032x}"
+    digits = f"{world.bits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"

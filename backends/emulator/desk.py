@@ -35,6 +35,8 @@ class Call:
     stream: bool
     """Whether the face was asked for a stream (by URL, or by the body where there is one URL)."""
     question: Question
+    slowness: float = 1.0
+    """By what the model's times are multiplied."""
 
 
 class Wording(Protocol):
@@ -96,7 +98,8 @@ async def serve(
         with hosted.seated(place, Reply(200, "", ())):
             await live(call)
         return effects.fired
-    call = replace(call, question=replace(call.question, accent="split-utf8" in effects.reshape))
+    asked = replace(call.question, accent="split-utf8" in effects.reshape)
+    call = replace(call, question=asked, slowness=hosted.slowness(place))
     reply = wording.ask(call)
     with hosted.seated(place, reply):
         if call.stream:
@@ -108,7 +111,7 @@ async def serve(
 
 async def _unary(call: Call, wording: Wording, outlet: Outlet, reply: Reply, effects: Effects) -> None:
     latency, clock = call.hosted.config.latency, call.hosted.clock
-    needed = effects.first_byte + latency.first_byte + latency.per_token * reply.completion_tokens
+    needed = effects.first_byte + call.slowness * (latency.first_byte + latency.per_token * reply.completion_tokens)
     if wording.unary_limit is not None and needed > wording.unary_limit:
         await clock.rest(wording.unary_limit)
         await outlet.answer(wording.late(call))
@@ -123,11 +126,11 @@ async def _unary(call: Call, wording: Wording, outlet: Outlet, reply: Reply, eff
 
 
 async def _stream(call: Call, wording: Wording, outlet: Outlet, reply: Reply, effects: Effects) -> None:
-    latency = call.hosted.config.latency
+    latency, slowness = call.hosted.config.latency, call.slowness
     whole = 0.0 if reply.streamed else latency.per_token * reply.completion_tokens
     pace = Pace(
-        first_byte=effects.first_byte + latency.first_byte + whole,
-        per_part=effects.per_part + latency.per_token,
+        first_byte=effects.first_byte + slowness * (latency.first_byte + whole),
+        per_part=effects.per_part + slowness * latency.per_token,
         limit=wording.stream_limit,
     )
     planned: tuple[Headers, tuple[Part, ...], Ending] | Answer

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import exp
+from statistics import NormalDist
 from typing import Any
 
 from .answers import Outlet, Part
 from .clock import Clock
 from .config import EmulatorConfig, load_faults
 from .container import Container, Reply
-from .faults import Effects, Fault, applies, effects
+from .faults import Effects, Fault, applies, draw, effects
 from .ledger import Ledger
 from .roster import Copy, Roster
 
@@ -49,11 +51,23 @@ class Hosted:
         self._faults: tuple[Fault, ...] = self.config.faults
         self._counts = [0] * len(self._faults)
         self._gates: set[AckGate] = set()
+        self._answers = 0
 
     @property
     def faults(self) -> tuple[Fault, ...]:
         """The faults in force."""
         return self._faults
+
+    def slowness(self, copy: Copy) -> float:
+        """By what the times of the next answer on `copy` are multiplied: chance, and who else is there."""
+        latency = self.config.latency
+        crowd = 1.0 + latency.crowding * (copy.in_flight - 1)
+        if not latency.spread:
+            return crowd
+        self._answers += 1
+        even = draw(f"{self._seed}/{self.name}/pace/{self._answers}")
+        normal = NormalDist().inv_cdf(min(max(even, 1e-12), 1 - 1e-12))
+        return crowd * exp(latency.spread * normal - latency.spread**2 / 2)
 
     def set_faults(self, faults: object) -> tuple[Fault, ...]:
         """Replace the faults, forget their counts, return the old. Errors: EmulatorConfigError, and nothing changed."""

@@ -24,6 +24,7 @@ COMMANDS = {
     "why": "find a request in the log and say where it went, how long it took and why",
     "conformance": "check from outside whether a server keeps SageMaker Runtime's contract",
     "warm": "keep targets warm, and what that costs",
+    "rehearse": "replay a recorded trace through the real proxy against stand-ins: a day in minutes",
     "migrate": "move traffic from one hosting to another, step by step, and back",
     "bypass": "send everything back to the old targets for a while, at once",
     "emulate": "run stand-ins for SageMaker Runtime and Bedrock Runtime on loopback",

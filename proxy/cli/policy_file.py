@@ -32,10 +32,11 @@ def read_policy(path: str, environment: Mapping[str, str]) -> RouteTable:
         StartError: the file cannot be read.
         PolicyError: it was read and cannot be used.
     """
-    return load_policy(_text(path), environment, path, template_reader(Path(path).parent))
+    return load_policy(read_policy_text(path), environment, path, template_reader(Path(path).parent))
 
 
-def _text(path: str) -> str:
+def read_policy_text(path: str) -> str:
+    """The text of the policy at `path`, unread. Raises StartError when there is none."""
     if path.startswith("s3://"):
         message = (
             f"{path} is not a file, and this command reads files: fetch it with `aws s3 cp {path} policy.yaml` and "

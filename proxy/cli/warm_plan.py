@@ -16,17 +16,17 @@ from typing import TypeVar
 from policies.calendar import Calendar, read_calendar
 from policies.errors import PolicyError
 from policies.quantities import seconds, share, show_seconds
-from policies.table import ImportCost, Route, RouteTable
-from warmers.arrivals import Arrivals
+from policies.table import ImportCost, RouteTable
 from warmers.economics import Demand, instances_usd
 from warmers.picture import draw_plan
 from warmers.plan import Terms, make_plan
 from warmers.prices import SHIPPED, Prices, open_prices
-from warmers.traces import Traces, read_traces
+from warmers.traces import read_traces
 
 from ..settings import environment
 from . import EXIT_FINDINGS, EXIT_OK, StartError
 from .policy_file import add_arguments, print_refusal, read_policy
+from .series import series_of
 from .warm_report import as_json, report
 
 HELP = "compare what each model costs where it runs and elsewhere, kept warm in several ways, and say what should move"
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     terms = _terms(arguments, table, prices)
     # Only ServeGen's rates are drawn from, and how often a coin falls is nobody's secret.
     traces = _usable("--trace", lambda: read_traces([Path(path) for path in arguments.trace], Random(0)))  # noqa: S311
-    models = _usable("--trace", lambda: _models(table, traces, arguments.map))
+    models = _usable("--trace", lambda: series_of(table, traces, arguments.map))
     plan = _usable("the plan", lambda: make_plan(models, terms, _proxies(arguments.proxies, table, prices)))
     if arguments.svg:
         _write(Path(arguments.svg), draw_plan(plan, prices, terms.demand.cold_share))
@@ -122,39 +122,6 @@ def _positive(text: str) -> float:
 def _day(text: str) -> float:
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _models(table: RouteTable, traces: Traces, mapped: list[str]) -> list[tuple[Route, Arrivals]]:
-    """Every route with its arrivals: the series it is mapped to, the one of its name, or the only one there is."""
-    wanted: dict[str, str] = {}
-    for pair in mapped:
-        model, equals, series = pair.partition("=")
-        if not equals or series not in traces.names:
-            message = f"--map {pair}: give MODEL=SERIES with a series of the trace: {_some(traces.names)}"
-            raise StartError(message)
-        wanted[model] = series
-    routes = sorted(table.routes.values(), key=lambda route: route.key)
-    unknown = wanted.keys() - {"*", *(route.key for route in routes)}
-    if unknown:
-        message = f"--map {min(unknown)}: no such model; the policy has {_some([route.key for route in routes])}"
-        raise StartError(message)
-    return [(route, _arrivals(route.key, wanted, traces)) for route in routes]
-
-
-def _arrivals(key: str, wanted: dict[str, str], traces: Traces) -> Arrivals:
-    series = wanted.get(key) or (key if key in traces.names else wanted.get("*"))
-    if series is None and len(traces.names) == 1 and not traces.complete:
-        series = traces.names[0]
-    if series is not None:
-        return traces.pick(series)
-    if traces.complete:
-        return traces.idle()
-    message = f"the trace has no series {key}; name one with --map {key}=SERIES: {_some(traces.names)}"
-    raise StartError(message)
-
-
-def _some(names: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _proxies(text: str, table: RouteTable, prices: Prices) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from backends.emulator.clock import Clock
+from backends.emulator.config import load_config
 from backends.emulator.container import Reply
 from backends.emulator.faults import Fault
 from backends.emulator.hosting import AckGate, Hosted, connection_fault, timed
@@ -130,3 +131,20 @@ async def test_a_hang_without_an_end_lasts() -> None:
 def test_parts_have_their_waits() -> None:
     """The first has the first byte's wait."""
     assert [(part.data, part.wait) for part in timed([b"a", b"b"], 2, 1)] == [(b"a", 2), (b"b", 1)]
+
+
+def test_answers_differ_by_chance_and_by_company() -> None:
+    """A factor of mean 1 with the declared spread, the same for the same seed; each neighbour adds its share."""
+    text = """\
+apiVersion: pointsman-emulator/v1
+credentials: [{access_key_id: a, secret_access_key: b}]
+models: {one: {kind: endpoint, dialect: echo, latency: {first_byte: 1s, spread: 0.2, crowding: 0.1}}}
+"""
+    config = load_config(text, "emulator.yaml")
+    alone, crowded = Copy("copy-1", 0.0, in_flight=1), Copy("copy-1", 0.0, in_flight=3)
+    first, again = (Hosted(config, "one", Clock()) for _ in range(2))
+    drawn = [first.slowness(alone) for _ in range(2000)]
+    assert sum(drawn) / len(drawn) == pytest.approx(1.0, abs=0.02)
+    assert sorted(drawn)[1900] == pytest.approx(1.36, abs=0.05)
+    assert drawn[0] == again.slowness(alone)
+    assert again.slowness(crowded) == pytest.approx(1.2 * drawn[1])

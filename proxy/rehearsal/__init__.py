@@ -1,0 +1,1 @@
+"""A recorded trace, replayed through the real proxy against stand-ins, in virtual time."""

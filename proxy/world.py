@@ -1,0 +1,28 @@
+"""What a process has from outside, the network apart: time, chance, and where its log and its state are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from backends.state import Store
+
+from .access_log import RequestLog
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The real one is made by `wiring`; a rehearsal makes another."""
+
+    now: Callable[[], float]
+    """Seconds on the event loop's clock."""
+    wall: Callable[[], float]
+    """Seconds since 1970."""
+    draw: Callable[[], float]
+    """A fresh random number in [0, 1)."""
+    bits: Callable[[int], int]
+    """A fresh random number of that many bits."""
+    open_store: Callable[[str], Store]
+    """The shared state at an address. Raises StoreError."""
+    log: RequestLog | None = None
+    """Where the request log goes, instead of the place that the settings name."""
