@@ -45,14 +45,16 @@ class Acceptor:
         connections: Callable[[], int],
         crowd: Crowd,
         tls: ssl.SSLContext | None,
+        stand_back: float = STAND_BACK,
     ) -> None:
-        """`connections` says how many are open; `listening` is closed by `stop`."""
+        """`connections` says how many are open; `listening` is closed by `stop`; `stand_back`: see STAND_BACK."""
         listening.setblocking(False)
         self._listening = listening
         self._protocol = protocol
         self._connections = connections
         self._crowd = crowd
         self._tls = tls
+        self._stand_back = stand_back
         self._loop = asyncio.get_running_loop()
         self._arriving: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
@@ -93,7 +95,7 @@ class Acceptor:
     def _come(self) -> None:
         if not self._stood_back and not self._crowd.mine(self._connections() + len(self._arriving)):
             self._stood_back = True
-            self._later(STAND_BACK)
+            self._later(self._stand_back)
             return
         self._stood_back = False
         self._take()
