@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -63,7 +64,10 @@ def main() -> None:
             about["rate"] = (
                 f"{arguments.rate:g} requests/s, {arguments.paced_rounds} rounds of {arguments.paced_seconds:g} s"
             )
-            waits = latency.measure(run, timed, arguments.paced_rounds, arguments.rate, arguments.paced_seconds)
+            pids = {os.getpid(), run.target_pid, *(run.pids[cell.server] for cell in timed)}
+            with machine.preferred(pids) as allowed:
+                waits = latency.measure(run, timed, arguments.paced_rounds, arguments.rate, arguments.paced_seconds)
+            about["priority at that rate"] = "above all other work" if allowed else "as all other work"
         about["load after"] = machine.facts()["load before"]
         text = as_markdown(run.cells, measured, waits, about, missing | run.missing)
         picture = as_svg(run.cells, measured, about)
@@ -87,8 +91,8 @@ def _arguments() -> argparse.Namespace:
         "--load", choices=("auto", "own", "wrk"), default="auto", help="auto: wrk where it is installed"
     )
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second of the second part")
-    parser.add_argument("--paced-rounds", type=int, default=10, help="rounds of the second part; 0 leaves it out")
-    parser.add_argument("--paced-seconds", type=float, default=1.5)
+    parser.add_argument("--paced-rounds", type=int, default=20, help="rounds of the second part; 0 leaves it out")
+    parser.add_argument("--paced-seconds", type=float, default=0.7)
     parser.add_argument("--cells", help="only these, by name, separated by semicolons; a trailing * matches the rest")
     parser.add_argument("--also", type=Path, action="append", default=[], help="another checkout, to compare with")
     parser.add_argument("--out", type=Path, help=f"folder of the results; {RESULTS} for what is to be kept")

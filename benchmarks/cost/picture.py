@@ -19,13 +19,17 @@ def as_svg(cells: Sequence[Cell], cpu: Cells, about: Mapping[str, str]) -> str:
     """CPU a request as multiples of the bare pass-through, cheapest first; whole answers above, streams below."""
     panels = []
     top = 0
+    sorts = {}
     for title, suffix in (("Whole answers", ""), ("Streams of 50 events", ", stream")):
         own = [cell.name for cell in cells if cell.stream == bool(suffix) and cell.name in cpu]
-        if "bare" + suffix not in own:
-            continue
-        bars = {name: interval(ratios(cpu[name]["cpu"], cpu["bare" + suffix]["cpu"])) for name in own}
-        panels.append(_panel(f"{title}: CPU a request, bare aiohttp pass-through = 1", bars, top))
-        top += HEAD + ROW * len(bars) + 40
+        if "bare" + suffix in own:
+            sorts[title] = {name: interval(ratios(cpu[name]["cpu"], cpu["bare" + suffix]["cpu"])) for name in own}
+    every = [bar for bars in sorts.values() for bar in bars.values()]
+    low = floor(log10(min((bar.low for bar in every), default=1)) * 5) / 5
+    high = ceil(log10(max((bar.high for bar in every), default=1)) * 5) / 5
+    for title, bars in sorts.items():
+        panels.append(_panel(f"{title}: CPU a request, bare aiohttp pass-through = 1", bars, top, low, high))
+        top += HEAD + ROW * len(bars) + 24
     note = f"{about['date']}, {about['commit']}, {about['cpu']}, {about['rounds']} interleaved rounds; log scale"
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top + 24}" role="img">']
     lines += [f"<style>{STYLE}</style>", f'<rect width="{WIDTH}" height="{top + 24}" fill="#fff"/>', *panels]
@@ -33,10 +37,7 @@ def as_svg(cells: Sequence[Cell], cpu: Cells, about: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _panel(title: str, bars: Mapping[str, Interval], top: int) -> str:
-    low = floor(log10(min(bar.low for bar in bars.values())) * 2) / 2 - 0.001
-    high = ceil(log10(max(bar.high for bar in bars.values())) * 2) / 2
-
+def _panel(title: str, bars: Mapping[str, Interval], top: int, low: float, high: float) -> str:
     def x(value: float) -> float:
         return LEFT + (log10(value) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
 

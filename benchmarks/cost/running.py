@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvloop
@@ -27,6 +27,7 @@ class Running:
     """What serves, by the name of its server."""
 
     target: str
+    target_pid: int
     ports: dict[str, int]
     pids: dict[str, int]
     cells: tuple[Cell, ...]
@@ -54,7 +55,7 @@ def running(servers: Sequence[Server], cells: Sequence[Cell]) -> Iterator[Runnin
         machine.pin(0, cores[1])
     with ExitStack() as stack:
         target = stack.enter_context(process([sys.executable, "-m", "benchmarks.upstream"]))
-        run = Running(f"http://127.0.0.1:{int(_line(target))}", {}, {}, tuple(cells), {})
+        run = Running(f"http://127.0.0.1:{int(_line(target))}", target.pid, {}, {}, tuple(cells), {})
         for server in servers:
             own = [cell for cell in cells if cell.server == server.name]
             if not own:
@@ -72,7 +73,7 @@ def running(servers: Sequence[Server], cells: Sequence[Cell]) -> Iterator[Runnin
                 run.missing[server.name] = str(error)
                 child.kill()
         kept = tuple(cell for cell in cells if cell.server in run.ports and cell.server not in run.missing)
-        yield Running(run.target, run.ports, run.pids, kept, run.missing)
+        yield replace(run, cells=kept)
 
 
 @contextmanager
