@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -18,17 +17,21 @@ WAYS = (
     " or s3://bucket/prefix"
 )
 
+Maker = Callable[[bool], Store]
+"""Opens a store; told whether it may make one where there is none."""
 
-def open_store(url: str) -> Store:
+
+def open_store(url: str, *, make: bool = True) -> Store:
     """The store at `url`: a SQLite file is opened, servers are asked for the first time when they are first used.
 
-    So a proxy starts although the fleet's server is away, and serves what it would without one.
+    So a proxy starts although the fleet's server is away, and serves what it would without one. `make` says whether a
+    file that is not there is made: who only asks or holds would else take a slip in the path for a fleet at rest.
 
     Raises:
         ValueError: the URL names no known kind of store, with the right ways to write it.
-        StoreError: the file can't be opened.
+        StoreError: the file can't be opened, or is not there and is not to be made.
     """
-    return _maker(url)()
+    return _maker(url)(make)
 
 
 def checked(url: str) -> str:
@@ -37,7 +40,7 @@ def checked(url: str) -> str:
     return url
 
 
-def _maker(url: str) -> Callable[[], Store]:
+def _maker(url: str) -> Maker:
     try:
         parts = urlsplit(url)
         _ = parts.port  # a port that is none raises ValueError
@@ -54,19 +57,19 @@ def _unknown(parts: SplitResult) -> None:
     """No store has such a scheme."""
 
 
-def _file(parts: SplitResult) -> Callable[[], Store] | None:
+def _file(parts: SplitResult) -> Maker | None:
     path = unquote(parts.path)[1:]
     if parts.netloc or parts.query or not path:
         return None
-    return partial(SqliteStore, Path(path))
+    return lambda make: SqliteStore(Path(path), make=make)
 
 
-def _bucket(parts: SplitResult) -> Callable[[], Store] | None:
+def _bucket(parts: SplitResult) -> Maker | None:
     prefix = unquote(parts.path).strip("/")
     if not parts.netloc or parts.query or not prefix:
         return None
 
-    def made() -> Store:
+    def made(make: bool) -> Store:
         from .s3 import S3Store  # boto3 takes a tenth of a second to import
 
         return S3Store(parts.netloc, prefix)
@@ -74,14 +77,14 @@ def _bucket(parts: SplitResult) -> Callable[[], Store] | None:
     return made
 
 
-def _server(parts: SplitResult) -> Callable[[], Store] | None:
+def _server(parts: SplitResult) -> Maker | None:
     prefix = re.fullmatch(r"(?:prefix=([\w.-]+))?", parts.query)
     if prefix is None or not parts.hostname or not re.fullmatch(r"/?\d*", parts.path):
         return None
     address = parts._replace(scheme=_SCHEMES[parts.scheme], query="").geturl()
     named = prefix[1] or DEFAULT_PREFIX
 
-    def made() -> Store:
+    def made(make: bool) -> Store:
         from .valkey import ValkeyStore  # the client library too
 
         return ValkeyStore(address, named)
@@ -91,7 +94,7 @@ def _server(parts: SplitResult) -> Callable[[], Store] | None:
 
 _SCHEMES = {"valkey": "redis", "redis": "redis", "valkeys": "rediss", "rediss": "rediss"}
 """Scheme as people write it, and as the client library knows it."""
-_KINDS: Mapping[str, Callable[[SplitResult], Callable[[], Store] | None]] = {
+_KINDS: Mapping[str, Callable[[SplitResult], Maker | None]] = {
     "sqlite": _file,
     "s3": _bucket,
     **dict.fromkeys(_SCHEMES, _server),

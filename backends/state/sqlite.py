@@ -34,9 +34,12 @@ CREATE TABLE IF NOT EXISTS items (
 class SqliteStore:
     """A file that processes of one machine share."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens the file, and makes it when it is not there. Raises StoreError."""
+    def __init__(self, path: Path, *, make: bool = True) -> None:
+        """Opens the file, and makes it when it is not there, unless `make` says not to. Raises StoreError."""
         self._path = path
+        if not make and not path.exists():
+            msg = f"there is no file {path}: no proxy has ever looked at this state; is it the fleet's --state?"
+            raise StoreError(msg)
         # SQLite blocks: all its work is done in one thread of this store's own.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="pointsman-state")
         try:

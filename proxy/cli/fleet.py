@@ -51,11 +51,16 @@ def who(given: str | None) -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def with_fleet(arguments: argparse.Namespace, work: Callable[[RouteTable, Store], Awaitable[int]]) -> int:
-    """The exit code of `work`, which gets the policy and the shared state. Raises StartError."""
+def with_fleet(
+    arguments: argparse.Namespace, work: Callable[[RouteTable, Store], Awaitable[int]], *, begins: bool = False
+) -> int:
+    """The exit code of `work`, which gets the policy and the shared state. Raises StartError.
+
+    Only a command that `begins` something may make a state where there is none.
+    """
     try:
         policy, state = _places(arguments, flags.environment())
-        return asyncio.run(_work(read_policy(policy, flags.environment()), state, work))
+        return asyncio.run(_work(read_policy(policy, flags.environment()), state, work, begins))
     except PolicyError as error:
         print_refusal(error, arguments.json)
         return EXIT_FINDINGS
@@ -63,8 +68,10 @@ def with_fleet(arguments: argparse.Namespace, work: Callable[[RouteTable, Store]
         raise StartError(str(error)) from error
 
 
-async def _work(table: RouteTable, state: str, work: Callable[[RouteTable, Store], Awaitable[int]]) -> int:
-    store = open_store(state)
+async def _work(
+    table: RouteTable, state: str, work: Callable[[RouteTable, Store], Awaitable[int]], begins: bool
+) -> int:
+    store = open_store(state, make=begins)
     try:
         return await work(table, store)
     finally:

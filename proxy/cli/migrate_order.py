@@ -44,7 +44,7 @@ class Order:
             state, decisions = await order(Ledger(store), plan, command(self.verb, arguments), now())
             return told(self.verb, state, decisions, arguments.json)
 
-        return with_fleet(arguments, work)
+        return with_fleet(arguments, work, begins=self.verb is Verb.START)
 
 
 def now() -> float:

@@ -16,6 +16,16 @@ async def test_store_that_can_not_be_opened(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "missing" / "state.db")
 
 
+async def test_file_that_is_only_to_be_opened(tmp_path: Path) -> None:
+    """Where there is none, none is made; one that is there is opened."""
+    path = tmp_path / "state.db"
+    with pytest.raises(StoreError, match=r"no file .*state\.db: no proxy has ever looked"):
+        SqliteStore(path, make=False)
+    assert not path.exists()
+    await SqliteStore(path).aclose()
+    await SqliteStore(path, make=False).aclose()
+
+
 async def test_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
     """A file that knows leases and documents only keeps them, and has groups from then on."""
     path = tmp_path / "state.db"

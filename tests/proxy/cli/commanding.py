@@ -41,10 +41,14 @@ endpoints:
 class Commanding:
     """A laptop with the policy and the address of the state."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, looked: bool = True) -> None:
+        """`looked`: a proxy has been there before."""
         self.policy = folder / "policy.yaml"
         self.policy.write_text(POLICY)
-        self.address = f"sqlite:///{folder / 'state.db'}"
+        self.database = folder / "state.db"
+        self.address = f"sqlite:///{self.database}"
+        if looked:
+            self.database.touch()
 
     def __call__(self, *words: str) -> int:
         """The exit code of `pointsman` with these words."""

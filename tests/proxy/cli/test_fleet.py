@@ -40,6 +40,27 @@ def test_state_that_can_not_be_reached(tmp_path: Path, capsys: pytest.CaptureFix
     assert "127.0.0.1:1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("migrate", "status"),
+        ("migrate", "history", "apexguru"),
+        ("migrate", "rollback", "apexguru", "--reason", "r"),
+        ("bypass", "--all", "--for", "2h", "--reason", "r"),
+    ],
+)
+def test_state_that_no_proxy_has_looked_at(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slip in the path is no fleet at rest: it is said, and no file is made."""
+    pointsman = Commanding(tmp_path, looked=False)
+    assert pointsman(*words) == EXIT_CANNOT_START
+    told = capsys.readouterr()
+    assert "no proxy has ever looked at this state; is it the fleet's --state?" in told.err
+    assert told.out == ""
+    assert not pointsman.database.exists()
+
+
 def test_who_is_the_user_unless_it_is_said() -> None:
     """Also where the user has no name."""
     assert who("ann") == "ann"
