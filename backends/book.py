@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from policies.breaker import NEW, SLOW_START, Breaker, State, admitted, after, is_failure, state, with_answers
 from policies.facts import FailureFacts, TargetView
+from policies.hedging import paid, saved
 from policies.retries import Budget, earned, reserve, spent
-from policies.table import Route, Target
+from policies.table import HedgeRule, Route, Target
 
 AT_ONCE = 0.1
 """Seconds whose answers are counted together, where nothing has failed: they lose a hundredth of their weight in it."""
@@ -55,6 +56,7 @@ class Book:
         self._reserve = reserve(workers)
         self._replicas: dict[str, list[_Replica]] = {}
         self._budgets: dict[str, Budget] = {}
+        self._purses: dict[str, float] = {}
 
     def begin(self, target: Target, replica: int) -> None:
         """A request is about to be sent."""
@@ -128,10 +130,23 @@ class Book:
         self._budgets[route.key] = left
         return True
 
+    def hedgeable(self, route: Route, rule: HedgeRule) -> None:
+        """A request of `route` has come that may be hedged: its share is put into the route's purse."""
+        self._purses[route.key] = saved(self._purses.get(route.key, 0.0), rule.budget)
+
+    def afford_hedge(self, route: Route) -> bool:
+        """Take one hedge out of the route's purse; False when there is none in it."""
+        left = paid(self._purses.get(route.key, 0.0))
+        if left is None:
+            return False
+        self._purses[route.key] = left
+        return True
+
     def keep(self, names: Iterable[str], routes: Iterable[str] = ()) -> None:
         """Forget targets that no policy names any more and that nothing is in flight to, and routes that are gone."""
         kept, served = set(names), set(routes)
         self._budgets = {key: budget for key, budget in self._budgets.items() if key in served}
+        self._purses = {key: purse for key, purse in self._purses.items() if key in served}
         for name in [name for name in self._replicas if name not in kept]:
             if all(entry.in_flight == 0 for entry in self._replicas[name]):
                 del self._replicas[name]

@@ -124,12 +124,17 @@ class Gates:
 
         It takes no place: however much of it there is, clients have all of them. Whoever got in calls `leave_spare`.
         """
+        if not self.spacious(target):
+            return False
+        self._of(target).spare += 1
+        return True
+
+    def spacious(self, target: Target) -> bool:
+        """Whether less than half of the places at the target are taken, and nobody waits for one."""
         gate = self._of(target)
         bounds = gate.rule.bounds
-        if gate.waiting or 2 * (gate.active + gate.spare) >= min(max(gate.limit.value, bounds.least), bounds.most):
-            return False
-        gate.spare += 1
-        return True
+        room = min(max(gate.limit.value, bounds.least), bounds.most)
+        return not gate.waiting and 2 * (gate.active + gate.spare) < room
 
     def leave_spare(self, target: Target) -> None:
         """Work of our own is over."""

@@ -22,6 +22,7 @@ from .metric_names import (
     BUILD,
     CONCURRENT,
     EXTRAS,
+    HEDGES,
     HOOK_TIME,
     HOOKS,
     LOOP_HELD,
@@ -73,6 +74,7 @@ class Meters:
         self._warm_pings: dict[Labels, int] = {}
         self._warm_limits: dict[Labels, float] = {}
         self._shed: dict[Labels, int] = {}
+        self._hedges: dict[Labels, int] = {}
         self._workers: dict[str, dict[Labels, float]] = {}
         self.cold = ColdCounts(cap)
         """What is counted of cold targets."""
@@ -165,6 +167,10 @@ class Meters:
         """A request of the route `key` was turned away: `target` or `owner` had enough."""
         self._add(self._shed, (key, reason), 1)
 
+    def hedge(self, key: str, result: str) -> None:
+        """A request of the route `key` would have been hedged; HEDGES has the results."""
+        self._add(self._hedges, (key, result), 1)
+
     def warm_ping(self, target: str, met: str) -> None:
         """A warm-up is over: it met the target `warm`, `cold`, or it `failed`."""
         self._add(self._warm_pings, (target, met), 1)
@@ -202,6 +208,7 @@ class Meters:
             (self._attempts, other._attempts),
             (self._hooks, other._hooks),
             (self._shed, other._shed),
+            (self._hedges, other._hedges),
             (self._warm_pings, other._warm_pings),
         )
         for mine, theirs in counts:
@@ -242,6 +249,7 @@ class Meters:
                 "loop_held": _dump(self._loop_held),
                 "in_flight": self._in_flight,
                 "shed": list(self._shed.items()),
+                "hedges": list(self._hedges.items()),
                 "breakers": list(self._breakers.items()),
                 "warm_pings": list(self._warm_pings.items()),
                 "warm_limits": list(self._warm_limits.items()),
@@ -271,6 +279,7 @@ class Meters:
             meters._loop_held = _load(data["loop_held"], LOOP_HELD.bounds)
             meters._in_flight = {key: int(count) for key, count in data["in_flight"].items()}
             meters._shed = {tuple(labels): int(count) for labels, count in data["shed"]}
+            meters._hedges = {tuple(labels): int(count) for labels, count in data["hedges"]}
             meters._warm_pings = {tuple(labels): int(count) for labels, count in data["warm_pings"]}
             meters._warm_limits = {tuple(labels): float(seconds) for labels, seconds in data["warm_limits"]}
             meters.cold = ColdCounts.load(data["cold"], meters._cap)
@@ -312,6 +321,7 @@ class Meters:
             exposition.histograms(LOOP_HELD, self._loop_held.items()),
             exposition.scalars(BREAKER, self._breakers.items()),
             exposition.scalars(SHED, self._shed.items()),
+            exposition.scalars(HEDGES, self._hedges.items()),
             exposition.scalars(WARM_PINGS, self._warm_pings.items()),
             exposition.scalars(WARM_LIMIT, self._warm_limits.items()),
             *self.cold.render(),
@@ -382,4 +392,4 @@ def result_of(attempt: AttemptOutcome, given_up: bool) -> str:
         return "throttled"
     if attempt.timed_out:
         return "timed_out"
-    return "given_up" if given_up else "failed"
+    return "given_up" if given_up or attempt.given_up else "failed"

@@ -131,7 +131,8 @@ ATTEMPTS = Metric(
     "pointsman_attempts_total",
     COUNTER,
     ("target", "kind", "result"),
-    "Attempts at targets: answered, cold (no ready copy), throttled, timed_out, failed, or given_up (the client left).",
+    "Attempts at targets: answered, cold (no ready copy), throttled, timed_out, failed, or given_up (the client left, "
+    "or a hedge's other attempt answered first).",
 )
 CONCURRENT = Metric(
     "pointsman_concurrent_requests_per_model",
@@ -181,6 +182,14 @@ SHED = Metric(
     COUNTER,
     ("model", "reason"),
     "Requests turned away, or on to a fallback, by ourselves: target (its queue is full), owner (over its quota).",
+)
+
+HEDGES = Metric(
+    "pointsman_hedges_total",
+    COUNTER,
+    ("model", "result"),
+    "Requests whose first target was slow: a second one won, lost, failed as well or was given_up (the client left); "
+    "or none was asked: nowhere (none is well, warm and has room), budget, quota (of the owner).",
 )
 
 WARM_PINGS = Metric(
@@ -296,7 +305,7 @@ EXTRAS = (
 METRICS: tuple[Metric, ...] = (
     *REQUEST_COUNTERS.values(),
     *REQUEST_HISTOGRAMS.values(),
-    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BREAKER, SHED),
+    *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BREAKER, SHED, HEDGES),
     *(WARM_PINGS, WARM_LIMIT),
     *(TEMPERATURE, RESTORES, RESTORE_TIME, COLD_REQUESTS, WARM_COST),
     *(SHADOW_REQUESTS, SHADOW_SCORE, SHADOW_DOLLARS, SHADOW_DIFFERENCES),

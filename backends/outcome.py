@@ -31,6 +31,8 @@ class AttemptOutcome:
     timed_out: bool = False
     status: int | None = None
     """HTTP status of the model's own error answer, as it was before any wrapping; None when none came."""
+    given_up: bool = False
+    """It ran beside another attempt (a hedge), and was ended by ourselves."""
 
 
 @value(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from . import schema
 from .compiling_cold import check_cold, when_cold
+from .compiling_hedge import check_hedge, hedge
 from .compiling_migrate import Moving, compile_migrate, grouped
 from .dialects import impossible
 from .errors import Path, Problem, dotted
@@ -33,7 +34,7 @@ from .targets import ISOLATION, compile_target
 
 INHERITED = (
     "owner", "shed", "wave", "clients_speak", "sticky_by", "timeout", "stream_timeout", "retry", "idempotent",
-    "handler", "translate", "when_cold", "cold_status",
+    "hedge", "handler", "translate", "when_cold", "cold_status",
 )  # fmt: skip
 """What a component takes from its endpoint unless it says its own; `data` it takes and may narrow."""
 
@@ -70,6 +71,7 @@ def compile_policy(
             if route is not None:
                 routes[name, component] = route
                 check_cold(route, whole, path, findings)
+                check_hedge(route, path, findings)
             if route is not None and block.migrate is not None:
                 own = compile_migrate(block.migrate, (*path, "migrate"), route.key, route.serve, route.owner, names)
                 moving += [own] if own is not None else []
@@ -153,6 +155,7 @@ def _route(
         stream_timeout=block.stream_timeout or defaults.stream_timeout,
         retry=_retry(block.retry or defaults.retry, len(fallback)),
         idempotent=bool(block.idempotent),
+        hedge=hedge(block.hedge),
         owner=block.owner,
         quota=names.quotas.get(block.owner or ""),
         wave=block.wave,

@@ -17,7 +17,7 @@ from .editor import Schema, json_schema, known_keys
 from .errors import Path, Problem, dotted
 from .findings import nearest
 
-PLANNED = frozenset({"release", "hedge"})
+PLANNED = frozenset({"release"})
 """Keys that later versions will have; someone who writes one has read about it, not mistyped."""
 
 _NOUNS = {"string": "text", "bool": "true or false", "int": "a whole number", "float": "a number", "list": "a list"}

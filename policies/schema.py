@@ -43,6 +43,11 @@ class Retry(Block):
     budget: Share = Field(0.1, description="Repeats as a share of the endpoint's requests: 10%.")
 
 
+class Hedge(Block):
+    after: Duration = Field(description="Time without an answer after which a second target is asked as well: 500ms.")
+    budget: Share = Field(0.02, description="Such second attempts as a share of the endpoint's requests: 2%.")
+
+
 class Defaults(Block):
     timeout: Duration = Field(60.0, description="Deadline of a blocking request, as on SageMaker: 60s.")
     stream_timeout: Duration = Field(480.0, description="Deadline of a whole streamed request, as on SageMaker: 8m.")
@@ -272,6 +277,9 @@ class _Shared(Block):
     retry: Retry | None = Field(None, description="How often a request may be tried.")
     idempotent: bool | None = Field(
         None, description="true: a request may be sent again although an earlier attempt may have run."
+    )
+    hedge: Hedge | None = Field(
+        None, description="Ask a second warm target when the first is slow; the first answer wins. Wants idempotent."
     )
     handler: Handler | None = Field(None, description="The customer's pre- and post-processing (model.py).")
     when_cold: Literal["spill", "hold", "fail"] | None = Field(

@@ -211,6 +211,16 @@ class RetryRule:
 
 
 @dataclass(frozen=True, slots=True)
+class HedgeRule:
+    """When a request that waits is sent to a second place as well."""
+
+    after: float
+    """Seconds without an answer."""
+    budget: float = 0.02
+    """Hedges as a share of the route's requests."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sticky:
     """What keeps a caller on one side of a split."""
 
@@ -281,6 +291,7 @@ class Route:
     retry: RetryRule = RetryRule()
     idempotent: bool = False
     """True: a request may be sent again although an earlier attempt may have run."""
+    hedge: HedgeRule | None = None
     owner: str | None = None
     wave: int | None = None
     shed: str = "normal"

@@ -70,6 +70,7 @@ ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "throttled": "the target refused for its quota",
         "timed_out": "the answer did not come in time",
         "status": "HTTP status of the model's own error answer, or null",
+        "given_up": "a hedge: it ran beside another attempt, which answered first",
     }
 )
 
@@ -271,6 +272,7 @@ def _attempt(attempt: AttemptOutcome) -> dict[str, Any]:
         "throttled": attempt.throttled,
         "timed_out": attempt.timed_out,
         "status": attempt.status,
+        "given_up": attempt.given_up,
     }
 
 

@@ -7,7 +7,7 @@ only loop is the one over attempts, and what follows a failure is decided by `po
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from dataclasses import replace
 
 from backends.base import Call, Invocation, Reply
@@ -21,7 +21,7 @@ from policies.quotas import Quota
 from policies.table import Route, Target
 from warmers.shadow import Taken
 
-from . import cold
+from . import cold, hedges
 from .record import Record
 from .services import Services
 from .spans import Step
@@ -151,13 +151,24 @@ async def _first_answer(
     route: Route, plan: Plan, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
 ) -> tuple[Attempt, Reply]:
     """Try the plan's targets in turn until one answers; that one stays in flight in the book."""
+    race: hedges.Race | None = None
     while True:
         attempt = plan.attempts[0]
         if services.temperatures.tracked and not services.temperatures.calm(attempt.target, record.arrived):
             plan = await cold.passed(route, plan, call, deadline, record, services)
             attempt = plan.attempts[0]
         try:
-            return attempt, await _attempt(route, plan, call, deadline, record, trace, services)
+            if route.hedge is None or race is not None or not hedges.possible(route, call):
+                return attempt, await _attempt(route, plan, call, deadline, record, trace, services)
+
+            def tried(plan: Plan, own: Record) -> Coroutine[object, object, Reply]:
+                return _attempt(route, plan, call, deadline, own, trace, services)
+
+            race = hedges.Race(route, route.hedge, plan, tried, lambda one: _end(one, None, services), record, services)
+            try:
+                return await race.answer()
+            finally:
+                plan = race.plan
         except BackendError as error:
             if error.facts.cold and attempt.target.name in services.temperatures.tracked:
                 let_go(error)
@@ -214,7 +225,7 @@ async def _attempt(
     answered = False
     try:
         if trace.sampled:
-            with trace.attempt(target, len(record.attempts) + 1, attempt.replica) as context:
+            with trace.attempt(target, max(len(record.attempts), plan.made) + 1, attempt.replica) as context:
                 reply = await _sent(plan, replace(call, trace=context), began, deadline, services)
         else:
             reply = await _sent(plan, call, began, deadline, services)

@@ -246,6 +246,8 @@ class Sampled:
         if error is not None:
             _fail(span, spans.cause(error))
         elif answers:
+            if self._answered is not None:  # of two at a time both have answered
+                self._answered[0].end(self._answered[1])
             self._answered = (span, now)
             return
         span.end(now)

@@ -9,7 +9,7 @@ import pytest
 from backends.book import MOST_COPIES, Book
 from policies.breaker import State
 from policies.facts import FailureFacts, Fault, TargetView
-from policies.table import BedrockSpec, RetryRule, Route, Target, VllmSpec
+from policies.table import BedrockSpec, HedgeRule, RetryRule, Route, Target, VllmSpec
 
 COLD = FailureFacts(Fault.PLATFORM, retry_safe=True, cold=True)
 IMPORT = Target("import", "bedrock", BedrockSpec("arn"))
@@ -164,3 +164,17 @@ def test_use_of_several_copies_is_several_requests_at_a_time() -> None:
         for _ in range(together):
             book.end(one, 0, None, moment)
     assert [book.last_used(one, count) for count in (1, 2, 3, MOST_COPIES)] == [30.0, 30.0, 20.0, 20.0]
+
+
+def test_purse_of_hedges_is_each_routes_own_and_starts_empty() -> None:
+    """Two requests of a route that may hedge half of them pay for one, and a route that is gone is forgotten."""
+    book, rule = Book(), HedgeRule(0.5, 0.5)
+    route, other = (Route(name, None, ()) for name in ("x", "y"))
+    book.hedgeable(route, rule)
+    assert not book.afford_hedge(route)
+    book.hedgeable(route, rule)
+    assert [book.afford_hedge(each) for each in (other, route, route)] == [False, True, False]
+    for _ in range(2):
+        book.hedgeable(route, rule)
+    book.keep([], [])
+    assert not book.afford_hedge(route)

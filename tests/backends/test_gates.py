@@ -191,6 +191,7 @@ def test_work_of_our_own_takes_nobodys_place() -> None:
     assert gates.enter_spare(four)
     assert gates.enter_spare(four)
     assert not gates.enter_spare(four)
+    assert not gates.spacious(four)
     assert [gates.enter(four) for _ in range(5)] == [True] * 4 + [False]
     gates.leave_spare(four)
     assert not gates.enter_spare(four)

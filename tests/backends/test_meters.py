@@ -257,6 +257,17 @@ def test_warm_ups_add_up_and_the_closest_bounds_win() -> None:
     assert 'pointsman_warm_idle_limit_seconds{target="imported",bound="at_most"} 1200' in page
 
 
+def test_hedges_add_up() -> None:
+    """Over processes and through a snapshot."""
+    first, second = Meters(), Meters()
+    for meters, result in ((first, "won"), (second, "won"), (second, "budget")):
+        meters.hedge("chat", result)
+    first.merge(Meters.restore(second.snapshot()))
+    page = first.render({})
+    assert 'pointsman_hedges_total{model="chat",result="won"} 2' in page
+    assert 'pointsman_hedges_total{model="chat",result="budget"} 1' in page
+
+
 def test_idle_limits_have_a_bounded_number_of_labels() -> None:
     """Beyond the cap a limit is left out, and a known one is still brought up to date."""
     meters = Meters(cap=1)

@@ -20,6 +20,7 @@ SECTIONS = {
     "Policy": "## The whole file",
     "Defaults": "### Under defaults",
     "Retry": "### Under defaults",
+    "Hedge": "## Endpoints",
     "Limit": "### Limits",
     "Warm": "### Kept warm",
     "Owner": "## Owners",

@@ -1,0 +1,229 @@
+"""Hedges over real sockets: the first answer wins, the other attempt is over, and nobody pays more than was allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from policies.facts import FailureFacts, Fault
+from proxy.server import running
+from proxy.services import Services
+from proxy.settings import Settings
+from proxy.wiring import serving
+
+USAGE = b'{"usage": {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}}'
+POLICY = """
+apiVersion: pointsman/v1
+account: "123456789012"
+owners: {us: {requests: REQUESTS/h, tokens: 30/h}}
+targets:
+  slow: {kind: vllm, url: "http://127.0.0.1:SLOW", model: m}
+  quick: {kind: vllm, url: "http://127.0.0.1:QUICK", model: m, limit: {min: 1, max: 4}}
+  third: {kind: vllm, url: "http://127.0.0.1:THIRD", model: m}
+  cold: {kind: vllm, url: "http://127.0.0.1:QUICK", model: m, cold: {restore: 60s..5m}}
+endpoints:
+  chat: {serve_from: slow, fallback: [quick, third], idempotent: true, hedge: {after: 50ms, budget: 100%}}
+  half: {serve_from: slow, fallback: [quick], idempotent: true, hedge: {after: 50ms, budget: 50%}}
+  icy: {serve_from: slow, fallback: [cold], idempotent: true, hedge: {after: 50ms, budget: 100%}}
+  ours: {serve_from: slow, fallback: [quick], owner: us, idempotent: true, hedge: {after: 50ms, budget: 100%}}
+"""
+
+
+class Engine:
+    """Answers after a while, or breaks the connection then; sees when it is not waited for any longer."""
+
+    def __init__(self, answer: bytes, seconds: float) -> None:
+        self.answer, self.seconds = answer, seconds
+        self.asked, self.gone = 0, asyncio.Event()
+        self.busy = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request, one answer."""
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(5)
+        self.asked += 1
+        self.busy.set()
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(self.seconds):
+                await reader.read(1)
+                self.gone.set()
+        if self.answer and not self.gone.is_set():
+            head = (
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+            )
+            writer.write(head % len(self.answer) + self.answer)
+        writer.close()
+
+
+class Bench:
+    """The proxy, its parts, and the engines behind it."""
+
+    def __init__(self, port: int, services: Services, engines: dict[str, Engine], log: Path) -> None:
+        self.port, self.services, self.engines, self.log = port, services, engines, log
+
+    async def ask(self, endpoint: str = "chat", *more: str, operation: str = "invocations") -> tuple[int, bytes]:
+        """Status and body of an answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        lines = (f"POST /endpoints/{endpoint}/{operation} HTTP/1.1", "Host: h", "Connection: close", *more)
+        writer.write("\r\n".join((*lines, "Content-Length: 5", "", "hello")).encode())
+        try:
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        finally:
+            writer.close()
+        return int(head.split()[1]), body
+
+    def counted(self, endpoint: str = "chat") -> dict[str, int]:
+        """Results of hedges."""
+        prefix = f'pointsman_hedges_total{{model="{endpoint}",result="'
+        lines = [line for line in self.services.meters.render({}).splitlines() if line.startswith(prefix)]
+        return {line.removeprefix(prefix).split('"')[0]: int(line.split()[-1]) for line in lines}
+
+    def nothing_is_left(self) -> bool:
+        """No place at a target is taken, and no hedge runs."""
+        inside = sum(active + waiting for _, _, active, waiting in self.services.gates.states())
+        return inside == 0 and not [task for task in asyncio.all_tasks() if task.get_name().startswith("hedge")]
+
+
+@asynccontextmanager
+async def bench(folder: Path, requests: int = 100, **engines: Engine) -> AsyncIterator[Bench]:
+    known = {"slow": Engine(b"slow", 0.3), "quick": Engine(b"quick", 0.0), "third": Engine(b"third", 0.0)} | engines
+    text, servers = POLICY.replace("REQUESTS", str(requests)), []
+    for name, engine in known.items():
+        servers.append(await asyncio.start_server(engine.serve, "127.0.0.1", 0))
+        text = text.replace(f":{name.upper()}", f":{servers[-1].sockets[0].getsockname()[1]}")
+    policy, log = folder / "policy.yaml", folder / "log"
+    policy.write_text(text)
+    settings = Settings(policy=str(policy), port=0, admin_port=0, drain=1.0, log=str(log))
+    async with serving(settings, {}) as services, running(settings, services) as addresses:
+        yield Bench(addresses.port, services, known, log)
+    for server in servers:
+        server.close()
+        await server.wait_closed()
+
+
+async def test_second_target_answers_and_the_first_is_cancelled(tmp_path: Path) -> None:
+    """The slow one sees its connection closed at once, and both attempts are counted and logged."""
+    async with bench(tmp_path, slow=Engine(b"slow", 30.0)) as it:
+        assert await it.ask() == (200, b"quick")
+        async with asyncio.timeout(1.0):
+            await it.engines["slow"].gone.wait()
+        assert (it.counted(), it.nothing_is_left()) == ({"won": 1}, True)
+        text = it.services.meters.render({})
+        assert 'pointsman_attempts_total{target="slow",kind="vllm",result="given_up"} 1' in text
+        assert 'pointsman_attempts_total{target="quick",kind="vllm",result="answered"} 1' in text
+    entry = json.loads(it.log.read_text())
+    assert [(one["target"], one["given_up"]) for one in entry["attempts"]] == [("slow", True), ("quick", False)]
+    assert "silent for 0.05 s, so quick as well" in entry["why"]
+    assert entry["backend_seconds"] < entry["seconds"]
+
+
+async def test_first_target_may_still_win(tmp_path: Path) -> None:
+    """Then the second attempt is cancelled."""
+    async with bench(tmp_path, slow=Engine(b"slow", 0.2), quick=Engine(b"quick", 30.0)) as it:
+        assert await it.ask() == (200, b"slow")
+        async with asyncio.timeout(1.0):
+            await it.engines["quick"].gone.wait()
+        assert (it.counted(), it.nothing_is_left()) == ({"lost": 1}, True)
+
+
+async def test_target_that_answers_in_time_is_the_only_one(tmp_path: Path) -> None:
+    """Nothing is sent beside it, and nothing counted."""
+    async with bench(tmp_path, slow=Engine(b"slow", 0.0)) as it:
+        assert await it.ask() == (200, b"slow")
+        assert (it.counted(), it.engines["quick"].asked) == ({}, 0)
+
+
+async def test_budget_holds(tmp_path: Path) -> None:
+    """A half of the requests at most, all of them being slow."""
+    async with bench(tmp_path, slow=Engine(b"slow", 0.2)) as it:
+        answers = []
+        for _ in range(4):
+            it.engines["slow"].gone.clear()
+            answers.append((await it.ask("half"))[1])
+        assert answers == [b"slow", b"quick"] * 2
+        assert it.counted("half") == {"budget": 2, "won": 2}
+
+
+def overloaded(services: Services) -> None:
+    target = services.policy.current.table.targets["quick"]
+    for _ in range(2):
+        assert services.gates.enter(target)
+
+
+def ejected(services: Services) -> None:
+    target = services.policy.current.table.targets["quick"]
+    for _ in range(5):
+        services.book.begin(target, 0)
+        services.book.end(target, 0, FailureFacts(Fault.NETWORK, retry_safe=True), services.now())
+
+
+def untouched(_: Services) -> None:
+    pass
+
+
+@pytest.mark.parametrize(("endpoint", "prepare"), [("half", overloaded), ("half", ejected), ("icy", untouched)])
+async def test_overloaded_ejected_and_cold_targets_are_not_asked(
+    tmp_path: Path, endpoint: str, prepare: Callable[[Services], None]
+) -> None:
+    """The first one is waited for instead."""
+    async with bench(tmp_path, slow=Engine(b"slow", 0.2)) as it:
+        prepare(it.services)
+        assert await it.ask(endpoint) == (200, b"slow")
+        assert (it.counted(endpoint), it.engines["quick"].asked) == ({"nowhere": 1}, 0)
+
+
+async def test_streams_sessions_and_repeats_of_the_sdk_are_not_hedged(tmp_path: Path) -> None:
+    """A stream has begun somewhere, a session lives in one copy, and what the SDK sends again was sent already."""
+    async with bench(tmp_path, slow=Engine(b"slow", 0.2)) as it:
+        assert (await it.ask(operation="invocations-response-stream"))[0] == 200
+        assert await it.ask("chat", "X-Amzn-SageMaker-Session-Id: NEW_SESSION") == (200, b"slow")
+        assert await it.ask("chat", "amz-sdk-request: attempt=2; max=3") == (200, b"slow")
+        assert it.engines["quick"].asked == 0
+
+
+async def test_first_target_fails_while_the_second_works(tmp_path: Path) -> None:
+    """The second one's answer is waited for, and nobody else is asked."""
+    async with bench(tmp_path, slow=Engine(b"", 0.15), quick=Engine(b"quick", 0.3)) as it:
+        assert await it.ask() == (200, b"quick")
+        assert (it.counted(), it.engines["third"].asked, it.nothing_is_left()) == ({"won": 1}, 0, True)
+
+
+async def test_retries_go_on_where_both_have_failed(tmp_path: Path) -> None:
+    """The next target is asked, and the second one not again."""
+    async with bench(tmp_path, slow=Engine(b"", 0.2), quick=Engine(b"", 0.0)) as it:
+        assert await it.ask() == (200, b"third")
+        assert (it.counted(), it.engines["quick"].asked, it.nothing_is_left()) == ({"failed": 1}, 1, True)
+
+
+async def test_client_that_leaves_cancels_both(tmp_path: Path) -> None:
+    """Both targets see it."""
+    async with bench(tmp_path, slow=Engine(b"slow", 30.0), quick=Engine(b"quick", 30.0)) as it:
+        asking = asyncio.create_task(it.ask())
+        async with asyncio.timeout(5.0):
+            await it.engines["quick"].busy.wait()
+            asking.cancel()
+            for name in ("slow", "quick"):
+                await it.engines[name].gone.wait()
+            with suppress(asyncio.CancelledError):
+                await asking
+        assert it.counted() == {"given_up": 1}
+
+
+async def test_both_attempts_are_billed_to_the_owner(tmp_path: Path) -> None:
+    """The one that was cancelled counts as much as the other: twice 20 tokens of 30, so that the owner is in debt."""
+    async with bench(tmp_path, quick=Engine(USAGE, 0.0)) as it:
+        assert await it.ask("ours") == (200, USAGE)
+        assert it.counted("ours") == {"won": 1}
+        assert (await it.ask("ours"))[0] == 429
+
+
+async def test_owner_without_quota_gets_no_hedge(tmp_path: Path) -> None:
+    """The one request that is granted is the first attempt."""
+    async with bench(tmp_path, requests=1, slow=Engine(b"slow", 0.2)) as it:
+        assert await it.ask("ours") == (200, b"slow")
+        assert it.counted("ours") == {"quota": 1}
