@@ -16,7 +16,7 @@ from typing import Any
 from backends.state import Store
 from policies.evidence import Evidence
 from policies.migrating import START, Member, Migration
-from policies.migration_state import Phase, State, standing
+from policies.migration_state import Event, Phase, State, standing
 from policies.quantities import show_seconds, show_share
 from policies.table import RouteTable
 from warmers.migrations.ledger import Ledger
@@ -41,6 +41,8 @@ class Standing:
     evidence: Mapping[str, Evidence]
     report: Report | None
     at: float
+    breach: str | None = None
+    """Why the controller took it back to the start, or is on the way; None: it did not."""
 
     @property
     def newest(self) -> Report | None:
@@ -57,6 +59,8 @@ class Standing:
             found.append(f"bypassed for another {show_seconds(max(0.0, round(self.state.bypass - self.at)))}")
         if self.state.paused is not None:
             found.append(f"paused: {self.state.paused}")
+        if self.breach is not None:
+            found.append(f"taken back by a breach: {self.breach}; `pointsman migrate start` begins anew")
         found += [f"{old} need not be kept any longer: write serve_from, and delete migrate" for old in self.expired]
         found += [f"red: {one.gate} of {one.route}: {one.text}" for one in self._gates if one.answer == "red"]
         if self.state.phase is not Phase.PLANNED and (self.report is None or self.at - self.report.at > SILENT):
@@ -91,7 +95,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0: all is as planned; 1: something wants to be looked at: a pause, a breach, a bypass, no controller."""
+    """0: all is as planned; 1: something wants to be looked at: a pause, a breach, a bypass, no controller.
+
+    A breach is one until the migration is started anew.
+    """
 
     async def work(table: RouteTable, store: Store) -> int:
         plans = [named(table, arguments.name)] if arguments.name else list(table.migrations.values())
@@ -101,7 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
             kept = await ledger.state(plan.name)
             state = kept.state if kept is not None else State.planned(plan)
             evidence = await ledger.evidence(plan.name, state.window_id)
-            found.append(Standing(plan, state, evidence, await ledger.report(plan.name), now()))
+            report, breach = await ledger.report(plan.name), await _breach(ledger, state)
+            found.append(Standing(plan, state, evidence, report, now(), breach))
         if arguments.json:
             print(json.dumps({"migrations": [_json(one) for one in found]}, indent=2))
         else:
@@ -109,6 +117,18 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_FINDINGS if any(one.findings for one in found) else EXIT_OK
 
     return with_fleet(arguments, work)
+
+
+async def _breach(ledger: Ledger, state: State) -> str | None:
+    """Why it was taken back without anybody having asked for it."""
+    if state.phase not in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
+        return None
+    cause = next((one for one in reversed(await ledger.history(state.name)) if one["event"] in _CAUSES), None)
+    return str(cause["why"]) if cause is not None and cause["event"] == Event.BREACHED.value else None
+
+
+_CAUSES = frozenset({Event.STARTED.value, Event.BREACHED.value, Event.ROLLBACK.value, Event.RECHARTED.value})
+"""Events of which the last says who wanted a way back."""
 
 
 def _lines(one: Standing) -> Iterator[str]:

@@ -11,9 +11,10 @@ import pytest
 
 from policies.evidence import Evidence, Side
 from policies.migrating import Measure
-from policies.migration_state import Move, Phase, Seen, Wait, Waiting
+from policies.migration_state import Decision, Event, Move, Phase, Seen, Wait, Waiting
 from policies.verdicts import Answer, Verdict
 from proxy.cli import EXIT_CANNOT_START, EXIT_FINDINGS, EXIT_OK
+from warmers.migrations.audit import records
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.report import report
 
@@ -74,6 +75,33 @@ def test_findings_make_it_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     assert "! paused: lunch" in said
     assert "! bypassed for another" in said
+
+
+@pytest.mark.parametrize(("event", "code"), [(Event.BREACHED, EXIT_FINDINGS), (Event.ROLLBACK, EXIT_OK)])
+def test_way_back_that_nobody_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], event: Event, code: int
+) -> None:
+    """A breach that led to the start is a finding until somebody starts anew; a person's rollback is none."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+
+    async def back(ledger: Ledger) -> None:
+        kept = (await ledger.states())["apexguru"]
+        state = replace(
+            kept.state, phase=Phase.ROLLED_BACK, share=0.0, version=kept.state.version + 1, why="3 of 3 fail"
+        )
+        decision = Decision("apexguru", event, time.time(), "w", "3 of 3 fail", 0.1, 0.0, -1, state.version)
+        assert await ledger.write(kept, state, records([decision]))
+        await ledger.tell("apexguru", report(Move(state), Seen(), time.time()), 1)
+
+    pointsman.kept(back)
+    capsys.readouterr()
+    assert pointsman("migrate", "status") == code
+    found = "! taken back by a breach: 3 of 3 fail; `pointsman migrate start` begins anew"
+    assert (found in capsys.readouterr().out) is (code == EXIT_FINDINGS)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "again") == EXIT_OK
+    pointsman.kept(looked)
+    assert pointsman("migrate", "status") == EXIT_OK
 
 
 def test_policy_that_moves_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
