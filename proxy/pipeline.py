@@ -90,6 +90,8 @@ class Serving:
         record.policy = policy = self._services.policy.current
         route = policy.table.lookup(self._invocation.endpoint, self._invocation.component)
         if isinstance(route, Miss):
+            # A client's word becomes a label only where the policy has it, so that there are no more labels than names.
+            record.endpoint = "" if route is Miss.UNKNOWN_ENDPOINT else self._invocation.endpoint
             raise RouteMissing(route)
         record.route = route
         return route

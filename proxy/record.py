@@ -30,7 +30,7 @@ class Record:
     """Wall clock at `arrived`."""
     operation: str = "unknown"
     endpoint: str = ""
-    component: str | None = None
+    """Of a request without a route: the endpoint that it named, where the policy has that."""
     status: int = CLIENT_GONE
     error_type: str | None = None
     ended: str = "client_gone"
@@ -104,7 +104,7 @@ class Record:
         invocation, route, chunk, policy = self.invocation, self.route, self.first_chunk, self.policy
         return Outcome(  # by position: 25 names would cost as much as all the assignments
             self.request_id,
-            route.endpoint if route else "",
+            route.endpoint if route else self.endpoint,
             route.component if route else None,
             self.operation,
             self.status,

@@ -135,14 +135,18 @@ async def test_a_body_that_no_target_takes_is_refused_before_it_is_sent() -> Non
     ],
 )
 async def test_what_the_policy_does_not_know_is_said_so(endpoint: str, component: str | None, miss: Miss) -> None:
-    """Each of the four ways to miss is told apart, since clients match their texts."""
+    """Clients match the texts of the four ways to miss, so each is told apart; a known endpoint is written down."""
     parts = await services(Scripted())
     trace = parts.telemetry.start(invocation(), 0)
+    written = record()
     with pytest.raises(RouteMissing) as caught:
-        async with serve(invocation(endpoint, component), record(), trace, parts):
+        async with serve(invocation(endpoint, component), written, trace, parts):
             pass
     parts.log.close()
     assert caught.value.miss is miss
+    known = "" if miss is Miss.UNKNOWN_ENDPOINT else endpoint
+    outcome = written.outcome(101.0)
+    assert (outcome.endpoint, outcome.component) == (known, None)
 
 
 async def test_the_stream_is_closed_once_however_the_block_is_left() -> None:
