@@ -155,9 +155,16 @@ MUTANTS = (
     Mutant(
         "a copy takes a client's place",
         "backends/gates.py",
-        "        gate.spare += 1\n",
-        "        gate.active += 1\n",
+        "        self._of(target).spare += 1\n",
+        "        self._of(target).active += 1\n",
         "tests/backends/test_gates.py",
+    ),
+    Mutant(
+        "a hedge is sent on credit",
+        "policies/hedging.py",
+        "if purse >= 1.0 else None",
+        "if purse >= 0.0 else None",
+        "tests/policies/test_hedging.py",
     ),
     Mutant(
         "an answer that differs little is rounded into the proof of it",
