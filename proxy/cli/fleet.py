@@ -1,6 +1,8 @@
 """What commands to a running fleet share: its policy file, its shared state, who gives them and why.
 
-They need nothing but the two: no admin port, and no proxy that answers. So they work from a laptop.
+They need nothing but the two: no admin port, and no proxy that answers. So they work from a laptop. Those that only
+look, hold or take back need not even the policy: where it is missing or can't be used, they go by the copy of the plans
+in force that the controller leaves in the shared state.
 """
 
 from __future__ import annotations
@@ -10,20 +12,23 @@ import asyncio
 import os
 import pwd
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import TypeVar
+from dataclasses import replace
 
 from backends.state import Store, StoreError, open_store
 from policies.errors import PolicyError
+from policies.migrating import Migration
 from policies.table import RouteTable
+from warmers.migrations.ledger import Ledger
 from warmers.migrations.orders import OtherMigrationError
 
 from .. import settings as flags
-from . import EXIT_FINDINGS, StartError
+from . import StartError
 from .policy_file import print_refusal, read_policy
 
-T = TypeVar("T")
+Work = Callable[[RouteTable, Store], Awaitable[int]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,39 +56,61 @@ def who(given: str | None) -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def with_fleet(
-    arguments: argparse.Namespace, work: Callable[[RouteTable, Store], Awaitable[int]], *, begins: bool = False
-) -> int:
+def with_fleet(arguments: argparse.Namespace, work: Work, *, begins: bool = False, recalls: bool = True) -> int:
     """The exit code of `work`, which gets the policy and the shared state. Raises StartError.
 
-    Only a command that `begins` something may make a state where there is none.
+    Only a command that `begins` something may make a state where there is none. One that `recalls` goes by the plans in
+    force where the policy can't be used; by those nothing may grow. The table has nothing but migrations then.
     """
+    variables = flags.environment()
     try:
-        policy, state = _places(arguments, flags.environment())
-        return asyncio.run(_work(read_policy(policy, flags.environment()), state, work, begins))
+        state = _named(arguments, variables, "state", "the shared state")
+        table: RouteTable | PolicyError | StartError
+        try:
+            table = read_policy(_named(arguments, variables, "policy", "the policy file"), variables)
+        except (PolicyError, StartError) as error:
+            if not recalls:
+                raise
+            table = error
+        return asyncio.run(_work(table, state, work, begins, recalls))
     except PolicyError as error:
         print_refusal(error, arguments.json)
-        return EXIT_FINDINGS
+        msg = "nothing was done: give --policy a copy of the policy in force, and set the variables that it names"
+        raise StartError(msg) from error
     except (StoreError, OtherMigrationError, ValueError) as error:
         raise StartError(str(error)) from error
 
 
 async def _work(
-    table: RouteTable, state: str, work: Callable[[RouteTable, Store], Awaitable[int]], begins: bool
+    table: RouteTable | PolicyError | StartError, state: str, work: Work, begins: bool, recalls: bool
 ) -> int:
     store = open_store(state, make=begins)
     try:
+        known = None if begins else await _known(Ledger(store))
+        if not isinstance(table, RouteTable):
+            if not known:
+                raise table
+            print(f"pointsman: {table}\npointsman: going by the plans in force in the shared state", file=sys.stderr)
+            table = RouteTable("", {}, {}, "", migrations=known)
+        elif recalls and known:
+            table = replace(table, migrations={**known, **table.migrations})
         return await work(table, store)
     finally:
         await store.aclose()
 
 
-def _places(arguments: argparse.Namespace, variables: Mapping[str, str]) -> tuple[str, str]:
-    found = []
-    for name, what in (("policy", "the policy file"), ("state", "the shared state")):
-        value = getattr(arguments, name) or variables.get(f"POINTSMAN_{name.upper()}")
-        if not value:
-            msg = f"{what} of the fleet is not named: give --{name}, or set POINTSMAN_{name.upper()}"
-            raise StartError(msg)
-        found.append(value)
-    return found[0], found[1]
+async def _known(ledger: Ledger) -> Mapping[str, Migration]:
+    """The plans in force. Raises StartError when nobody was ever here: it is the wrong state, or too early."""
+    plans = await ledger.plans()
+    if plans is None and not await ledger.states():
+        msg = "no proxy has ever looked at this state: is it the fleet's --state, and has its policy a migration?"
+        raise StartError(msg)
+    return plans or {}
+
+
+def _named(arguments: argparse.Namespace, variables: Mapping[str, str], name: str, what: str) -> str:
+    found = getattr(arguments, name) or variables.get(f"POINTSMAN_{name.upper()}")
+    if not found:
+        msg = f"{what} of the fleet is not named: give --{name}, or set POINTSMAN_{name.upper()}"
+        raise StartError(msg)
+    return str(found)

@@ -17,7 +17,7 @@ from policies.migration_state import Command, Decision, State, Verb
 from policies.quantities import show_share
 from policies.table import RouteTable
 from warmers.migrations.ledger import Ledger
-from warmers.migrations.orders import order
+from warmers.migrations.orders import HOLDS, order
 
 from . import EXIT_OK, EXIT_REFUSED, StartError
 from .fleet import add_arguments, add_reason, who, with_fleet
@@ -37,14 +37,17 @@ class Order:
         add_reason(parser)
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """0: it was carried out; 3: it was refused, for what the migration is doing now."""
+        """0: it was carried out; 3: it was refused, for what the migration is doing now.
+
+        What holds or takes back needs no policy that can be used, where the controller has left its plans.
+        """
 
         async def work(table: RouteTable, store: Store) -> int:
             plan = named(table, arguments.name)
             state, decisions = await order(Ledger(store), plan, command(self.verb, arguments), now())
             return told(self.verb, state, decisions, arguments.json)
 
-        return with_fleet(arguments, work, begins=self.verb is Verb.START)
+        return with_fleet(arguments, work, begins=self.verb is Verb.START, recalls=self.verb in HOLDS)
 
 
 def now() -> float:

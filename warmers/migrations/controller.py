@@ -32,6 +32,9 @@ LEASE = 3.75
 REPORT = 30.0
 """Seconds after which what was seen is told again although it is the same, so that readers know that somebody looks."""
 
+PUBLISH = 3600.0
+"""Seconds after which the plans in force are written down again although they are the same: a state may be lost."""
+
 Rooms = Callable[[Migration, State, RouteTable], Awaitable[Mapping[str, float]]]
 """By route: the part of its traffic that the old target is shown able to take now; what is not known is not in it."""
 
@@ -67,6 +70,7 @@ class Controller:
         self._costs = costs
         self._reported: dict[str, Report] = {}
         self._said: dict[str, str] = {}
+        self._published: tuple[float, Mapping[str, Migration]] = (float("-inf"), {})
 
     async def run(self, table: Callable[[], RouteTable], pause: Callable[[float], Awaitable[None]]) -> None:
         """Decide what is to be decided, until cancelled; the duty is released then."""
@@ -84,6 +88,7 @@ class Controller:
             return
         try:
             kept = await self._ledger.states()
+            await self._publish(table.migrations, token)
             self._said.pop("", None)
         except StoreError as error:
             self._say("", error)
@@ -91,6 +96,14 @@ class Controller:
         for name, plan in table.migrations.items():
             if name in kept:
                 await self._safely(plan, kept[name], table, token)
+
+    async def _publish(self, plans: Mapping[str, Migration], token: int) -> None:
+        """Keep a copy of the plans where commands find it that have no policy which can be used."""
+        at, before = self._published
+        now = self._wall()
+        if now - at >= PUBLISH or before != plans:
+            await self._ledger.publish(plans.values(), token)
+            self._published = now, plans
 
     async def _safely(self, plan: Migration, kept: Kept, table: RouteTable, token: int) -> None:
         try:

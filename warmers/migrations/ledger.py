@@ -4,6 +4,7 @@
     audit/NAME           item a record; only ever swapped in where there is none
     evidence/NAME        item a window, worker and route: counts since that worker came to that window
     seen/NAME            document: what the controller saw at its last look
+    plans                document: a copy of the plans in force; that there is one says that a proxy has been here
 
 A state is changed by compare and set, so that of two who decide at the same moment one wins and the other looks again.
 The records of a change are written with the state, in the same item, and copied to the audit before the next change:
@@ -14,12 +15,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from backends.state import Item, Store, StoreError
+from policies import plan_copy
 from policies.evidence import Evidence
+from policies.migrating import Migration
 from policies.migration_state import State
 
 from . import audit
@@ -28,6 +31,7 @@ from .report import Report, read
 log = logging.getLogger("pointsman.migrate")
 
 MIGRATIONS = "migrations"
+PLANS = "plans"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,23 @@ class Ledger:
     async def tell(self, name: str, report: Report, token: int) -> None:
         """Keep what the controller with that lease has seen; nothing happens when it has been succeeded."""
         await self._store.write(_report(name), report.to_json(), token)
+
+    async def plans(self) -> Mapping[str, Migration] | None:
+        """The plans that the controller goes by, but for their freezes; None when none has been here ever."""
+        text = await self._store.read(PLANS)
+        if text is None:
+            return None
+        try:
+            return plan_copy.from_json(text)
+        except ValueError as error:
+            msg = (
+                f"the copy of the plans in force can't be read ({error}): has a newer version of pointsman written it?"
+            )
+            raise StoreError(msg) from error
+
+    async def publish(self, plans: Iterable[Migration], token: int) -> None:
+        """Keep a copy of the plans in force; nothing happens when the controller with that lease has been succeeded."""
+        await self._store.write(PLANS, plan_copy.to_json(plans), token)
 
     async def _copy(self, kept: Kept) -> None:
         for turn, text in enumerate(kept.records):

@@ -23,6 +23,8 @@ class OtherMigrationError(Exception):
 
 BELIEVED = 90.0
 """Seconds for which the controller's word about room is good; it gives it every 30."""
+HOLDS = frozenset({Verb.PAUSE, Verb.ROLLBACK, Verb.BYPASS})
+"""Verbs by which nothing grows: they go by the plan in force where the policy at hand is another."""
 TRIES = 8
 """So often a command is decided anew since somebody else has moved the migration meanwhile."""
 
@@ -31,12 +33,15 @@ async def order(ledger: Ledger, plan: Migration, command: Command, now: float) -
     """The state after `command`, and what was decided; `refused` says whether the command was.
 
     Raises:
-        OtherMigrationError: it was started from another policy than `plan` is from; only a start may replace it.
+        OtherMigrationError: it was started from another policy than `plan` is from; only a start may replace it, and
+            what holds or takes back goes by the copy of the plan in force, if there is one.
         StoreError: it can't be known, or can't be written. Giving the same command again counts once.
     """
     for _ in range(TRIES):
         kept = await ledger.state(plan.name)
         state = kept.state if kept else State.planned(plan)
+        if command.verb in HOLDS and not _is_of(state, plan):
+            plan = await _in_force(ledger, state, plan)
         _same(state, plan, command)
         evidence = await ledger.evidence(plan.name, state.window_id)
         move = step(state, plan, Seen(state.window_id, (), await _rooms(ledger, plan, now)), (command,), now)
@@ -58,10 +63,20 @@ async def _rooms(ledger: Ledger, plan: Migration, now: float) -> Mapping[str, fl
     return report.rooms if report is not None and now - report.at <= BELIEVED else {}
 
 
+async def _in_force(ledger: Ledger, state: State, plan: Migration) -> Migration:
+    """The plan that the state is of, where the controller has left it; else `plan`."""
+    found = (await ledger.plans() or {}).get(plan.name)
+    return found if found is not None and _is_of(state, found) else plan
+
+
+def _is_of(state: State, plan: Migration) -> bool:
+    return (state.identity, state.course) == (plan.identity, plan.course)
+
+
 def _same(state: State, plan: Migration, command: Command) -> None:
     """Raises OtherMigrationError where carrying out `command` would change what is moved, or by which steps."""
     over = state.phase in (Phase.PLANNED, Phase.ROLLED_BACK, Phase.DONE)
-    if (state.identity, state.course) == (plan.identity, plan.course) or (command.verb is Verb.START and over):
+    if _is_of(state, plan) or (command.verb is Verb.START and over):
         return
     what = "moves something else" if state.identity != plan.identity else "has other steps"
     msg = (

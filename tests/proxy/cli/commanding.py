@@ -6,11 +6,13 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from backends.state import open_store
 from policies.load import load_policy
+from policies.migrating import Migration
 from policies.migration_state import Command, Verb
 from proxy.cli import main
 from warmers.migrations.ledger import Ledger
@@ -48,19 +50,36 @@ class Commanding:
         self.database = folder / "state.db"
         self.address = f"sqlite:///{self.database}"
         if looked:
-            self.database.touch()
+            self.publish()
 
     def __call__(self, *words: str) -> int:
         """The exit code of `pointsman` with these words."""
         return main([*words, "--policy", str(self.policy), "--state", self.address])
 
+    def publish(self, *plans: Migration) -> None:
+        """Leave plans as the controller does; a loop may be running here."""
+
+        async def whole() -> None:
+            store = open_store(self.address)
+            try:
+                await Ledger(store).publish(plans, 1)
+            finally:
+                await store.aclose()
+
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, whole()).result()
+
+    @property
+    def plan(self) -> Migration:
+        """The migration as the policy file has it now."""
+        return load_policy(self.policy.read_text(), {}, "policy.yaml").migrations["apexguru"]
+
     async def order(self, verb: Verb, until: float | None = None) -> None:
         """Give a command from inside a loop."""
         store = open_store(self.address)
         try:
-            plan = load_policy(self.policy.read_text(), {}, "policy.yaml").migrations["apexguru"]
             command = Command(uuid.uuid4().hex, verb, "because", "ann", time.time(), until)
-            await order(Ledger(store), plan, command, command.at)
+            await order(Ledger(store), self.plan, command, command.at)
         finally:
             await store.aclose()
 

@@ -61,6 +61,16 @@ def test_state_that_no_proxy_has_looked_at(
     assert not pointsman.database.exists()
 
 
+def test_state_that_is_there_and_that_no_proxy_has_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is no fleet at rest either, wherever it is kept: a wrong prefix in Valkey, an empty file."""
+    pointsman = Commanding(tmp_path, looked=False)
+    pointsman.database.touch()
+    assert pointsman("migrate", "status") == EXIT_CANNOT_START
+    assert "no proxy has ever looked at this state" in capsys.readouterr().err
+
+
 def test_who_is_the_user_unless_it_is_said() -> None:
     """Also where the user has no name."""
     assert who("ann") == "ann"

@@ -78,5 +78,54 @@ def test_policy_that_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[st
     """Its problems are told as `pointsman check` tells them."""
     pointsman = Commanding(tmp_path)
     pointsman.policy.write_text("apiVersion: pointsman/v1\n")
-    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_FINDINGS
-    assert "account" in capsys.readouterr().err
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_CANNOT_START
+    told = capsys.readouterr().err
+    assert "account" in told
+    assert "nothing was done: give --policy a copy of the policy in force" in told
+
+
+BROKEN = {
+    "half edited": lambda text: text.replace("50%", "5%"),
+    "a variable": lambda text: text.replace("endpoint: gpu", "endpoint: ${POINTSMAN_TEST_NOT_SET}"),
+    "other steps": lambda text: text.replace("50%", "40%"),
+    "no migration": lambda text: text[: text.index("    migrate:")],
+}
+
+
+@pytest.mark.parametrize("change", BROKEN)
+@pytest.mark.parametrize(
+    ("words", "share"),
+    [
+        (("migrate", "pause", "apexguru"), 0.1),
+        (("migrate", "rollback", "apexguru"), 0.0),
+        (("bypass", "--all", "--for", "2h"), 0.0),
+        (("bypass", "apexguru", "--for", "2h"), 0.0),
+    ],
+)
+def test_what_takes_back_needs_no_policy(change: str, words: tuple[str, ...], share: float, tmp_path: Path) -> None:
+    """Whatever has become of the file: it goes by the plan that the controller has left."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    pointsman.publish(pointsman.plan)
+    pointsman.policy.write_text(BROKEN[change](pointsman.policy.read_text()))
+    assert pointsman(*words, "--reason", "night") == EXIT_OK
+    state = pointsman.kept(lambda ledger: ledger.states())["apexguru"].state
+    assert state.in_force[0] in (share, 0.1 if state.phase is Phase.ROLLING_BACK else share)
+    assert state.phase is not Phase.RUNNING or (state.paused or state.bypass)
+    for verb in ("resume", "promote", "approve"):
+        assert pointsman("migrate", verb, "apexguru", "--reason", "r") == EXIT_CANNOT_START
+
+
+def test_looking_needs_no_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says what is wrong with the file, and where the fleet stands all the same."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    pointsman.publish(pointsman.plan)
+    pointsman.policy.unlink()
+    capsys.readouterr()
+    assert pointsman("migrate", "status", "apexguru") == EXIT_FINDINGS  # no controller looks at it in this test
+    told = capsys.readouterr()
+    assert "cannot read" in told.err
+    assert "going by the plans in force" in told.err
+    assert "at step 1 of 3: 10% of the traffic" in told.out
+    assert pointsman("migrate", "history", "apexguru") == EXIT_OK

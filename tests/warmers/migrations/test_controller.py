@@ -13,7 +13,7 @@ from policies.migrating import Gate, Measure, Migration
 from policies.migration_state import Decision, Event, Phase, State, Verb
 from policies.table import RouteTable
 from warmers.lease import Duty
-from warmers.migrations.controller import DUTY, Controller
+from warmers.migrations.controller import DUTY, PUBLISH, Controller
 from warmers.migrations.orders import order
 
 from .fleet import HOUR, PLAN, Fleet, table
@@ -261,3 +261,21 @@ async def test_cost_is_evidence() -> None:
     await one.round(table(plan))
     assert (asked, [decision.event for decision in said]) == (["apexguru"], [Event.BREACHED])
     assert "90% of the old target's cost, 80% allowed" in said[0].why
+
+
+async def test_the_plans_in_force_are_left_where_commands_find_them() -> None:
+    """Before anything is started, anew when the policy changes, and again after an hour: a state may have been lost."""
+    fleet = Fleet()
+    one = controller(fleet)
+    assert await fleet.ledger.plans() is None
+    await one.round(table())
+    assert await fleet.ledger.plans() == {"apexguru": PLAN}
+    other = replace(PLAN, steps=PLAN.steps[1:])
+    await one.round(table(other))
+    assert await fleet.ledger.plans() == {"apexguru": other}
+    fleet.store.documents.clear()
+    await one.round(table(other))
+    assert await fleet.ledger.plans() is None
+    fleet.clock.now += PUBLISH
+    await one.round(table(other))
+    assert await fleet.ledger.plans() == {"apexguru": other}

@@ -112,3 +112,11 @@ async def test_store_that_is_cut_off() -> None:
         await fleet.ledger.history("apexguru")
     with pytest.raises(StoreError):
         await fleet.ledger.saw("apexguru", "1.1", "a", {"apexguru": Evidence()})
+
+
+async def test_copy_of_the_plans_that_can_not_be_read() -> None:
+    """It is said, as of everything else that a newer version may have written."""
+    fleet = Fleet()
+    await fleet.store.write("plans", b"[]", 1)
+    with pytest.raises(StoreError, match="newer version"):
+        await fleet.ledger.plans()

@@ -1,0 +1,40 @@
+"""A copy of plans: what is read back is the migration that it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from policies.migrating import Keep, Measure, Migration, Step
+from policies.plan_copy import from_json, to_json
+
+from .moves import ALWAYS, GATES, plan
+
+STEPS = (Step(shadow=0.05, hold=60.0, budget=3.5), Step(share=0.1, hold=0.1 + 0.2, approve="owner"), Step(share=1.0))
+
+
+def copied(whole: Migration) -> Migration:
+    return from_json(to_json([whole]))[whole.name]
+
+
+def test_the_copy_moves_the_same_by_the_same_steps() -> None:
+    """Its identity and its course are the plan's, so that the state that is kept belongs to it; so are its gates."""
+    whole = plan(*STEPS)
+    whole = replace(whole, members=(replace(whole.members[0], keep=Keep(0.5, 60.0)),), false_alarms=0.05)
+    assert copied(whole) == whole
+    assert (copied(whole).identity, copied(whole).course) == (whole.identity, whole.course)
+    assert copied(whole).members[0].gates == GATES
+    assert copied(whole).to_start == {Measure.ERRORS}
+
+
+def test_what_is_left_out() -> None:
+    """A freeze is not in the copy, as its page says: nothing may grow by it."""
+    assert copied(plan(freeze=ALWAYS)).freeze is None
+
+
+@pytest.mark.parametrize("text", [b"[]", b"{", b'{"x": 1}', b'{"x": {"members": []}}', b'{"x": null}'])
+def test_what_is_no_copy(text: bytes) -> None:
+    """It is refused, whatever it is."""
+    with pytest.raises(ValueError, match=r"."):
+        from_json(text)
