@@ -235,3 +235,11 @@ def test_version_has_its_place_in_the_changelog() -> None:
     """The version of pyproject.toml heads a section of CHANGELOG.md, or is still to be released."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert re.search(rf"^## (\[)?{re.escape(version)}", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+
+
+def test_proofs_of_reliability_exist() -> None:
+    """Each row of the table of promises names a test that is there."""
+    rows = re.findall(r"^\| .* \| `(tests/\S+)::(test_\w+)` \|$", (ROOT / "docs" / "reliability.md").read_text(), re.M)
+    assert rows
+    missing = [f"{file}::{name}" for file, name in rows if f"def {name}(" not in (ROOT / file).read_text()]
+    assert missing == []
