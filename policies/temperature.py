@@ -110,10 +110,7 @@ def met_cold(temperature: Temperature, now: float) -> Temperature:
     """After a call was refused in words that mean cold."""
     if temperature.cold_since is not None:
         return replace(temperature, asked=None)
-    gaps = temperature.gaps
-    if temperature.used is not None:
-        gaps = (*gaps, max(0.0, now - temperature.used))[-KEPT:]
-    return replace(temperature, asked=None, cold_since=now, gaps=gaps, copies=None)
+    return replace(temperature, asked=None, cold_since=now, gaps=_gaps(temperature, now), copies=None)
 
 
 def restoring(temperature: Temperature, out: bool) -> Temperature:
@@ -132,9 +129,8 @@ def answered(temperature: Temperature, sent_at: float, now: float, shortest: flo
         return _ready(temperature, now, restored=now, restores=(*temperature.restores, took)[-KEPT:])
     if held and temperature.asked is not None:
         # Nobody else has been answered since it was sent: the service held a call that met it cold.
-        gap = () if temperature.used is None else (max(0.0, sent_at - temperature.used),)
         restores = (*temperature.restores, now - sent_at)[-KEPT:]
-        return _ready(temperature, now, restored=now, restores=restores, gaps=(*temperature.gaps, *gap)[-KEPT:])
+        return _ready(temperature, now, restored=now, restores=restores, gaps=_gaps(temperature, sent_at))
     gap_seen = 0.0 if temperature.used is None else sent_at - temperature.used
     return _ready(temperature, now, gaps=tuple(gap for gap in temperature.gaps if gap > gap_seen))
 
@@ -196,6 +192,13 @@ def earliest(temperature: Temperature, now: float, declared: tuple[float, float]
 def pace(declared: tuple[float, float] | None) -> float:
     """Seconds between two calls of one restore probe: a twelfth of the shortest restore."""
     return min(LONGEST_PACE, (declared or RESTORE)[0] / 12)
+
+
+def _gaps(temperature: Temperature, found: float) -> tuple[float, ...]:
+    """The gaps that ended cold, and the one that ended at `found`; lost at once, it was not lost to idleness."""
+    if temperature.used is None or found <= temperature.used:
+        return temperature.gaps
+    return (*temperature.gaps, found - temperature.used)[-KEPT:]
 
 
 def _ready(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from policies.temperature import (
@@ -218,6 +218,7 @@ EVENTS = st.lists(
 
 
 @PATIENT
+@example([("answered", 0.0), ("sent", 0.0), ("answered", 60.0)])
 @given(EVENTS)
 def test_whatever_happens_the_promises_hold(events: list[tuple[str, float]]) -> None:
     """An answer makes it ready, only evidence makes it cold, and the history is bounded and never negative."""
