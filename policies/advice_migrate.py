@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from .calendar import open_spans
 from .errors import WARNING, Problem
 from .gate import chance_of
-from .migrating import Measure, Member, Migration, Step
+from .migrating import Measure, Member, Migration, Step, gates_at
 from .needs import needs
 from .quantities import show_seconds
 from .sizes import Baseline, visible
@@ -37,6 +37,14 @@ def _of_member(migration: Migration, member: Member, route: Route, table: RouteT
         yield _at(migration, member, "", told)
     elif Measure.ERRORS not in measures:
         yield _at(migration, member, ".gates", "does not look at errors; add `errors: at most +0.2 points`")
+    asked = {gate.measure for step in migration.steps for gate in gates_at(member, step)}
+    never = sorted(one.value for one in measures - asked)
+    if never:
+        told = (
+            f"{', '.join(never)}: never asked in these steps, since at 100% the old target answers nothing to compare "
+            "with; begin with a smaller share, or with a shadow"
+        )
+        yield _at(migration, member, ".gates", told)
     if Measure.COST in measures:
         for name in (member.old, member.new):
             if table.targets[name].cost is None:

@@ -40,6 +40,7 @@ def warned(migrate: str, rest: str = "") -> dict[str, str]:
             ".gates.cost_at_full_share", "while target v has no `cost`",
         ),
         (f"to: b, {STEPS}, {GOOD}", ".to", "add `warm: {b: {}}`"),
+        (f"to: v, steps: [{{share: 100%}}], {GOOD}", ".gates", "errors: never asked in these steps"),
         (f'to: v, {STEPS}, {GOOD}, freeze: "00:00-24:00 UTC"', ".freeze", "never grows"),
     ],
 )  # fmt: skip
