@@ -23,6 +23,8 @@ BEDROCK_REGIONS = frozenset({"us-east-1", "us-east-2", "us-west-2", "eu-central-
 """Where custom model import exists (Bedrock user guide, "Use Custom model import")."""
 BEDROCK_MODELS = 3
 """Imported models in an account and region, by default (Bedrock quotas, L-45B04988; can be raised)."""
+OFTEN = 10.0
+"""Seconds between two warm-ups of a copy below which somebody has mistaken the unit: idle limits are minutes."""
 
 LOST = {
     "bedrock": "sessions (NEW_SESSION), TargetModel, TargetVariant, TargetContainerHostname, EnableExplanations, "
@@ -178,6 +180,9 @@ def _of_warmth(route: Route) -> Iterator[Problem]:
                 f"every is {show_seconds(one.every)}, and {one.target.name} goes cold after {show_seconds(limit)} "
                 "without use; give less"
             )
+            yield Problem(f"{path}.every", route.source_line, told, WARNING)
+        if one.every < OFTEN:
+            told = f"every is {show_seconds(one.every)}: that many warm-ups are a load of their own; 14m is usual"
             yield Problem(f"{path}.every", route.source_line, told, WARNING)
         if one.target.restore is None and one.target.kind == "bedrock":
             told = (

@@ -6,6 +6,7 @@ Values are quoted as they stand in the file, so that nothing an environment vari
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from .document import Document
 from .editor import Schema, json_schema, known_keys
 from .errors import Path, Problem, dotted
 from .findings import nearest
+from .quantities import HOLD_PATTERN, show_seconds, show_share
 
 PLANNED = frozenset({"release"})
 """Keys that later versions will have; someone who writes one has read about it, not mistyped."""
@@ -45,6 +47,8 @@ def refusals(error: ValidationError, document: Document) -> tuple[Refusal, ...]:
     schema = json_schema() if any(detail["type"] == "extra_forbidden" for detail in details) else {}
     found = []
     for detail in details:
+        if _of_the_other_form(detail):
+            continue
         path, of_key = _path(detail["loc"])
         message = _name_message(path) if of_key else _message(detail, path, document, schema)
         lacking = detail["type"] == "missing" and len(path) > 1
@@ -60,7 +64,23 @@ def _path(loc: tuple[str | int, ...]) -> tuple[Path, bool]:
         loc = loc[:-1]
     if loc[:1] == ("targets",) and len(loc) > 2 and not of_key:
         loc = (*loc[:2], *loc[3:])  # pydantic names the kind of target that it chose there
-    return loc, of_key
+    at = _form_of(loc)
+    return (loc if at is None else (*loc[:at], *loc[at + 1 :])), of_key
+
+
+def _form_of(loc: tuple[str | int, ...]) -> int | None:
+    """Where pydantic names the form of `redact` that it tried: a word, or a block."""
+    after = (at + 2 for at, part in enumerate(loc[:-2]) if (part, loc[at + 1]) == ("keep_differences", "redact"))
+    return next(after, None)
+
+
+def _of_the_other_form(detail: ErrorDetails) -> bool:
+    """Pydantic tries both forms of `redact`, and tells of each why what stands there is not that."""
+    loc, at = detail["loc"], _form_of(detail["loc"])
+    if at is None:
+        return False
+    word = loc[at] != "Redact"
+    return isinstance(detail["input"], dict) if word else detail["type"] == "model_type" and at == len(loc) - 1
 
 
 def _name_message(path: Path) -> str:
@@ -83,11 +103,18 @@ def _message(detail: ErrorDetails, path: Path, document: Document, schema: Schem
         case "union_tag_invalid" | "union_tag_not_found":
             return _kind_message(detail["input"])
         case "literal_error":
-            return f"must be {context['expected']}{_as_written(path, document)}"
+            return _literal_message(str(context["expected"]), detail["input"], path, document)
         case "string_pattern_mismatch":
             return f"{_pattern_rule(path)}{_as_written(path, document)}"
         case _:
             return _other_message(detail, path, document)
+
+
+def _literal_message(expected: str, given: object, path: Path, document: Document) -> str:
+    if isinstance(given, str) and given in expected.replace(" or ", ", ").split(", "):
+        return f"must be {expected}, without quotes"
+    block = " or a block of keys" if path[-1] == "redact" else ""
+    return f"must be {expected}{block}{_as_written(path, document)}"
 
 
 def _other_message(detail: ErrorDetails, path: Path, document: Document) -> str:
@@ -95,7 +122,31 @@ def _other_message(detail: ErrorDetails, path: Path, document: Document) -> str:
     noun = kind.removesuffix("_type")
     if kind.endswith("_type"):
         return _type_message(_NOUNS.get(noun, "a block of keys"), path, document)
+    if kind in _LIMITS:
+        return f"must be {_LIMITS[kind]} {_limit(detail['ctx'], path, document)}"
+    if kind == "too_short":
+        return "must not be empty"
+    if kind == "too_long":
+        return f"must have at most {detail['ctx']['max_length']} entries"
     return detail["msg"].replace("Input should", "must").replace("String should", "must").replace("should", "must")
+
+
+_LIMITS = {
+    "greater_than": "greater than",
+    "greater_than_equal": "greater than or equal to",
+    "less_than": "less than",
+    "less_than_equal": "less than or equal to",
+}
+
+
+def _limit(context: Mapping[str, float], path: Path, document: Document) -> str:
+    """The limit, in the unit that the value is written in."""
+    (limit,) = context.values()
+    mark = document.marks.get(path)
+    text = mark.text if mark is not None and mark.text else ""
+    if limit and text.endswith("%"):
+        return show_share(limit)
+    return show_seconds(limit) if limit and re.fullmatch(HOLD_PATTERN[1:-1], text) else f"{limit:.15g}"
 
 
 def _unknown_key(key: str, known: tuple[str, ...]) -> str:
@@ -116,6 +167,8 @@ def _kind_message(given: object) -> str:
 def _type_message(noun: str, path: Path, document: Document) -> str:
     mark = document.marks.get(path)
     text = mark.text if mark is not None else None
+    if noun == "text" and text is not None and path[-1] == "approve":
+        return f"must be owner, or the name of whoever has to agree, not `{text}`"
     if noun == "text" and text is not None:
         return f"must be text, and {text} is not in YAML; quote it: {json.dumps(text)}"
     if noun == "true or false" and text is not None and text.lower() in _YAML_1_1_BOOLEANS:
@@ -132,6 +185,7 @@ def _as_written(path: Path, document: Document) -> str:
 
 
 _PATTERN_RULES = {
+    "folder": "must be an absolute path such as /var/lib/pointsman/diffs",
     "account": "must be twelve digits in quotes",
     "sticky_by": "must be session, inference-id, none, header:<name> or prefix:<bytes>",
     "endpoint": "must be letters, digits and `-` between them, as SageMaker's EndpointName",

@@ -73,6 +73,8 @@ def _follow(schema: Schema, node: Schema, data: object) -> Schema:
         kind = _child(data, "kind")
         choices = (_follow(schema, choice, data) for choice in node["oneOf"])
         return next((one for one in choices if one["properties"]["kind"]["const"] == kind), {})
+    if "anyOf" in node and isinstance(data, dict):  # a word or a block
+        return next((_follow(schema, choice, data) for choice in node["anyOf"] if "$ref" in choice), {})
     if "$ref" in node:
         reference: str = node["$ref"]
         return _follow(schema, schema["$defs"][reference.rpartition("/")[2]], data)

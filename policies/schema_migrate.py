@@ -17,29 +17,29 @@ _FLOOR = r"^at least (0\.[0-9]{1,4}|1(\.0{1,4})?) of the A/A floor$"
 _PART = r"^at most [0-9]{1,4}(\.[0-9]{1,2})?%$"
 
 
-def _bound(pattern: str, per: float, example: str) -> Callable[[str], float]:
-    """A reader of a bound that a gate has in words; its number is divided by `per`."""
+def _bound(pattern: str, per: float, example: str, span: str) -> Callable[[str], float]:
+    """A reader of a bound that a gate has in words; its number, which may be in `span`, is divided by `per`."""
     form, number = re.compile(pattern), re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
     def read(text: str) -> float:
         found = number.search(text)
         if form.match(text) is None or found is None or not float(found[0]):
-            message = f"is not a bound that this gate knows; write it like `{example}`"
+            message = f"is not a bound that this gate knows; write it like `{example}`, {span}"
             raise ValueError(message)
         return float(found[0]) / per
 
     return read
 
 
-def _gate(pattern: str, per: float, example: str) -> tuple[BeforeValidator, WithJsonSchema]:
+def _gate(pattern: str, per: float, example: str, span: str) -> tuple[BeforeValidator, WithJsonSchema]:
     shown = WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
-    return BeforeValidator(written(_bound(pattern, per, example), "bound in words", example)), shown
+    return BeforeValidator(written(_bound(pattern, per, example, span), "bound in words", example)), shown
 
 
-_points, _points_shown = _gate(_POINTS, 100, "at most +0.2 points")
-_relative, _relative_shown = _gate(_RELATIVE, 100, "at most +10% relative")
-_floor, _floor_shown = _gate(_FLOOR, 1, "at least 0.97 of the A/A floor")
-_part, _part_shown = _gate(_PART, 100, "at most 80%")
+_points, _points_shown = _gate(_POINTS, 100, "at most +0.2 points", "more than 0 and less than 100 points")
+_relative, _relative_shown = _gate(_RELATIVE, 100, "at most +10% relative", "more than 0% and less than 1000%")
+_floor, _floor_shown = _gate(_FLOOR, 1, "at least 0.97 of the A/A floor", "more than 0 and at most 1")
+_part, _part_shown = _gate(_PART, 100, "at most 80%", "more than 0% and less than 10000%")
 
 Points = Annotated[float, _points, _points_shown]
 Relative = Annotated[float, _relative, _relative_shown]

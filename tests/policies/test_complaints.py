@@ -67,6 +67,9 @@ def only(text: str, environment: dict[str, str] | None = None) -> tuple[str, str
         ("expect: [{goes_to: a, header: {a b: c}}]", "expect[0].header.a b", "is not a possible header name"),
         ("expect: [{goes_to: a}, {session: s, gose_to: a}]", "expect[1].goes_to", "is required"),
         ("data: {regions: [us-east-1, 7]}", "data.regions[1]", 'must be text, and 7 is not in YAML; quote it: "7"'),
+        ("cold_status: '503'", "cold_status", "must be 429 or 503, without quotes"),
+        ("cold_status: '500'", "cold_status", "must be 429 or 503, not `500`"),
+        ("timeout: 48h", "timeout", "must be less than or equal to 24h"),
         ("data: {regions: [US]}", "data.regions[0]", "must be a region such as us-east-1, not `US`"),
     ],
 )
@@ -76,6 +79,48 @@ def test_message_of_an_endpoint(line: str, path: str, message: str | None) -> No
     assert first.path == f"endpoints.x.{path}"
     assert first.line == 9
     assert message is None or first.message == message
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "message"),
+    [
+        ("steps: []", "steps", "must not be empty"),
+        (f"steps: [{', '.join(['{share: 1%}'] * 51)}]", "steps", "must have at most 50 entries"),
+        (
+            "steps: [{approve: true}]",
+            "steps[0].approve",
+            "must be owner, or the name of whoever has to agree, not `true`",
+        ),
+        ("false_alarms: 50%", "false_alarms", "must be less than or equal to 20%"),
+        ("false_alarms: 0.001%", "false_alarms", "must be greater than or equal to 0.01%"),
+        ("keep: {a: {can_take: 0%}}", "keep.a.can_take", "must be greater than 0"),
+        (
+            "keep_differences: {folder: diffs, redact: nothing}",
+            "keep_differences.folder",
+            "must be an absolute path such as /var/lib/pointsman/diffs, not `diffs`",
+        ),
+        (
+            "keep_differences: {folder: /d, redact: all}",
+            "keep_differences.redact",
+            "must be 'nothing' or a block of keys, not `all`",
+        ),
+        (
+            "keep_differences: {folder: /d, redact: {patterns: ['(']}}",
+            "keep_differences.redact.patterns[0]",
+            "is no regular expression: missing ), unterminated subpattern at position 0",
+        ),
+        (
+            "keep_differences: {folder: /d, redact: {kyes: [a]}}",
+            "keep_differences.redact.kyes",
+            "unknown key; did you mean `keys`?",
+        ),
+    ],
+)
+def test_message_of_a_migration(written: str, path: str, message: str) -> None:
+    """One message a mistake, in the unit that it was written in, and never pydantic's names of forms."""
+    steps = "" if written.startswith("steps") else ", steps: [{share: 100%}]"
+    problem = only(policy(f"x: {{serve_from: a, migrate: {{to: b{steps}, {written}}}}}"))
+    assert problem == (f"endpoints.x.migrate.{path}", message)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_warm_by_default() -> None:
 @pytest.mark.parametrize(
     ("warm", "path", "words"),
     [
-        ("warm: {}", "endpoints.x.warm", "at least 1"),
+        ("warm: {}", "endpoints.x.warm", "must not be empty"),
         ("warm: {c: {}}", "endpoints.x.warm.c", "no target is called `c`"),
         ("warm: {raw: {}}", "endpoints.x.warm.raw", "say what it `speaks`"),
         ("warm: {a: {every: 14}}", "endpoints.x.warm.a.every", "with its unit"),
@@ -77,9 +77,11 @@ def test_warm_belongs_to_the_component() -> None:
     assert list(report(text)) == ["endpoints.x.warm"]
 
 
-@pytest.mark.parametrize(("every", "warned"), [("14m", False), ("15m", True), ("20m", True)])
+@pytest.mark.parametrize(
+    ("every", "warned"), [("14m", False), ("15m", True), ("20m", True), ("10s", False), ("1ms", True)]
+)
 def test_interval_that_can_not_hold(every: str, warned: bool) -> None:
-    """An interval at or above the declared limit is warned of, at its place."""
+    """An interval at or above the declared limit is warned of, at its place, and one that makes a load of warm-ups."""
     table = load(policy(f"x: {{serve_from: b, warm: {{b: {{every: {every}}}}}}}", TARGETS))
     found = {problem.path for problem in advise(table)}
     assert ("endpoints.x.warm.b.every" in found) is warned
