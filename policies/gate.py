@@ -21,6 +21,8 @@ from .verdicts import Answer, Verdict
 
 STALE = 600.0
 """Seconds after which evidence that nobody adds to is taken for missing: workers write theirs every few seconds."""
+FAR = 2.0
+"""Far beyond what is allowed: standard deviations of shares; multiples of what is allowed of latencies."""
 _LATENCIES = frozenset({Measure.LATENCY_P95, Measure.LATENCY_P99})
 
 
@@ -36,7 +38,7 @@ def judge(plan: Migration, state: State, seen: Mapping[str, Evidence], now: floa
         for gate in gates_at(member, at):
             said = verdict(gate, member, evidence, chance, now)
             if said.answer is Answer.NOT_YET and not said.missing:
-                said = replace(said, more=_more(gate, at, evidence, chance))
+                said = replace(said, more=_more(gate, at, evidence, chance), far=_far(gate, evidence, chance))
             found.append(said)
     return tuple(found)
 
@@ -66,6 +68,17 @@ def verdict(gate: Gate, member: Member, evidence: Evidence, chance: float, now: 
     return Verdict(member.route, gate.measure, answer, text, missing)
 
 
+def _far(gate: Gate, evidence: Evidence, chance: float) -> bool:
+    """Whether an open answer looks so bad that nobody should take it upon them, however little it rests on."""
+    if gate.measure is Measure.AGREEMENT:
+        return False
+    if gate.measure in (Measure.ERRORS, Measure.COLD_SHARE):
+        old, new = _counts(gate, evidence.old), _counts(gate, evidence.new)
+        return sequential.deviations(old, new, gate.allowed, chance)[0] > FAR
+    rank, (old_times, new_times) = RANKS[gate.measure], _times(gate, evidence)
+    return quantile(new_times, rank) / quantile(old_times, rank) - 1 > FAR * gate.allowed
+
+
 def _more(gate: Gate, step: Step, evidence: Evidence, chance: float) -> int:
     """About how many further requests on the new side an answer takes, if both sides are alike."""
     if gate.measure is Measure.AGREEMENT and evidence.agreement is not None:
@@ -93,11 +106,18 @@ def _asked(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, 
             return _latency(gate, evidence, chance)
 
 
-def _share(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, bool]:
-    def count(side: Side) -> tuple[float, float]:
-        return (side.errors if gate.measure is Measure.ERRORS else side.cold), side.requests
+def _counts(gate: Gate, side: Side) -> tuple[float, float]:
+    return (side.errors if gate.measure is Measure.ERRORS else side.cold), side.requests
 
-    old, new = count(evidence.old), count(evidence.new)
+
+def _times(gate: Gate, evidence: Evidence) -> tuple[Mapping[int, int], Mapping[int, int]]:
+    whole = gate.measure in _LATENCIES
+    old, new = evidence.old, evidence.new
+    return (old.latency, new.latency) if whole else (old.first_byte, new.first_byte)
+
+
+def _share(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, bool]:
+    old, new = _counts(gate, evidence.old), _counts(gate, evidence.new)
     if not old[1] or not new[1]:
         return Answer.NOT_YET, f"{old[1]:,} requests on the old side, {new[1]:,} on the new one", True
     before, after = old[0] / old[1], new[0] / new[1]
@@ -110,8 +130,7 @@ def _share(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, 
 
 def _latency(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, bool]:
     rank = RANKS[gate.measure]
-    whole = gate.measure in _LATENCIES
-    old, new = (side.latency if whole else side.first_byte for side in (evidence.old, evidence.new))
+    old, new = _times(gate, evidence)
     if not old or not new:
         return (
             Answer.NOT_YET,

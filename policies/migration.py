@@ -126,6 +126,11 @@ def _reached(state: State, plan: Migration) -> int:
 
 def _commanded(state: State, plan: Migration, seen: Seen, command: Command, log: _Log) -> State:
     answered = carry_out(state, plan, command, log.now)
+    waits = tuple(_waits(answered.state, plan, seen, log.now)) if answered.event is Event.PROMOTED else ()
+    if waits:  # it goes on now or not at all: armed for later, it would go on into what nobody has seen yet
+        why = "; ".join(f"{one.what.value}: {one.text}" for one in waits)
+        refused = replace(answered.state, waived=state.waived)
+        return log.note(state, refused, Event.REFUSED, f"it can't go on now: {why}", command)
     new = answered.state
     if new.phase is Phase.ROLLING_BACK and state.phase is not Phase.ROLLING_BACK:
         new = roll(new, plan, seen, log.now)
@@ -212,7 +217,7 @@ def _unfinished(state: State, plan: Migration, seen: Seen, now: float) -> Iterat
             name = f"{gate.measure.value} of {member.route}"
             if verdict is None or verdict.missing:
                 yield Wait(Waiting.EVIDENCE, f"{name}: {verdict.text if verdict else 'no evidence of this step'}")
-            elif verdict.answer is not Answer.GREEN and not state.waived:
+            elif verdict.answer is not Answer.GREEN and (verdict.far or not state.waived):
                 yield Wait(Waiting.EVIDENCE, f"{name}: {verdict.text}")
     if at.approve is not None and state.approved is None:
         yield Wait(Waiting.APPROVAL, f"of {at.approve}")

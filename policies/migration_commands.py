@@ -1,8 +1,9 @@
 """What people ask of a migration, carried out or refused. Either way a command counts once.
 
 A command can do less than its word says, never more: `promote` does not wait for the rest of a hold or for answers
-that are still open, but it goes no further than the next step, and past no red gate, no missing evidence, no approval,
-no freeze and no lack of room. `rollback` and `bypass` are possible whenever something has left the old target.
+that are still open, but it goes no further than the next step, and past no red gate, no missing evidence, no estimate
+far beyond what is allowed, no approval, no freeze and no lack of room: `step` refuses it then, so that it is never
+armed for later. `rollback` and `bypass` are possible whenever something has left the old target.
 """
 
 from __future__ import annotations
@@ -82,8 +83,6 @@ def _promote(state: State, plan: Migration, command: Command, now: float) -> Ans
         return f"only a running migration can be promoted; it is {state.phase.value}"
     if state.paused is not None:
         return f"it is paused ({state.paused}); resume it first"
-    if state.waived:
-        return "it is promoted already, and waits for what nobody can wave through"
     return Answered(replace(state, waived=True), Event.PROMOTED, command.reason)
 
 

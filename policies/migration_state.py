@@ -58,7 +58,8 @@ class State:
     approved: str | None = None
     """Who has agreed to leave the step."""
     waived: bool = False
-    """Somebody has said `promote`: the rest of the hold, and answers still open, are not waited for."""
+    """Somebody has said `promote`: the rest of the hold, and answers still open, are not waited for. Not kept: a
+    promotion that can't be followed at once is refused."""
     paused: str | None = None
     """Why it stands still until `resume`; None: it does not."""
     bypass: float | None = None

@@ -27,5 +27,7 @@ class Verdict:
     """What was measured and what is allowed, for people: `old 0.31 %, new 0.44 %; allowed +0.2 points`."""
     missing: bool = False
     """There is no evidence at all, or none that is recent: never green, and nobody may wave it through."""
+    far: bool = False
+    """Not yet, but what was measured lies far beyond what is allowed: nobody may wave it through."""
     more: int | None = None
     """About how many further requests on the new side an answer takes, when things stay as they are."""

@@ -171,3 +171,26 @@ def window(whole: Migration, index: int, chance: random.Random) -> set[Answer]:
 def drawn(chance: random.Random, count: int) -> Side:
     times = Counter(bucket_of(chance.lognormvariate(0, 0.4)) for _ in range(count))
     return Side(count, sum(chance.random() < 0.01 for _ in range(count)), 0, times)
+
+
+@pytest.mark.parametrize(
+    ("measure", "bad", "far"),
+    [
+        (Measure.ERRORS, Side(3, 3), True),
+        (Measure.ERRORS, Side(30, 0), False),
+        (Measure.COLD_SHARE, Side(3, 0, 3), True),
+        (Measure.LATENCY_P95, Side(4, 0, latency={bucket_of(9.0): 4}), True),
+        (Measure.LATENCY_P95, Side(4, 0, latency={bucket_of(1.0): 4}), False),
+        (Measure.AGREEMENT, Side(4, 0), False),
+    ],
+)
+def test_open_answer_that_looks_very_bad(measure: Measure, bad: Side, far: bool) -> None:
+    """It is marked, so that nobody waves it through on a few requests; one that looks alike is not."""
+    member = replace(MEMBER, gates=(Gate(measure, 0.05),))
+    whole = replace(plan(Step(share=0.1, shadow=0.1), Step(share=1.0)), members=(member,))
+    state = reached(whole, 0)
+    evidence = sides(Side(32, 0, latency={bucket_of(1.0): 32}), bad)
+    if measure is Measure.AGREEMENT:
+        evidence = replace(evidence, agreement=observed(0.05, 0.5, 0.5))
+    (said,) = judge(whole, state, {"x": evidence}, NOW)
+    assert (said.answer, said.far) == (Answer.NOT_YET, far)

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from backends.state import StoreError
-from policies.migrating import Migration
+from policies.evidence import Evidence
+from policies.gate import judge
+from policies.migrating import Measure, Migration
 from policies.migration import step
 from policies.migration_state import Command, Decision, Event, Phase, Seen, State, Verb
+from policies.verdicts import Answer, Verdict
 
 from .audit import Basis, records
 from .ledger import Ledger
+from .report import Report
 
 
 class OtherMigrationError(Exception):
@@ -44,8 +48,10 @@ async def order(ledger: Ledger, plan: Migration, command: Command, now: float) -
             plan = await _in_force(ledger, state, plan)
         _same(state, plan, command)
         evidence = await ledger.evidence(plan.name, state.window_id)
-        move = step(state, plan, Seen(state.window_id, (), await _rooms(ledger, plan, now)), (command,), now)
-        said = records(move.decisions, Basis((), evidence))
+        report = await _believed(ledger, plan, now)
+        verdicts = _verdicts(plan, state, evidence, report, now) if command.verb is Verb.PROMOTE else ()
+        move = step(state, plan, Seen(state.window_id, verdicts, report.rooms if report else {}), (command,), now)
+        said = records(move.decisions, Basis(verdicts, evidence))
         if not move.changed or await ledger.write(kept, move.state, said):
             return move.state, move.decisions
     msg = f"migration {plan.name} is moved by others all the time; give the command again"
@@ -57,10 +63,24 @@ def refused(decisions: tuple[Decision, ...], command: Command) -> Decision | Non
     return next((one for one in decisions if one.command == command.id and one.event is Event.REFUSED), None)
 
 
-async def _rooms(ledger: Ledger, plan: Migration, now: float) -> Mapping[str, float]:
-    """What the controller has lately seen the old targets able to take: a rollback goes that far at once."""
+async def _believed(ledger: Ledger, plan: Migration, now: float) -> Report | None:
+    """What the controller has lately seen: what the old targets can take, which a rollback gives them at once."""
     report = await ledger.report(plan.name)
-    return report.rooms if report is not None and now - report.at <= BELIEVED else {}
+    return report if report is not None and now - report.at <= BELIEVED else None
+
+
+def _verdicts(
+    plan: Migration, state: State, evidence: Mapping[str, Evidence], report: Report | None, now: float
+) -> tuple[Verdict, ...]:
+    """What the gates say, which a promotion has to know. What it will cost the controller alone can say."""
+    found = [one for one in judge(plan, state, evidence, now) if one.measure is not Measure.COST]
+    if report is not None and report.version == state.version:
+        costs = (one for one in report.gates if one.gate == Measure.COST.value)
+        told = ((one, Answer(one.answer)) for one in costs)
+        found += [
+            Verdict(one.route, Measure.COST, answer, one.text, missing=answer is Answer.NOT_YET) for one, answer in told
+        ]
+    return tuple(found)
 
 
 async def _in_force(ledger: Ledger, state: State, plan: Migration) -> Migration:

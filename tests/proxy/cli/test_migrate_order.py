@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
-from policies.migration_state import Phase
+from policies.evidence import Evidence, Side
+from policies.migration_state import Move, Phase, Seen
 from proxy.cli import EXIT_CANNOT_START, EXIT_FINDINGS, EXIT_OK, EXIT_REFUSED
+from warmers.migrations.ledger import Ledger
+from warmers.migrations.report import report
 
 from .commanding import Commanding
 
@@ -18,7 +22,7 @@ def test_start_pause_resume_and_back(tmp_path: Path, capsys: pytest.CaptureFixtu
     pointsman = Commanding(tmp_path)
     assert pointsman("migrate", "start", "apexguru", "--reason", "let's go") == EXIT_OK
     assert "10% of the traffic goes to the new target" in capsys.readouterr().out
-    for verb, said in (("pause", "paused: lunch"), ("resume", "resumed: lunch"), ("promote", "promoted: lunch")):
+    for verb, said in (("pause", "paused: lunch"), ("resume", "resumed: lunch")):
         assert pointsman("migrate", verb, "apexguru", "--reason", "lunch") == EXIT_OK
         assert said in capsys.readouterr().out
     assert pointsman("migrate", "rollback", "apexguru", "--reason", "odd answers", "--as", "ann") == EXIT_OK
@@ -29,11 +33,47 @@ def test_start_pause_resume_and_back(tmp_path: Path, capsys: pytest.CaptureFixtu
         "started",
         "paused",
         "resumed",
-        "promoted",
         "rollback",
     ]
     assert history[-1]["who"] in ("ann", "controller")
     assert "@" in history[0]["who"]
+
+
+@pytest.mark.parametrize(
+    ("new", "told"),
+    [
+        (None, "errors of apexguru: no evidence of this step"),
+        (Side(3, 3), "errors of apexguru: old 0.000% of 32, new 100.000% of 3"),
+    ],
+)
+def test_promotion_into_what_nobody_has_seen_is_refused(
+    new: Side | None, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without evidence, or with some that looks very bad: it says so, and is not carried out later either."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    pointsman.kept(lambda ledger: saw(ledger, new))
+    assert pointsman("migrate", "promote", "apexguru", "--reason", "r") == EXIT_REFUSED
+    assert told in capsys.readouterr().out
+    state = pointsman.kept(lambda ledger: ledger.states())["apexguru"].state
+    assert (state.step, state.waived) == (0, False)
+
+
+def test_promotion_goes_on_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With some evidence that does not look bad, and room that the controller has lately seen: its hold is waived."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    pointsman.kept(lambda ledger: saw(ledger, Side(10, 0)))
+    assert pointsman("migrate", "promote", "apexguru", "--reason", "r", "--as", "ann") == EXIT_OK
+    assert "50% of the traffic goes to the new target" in capsys.readouterr().out
+
+
+async def saw(ledger: Ledger, new: Side | None) -> None:
+    """Evidence of the step, and a controller that has seen room for everything."""
+    state = (await ledger.states())["apexguru"].state
+    if new is not None:
+        await ledger.saw("apexguru", state.window_id, "w", {"apexguru": Evidence(Side(32, 0), new, at=time.time())})
+    await ledger.tell("apexguru", report(Move(state), Seen(state.window_id, (), {"apexguru": 1.0}), time.time()), 1)
 
 
 def test_refused_command_is_three(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
