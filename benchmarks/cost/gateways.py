@@ -1,4 +1,4 @@
-"""Gateways of others, each with the settings that cost it least: one worker, one target, no log line a request.
+"""Gateways of others, each with settings that cost it little: one worker, one target, no log line a request.
 
 nginx counts where it is installed. The rest come from PyPI, locked with hashes in `benchmarks/environments`, each into
 an environment of its own that is kept between runs. None is needed: one that is not there is left out, with the reason.
