@@ -126,9 +126,14 @@ async def test_temperatures_are_shown() -> None:
         parts.temperatures.met_cold(target, parts.now())
         (shown,) = json.loads((await ask(port, "GET /admin/temperatures"))[1])["temperatures"]
         assert (shown["target"], shown["state"], shown["waiting"], shown["copies"]) == ("first", "cold", 0, None)
-        assert (shown["restore_p90"], shown["restores_measured"]) == (300.0, 0)
+        keys = ("restore_median", "restore_p90", "restore_assumed", "restores_measured")
+        assert [shown[key] for key in keys] == [None, None, 300.0, 0]
         assert shown["cold_for"] >= 0
         assert b'pointsman_target_temperature{target="first"} 4' in (await ask(port, "GET /metrics"))[1]
+        parts.temperatures.answered(target, parts.now() + 60.0, parts.now() + 60.0)
+        (shown,) = json.loads((await ask(port, "GET /admin/temperatures"))[1])["temperatures"]
+        assert shown["restore_p90"] >= shown["restore_median"] >= 60.0
+        assert (shown["restore_assumed"], shown["restores_measured"]) == (None, 1)
 
 
 async def test_running_tasks_are_listed_by_name() -> None:
