@@ -50,6 +50,12 @@ class Standing:
         return self.report if self.report is not None and self.report.version == self.state.version else None
 
     @property
+    def judged(self) -> Report | None:
+        """The last report with gates that still count: of this state, or of the same window of a running migration."""
+        same = self.state.phase is Phase.RUNNING and self.report is not None and self.report.at >= self.state.since
+        return self.report if same else self.newest
+
+    @property
     def findings(self) -> list[str]:
         """What somebody should look at."""
         found = []
@@ -76,7 +82,7 @@ class Standing:
 
     @property
     def _gates(self) -> tuple[GateSeen, ...]:
-        return self.newest.gates if self.newest is not None else ()
+        return self.judged.gates if self.judged is not None else ()
 
     def days(self, gate: GateSeen) -> str:
         """How many requests and how much time an answer takes at the traffic of this window; empty: not known."""
@@ -151,9 +157,10 @@ def _lines(one: Standing) -> Iterator[str]:
     if seen is not None:
         for what, text in seen.waits:
             yield f"  waits: {what}: {text}"
-        for gate in seen.gates:
+    if (judged := one.judged) is not None:
+        for gate in judged.gates:
             yield f"  gate: {gate.gate} of {gate.route}: {gate.answer}: {gate.text}{one.days(gate)}"
-        for route, part in seen.rooms.items():
+        for route, part in judged.rooms.items():
             yield f"  room: the old target of {route} is shown to take {show_share(part)} of its traffic"
     for line in one.findings:
         yield f"  ! {line}"

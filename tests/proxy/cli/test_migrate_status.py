@@ -58,7 +58,10 @@ async def looked(ledger: Ledger, *, answer: Answer = Answer.NOT_YET, ago: float 
 
 
 def test_findings_make_it_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody looks at it, it is paused, a gate is red, everything is bypassed: each is said in a line of its own."""
+    """Nobody looks at it, it is paused, a gate is red, everything is bypassed: each is said in a line of its own.
+
+    Gates and room are told before the next look as well: a red gate leads back whoever has paused it.
+    """
     pointsman = Commanding(tmp_path)
     assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
     assert pointsman("migrate", "status") == EXIT_FINDINGS
@@ -69,7 +72,13 @@ def test_findings_make_it_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     pointsman.kept(lambda ledger: looked(ledger, ago=600.0))
     assert pointsman("migrate", "status") == EXIT_FINDINGS
     assert "! no controller has looked at it for 10m" in capsys.readouterr().out
+    pointsman.kept(looked)
     assert pointsman("migrate", "pause", "apexguru", "--reason", "lunch") == EXIT_OK
+    capsys.readouterr()
+    assert pointsman("migrate", "status") == EXIT_FINDINGS
+    said = capsys.readouterr().out
+    assert "gate: errors of apexguru: not yet: " in said
+    assert "room: the old target of apexguru is shown to take 100%" in said
     assert pointsman("bypass", "--all", "--for", "2h", "--reason", "night") == EXIT_OK
     assert pointsman("migrate", "status") == EXIT_FINDINGS
     said = capsys.readouterr().out
