@@ -2,6 +2,9 @@
 
 Every operation is one transaction, so that processes that write at the same time follow one another. The file must lie
 on a disk of the machine: SQLite's locks do not hold over NFS.
+
+A file that was deleted, moved or replaced under a running process is noticed at the next operation, which opens what is
+there now: else each process would agree with itself, in a file that nobody else sees.
 """
 
 from __future__ import annotations
@@ -37,9 +40,8 @@ class SqliteStore:
     def __init__(self, path: Path, *, make: bool = True) -> None:
         """Opens the file, and makes it when it is not there, unless `make` says not to. Raises StoreError."""
         self._path = path
-        if not make and not path.exists():
-            msg = f"there is no file {path}: no proxy has ever looked at this state; is it the fleet's --state?"
-            raise StoreError(msg)
+        self._make = make
+        self._opened: tuple[int, int] | None = None
         # SQLite blocks: all its work is done in one thread of this store's own.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="pointsman-state")
         try:
@@ -117,7 +119,19 @@ class SqliteStore:
         self._database.execute("REPLACE INTO leases VALUES (?, ?, ?, ?)", (name, holder, token, lease.expires))
         return lease
 
+    def _same_file(self) -> None:
+        """Opens the file anew where it is no longer the one that was opened; one that is gone is made, and empty."""
+        if self._opened is not None and self._opened == _file(self._path):
+            return
+        self._opened = None
+        # SQLite sees at closing that the file has moved, and leaves the journal of the one in its place alone.
+        self._database.close()
+        self._database = self._open()
+
     def _open(self) -> sqlite3.Connection:
+        if not self._make and not self._path.exists():
+            msg = "there is no such file: no proxy has ever looked at this state; is it the fleet's --state?"
+            raise StoreError(msg)
         database = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)
         try:
             database.execute("PRAGMA journal_mode=WAL")
@@ -135,6 +149,7 @@ class SqliteStore:
             database.close()
             msg = f"a newer version has written it (schema {version}, not {SCHEMA_VERSION}); give a new file"
             raise StoreError(msg)
+        self._opened = _file(self._path)
         return database
 
     async def _within(self, work: Callable[[], T], *, transaction: bool = True) -> T:
@@ -143,6 +158,7 @@ class SqliteStore:
         def whole() -> T:
             if not transaction:
                 return work()
+            self._same_file()
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 done = work()
@@ -154,8 +170,17 @@ class SqliteStore:
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, whole)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreError) as error:
             raise self._lost(error) from error
 
     def _lost(self, error: Exception) -> StoreError:
         return StoreError(f"{self._path}: {error}")
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to now; None: to none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -19,11 +19,62 @@ async def test_store_that_can_not_be_opened(tmp_path: Path) -> None:
 async def test_file_that_is_only_to_be_opened(tmp_path: Path) -> None:
     """Where there is none, none is made; one that is there is opened."""
     path = tmp_path / "state.db"
-    with pytest.raises(StoreError, match=r"no file .*state\.db: no proxy has ever looked"):
+    with pytest.raises(StoreError, match=r"state\.db: there is no such file: no proxy has ever looked"):
         SqliteStore(path, make=False)
     assert not path.exists()
     await SqliteStore(path).aclose()
     await SqliteStore(path, make=False).aclose()
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
+async def test_file_that_is_taken_from_under_running_processes(how: str, tmp_path: Path) -> None:
+    """All of them notice, and go on together in the file that is there now, which knows nothing of before."""
+    path = tmp_path / "state.db"
+    one, other = SqliteStore(path), SqliteStore(path)
+    assert await one.swap("migrations", "x", b"before", 0)
+    assert await other.items("migrations") == {"x": Item(1, b"before")}
+    if how == "deleted":
+        path.unlink()
+    else:
+        path.rename(tmp_path / "away.db")
+    if how == "replaced":
+        await SqliteStore(path).aclose()
+    assert await one.items("migrations") == {}
+    assert await one.swap("migrations", "x", b"after", 0)
+    assert await other.items("migrations") == {"x": Item(1, b"after")}
+    assert await other.swap("migrations", "x", b"later", 1)
+    assert await one.items("migrations") == {"x": Item(2, b"later")}
+    await one.aclose()
+    await other.aclose()
+    third = SqliteStore(path, make=False)
+    assert await third.items("migrations") == {"x": Item(2, b"later")}
+    await third.aclose()
+
+
+async def test_folder_that_is_taken_from_under_a_running_process(tmp_path: Path) -> None:
+    """The state is lost while there is no folder, at each operation, and is used again when there is one."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    store = SqliteStore(folder / "state.db")
+    folder.rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"state\.db: unable to open"):
+            await store.items("migrations")
+    folder.mkdir()
+    assert await store.items("migrations") == {}
+    await store.aclose()
+
+
+async def test_file_that_only_looks_is_not_made_again(tmp_path: Path) -> None:
+    """A command that may make none says that it is gone."""
+    path = tmp_path / "state.db"
+    await SqliteStore(path).aclose()
+    store = SqliteStore(path, make=False)
+    path.unlink()
+    with pytest.raises(StoreError, match="there is no such file"):
+        await store.items("migrations")
+    await store.aclose()
+    assert not path.exists()
 
 
 async def test_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
