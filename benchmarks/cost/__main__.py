@@ -100,6 +100,7 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds, arguments.paced_rounds = min(arguments.rounds, 6), 0
+        arguments.seconds = min(arguments.seconds, 0.3)
         arguments.cells = arguments.cells or QUICK
     return arguments
 
