@@ -25,7 +25,7 @@ HELP = "send everything back to the old targets for a while, at once"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` this command's arguments."""
-    parser.add_argument("endpoint", metavar="ENDPOINT", nargs="?", help="an endpoint, or endpoint/component")
+    parser.add_argument("endpoint", metavar="ENDPOINT", nargs="?", help="an endpoint, endpoint/component, or a group")
     parser.add_argument("--all", action="store_true", help="every migration of the policy")
     parser.add_argument("--for", dest="period", metavar="TIME", required=True, help="how long: 30m, 2h")
     add_arguments(parser)
@@ -74,7 +74,7 @@ def _plans(table: RouteTable, endpoint: str | None) -> list[Migration]:
     found = [
         plan
         for plan in table.migrations.values()
-        if endpoint is None or any(f"{one.route}/".startswith(f"{endpoint}/") for one in plan.members)
+        if endpoint in (None, plan.name) or any(f"{one.route}/".startswith(f"{endpoint}/") for one in plan.members)
     ]
     if not found:
         what = "the policy" if endpoint is None else endpoint

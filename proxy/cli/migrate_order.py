@@ -32,7 +32,7 @@ class Order:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Teach `parser` this action's arguments."""
-        parser.add_argument("name", metavar="NAME", help="the migration: its route or its group")
+        parser.add_argument("name", metavar="NAME", help="the migration: its group, or a route of it")
         add_arguments(parser)
         add_reason(parser)
 
@@ -61,8 +61,10 @@ def command(verb: Verb, arguments: argparse.Namespace, until: float | None = Non
 
 
 def named(table: RouteTable, name: str) -> Migration:
-    """The migration of that name. Raises StartError, with those that there are."""
-    plan = table.migrations.get(name)
+    """The migration of that name, or that a route of that name is a member of. Raises StartError with all there are."""
+    plan = table.migrations.get(name) or next(
+        (one for one in table.migrations.values() if any(member.route == name for member in one.members)), None
+    )
     if plan is None:
         known = ", ".join(sorted(table.migrations)) or "none"
         msg = f"the policy has no migration {name!r}; it has: {known}"

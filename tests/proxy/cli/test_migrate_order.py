@@ -101,6 +101,20 @@ def test_name_that_no_migration_has(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "has no migration 'plain'; it has: apexguru" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["both", "apexguru"])
+def test_group_and_member_are_both_its_name(name: str, tmp_path: Path) -> None:
+    """Whoever is woken knows the one or the other; what moves together is commanded together."""
+    pointsman = Commanding(tmp_path)
+    text = pointsman.policy.read_text().replace("      to: import\n", "      to: import\n      group: both\n")
+    pointsman.policy.write_text(text)
+    assert pointsman("migrate", "start", name, "--reason", "r") == EXIT_OK
+    assert pointsman("bypass", name, "--for", "2h", "--reason", "r") == EXIT_OK
+    assert pointsman.kept(lambda ledger: ledger.states())["both"].state.bypass is not None
+    assert pointsman("migrate", "resume", name, "--reason", "r") == EXIT_OK
+    assert pointsman("migrate", "status", name) == EXIT_FINDINGS  # no controller looks at it in this test
+    assert pointsman("migrate", "history", name) == EXIT_OK
+
+
 def test_another_policy_than_the_fleets_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A laptop with an old checkout can neither rewrite the steps nor what is moved; it is told what to do."""
     pointsman = Commanding(tmp_path)
