@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from .migrating import START, Migration
 from .migration_retreat import retreat
 from .migration_state import Command, Event, Phase, State, Verb
+from .quantities import show_moment
 
 REMEMBERED = 86_400.0
 """Seconds: a command that was given longer ago has no effect, so that no more than a day of them is kept in mind."""
@@ -101,7 +102,9 @@ def _bypass(state: State, plan: Migration, command: Command, now: float) -> Answ
         return f"everything is served from the old target; it is {state.phase.value}"
     if command.until is None or command.until <= now:
         return "it does not say until when, or that is over; give --for 2h"
-    return Answered(replace(state, bypass=command.until), Event.BYPASSED, command.reason, alert=True)
+    before = f"; it was until {show_moment(state.bypass)}" if state.bypass is not None else ""
+    why = f"{command.reason} (until {show_moment(command.until)}{before})"
+    return Answered(replace(state, bypass=command.until), Event.BYPASSED, why, alert=True)
 
 
 _VERBS: dict[Verb, Callable[[State, Migration, Command, float], Answered | str]] = {

@@ -7,6 +7,7 @@ Each function raises ValueError with a message that shows the right way to write
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 _NUMBER = r"[0-9]{1,9}(\.[0-9]{1,6})?"
 DURATION_PATTERN = rf"^({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?$"
@@ -121,6 +122,11 @@ def show_seconds(value: float) -> str:
         count, milliseconds = divmod(milliseconds, length)
         text += f"{count}{unit}" if count else ""
     return text or "0s"
+
+
+def show_moment(at: float) -> str:
+    """A moment, in seconds since 1970, for messages: `2026-11-21 08:31:47 UTC`."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def show_share(value: float) -> str:

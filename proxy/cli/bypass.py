@@ -11,7 +11,7 @@ import json
 from backends.state import Store
 from policies.migrating import Migration
 from policies.migration_state import Phase, Verb
-from policies.quantities import hold, show_seconds
+from policies.quantities import hold, show_moment
 from policies.table import RouteTable
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.orders import order, refused
@@ -52,10 +52,13 @@ async def _one(ledger: Ledger, plan: Migration, arguments: argparse.Namespace, p
     kept = await ledger.state(plan.name)
     if kept is None or kept.state.phase in (Phase.PLANNED, Phase.ROLLED_BACK):
         return plan.name, True, "is served from the old target already"
-    given = command(Verb.BYPASS, arguments, now() + period)
+    until = now() + period
+    given = command(Verb.BYPASS, arguments, until)
     _, decisions = await order(ledger, plan, given, given.at)
     no = refused(decisions, given)
-    return plan.name, no is None, no.why if no is not None else f"is home for {show_seconds(period)}"
+    before = f"; it was until {show_moment(kept.state.bypass)}" if kept.state.bypass is not None else ""
+    home = f"everything goes to {', '.join(one.old for one in plan.members)} until {show_moment(until)}{before}"
+    return plan.name, no is None, no.why if no is not None else home
 
 
 def _told(answers: list[tuple[str, bool, str]], in_json: bool) -> int:

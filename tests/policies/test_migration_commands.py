@@ -9,6 +9,7 @@ import pytest
 from policies.migration import step
 from policies.migration_commands import REMEMBERED, carry_out, pending
 from policies.migration_state import Event, Phase, Seen, State, Verb
+from policies.quantities import show_moment
 from policies.verdicts import Answer
 
 from .moves import HOUR, NOW, command, events, fine, plan, reached, said
@@ -107,6 +108,15 @@ def test_bypass_says_until_when(until: float | None) -> None:
     """One without an end, or with one that has passed, is refused."""
     answered = carry_out(DONE, PLAN, command(Verb.BYPASS, until=until), NOW)
     assert (answered.event, "--for" in answered.why) == (Event.REFUSED, True)
+
+
+def test_bypass_is_recorded_with_its_end() -> None:
+    """And with the end of the one whose place it takes."""
+    first, again = (
+        carry_out(STATES[name], PLAN, command(Verb.BYPASS, until=NOW + 60), NOW).why for name in ("ten", "bypassed")
+    )
+    assert first.endswith(f"(until {show_moment(NOW + 60)})")
+    assert again.endswith(f"(until {show_moment(NOW + 60)}; it was until {show_moment(NOW + HOUR)})")
 
 
 def test_resume_ends_a_bypass_and_a_pause() -> None:

@@ -15,6 +15,7 @@ from policies.quantities import (
     rate,
     seconds,
     share,
+    show_moment,
     show_seconds,
     show_share,
     size,
@@ -165,3 +166,8 @@ def test_not_days(read: Callable[[str], float], text: str, reason: str) -> None:
 def test_shown_share_reads_back(parts: int) -> None:
     """A share in a message is one that could be written into the policy."""
     assert share(show_share(parts / 1e6)) == pytest.approx(parts / 1e6)
+
+
+def test_moment_is_shown_in_utc() -> None:
+    """Whoever reads it may sit anywhere."""
+    assert show_moment(1_795_250_000.9) == "2026-11-21 08:33:20 UTC"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from policies.migration_state import Phase
+from policies.quantities import show_moment
 from proxy.cli import EXIT_CANNOT_START, EXIT_OK
 
 from .commanding import Commanding
@@ -19,12 +20,28 @@ def test_nothing_goes_to_the_new_target_then(which: str, tmp_path: Path, capsys:
     pointsman = Commanding(tmp_path)
     pointsman("migrate", "start", "apexguru", "--reason", "r")
     assert pointsman("bypass", which, "--for", "2h", "--reason", "night") == EXIT_OK
-    assert "apexguru: is home for 2h" in capsys.readouterr().out
     state = pointsman.kept(lambda ledger: ledger.states())["apexguru"].state
+    until = show_moment(state.bypass or 0.0)
+    assert f"apexguru: everything goes to gpu until {until}\n" in capsys.readouterr().out
     assert state.in_force == (0.0, 0.0)
     assert (state.phase, state.share) == (Phase.RUNNING, 0.1)
     (record,) = (one for one in pointsman.kept(lambda ledger: ledger.history("apexguru")) if one["event"] == "bypassed")
-    assert (record["why"], record["after"], record["alert"]) == ("night", 0.0, True)
+    assert (record["why"], record["after"], record["alert"]) == (f"night (until {until})", 0.0, True)
+
+
+def test_another_bypass_takes_the_place_of_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also when it is shorter; both answers and the audit record say until when it was, so that nobody is surprised."""
+    pointsman = Commanding(tmp_path)
+    pointsman("migrate", "start", "apexguru", "--reason", "r")
+    assert pointsman("bypass", "apexguru", "--for", "2h", "--reason", "night") == EXIT_OK
+    first = pointsman.kept(lambda ledger: ledger.states())["apexguru"].state.bypass or 0.0
+    assert pointsman("bypass", "apexguru", "--for", "1m", "--reason", "short") == EXIT_OK
+    second = pointsman.kept(lambda ledger: ledger.states())["apexguru"].state.bypass or 0.0
+    assert second < first
+    both = f"until {show_moment(second)}; it was until {show_moment(first)}"
+    assert f"apexguru: everything goes to gpu {both}\n" in capsys.readouterr().out
+    *_, record = pointsman.kept(lambda ledger: ledger.history("apexguru"))
+    assert record["why"] == f"short ({both})"
 
 
 def test_what_is_home_already_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
