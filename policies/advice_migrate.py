@@ -95,7 +95,8 @@ def _meant(step: Step) -> str:
 def days(seconds: float) -> str:
     """A stretch of time for people: `40 minutes`, `7 hours`, `3.5 days`."""
     if seconds < 2 * 3600:
-        return f"{max(1, round(seconds / 60))} minutes"
+        minutes = max(1, round(seconds / 60))
+        return f"{minutes} minute{'s' if minutes > 1 else ''}"
     return f"{round(seconds / 3600)} hours" if seconds < 2 * DAY else f"{seconds / DAY:.1f} days"
 
 

@@ -93,7 +93,7 @@ def test_other_gates_need_time_as_well() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(1, "1 minutes"), (5000, "83 minutes"), (20_000, "6 hours"), (172_799, "48 hours"), (864_000, "10.0 days")],
+    [(1, "1 minute"), (5000, "83 minutes"), (20_000, "6 hours"), (172_799, "48 hours"), (864_000, "10.0 days")],
 )
 def test_times_for_people(seconds: float, words: str) -> None:
     """Nobody plans in seconds."""
