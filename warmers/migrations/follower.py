@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from backends.state import StoreError
 from policies.evidence import Evidence
 from policies.migration_state import Phase, State
 from policies.overlay import laid, overlay
+from policies.quantities import show_share
 from policies.table import RouteTable
 
+from . import audit
 from .copy import Copy
-from .ledger import Ledger
+from .ledger import Kept, Ledger
 from .witness import Witness
 
 log = logging.getLogger("pointsman.migrate")
@@ -104,6 +106,7 @@ class Follower:
         except StoreError as error:
             self._cut_off(error)
             return
+        self._say_commanded(kept)
         states = {name: one.state for name, one in kept.items()}
         states |= await self._restored(table, states)
         self._adopt(states)
@@ -117,6 +120,16 @@ class Follower:
         if self._lost is not None:
             log.warning("the shared state can be reached again, after %.0f s", self.lost)
         self._lost, self._late = None, False
+
+    def _say_commanded(self, kept: Mapping[str, Kept]) -> None:
+        """Commands come from elsewhere: what they did is in this process's log from when it goes by it."""
+        for name, one in kept.items():
+            before = self._states.get(name)
+            if not self._heard or (before is not None and before.version == one.state.version):
+                continue
+            said = _commanded(one.records)
+            if said is not None:
+                log.info("migration %s now at %s: %s", name, show_share(one.state.in_force[0]), said)
 
     def _adopt(self, states: dict[str, State]) -> None:
         if states != self._states:
@@ -201,6 +214,19 @@ class Follower:
         if not self._late and self.lost > PROMISED:
             self._late = True
             log.error("migrations have stood still for a day without the shared state: %s", error)
+
+
+def _commanded(records: Sequence[bytes]) -> str | None:
+    """What a command led to, who gave it and why; None where there was none, or where a record can't be read."""
+    try:
+        done = [audit.read(record) for record in records]
+    except ValueError:
+        return None  # the history says it; hearing of the state must not depend on it
+    command = next((record for record in done if record.get("command") is not None), None)
+    if command is None:
+        return None
+    events = ", ".join(str(record["event"]) for record in done)
+    return f"{events} ({command.get('who')}: {command.get('why')})"
 
 
 def _place(state: State | None) -> tuple[int, float]:

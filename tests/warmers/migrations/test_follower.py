@@ -66,6 +66,32 @@ async def test_command_is_in_force_after_one_look() -> None:
     assert found.share == 0.0
 
 
+async def test_what_a_command_did_is_in_the_log_of_every_proxy(caplog: pytest.LogCaptureFixture) -> None:
+    """Once in each, with who and why; what the controller decides by itself is told by the controller."""
+    caplog.set_level(logging.INFO, "pointsman.migrate")
+    fleet = Fleet()
+    several = [follower(fleet, worker=name) for name in ("w1", "w2")]
+    for one in several:
+        await one.look(table())
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    for one in several * 2:
+        await one.look(table())
+    said = "migration apexguru now at 10%: started, grew (ann@laptop: because)"
+    assert [record.getMessage() for record in caplog.records] == [said] * 2
+    late = follower(fleet, worker="w3")
+    await late.look(table())
+    kept = await fleet.ledger.state("apexguru")
+    assert kept is not None
+    for own in (b'{"event":"grew","command":null,"who":"controller","why":"fine"}', b"no record"):
+        grown = replace(kept.state, share=kept.state.share + 0.1, version=kept.state.version + 1)
+        assert await fleet.ledger.write(kept, grown, (own,))
+        for one in several:
+            await one.look(table())
+        kept = await fleet.ledger.state("apexguru")
+        assert kept is not None
+    assert len(caplog.records) == 2
+
+
 async def test_where_it_stands_is_counted() -> None:
     """Every migration of the policy, also one that nobody has started, and how long the store has been away."""
     fleet, counts = Fleet(), MigrationCounts(10)
