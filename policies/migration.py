@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from .calendar import is_open
 from .migrating import START, Migration, gates_at
-from .migration_commands import carry_out, pending
+from .migration_commands import carry_out, no, pending
 from .migration_retreat import LITTLE, retreat, roll, room
 from .migration_state import (
     CONTROLLER,
@@ -130,7 +130,7 @@ def _commanded(state: State, plan: Migration, seen: Seen, command: Command, log:
     if waits:  # it goes on now or not at all: armed for later, it would go on into what nobody has seen yet
         why = "; ".join(f"{one.what.value}: {one.text}" for one in waits)
         refused = replace(answered.state, waived=state.waived)
-        return log.note(state, refused, Event.REFUSED, f"it can't go on now: {why}", command)
+        return log.note(state, refused, Event.REFUSED, no(command, f"it can't go on now: {why}"), command)
     new = answered.state
     if new.phase is Phase.ROLLING_BACK and state.phase is not Phase.ROLLING_BACK:
         new = roll(new, plan, seen, log.now)

@@ -40,7 +40,12 @@ def carry_out(state: State, plan: Migration, command: Command, now: float) -> An
     kept = tuple((known, at) for known, at in state.applied if now - at <= REMEMBERED)
     state = replace(state, applied=(*kept, (command.id, command.at)))
     answered = _VERBS[command.verb](state, plan, command, now)
-    return Answered(state, Event.REFUSED, answered) if isinstance(answered, str) else answered
+    return Answered(state, Event.REFUSED, no(command, answered)) if isinstance(answered, str) else answered
+
+
+def no(command: Command, why: str) -> str:
+    """A refusal in words that say what was asked for, and wherefore: the record is read later."""
+    return f"{command.verb.value} ({command.reason}): {why}"
 
 
 def _start(state: State, plan: Migration, command: Command, now: float) -> Answered | str:

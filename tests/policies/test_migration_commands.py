@@ -108,6 +108,7 @@ def test_bypass_says_until_when(until: float | None) -> None:
     """One without an end, or with one that has passed, is refused."""
     answered = carry_out(DONE, PLAN, command(Verb.BYPASS, until=until), NOW)
     assert (answered.event, "--for" in answered.why) == (Event.REFUSED, True)
+    assert answered.why.startswith(f"bypass ({command(Verb.BYPASS).reason}): ")
 
 
 def test_bypass_is_recorded_with_its_end() -> None:

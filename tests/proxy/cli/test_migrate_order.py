@@ -83,7 +83,7 @@ def test_refused_command_is_three(tmp_path: Path, capsys: pytest.CaptureFixture[
     found = json.loads(capsys.readouterr().out)
     assert (found["done"], found["phase"], found["share"]) == (False, "planned", 0.0)
     assert pointsman("migrate", "rollback", "apexguru", "--reason", "r") == EXIT_REFUSED
-    assert "refused: there is nothing to roll back" in capsys.readouterr().out
+    assert "refused: rollback (r): there is nothing to roll back" in capsys.readouterr().out
 
 
 def test_command_needs_a_reason(tmp_path: Path) -> None:
