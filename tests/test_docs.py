@@ -100,13 +100,13 @@ def test_the_map_shows_every_file() -> None:
 
 def command(name: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"pointsman {name}")
-    importlib.import_module(f"proxy.cli.{name}").configure(parser)
+    importlib.import_module(f"proxy.cli.{name.replace('-', '_')}").configure(parser)
     return parser
 
 
 def sections() -> dict[str, str]:
     """Text of docs/cli.md by command."""
-    parts = re.split(r"^## `pointsman (\w+)`.*$", CLI.read_text(), flags=re.MULTILINE)
+    parts = re.split(r"^## `pointsman ([\w-]+)`.*$", CLI.read_text(), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 

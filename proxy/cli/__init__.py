@@ -25,6 +25,7 @@ COMMANDS = {
     "conformance": "check from outside whether a server keeps SageMaker Runtime's contract",
     "warm": "keep targets warm, and what that costs",
     "rehearse": "replay a recorded trace through the real proxy against stand-ins: a day in minutes",
+    "bench-candidate": "measure a route's target and its candidate under load, as stand-ins, in virtual time",
     "migrate": "move traffic from one hosting to another, step by step, and back",
     "bypass": "send everything back to the old targets for a while, at once",
     "emulate": "run stand-ins for SageMaker Runtime and Bedrock Runtime on loopback",
@@ -66,7 +67,7 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         if words[:1] == [name]:
-            module = importlib.import_module(f".{name}", __name__)
+            module = importlib.import_module(f".{name.replace('-', '_')}", __name__)
             module.configure(command)
             command.set_defaults(run=module.run)
     return parser.parse_args(words)

@@ -109,8 +109,40 @@ class _Log:
         """Nothing is kept open."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A proxy and its stand-ins, running."""
+
+    table: RouteTable
+    port: int
+    """Where the proxy listens, on the loop's own network."""
+    emulator: Emulator
+    ledger: Ledger
+    wall: Callable[[], float]
+    """Seconds since 1970, in virtual time."""
+
+
 async def play(play: Play, audience: Audience) -> Played:
     """Replay; made to run in a `VirtualLoop`. Raises PolicyError, and OSError where prices can't be read."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with staged(play, lambda outcome: audience.told(outcome, loop.time() - began)) as stage:
+        beside = [
+            start(_watch(stage.emulator, audience, began, play.look), name="rehearsal-look"),
+            start(_steer(stage.table, stage.ledger, stage.wall), name="rehearsal-approve"),
+        ]
+        try:
+            unanswered = await _send(play, stage.table, stage.port, began)
+        finally:
+            await _ended(beside)
+        histories = {name: await stage.ledger.history(name) for name in stage.table.migrations}
+        ledgers = {name: hosted.ledger.report() for name, hosted in stage.emulator.models.items()}
+    return Played(ledgers, histories, unanswered)
+
+
+@asynccontextmanager
+async def staged(play: Play, tell: Callable[[Outcome], None]) -> AsyncIterator[Stage]:
+    """Proxy and stand-ins of a rehearsal; `tell` hears of every request, warm-up and copy. Raises PolicyError."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     chance = Random(play.seed)  # noqa: S311 - dice of a rehearsal
@@ -118,28 +150,15 @@ async def play(play: Play, audience: Audience) -> Played:
     def wall() -> float:
         return play.start + loop.time() - began
 
-    log = _Log(lambda outcome: audience.told(outcome, loop.time() - began))
     store = MemoryStore()
-    world = World(loop.time, wall, chance.random, chance.getrandbits, lambda _: store, log)
+    world = World(loop.time, wall, chance.random, chance.getrandbits, lambda _: store, _Log(tell))
     emulator = Emulator(play.stand_ins, clock=Clock(wall, loop.time), wall=lambda: datetime.fromtimestamp(wall(), UTC))
     await emulator.start("127.0.0.1", PORT)
     try:
         async with _proxy(play, world) as (services, port):
-            table = services.policy.current.table
-            ledger = Ledger(store)
-            beside = [
-                start(_watch(emulator, audience, began, play.look), name="rehearsal-look"),
-                start(_steer(table, ledger, wall), name="rehearsal-approve"),
-            ]
-            try:
-                unanswered = await _send(play, table, port, began)
-            finally:
-                await _ended(beside)
-            histories = {name: await ledger.history(name) for name in table.migrations}
-            ledgers = {name: hosted.ledger.report() for name, hosted in emulator.models.items()}
+            yield Stage(services.policy.current.table, port, emulator, Ledger(store), wall)
     finally:
         await emulator.stop()
-    return Played(ledgers, histories, unanswered)
 
 
 @asynccontextmanager

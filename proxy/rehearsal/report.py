@@ -37,7 +37,7 @@ def report(story: Story) -> str:
         f"{story.policy}: {tally.requests:,} requests of {_moment(story.start)} and {show_seconds(round(story.span))} "
         f"after it, against stand-ins, seed {story.seed}",
         "",
-        *_table(_models(tally)),
+        *columns(_models(tally)),
     ]
     if tally.warmed:
         rows: list[tuple[str, ...]] = [("warmed", "warm-ups", "met cold", "failed")]
@@ -45,10 +45,10 @@ def report(story: Story) -> str:
             (name, f"{one.sent:,}", f"{one.met_cold:,}", f"{one.failed:,}")
             for name, one in sorted(tally.warmed.items())
         ]
-        lines += ["", *_table(rows)]
+        lines += ["", *columns(rows)]
     costs = [("target", "cost", "for")]
     costs += [(one.target, "-" if one.usd is None else dollars(one.usd), one.basis) for one in story.spent]
-    lines += ["", *_table(costs, left=3)]
+    lines += ["", *columns(costs, left=3)]
     known = [one.usd for one in story.spent if one.usd is not None]
     if known:
         lines.append(
@@ -75,7 +75,8 @@ def _models(tally: Tally) -> list[tuple[str, ...]]:
     return rows
 
 
-def _table(rows: Sequence[Sequence[str]], left: int = 1) -> Iterator[str]:
+def columns(rows: Sequence[Sequence[str]], left: int = 1) -> Iterator[str]:
+    """Lines of a table, all columns but the first `left` of them to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [

@@ -1,0 +1,98 @@
+"""A target and its candidate under load, in virtual time: what two published rows predict, and what failures do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from backends.emulator.config import EmulatorConfig, load_config
+from proxy.rehearsal.candidate import NO_ANSWER, PAUSE, PUBLISHED, Load, Row, measured, only, table
+from proxy.rehearsal.standins import Pointed, pointed, stand_in
+
+CALIBRATED = Path(__file__).parents[3] / "examples" / "bench-candidate"
+PACKED = """\
+apiVersion: pointsman/v1
+account: "123456789012"
+targets:
+  old: {kind: endpoint, endpoint: old, region: us-east-1, speaks: openai-chat}
+  new: {kind: endpoint, endpoint: new, region: us-east-1, speaks: openai-chat}
+endpoints:
+  pack:
+    clients_speak: openai-chat
+    components:
+      chat: {serve_from: old, fallback: [new]}
+      other: {serve_from: new}
+  alone: {clients_speak: openai-chat, serve_from: new}
+"""
+
+
+def ready(policy: str, stand_ins: str | None) -> tuple[Pointed, EmulatorConfig]:
+    def read(name: str) -> str:
+        raise FileNotFoundError(name)
+
+    return pointed(
+        policy, "policy.yaml", {}, read, None if stand_ins is None else load_config(stand_ins, "emulator.yaml")
+    )
+
+
+def salesforce(target: str, load: Load, change: tuple[str, str] = ("", "")) -> tuple[Row, ...]:
+    """Rows of one side of the example; `change` is a part of its stand-ins' text, and what it becomes."""
+    text = (CALIBRATED / "emulator.yaml").read_text()
+    policy, config = ready((CALIBRATED / "policy.yaml").read_text(), text.replace(*change) if change[0] else text)
+    route = next(iter(policy.table.routes.values()))
+    alone = only(policy, route, target)
+    return measured(alone, config, route.key, stand_in(policy.table.targets[target], config), load)
+
+
+def test_two_published_rows_predict_the_other_two() -> None:
+    """Calibrated on 1 and 16 at a time, 4 comes out as published; at 32 a second copy makes it somewhat faster."""
+    few, many = Load((1, 4), 1200, 0), Load((16, 32), 180, 90)
+    rows = {row.concurrency: row for load in (few, many) for row in salesforce("apexguru-import", load)}
+    assert not any(row.failures for row in rows.values())
+    off = {number: rows[number].per_minute / rate - 1 for number, (_, rate) in PUBLISHED.items()}
+    slow = {number: (rows[number].p95 or 0) / p95 - 1 for number, (p95, _) in PUBLISHED.items()}
+    assert all(abs(off[number]) < 0.05 for number in (1, 4, 16))
+    assert all(abs(slow[number]) < 0.1 for number in (1, 4, 16))
+    assert -0.15 < slow[32] < 0 < off[32] < 0.2
+    assert [rows[number].copies for number in (1, 4, 16, 32)] == [1, 1, 1, 2]
+
+
+def test_the_same_seed_gives_the_same_rows() -> None:
+    """To the last digit; another seed gives others."""
+    first, again = (salesforce("apexguru-gpu", Load((2,), 60, 10, seed=1)) for _ in range(2))
+    assert first == again
+    assert salesforce("apexguru-gpu", Load((2,), 60, 10, seed=2)) != first
+
+
+def test_calls_that_fail_at_once_are_counted_and_pause() -> None:
+    """The clock goes on although nothing takes time: each client fails about once a second, and there is no latency."""
+    faulty = ("    units: 1\n", "    units: 1\n    faults: [ValidationException]\n")
+    (row,) = salesforce("apexguru-import", Load((2,), 60, 5), faulty)
+    assert (row.p95, row.per_minute, list(row.failures)) == (None, 0, ["424"])
+    assert row.failures["424"] == pytest.approx(2 * 60 / PAUSE, rel=0.1)
+
+
+def test_a_side_is_measured_alone() -> None:
+    """Neither fallback nor other routes are left, and the component's own target is the one that was named."""
+    policy, _ = ready(PACKED, None)
+    route = next(route for route in policy.table.routes.values() if route.key == "pack/chat")
+    alone = only(policy, route, "new")
+    there = next(route for route in alone.table.routes.values() if route.key == "pack/chat")
+    assert [one.target.name for one in there.serve] == ["new"]
+    assert there.fallback == ()
+    assert list(json.loads(alone.text)["endpoints"]) == ["pack"]
+
+
+def test_a_table_has_what_is_known() -> None:
+    """Cost where there is a price, published figures beside the candidate's rows only, and a dash for the rest."""
+    sides = [
+        ("old", (Row(1, 10.0, 6, {}, 1),)),
+        ("new", (Row(1, 7.92, 11, {"503": 1, NO_ANSWER: 2}, 2), Row(5, None, 0, {}, 1))),
+    ]
+    _, old, new, nothing = table(sides, {"old": None, "new": 6.6}, published=True)
+    assert old == ("old", "1", "10.00s", "6", "1", "0", "-", "-", "-", "-", "-")
+    assert new == ("new", "1", "7.92s", "11", "2", "3", "20.00", "7.20s", "11", "+10%", "+0%")
+    assert nothing == ("new", "5", "-", "0", "1", "0", "-", "-", "-", "-", "-")
+    assert len(table(sides, {"old": None, "new": 6.6}, published=False)[1]) == 7
