@@ -330,4 +330,5 @@ def test_a_mistake_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *mutant.tests.split()]
     environment = dict(os.environ) | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, "1 failed" in done.stdout) == (1, True), done.stdout[-2000:]
+    # Not "1 failed", which is missing where what a mistake leaves open spoils the very end of the run.
+    assert (done.returncode, "\nFAILED " in done.stdout) == (1, True), done.stdout[-2000:] + done.stderr[-2000:]
