@@ -43,8 +43,8 @@ MUTANTS = (
     Mutant(
         "a store that is away takes everything back",
         "warmers/migrations/follower.py",
-        "            self._cut_off(error)\n            return\n        states =",
-        "            self._adopt({})\n            return\n        states =",
+        "            self._cut_off(error)\n            return\n        self._say_commanded(",
+        "            self._adopt({})\n            return\n        self._say_commanded(",
         "tests/warmers/migrations/test_follower.py",
     ),
     Mutant(
