@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from policies.errors import PolicyError
 from policies.quantities import seconds
@@ -21,10 +19,10 @@ from ..rehearsal.standins import pointed, stand_in
 from ..settings import environment
 from . import EXIT_FINDINGS, EXIT_OK, StartError
 from .emulate import read_config
+from .given import usable
 from .policy_file import print_refusal, read_policy_text
 
 HELP = "measure a route's target and its candidate under load, as stand-ins, in virtual time"
-T = TypeVar("T")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,17 +46,17 @@ def run(arguments: argparse.Namespace) -> int:
     config = read_config(arguments.stand_ins)
     reader, variables = template_reader(folder), environment()
     try:
-        policy, stand_ins = _usable("--stand-ins", lambda: pointed(text, arguments.policy, variables, reader, config))
+        policy, stand_ins = usable("--stand-ins", lambda: pointed(text, arguments.policy, variables, reader, config))
     except PolicyError as error:
         print_refusal(error, in_json=False)
         return EXIT_FINDINGS
-    prices = _usable("--prices", lambda: open_prices(Path(arguments.prices) if arguments.prices else SHIPPED))
+    prices = usable("--prices", lambda: open_prices(Path(arguments.prices) if arguments.prices else SHIPPED))
     route = _route(policy.table, arguments.name)
     today, candidate = _today(route), _candidate(policy.table, route, arguments.to)
     load = Load(
-        _usable("--concurrency", lambda: _numbers(arguments.concurrency)),
-        _usable("--seconds", lambda: _positive(arguments.seconds)),
-        _usable("--settle", lambda: seconds(arguments.settle)),
+        usable("--concurrency", lambda: _numbers(arguments.concurrency)),
+        usable("--seconds", lambda: _positive(arguments.seconds)),
+        usable("--settle", lambda: seconds(arguments.settle)),
         arguments.seed,
     )
     sides: list[tuple[str, tuple[Row, ...]]] = []
@@ -150,15 +148,3 @@ def _positive(text: str) -> float:
         message = f"{text} is shorter than a second"
         raise ValueError(message)
     return value
-
-
-def _usable(flag: str, read: Callable[[], T]) -> T:
-    """What `read` gives; what cannot be used is one line on how to go on."""
-    try:
-        return read()
-    except OSError as error:
-        message = f"{flag}: cannot read {error.filename}: {error.strerror}; give the path of a file"
-        raise StartError(message) from error
-    except ValueError as error:
-        message = f"{flag}: {error}"
-        raise StartError(message) from error

@@ -8,11 +8,11 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random  # noqa: TID251 - seeded: the same trace gives the same rehearsal
-from typing import TextIO, TypeVar
+from typing import TextIO
 
 from backends.emulator.config import EmulatorConfig
 from backends.outcome import Outcome
@@ -34,20 +34,18 @@ from ..rehearsal.tally import Tally
 from ..settings import environment
 from . import EXIT_FINDINGS, EXIT_OK, StartError
 from .emulate import read_config
+from .given import usable
 from .policy_file import add_arguments, print_refusal, read_policy_text
-from .series import series_of
+from .series import add_trace, series_of
 
 HELP = "replay a recorded trace through the real proxy against stand-ins: a day in minutes"
-T = TypeVar("T")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` this command's arguments."""
     add_arguments(parser)
+    add_trace(parser)
     more = parser.add_argument
-    more("--trace", metavar="TRACE", action="append", required=True, help="recorded arrivals, again for more files")
-    more("--map", metavar="MODEL=SERIES", action="append", default=[], help="series of a model; * for all other models")
-    more("--starts", metavar="DATE", default="2026-07-06", help="day (UTC) on which a trace begins that does not say")
     more("--from", metavar="TIME", dest="begin", default="0s", help="leave out so much of the trace's beginning [0s]")
     more("--to", metavar="TIME", dest="end", help="end so long after the trace's beginning [its end]")
     more("--stand-ins", metavar="FILE", help="models as of `pointsman emulate`; without it they are made of the policy")
@@ -64,26 +62,26 @@ def run(arguments: argparse.Namespace) -> int:
     config = read_config(arguments.stand_ins) if arguments.stand_ins else None
     variables = environment()
     try:
-        policy, stand_ins = _usable(
+        policy, stand_ins = usable(
             "--stand-ins", lambda: pointed(text, arguments.file, variables, template_reader(folder), config)
         )
     except PolicyError as error:
         print_refusal(error, arguments.json)
         return EXIT_FINDINGS
-    prices = _usable("--prices", lambda: open_prices(Path(arguments.prices) if arguments.prices else SHIPPED))
+    prices = usable("--prices", lambda: open_prices(Path(arguments.prices) if arguments.prices else SHIPPED))
     # Only ServeGen's rates are drawn from, and how often a coin falls is nobody's secret.
     chance = Random(arguments.seed)  # noqa: S311
-    traces = _usable("--trace", lambda: read_traces([Path(path) for path in arguments.trace], chance))
-    models = _usable("--trace", lambda: series_of(policy.table, traces, arguments.map))
+    traces = usable("--trace", lambda: read_traces([Path(path) for path in arguments.trace], chance))
+    models = usable("--trace", lambda: series_of(policy.table, traces, arguments.map))
     begin, end = _window(arguments, traces)
     rehearsal = Play(
         pointed=policy,
         stand_ins=stand_ins,
         arrivals=_cut(models, begin, end),
-        start=_usable("--starts", lambda: _day(arguments.starts) if traces.start is None else traces.start) + begin,
+        start=usable("--starts", lambda: _day(arguments.starts) if traces.start is None else traces.start) + begin,
         span=end - begin,
         seed=arguments.seed,
-        streams=_usable("--streams", lambda: share(arguments.streams)),
+        streams=usable("--streams", lambda: share(arguments.streams)),
         prices=arguments.prices,
     )
     tally, played = _played(rehearsal)
@@ -151,8 +149,8 @@ class _Watched:
 
 
 def _window(arguments: argparse.Namespace, traces: Traces) -> tuple[float, float]:
-    begin = _usable(f"--from {arguments.begin}", lambda: seconds(arguments.begin))
-    end = traces.span if arguments.end is None else _usable(f"--to {arguments.end}", lambda: seconds(arguments.end))
+    begin = usable(f"--from {arguments.begin}", lambda: seconds(arguments.begin))
+    end = traces.span if arguments.end is None else usable(f"--to {arguments.end}", lambda: seconds(arguments.end))
     end = min(end, traces.span)
     if begin >= end:
         message = f"--from {arguments.begin} is not before the end; the trace covers {traces.span:.0f} seconds"
@@ -176,18 +174,6 @@ def _notes(notes: tuple[str, ...], config: EmulatorConfig | None) -> tuple[str, 
 def _day(text: str) -> float:
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _usable(flag: str, read: Callable[[], T]) -> T:
-    """What `read` gives; a file or value that cannot be used is one line on how to go on."""
-    try:
-        return read()
-    except OSError as error:
-        message = f"{flag}: cannot read {error.filename}: {error.strerror}; give the path of a file"
-        raise StartError(message) from error
-    except ValueError as error:
-        message = f"{flag}: {error}"
-        raise StartError(message) from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+
 from policies.table import Route, RouteTable
 from warmers.arrivals import Arrivals
 from warmers.traces import Traces
 
 from . import StartError
+
+
+def add_trace(parser: argparse.ArgumentParser) -> None:
+    """The arguments of commands that read recorded arrivals."""
+    more = parser.add_argument
+    more("--trace", metavar="TRACE", action="append", required=True, help="recorded arrivals, again for more files")
+    more("--map", metavar="MODEL=SERIES", action="append", default=[], help="series of a model; * for all other models")
+    more("--starts", metavar="DATE", default="2026-07-06", help="day (UTC) on which a trace begins that does not say")
 
 
 def series_of(table: RouteTable, traces: Traces, mapped: list[str]) -> list[tuple[Route, Arrivals]]:

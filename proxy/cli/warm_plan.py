@@ -25,8 +25,9 @@ from warmers.traces import read_traces
 
 from ..settings import environment
 from . import EXIT_FINDINGS, EXIT_OK, StartError
+from .given import usable
 from .policy_file import add_arguments, print_refusal, read_policy
-from .series import series_of
+from .series import add_trace, series_of
 from .warm_report import as_json, report
 
 HELP = "compare what each model costs where it runs and elsewhere, kept warm in several ways, and say what should move"
@@ -37,10 +38,8 @@ T = TypeVar("T")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` this action's arguments."""
     add_arguments(parser)
+    add_trace(parser)
     more = parser.add_argument
-    more("--trace", metavar="TRACE", action="append", required=True, help="recorded arrivals, again for more files")
-    more("--map", metavar="MODEL=SERIES", action="append", default=[], help="series of a model; * for all other models")
-    more("--starts", metavar="DATE", default="2026-07-06", help="day (UTC) on which a trace begins that does not say")
     more("--prices", metavar="FILE", help="dated prices; without it those that ship with the product")
     more(
         "--proxies", metavar="N*TYPE", default="2*ml.c5.xlarge", help="what runs the proxies, or none [2*ml.c5.xlarge]"
@@ -60,33 +59,21 @@ def run(arguments: argparse.Namespace) -> int:
     except PolicyError as error:
         print_refusal(error, arguments.json)
         return EXIT_FINDINGS
-    prices = _usable("--prices", lambda: open_prices(Path(arguments.prices) if arguments.prices else SHIPPED))
+    prices = usable("--prices", lambda: open_prices(Path(arguments.prices) if arguments.prices else SHIPPED))
     terms = _terms(arguments, table, prices)
     # Only ServeGen's rates are drawn from, and how often a coin falls is nobody's secret.
-    traces = _usable("--trace", lambda: read_traces([Path(path) for path in arguments.trace], Random(0)))  # noqa: S311
-    models = _usable("--trace", lambda: series_of(table, traces, arguments.map))
-    plan = _usable("the plan", lambda: make_plan(models, terms, _proxies(arguments.proxies, table, prices)))
+    traces = usable("--trace", lambda: read_traces([Path(path) for path in arguments.trace], Random(0)))  # noqa: S311
+    models = usable("--trace", lambda: series_of(table, traces, arguments.map))
+    plan = usable("the plan", lambda: make_plan(models, terms, _proxies(arguments.proxies, table, prices)))
     if arguments.svg:
         _write(Path(arguments.svg), draw_plan(plan, prices, terms.demand.cold_share))
     print(json.dumps(as_json(plan, terms), indent=2) if arguments.json else report(plan, terms, arguments.file))
     return EXIT_FINDINGS if plan.unknown else EXIT_OK
 
 
-def _usable(flag: str, read: Callable[[], T]) -> T:
-    """What `read` gives; a file or value that cannot be used is one line on how to go on."""
-    try:
-        return read()
-    except OSError as error:
-        message = f"{flag}: cannot read {error.filename}: {error.strerror}; give the path of a file"
-        raise StartError(message) from error
-    except ValueError as error:
-        message = f"{flag}: {error}"
-        raise StartError(message) from error
-
-
 def _terms(arguments: argparse.Namespace, table: RouteTable, prices: Prices) -> Terms:
     def read(flag: str, text: str, reader: Callable[[str], T]) -> T:
-        return _usable(f"{flag} {text}", lambda: reader(text))
+        return usable(f"{flag} {text}", lambda: reader(text))
 
     intervals = tuple(read("--every", text, _positive) for text in arguments.every or ["14m", "59m"])
     hours: list[tuple[str, Calendar]] = [

@@ -1,0 +1,22 @@
+"""What a person gave to a command: its value, or one line on how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from . import StartError
+
+T = TypeVar("T")
+
+
+def usable(flag: str, read: Callable[[], T]) -> T:
+    """What `read` gives. Raises StartError, which names `flag`, for a file or a value that cannot be used."""
+    try:
+        return read()
+    except OSError as error:
+        message = f"{flag}: cannot read {error.filename}: {error.strerror}; give the path of a file"
+        raise StartError(message) from error
+    except ValueError as error:
+        message = f"{flag}: {error}"
+        raise StartError(message) from error

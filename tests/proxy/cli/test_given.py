@@ -1,0 +1,25 @@
+"""Values that a person gives to a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from policies.quantities import share
+from proxy.cli import StartError
+from proxy.cli.given import usable
+
+
+def test_what_can_be_used_is_given_back() -> None:
+    """The value, as its reader has it."""
+    assert usable("--streams", lambda: share("10%")) == 0.1
+
+
+def test_what_can_not_be_used_names_the_flag(tmp_path: Path) -> None:
+    """A value's own complaint stands behind the flag; a file that is not there is named with what to do."""
+    with pytest.raises(StartError, match=r"^--streams: .*10"):
+        usable("--streams", lambda: share("10"))
+    missing = tmp_path / "prices.yaml"
+    with pytest.raises(StartError, match=f"^--prices: cannot read {missing}: No such file.*; give the path of a file$"):
+        usable("--prices", missing.read_text)
