@@ -316,7 +316,7 @@ MUTANTS = (
 )
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
 def test_a_mistake_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
     """The tests of the mutated file fail: not by an import error, but by an assertion."""

@@ -167,7 +167,7 @@ async def test_server_that_stalls_cannot_hide_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_run_writes_table_and_picture(tmp_path: Path) -> None:
     """One short round of two servers leaves the report, the figures and the picture."""
     command = [sys.executable, "-m", "benchmarks.cost", "--cells", "floor;ours", "--rounds", "1", "--load", "own"]

@@ -13,7 +13,7 @@ from tests.checkout import ROOT, ended
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_bench_measures_every_cell(tmp_path: Path) -> None:
     """One short round gives a figure for each kind, answer and number of connections; how large it is, no test says."""
     command = [sys.executable, "-m", "benchmarks.hop", "--rounds", "1", "--seconds", "0.02", "--out", str(tmp_path)]

@@ -12,7 +12,7 @@ from tests.checkout import ROOT, ended
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_every_endpoint_is_measured_and_copies_are_taken(tmp_path: Path) -> None:
     """One short round gives percentiles for each share and kind of answer; how large they are, no test says."""
     short = ["--rounds", "1", "--seconds", "0.5", "--rate", "40", "--out", str(tmp_path)]

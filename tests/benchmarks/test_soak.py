@@ -61,7 +61,7 @@ def test_the_report_holds_every_figure() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_short_run_goes_through(tmp_path: Path) -> None:
     """A few seconds of everything: it ends by itself, and its report has every kind of traffic."""
     words = ["--minutes", "0.01", "--cycle", "3", "--rate", "30", "--workers", "1", "--out", str(tmp_path)]

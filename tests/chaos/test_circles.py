@@ -25,7 +25,7 @@ from .faults import policy
 from .stage import upstreams_of
 from .table import UPSTREAMS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
 OURS = ("/proxy/", "/backends/")
 ONE_EACH = (

@@ -19,7 +19,7 @@ from .faults import WHOLE, Fault
 from .stage import Stage, connections, memory
 from .table import STREAM_FLOWS, STREAM_WAITS, WAITS
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300, func_only=True)]
 
 SOON = 0.1
 """Seconds within which the upstream sees that the client has gone."""

@@ -16,7 +16,7 @@ from .broken_answers import HEALTHY
 from .stage import Stage, staged, started, until
 from .upstream import Wire, listening
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300, func_only=True)]
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from .faults import Fault, Served
 from .stage import staged
 from .upstream import Wire
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300, func_only=True)]
 
 
 async def close_at_the_second(wire: Wire) -> None:

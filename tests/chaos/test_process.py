@@ -24,7 +24,7 @@ from .faults import Fault, Streamed
 from .stage import Stage, descriptors, staged, until
 from .table import PACED, SLOW, WAITS
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300, func_only=True)]
 
 DRAIN = 2.0
 """Seconds that the proxies of these tests drain for."""

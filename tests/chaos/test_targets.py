@@ -12,7 +12,7 @@ from .faults import Fault, Refused, Served
 from .stage import Stage, staged
 from .upstream import Wire
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300, func_only=True)]
 
 
 class Sick:

@@ -10,7 +10,7 @@ from .faults import Fault
 from .stage import Stage, memory
 from .table import QUICK, UPSTREAMS
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300, func_only=True)]
 
 ROUNDS = 16
 GROWTH = 4 * 1024 * 1024

@@ -14,7 +14,7 @@ from .broken_answers import HEALTHY
 from .stage import Stage, staged, until
 from .table import QUICK, SLOW
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300, func_only=True)]
 
 
 async def serving(stage: Stage) -> list[int]:

@@ -12,7 +12,7 @@ from .clients import Answer
 from .conftest import GetClient
 from .hosting import Hosting, chat, deltas
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
 
 def assert_served(answer: Answer) -> None:

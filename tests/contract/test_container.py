@@ -29,7 +29,7 @@ from tests.standins import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Standin, config_of,
 
 from .hosting import COLD, MODELS, chat, deltas, policy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
 PAGE = Path(__file__).parents[2] / "docs" / "topologies.md"
 

@@ -15,7 +15,7 @@ from tests.engines import MODEL, Engine
 from .conftest import GetClient
 from .serving import Proxy, running_proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(300, func_only=True)]
 
 TARGETS = {"chat": "openai-chat", "text": "openai-completions"}
 CLIENTS = ("tgi", "lmi", "openai-chat", "openai-completions", "bedrock-completion")

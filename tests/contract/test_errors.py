@@ -20,7 +20,7 @@ from .clients import Answer, Client
 from .conftest import GetClient
 from .hosting import COLD, Hosting, Name, chat, params_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from .conftest import GetClient
 from .hosting import Hosting, chat
 from .raw import exchange
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
 SENT: Mapping[str, tuple[str, str]] = {
     "Accept": ("accept", "application/json;q=0.9"),

@@ -22,7 +22,7 @@ from .raw import Exchange, exchange
 from .scripted import Script, Upstream, Wire, running_upstream
 from .serving import Proxy, running_proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
 Kind = Literal["endpoint", "bedrock", "vllm"]
 End = Literal["close", "reset", "hang"]

@@ -19,7 +19,7 @@ from .hosting import MODELS, Hosting, policy
 from .openai_package import CHAT, TEXT, Package, running_package
 from .serving import Proxy, running_proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
 MESSAGES = [{"role": "user", "content": "Which track does the train take?"}]
 

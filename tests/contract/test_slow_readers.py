@@ -14,7 +14,7 @@ import pytest
 
 from .serving import running_proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
 READERS = 1000
 EACH = 1024 * 1024

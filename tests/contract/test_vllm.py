@@ -16,7 +16,7 @@ from .conftest import GetClient
 from .hosting import chat, deltas, written
 from .serving import Proxy, running_proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(300, func_only=True)]
 
 
 def said(document: Any) -> str:

@@ -17,7 +17,7 @@ from tests.standins import emulator_in_thread
 from tests.stores import Places, places
 
 BAD = {"name": "InternalServerException", "every": 2}
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)

@@ -38,7 +38,7 @@ from warmers.migrations.follower import Follower
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.orders import order
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 POLICY = """\
 apiVersion: pointsman/v1

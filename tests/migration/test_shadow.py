@@ -15,7 +15,7 @@ from tests.migration.journey import CREDENTIALS, LOOK, Clients, Fleet, watched
 from tests.proxy.workers.serving import Serving, served
 from tests.standins import IMPORT_ARN, REGION, Standin, config_of, emulator_in_thread, with_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)

@@ -50,7 +50,7 @@ async def temperatures(proxy: Proxy) -> dict[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(300)
 async def test_two_workers_restore_once(tmp_path: Path) -> None:
     """Requests of both spill, one sends the probe, and the other hears that the import is back."""
     models = {

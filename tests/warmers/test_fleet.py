@@ -50,7 +50,7 @@ async def fleet(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_killing_the_holder_moves_the_duty_within_two_periods(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ from proxy.handlers.environments import COMPLETE, build, environment_of
 from proxy.handlers.errors import LoadError
 from tests.proxy.handlers.customers import call, limit, loaded, write
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def wheel(folder: Path, version: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from .serving import Load, Serving, command, end, gone, model, policy_of, served
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

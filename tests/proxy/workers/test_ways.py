@@ -19,7 +19,7 @@ from proxy.keys import Key, Principal, derived, digest, fresh_id, line, token
 
 from .serving import BODY, EVENTS, Load, end, gone, model, policy_of, request, served
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 TLS = Path(__file__).parents[2] / "data" / "tls"
 MASTER = b"m" * 43
