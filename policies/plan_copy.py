@@ -1,7 +1,7 @@
 """A copy of the plans in force, for who has to hold or take back a migration and has no policy that can be used.
 
-It has what moves where, by which steps and under which gates. It lacks `freeze` and `keep_differences`, so nothing may
-grow by it: it is for looking, pausing, rolling back and bypassing.
+It has all that decides where traffic goes, and lacks `keep_differences`. It is for looking, pausing, rolling back and
+bypassing, and for telling whether another policy says the same: nothing may grow by it, since it may be an hour old.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .calendar import Hours
 from .migrating import Gate, Keep, Measure, Member, Migration, Step
 
 
@@ -31,6 +32,24 @@ def from_json(text: bytes) -> Mapping[str, Migration]:
         raise ValueError(message) from error
 
 
+def apart(one: Migration, other: Migration) -> tuple[str, ...]:
+    """What two plans of one name say differently, by the keys of the policy; empty: they decide alike."""
+    says = zip(_said(one).items(), _said(other).values(), strict=True)
+    return tuple(key for (key, mine), theirs in says if mine != theirs)
+
+
+def _said(plan: Migration) -> dict[str, object]:
+    return {
+        "what moves where": plan.identity,
+        "steps": plan.steps,
+        "gates": {one.route: one.gates for one in plan.members},
+        "false_alarms": plan.false_alarms,
+        "on_breach": plan.to_start,
+        "freeze": plan.freeze,
+        "keep": {one.route: one.keep for one in plan.members},
+    }
+
+
 def _plan(plan: Migration) -> dict[str, Any]:
     return {
         "members": [
@@ -47,6 +66,7 @@ def _plan(plan: Migration) -> dict[str, Any]:
         "steps": [[one.share, one.shadow, one.hold, one.approve, one.budget] for one in plan.steps],
         "false_alarms": plan.false_alarms,
         "to_start": sorted(one.value for one in plan.to_start),
+        "freeze": None if plan.freeze is None else [[sorted(h.days), h.begin, h.end, h.zone] for h in plan.freeze],
     }
 
 
@@ -64,4 +84,6 @@ def _read(name: str, found: Mapping[str, Any]) -> Migration:
     )
     steps = tuple(Step(*one) for one in found["steps"])
     to_start = frozenset(Measure(one) for one in found["to_start"])
-    return Migration(name, members, steps, found["false_alarms"], to_start)
+    hours = found["freeze"]
+    freeze = None if hours is None else tuple(Hours(frozenset(days), *rest) for days, *rest in hours)
+    return Migration(name, members, steps, found["false_alarms"], to_start, freeze)

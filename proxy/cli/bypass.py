@@ -18,7 +18,7 @@ from warmers.migrations.orders import order, refused
 
 from . import EXIT_OK, EXIT_REFUSED, StartError
 from .fleet import add_arguments, add_reason, with_fleet
-from .migrate_order import command, now
+from .migrate_order import command, now, say_other
 
 HELP = "send everything back to the old targets for a while, at once"
 
@@ -53,6 +53,7 @@ async def _one(ledger: Ledger, plan: Migration, arguments: argparse.Namespace, p
     if kept is None or kept.state.phase in (Phase.PLANNED, Phase.ROLLED_BACK):
         return plan.name, True, "is served from the old target already"
     until = now() + period
+    await say_other(ledger, plan, Verb.BYPASS)
     given = command(Verb.BYPASS, arguments, until)
     _, decisions = await order(ledger, plan, given, given.at)
     no = refused(decisions, given)

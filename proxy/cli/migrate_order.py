@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 import uuid
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from policies.migration_state import Command, Decision, State, Verb
 from policies.quantities import show_share
 from policies.table import RouteTable
 from warmers.migrations.ledger import Ledger
-from warmers.migrations.orders import HOLDS, order
+from warmers.migrations.orders import HOLDS, differing, order
 
 from . import EXIT_OK, EXIT_REFUSED, StartError
 from .fleet import add_arguments, add_reason, who, with_fleet
@@ -43,11 +44,24 @@ class Order:
         """
 
         async def work(table: RouteTable, store: Store) -> int:
-            plan = named(table, arguments.name)
-            state, decisions = await order(Ledger(store), plan, command(self.verb, arguments), now())
+            plan, ledger = named(table, arguments.name), Ledger(store)
+            await say_other(ledger, plan, self.verb)
+            state, decisions = await order(ledger, plan, command(self.verb, arguments), now())
             return told(self.verb, state, decisions, arguments.json)
 
         return with_fleet(arguments, work, begins=self.verb is Verb.START, recalls=self.verb in HOLDS)
+
+
+async def say_other(ledger: Ledger, plan: Migration, verb: Verb) -> None:
+    """One line on standard error where a command goes by another plan than the policy's, or before there is one."""
+    if verb in HOLDS:
+        others = await differing(ledger, plan)
+        if others:
+            told = f"differs from the fleet's at migration {plan.name} ({', '.join(others)}): going by the fleet's"
+            print(f"pointsman: this policy {told}", file=sys.stderr)
+    elif verb is Verb.START and plan.name not in (await ledger.plans() or {}):
+        told = f"no proxy has said yet that its policy has a migration {plan.name}: it moves once one has"
+        print(f"pointsman: {told}", file=sys.stderr)
 
 
 def now() -> float:

@@ -20,6 +20,7 @@ from policies.migration_state import Event, Phase, State, standing
 from policies.quantities import show_seconds, show_share
 from policies.table import RouteTable
 from warmers.migrations.ledger import Ledger
+from warmers.migrations.orders import differing
 from warmers.migrations.report import GateSeen, Report
 
 from . import EXIT_FINDINGS, EXIT_OK
@@ -43,6 +44,8 @@ class Standing:
     at: float
     breach: str | None = None
     """Why the controller took it back to the start, or is on the way; None: it did not."""
+    others: tuple[str, ...] = ()
+    """What the plan in force says otherwise than `plan`."""
 
     @property
     def newest(self) -> Report | None:
@@ -61,6 +64,8 @@ class Standing:
         found = []
         if self.state.identity != self.plan.identity:
             found.append("the fleet runs another migration under this name than this policy has")
+        elif self.others:
+            found.append(f"this policy differs from the fleet's: {', '.join(self.others)}")
         if self.state.bypass is not None:
             found.append(f"bypassed for another {show_seconds(max(0.0, round(self.state.bypass - self.at)))}")
         if self.state.paused is not None:
@@ -115,7 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
             state = kept.state if kept is not None else State.planned(plan)
             evidence = await ledger.evidence(plan.name, state.window_id)
             report, breach = await ledger.report(plan.name), await _breach(ledger, state)
-            found.append(Standing(plan, state, evidence, report, now(), breach))
+            others = await differing(ledger, plan)
+            found.append(Standing(plan, state, evidence, report, now(), breach, others))
         if arguments.json:
             print(json.dumps({"migrations": [_json(one) for one in found]}, indent=2))
         else:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from policies.migrating import Keep, Measure, Migration, Step
-from policies.plan_copy import from_json, to_json
+from policies.plan_copy import apart, from_json, to_json
 
 from .moves import ALWAYS, GATES, plan
 
@@ -28,9 +29,29 @@ def test_the_copy_moves_the_same_by_the_same_steps() -> None:
     assert copied(whole).to_start == {Measure.ERRORS}
 
 
-def test_what_is_left_out() -> None:
-    """A freeze is not in the copy, as its page says: nothing may grow by it."""
-    assert copied(plan(freeze=ALWAYS)).freeze is None
+def test_a_freeze_is_copied() -> None:
+    """Whoever reads it can tell whether another policy freezes at the same hours."""
+    whole = plan(freeze=ALWAYS)
+    assert copied(whole).freeze == ALWAYS
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"steps": STEPS[1:]}, "steps"),
+        ({"false_alarms": 0.2}, "false_alarms"),
+        ({"to_start": frozenset(Measure)}, "on_breach"),
+        ({"freeze": ALWAYS}, "freeze"),
+        ({"members": (replace(plan().members[0], gates=()),)}, "gates"),
+        ({"members": (replace(plan().members[0], keep=Keep(0.5)),)}, "keep"),
+        ({"members": (replace(plan().members[0], new="another"),)}, "what moves where"),
+    ],
+)
+def test_what_two_plans_say_differently(changed: dict[str, Any], key: str) -> None:
+    """It is named by the policy's key, and a copy says the same as its plan."""
+    whole = plan(*STEPS)
+    assert apart(copied(whole), whole) == ()
+    assert apart(whole, replace(whole, **changed)) == (key,)
 
 
 @pytest.mark.parametrize("text", [b"[]", b"{", b'{"x": 1}', b'{"x": {"members": []}}', b'{"x": null}'])

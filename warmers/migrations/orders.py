@@ -14,6 +14,7 @@ from policies.gate import judge
 from policies.migrating import Measure, Migration
 from policies.migration import step
 from policies.migration_state import Command, Decision, Event, Phase, Seen, State, Verb
+from policies.plan_copy import apart
 from policies.verdicts import Answer, Verdict
 
 from .audit import Basis, records
@@ -37,16 +38,19 @@ async def order(ledger: Ledger, plan: Migration, command: Command, now: float) -
     """The state after `command`, and what was decided; `refused` says whether the command was.
 
     Raises:
-        OtherMigrationError: it was started from another policy than `plan` is from; only a start may replace it, and
-            what holds or takes back goes by the copy of the plan in force, if there is one.
+        OtherMigrationError: the fleet goes by another plan than `plan`. What holds or takes back goes by the copy of
+            the plan in force then, if there is one (`differing` says how they differ).
         StoreError: it can't be known, or can't be written. Giving the same command again counts once.
     """
+    others = await differing(ledger, plan)
     for _ in range(TRIES):
         kept = await ledger.state(plan.name)
         state = kept.state if kept else State.planned(plan)
         if command.verb in HOLDS and not _is_of(state, plan):
             plan = await _in_force(ledger, state, plan)
         _same(state, plan, command)
+        if others and command.verb not in HOLDS:
+            raise OtherMigrationError(_other(plan.name, f"says something else ({', '.join(others)})"))
         evidence = await ledger.evidence(plan.name, state.window_id)
         report = await _believed(ledger, plan, now)
         verdicts = _verdicts(plan, state, evidence, report, now) if command.verb is Verb.PROMOTE else ()
@@ -56,6 +60,15 @@ async def order(ledger: Ledger, plan: Migration, command: Command, now: float) -
             return move.state, move.decisions
     msg = f"migration {plan.name} is moved by others all the time; give the command again"
     raise StoreError(msg)
+
+
+async def differing(ledger: Ledger, plan: Migration) -> tuple[str, ...]:
+    """What the plan in force says otherwise than `plan`, by the keys of the policy; nothing where none is known.
+
+    Raises StoreError.
+    """
+    found = (await ledger.plans() or {}).get(plan.name)
+    return () if found is None else apart(plan, found)
 
 
 def refused(decisions: tuple[Decision, ...], command: Command) -> Decision | None:
@@ -99,8 +112,11 @@ def _same(state: State, plan: Migration, command: Command) -> None:
     if _is_of(state, plan) or (command.verb is Verb.START and over):
         return
     what = "moves something else" if state.identity != plan.identity else "has other steps"
-    msg = (
-        f"this policy {what} than the migration {plan.name} that the fleet runs: give the policy file that the proxies "
-        "have, with the same variables; if it has just been changed there, try again in ten seconds"
+    raise OtherMigrationError(_other(plan.name, what))
+
+
+def _other(name: str, what: str) -> str:
+    return (
+        f"this policy {what} than the migration {name} that the fleet runs; nothing was done: give the policy file "
+        "that the proxies have, with the same variables. If it has just been changed there, try again in ten seconds"
     )
-    raise OtherMigrationError(msg)

@@ -170,6 +170,40 @@ def test_what_takes_back_needs_no_policy(change: str, words: tuple[str, ...], sh
         assert pointsman("migrate", verb, "apexguru", "--reason", "r") == EXIT_CANNOT_START
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("migrate", "pause", "apexguru"), ("migrate", "rollback", "apexguru"), ("bypass", "--all", "--for", "2h")],
+)
+def test_a_policy_that_differs_is_told_of(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What takes back goes by the fleet's and says so; what lets grow is refused and names the keys that differ."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    pointsman.publish(pointsman.plan)
+    assert pointsman("migrate", "status", "apexguru") == EXIT_FINDINGS
+    assert "differs" not in capsys.readouterr().out
+    pointsman.policy.write_text(pointsman.policy.read_text().replace("+1 points", "+50 points"))
+    assert pointsman("migrate", "status", "apexguru") == EXIT_FINDINGS
+    assert "! this policy differs from the fleet's: gates" in capsys.readouterr().out
+    assert pointsman("migrate", "promote", "apexguru", "--reason", "r") == EXIT_CANNOT_START
+    assert "says something else (gates) than the migration apexguru that the fleet runs" in capsys.readouterr().err
+    assert pointsman(*words, "--reason", "night") == EXIT_OK
+    told = "this policy differs from the fleet's at migration apexguru (gates): going by the fleet's"
+    assert told in capsys.readouterr().err
+
+
+def test_start_before_a_proxy_has_the_migration_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is no error, and nothing moves until then; where the proxies have it nothing is said."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    assert "no proxy has said yet that its policy has a migration apexguru" in capsys.readouterr().err
+    assert pointsman("migrate", "rollback", "apexguru", "--reason", "r") == EXIT_OK
+    pointsman.publish(pointsman.plan)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    assert capsys.readouterr().err == ""
+
+
 def test_looking_needs_no_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It says what is wrong with the file, and where the fleet stands all the same."""
     pointsman = Commanding(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 from backends.state import Store, StoreError
 from policies.migration_state import Phase, State, Verb
 from warmers.migrations.ledger import Kept, Ledger
-from warmers.migrations.orders import TRIES, OtherMigrationError, order, refused
+from warmers.migrations.orders import TRIES, OtherMigrationError, differing, order, refused
 from warmers.migrations.report import Report
 
 from .fleet import PLAN, Fleet
@@ -76,6 +76,23 @@ async def test_command_from_another_policy_is_not_carried_out(changed: str) -> N
     await order(fleet.ledger, PLAN, fleet.command(Verb.ROLLBACK), fleet.clock())
     state, _ = await order(fleet.ledger, other, fleet.command(Verb.START), fleet.clock())
     assert (state.phase, state.identity, state.course) == (Phase.RUNNING, other.identity, other.course)
+
+
+async def test_only_what_takes_back_is_carried_out_by_a_policy_that_differs() -> None:
+    """Gates and hours that are not the fleet's must not let it grow: neither by a start nor by a promotion."""
+    fleet = Fleet()
+    loose = replace(PLAN, members=(replace(PLAN.members[0], gates=()),))
+    await fleet.ledger.publish([PLAN], 1)
+    assert await differing(fleet.ledger, loose) == ("gates",)
+    assert await differing(fleet.ledger, PLAN) == ()
+    with pytest.raises(OtherMigrationError, match=r"says something else \(gates\) than the migration apexguru"):
+        await order(fleet.ledger, loose, fleet.command(Verb.START), fleet.clock())
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    for verb in (Verb.RESUME, Verb.APPROVE, Verb.PROMOTE):
+        with pytest.raises(OtherMigrationError, match="nothing was done"):
+            await order(fleet.ledger, loose, fleet.command(verb), fleet.clock())
+    state, _ = await order(fleet.ledger, loose, fleet.command(Verb.ROLLBACK), fleet.clock())
+    assert state.phase is Phase.ROLLED_BACK
 
 
 @pytest.mark.parametrize(
