@@ -2,10 +2,11 @@
 
 First: a handler that computes for 20 ms, at 50 requests a second, beside a route without one, which is asked 100 times
 a second and measured. It runs in a process, in a thread, inline, and not at all, in turn, and the rounds repeat;
-`elsewhere` is the control: the same computing by a process that the proxy knows nothing of. Then:
+`elsewhere` is the control: the same computing by two processes that the proxy knows nothing of, nice as a worker is. Then:
 50 handlers with 5 different requirements.txt in one proxy: how long until it serves, what they take, and what the
 plain route costs among them. Requests leave on time whether or not earlier ones have come back (open loop), so that a
-proxy that stalls cannot slow down its own measurement. Nothing is pinned: workers compete for the cores as they would.
+proxy that stalls cannot slow down its own measurement. Nothing is pinned: workers compete with the proxy for the cores
+as they would. The client and the target stand for other machines, so they run before all other work where that is allowed.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import quantiles
-from typing import IO, Any
+from typing import Any
 
 import uvloop
 
@@ -33,8 +32,8 @@ from proxy.handlers.guest.worker import NICENESS
 
 from . import machine
 from .load import Shot, once, shot
+from .processes import printed, process
 
-RESULTS = machine.ROOT / "benchmarks" / "results"
 MODES = ("off", "elsewhere", "process", "thread", "inline")
 BURN_RATE, IDLE_RATE = 50, 100
 """Requests a second to the handler that computes, and to the route beside it."""
@@ -76,11 +75,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.handlers", description="What handlers cost others.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one mode in one round")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--out", type=Path, default=machine.RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     about = {"commit": machine.commit(), "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **machine.facts()}
-    with tempfile.TemporaryDirectory() as name, _started([sys.executable, "-m", "benchmarks.upstream"]) as target:
-        folder, url = Path(name), f"http://127.0.0.1:{int(_line(target))}"
+    with tempfile.TemporaryDirectory() as name, process([sys.executable, "-m", "benchmarks.upstream"]) as target:
+        folder, url = Path(name), f"http://127.0.0.1:{int(printed(target))}"
         beside = uvloop.run(beside_a_burner(folder, url, arguments.rounds, arguments.seconds))
         many = uvloop.run(many_handlers(folder, url, arguments.seconds))
     facts: dict[str, Any] = {"about": about, "beside a burner": beside, "fifty handlers": many}
@@ -203,8 +202,8 @@ def _proxy(folder: Path, policy: Path) -> Iterator[Proxy]:
     flags = ["--policy", str(policy), "--port", "0", "--admin-port", "0", "--log", str(folder / "requests.log")]
     began = time.perf_counter()
     cache = ["--handler-cache", str(folder / "environments")]
-    with _started([sys.executable, "-m", "proxy", "serve", *flags, *cache]) as child:
-        ready = json.loads(_line(child))
+    with process([sys.executable, "-m", "proxy", "serve", *flags, *cache], 40, errors=False) as child:
+        ready = json.loads(printed(child))
         yield Proxy(f"http://127.0.0.1:{ready['port']}", child.pid, time.perf_counter() - began)
 
 
@@ -215,36 +214,8 @@ def _burning() -> Iterator[None]:
         f"import os, time\nos.nice({NICENESS})\n{BURNS}\nwhile True:\n    due = time.time() + 0.02\n    before(None)\n"
     )
     code += "    time.sleep(max(0, due - time.time()))\n"
-    with _started([sys.executable, "-c", code]):
+    with process([sys.executable, "-c", code]):
         yield
-
-
-@contextmanager
-def _started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "POINTSMAN_"))}
-    environment = kept | {"AWS_EC2_METADATA_DISABLED": "true"}
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    child = subprocess.Popen(command, cwd=machine.ROOT, env=environment, text=True, **pipes)
-    try:
-        yield child
-    finally:
-        child.terminate()
-        try:
-            child.wait(40)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe:
-                pipe.close()
-
-
-def _line(child: subprocess.Popen[str]) -> str:
-    stdout: IO[str] | None = child.stdout
-    line = stdout.readline() if stdout else ""
-    if not line:
-        raise SystemExit(f"{child.args!r} did not start")
-    return line
 
 
 def _wheel(folder: Path, version: str) -> Path:

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
-from typing import IO, Any
+from typing import Any
 
 import boto3
 import uvloop
@@ -33,13 +31,12 @@ from backends.wire.eventstream import Decoder
 
 from . import machine, upstream
 from .load import Sample, Shot, load, once, shot
+from .processes import printed, process
 from .report import Cell, Measured, Round, as_json, as_markdown
 
-RESULTS = machine.ROOT / "benchmarks" / "results"
 ARN = "arn:aws:bedrock:us-east-1:123456789012:imported-model/static000001"
 KINDS = ("vllm", "endpoint", "bedrock", "boto3")
 CONNECTIONS = (1, 16)
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDBENCHMARK", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
 
 POLICY = """\
 apiVersion: pointsman/v1
@@ -82,7 +79,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.25, help="length of one side of one round")
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"some of {', '.join(KINDS)}")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--out", type=Path, default=machine.RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     about: dict[str, object] = {
         "commit": machine.commit(),
@@ -109,48 +106,15 @@ def running(folder: Path) -> Iterator[tuple[Bench, str]]:
     if cores:
         machine.pin(0, cores[1])  # and what this process starts, until it is moved
     with process([sys.executable, "-m", "benchmarks.upstream"]) as target:
-        url = f"http://127.0.0.1:{int(_line(target))}"
+        url = f"http://127.0.0.1:{int(printed(target))}"
         policy = folder / "policy.yaml"
         policy.write_text(POLICY.replace("URL", url).replace("ARN", ARN))
         flags = ["--policy", str(policy), "--port", "0", "--admin-port", "0", "--log", str(folder / "requests.log")]
         with process([sys.executable, "-m", "proxy", "serve", *flags]) as proxy:
-            ready = json.loads(_line(proxy))
+            ready = json.loads(printed(proxy))
             pinned = bool(cores) and machine.pin(proxy.pid, cores[0] if cores else set())
             how = "proxy on a core of its own, client and target share another" if pinned else "no"
             yield Bench(url, f"http://127.0.0.1:{ready['port']}", proxy.pid), how
-
-
-@contextmanager
-def process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A child process with fixed credentials and none of the user's AWS settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "POINTSMAN_"))}
-    environment = kept | CREDENTIALS | {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    child = subprocess.Popen(
-        command, cwd=machine.ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    try:
-        yield child
-    finally:
-        child.terminate()
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe:
-                pipe.close()
-
-
-def _line(child: subprocess.Popen[str]) -> str:
-    stdout: IO[str] | None = child.stdout
-    line = stdout.readline() if stdout else ""
-    if not line:
-        raise SystemExit(
-            f"{' '.join(map(str, child.args))} did not start" if isinstance(child.args, list) else "no start"
-        )
-    return line
 
 
 def body(answer: str) -> bytes:

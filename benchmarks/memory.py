@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import machine
-from .hop import ARN, process
+from .hop import ARN
+from .processes import printed, process
 
 ENGINES = """apiVersion: pointsman/v1
 account: "123456789012"
@@ -91,13 +92,11 @@ def main() -> None:
 def served(policy: str, workers: int) -> Iterator[tuple[int, int]]:
     """The ports of a supervisor with so many workers, and a target behind them."""
     with tempfile.TemporaryDirectory() as folder, process([sys.executable, "-m", "benchmarks.upstream"]) as target:
-        assert target.stdout is not None
         path = Path(folder) / "policy.yaml"
-        path.write_text(policy.replace("URL", f"http://127.0.0.1:{int(target.stdout.readline())}").replace("ARN", ARN))
+        path.write_text(policy.replace("URL", f"http://127.0.0.1:{int(printed(target))}").replace("ARN", ARN))
         flags = ["--port", "0", "--admin-port", "0", "--workers", str(workers), "--log", f"{folder}/requests.log"]
         with process([sys.executable, "-m", "proxy", "serve", "--policy", str(path), *flags]) as proxy:
-            assert proxy.stdout is not None
-            ready = json.loads(proxy.stdout.readline())
+            ready = json.loads(printed(proxy))
             yield ready["port"], ready["admin_port"]
 
 

@@ -23,7 +23,7 @@ import uvloop
 from backends.http.transport import HttpTransport, Outgoing, TransportError
 
 from . import machine
-from .hop import process
+from .processes import printed, process
 
 SLOTS, SERVICE = 10, 0.1
 """The hot target: 10 at a time, 100 ms each, so 100 requests a second."""
@@ -158,8 +158,7 @@ def main() -> None:
         process([sys.executable, "-m", "benchmarks.overload", "--target"]) as one,
     ):
         folder = Path(name)
-        assert one.stdout is not None
-        hot, cool = json.loads(one.stdout.readline())
+        hot, cool = json.loads(printed(one))
         policy = folder / "policy.yaml"
         addresses = {"HOT": f"http://127.0.0.1:{hot}", "COOL": f"http://127.0.0.1:{cool}"}
         text = POLICY
@@ -168,8 +167,7 @@ def main() -> None:
         policy.write_text(text)
         flags = ["--policy", str(policy), "--port", "0", "--admin-port", "0", "--log", str(folder / "log")]
         with process([sys.executable, "-m", "proxy", "serve", *flags]) as proxy:
-            assert proxy.stdout is not None
-            port = json.loads(proxy.stdout.readline())["port"]
+            port = json.loads(printed(proxy))["port"]
             rows = uvloop.run(measure(f"http://127.0.0.1:{port}", arguments.seconds))
     print(f"commit {machine.commit()}; capacity {SLOTS / SERVICE:.0f}/s; good: answered within {PATIENCE:g} s\n")
     print("| limit | load | good/s | p50 ms | shed | shed p50 ms | shed p99 ms | other | cool p50 ms | cool p99 ms |")

@@ -27,8 +27,9 @@ from time import perf_counter
 import uvloop
 
 from . import machine
-from .hop import RESULTS, _line, body, process
+from .hop import body
 from .load import Shot, shot
+from .processes import printed, process
 
 SIDES = ("none", "5%", "100%")
 POLICY = """\
@@ -98,7 +99,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one side of one round")
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--out", type=Path, default=machine.RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     about = {"commit": machine.commit(), "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **machine.facts()}
     about |= {"rate": f"{arguments.rate:g}/s", "rounds": arguments.rounds, "seconds a side": arguments.seconds}
@@ -131,8 +132,8 @@ def running(folder: Path) -> Iterator[Bench]:
     upstream, state = [sys.executable, "-m", "benchmarks.upstream"], f"sqlite:///{folder / 'state.db'}"
     with process(upstream) as old, process(upstream) as new:
         policy = folder / "policy.yaml"
-        text = POLICY.replace("OLD", f"http://127.0.0.1:{int(_line(old))}")
-        policy.write_text(text.replace("NEW", f"http://127.0.0.1:{int(_line(new))}"))
+        text = POLICY.replace("OLD", f"http://127.0.0.1:{int(printed(old))}")
+        policy.write_text(text.replace("NEW", f"http://127.0.0.1:{int(printed(new))}"))
         fleet = ["--policy", str(policy), "--state", state]
         for endpoint in ("few", "all"):
             order = [sys.executable, "-m", "proxy", "migrate", "start", endpoint, "--reason", "benchmark", *fleet]
@@ -140,7 +141,7 @@ def running(folder: Path) -> Iterator[Bench]:
                 ordered.wait(60)
         flags = ["--port", "0", "--admin-port", "0", "--log", str(folder / "requests.log")]
         with process([sys.executable, "-m", "proxy", "serve", *fleet, *flags]) as proxy:
-            ready = json.loads(_line(proxy))
+            ready = json.loads(printed(proxy))
             if cores:
                 machine.pin(proxy.pid, cores[0])
             yield Bench(f"http://127.0.0.1:{ready['port']}", f"http://127.0.0.1:{ready['admin_port']}", proxy.pid)
@@ -209,7 +210,7 @@ def results(bench: Bench) -> dict[str, int]:
     return found
 
 
-def table(rows: list[Row], became: dict[str, int], about: dict[str, object]) -> str:
+def table(rows: list[Row], became: dict[str, int], about: dict[str, str]) -> str:
     """The report."""
     lines = ["# What copies cost clients", ""]
     lines += [f"- {key}: {value}" for key, value in about.items()]

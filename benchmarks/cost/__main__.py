@@ -19,7 +19,6 @@ from pathlib import Path
 import uvloop
 
 from .. import machine
-from ..hop import RESULTS
 from ..load import load
 from . import gateways, latency, wrk
 from .picture import as_svg
@@ -95,7 +94,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--paced-seconds", type=float, default=0.7)
     parser.add_argument("--cells", help="only these, by name, separated by semicolons; a trailing * matches the rest")
     parser.add_argument("--also", type=Path, action="append", default=[], help="another checkout, to compare with")
-    parser.add_argument("--out", type=Path, help=f"folder of the results; {RESULTS} for what is to be kept")
+    parser.add_argument("--out", type=Path, help=f"folder of the results; {machine.RESULTS} for what is to be kept")
     parser.add_argument("--quick", action="store_true", help="what matters most, in under a minute; installs nothing")
     arguments = parser.parse_args()
     if arguments.quick:

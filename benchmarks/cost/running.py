@@ -16,8 +16,8 @@ from pathlib import Path
 import uvloop
 
 from .. import machine, upstream
-from ..hop import CREDENTIALS, _line, process
 from ..load import Shot, once, shot
+from ..processes import ended, environment, printed, process
 from .gateways import free_port
 from .systems import Cell, Server
 
@@ -55,7 +55,7 @@ def running(servers: Sequence[Server], cells: Sequence[Cell]) -> Iterator[Runnin
         machine.pin(0, cores[1])
     with ExitStack() as stack:
         target = stack.enter_context(process([sys.executable, "-m", "benchmarks.upstream"]))
-        run = Running(f"http://127.0.0.1:{int(_line(target))}", target.pid, {}, {}, tuple(cells), {})
+        run = Running(f"http://127.0.0.1:{int(printed(target))}", target.pid, {}, {}, tuple(cells), {})
         for server in servers:
             own = [cell for cell in cells if cell.server == server.name]
             if not own:
@@ -78,23 +78,14 @@ def running(servers: Sequence[Server], cells: Sequence[Cell]) -> Iterator[Runnin
 
 @contextmanager
 def _server(command: list[str], root: Path, folder: Path, cores: set[int]) -> Iterator[subprocess.Popen[bytes]]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "POINTSMAN_", "OTEL_"))}
-    environment = kept | CREDENTIALS | {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     before = os.sched_getaffinity(0)
     if cores:
         machine.pin(0, cores)  # threads of a child keep what it was started with
     with (folder / "output.log").open("wb") as output:
-        child = subprocess.Popen(command, cwd=root, env=environment, stdout=output, stderr=output)
+        child = subprocess.Popen(command, cwd=root, env=environment(), stdout=output, stderr=output)
     machine.pin(0, before)
-    try:
+    with ended(child):
         yield child
-    finally:
-        child.terminate()
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
 
 
 def _ready(run: Running, cells: Sequence[Cell], child: subprocess.Popen[bytes], patience: float, output: Path) -> None:
