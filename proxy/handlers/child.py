@@ -1,7 +1,8 @@
 """One worker process as the proxy sees it: started, asked, killed.
 
-A worker has a session of its own for signals, so that a kill takes what the customer's code started along. Its standard
-output goes to our standard error: standard output is the request log's.
+A worker has a process group of its own for signals, so that a kill takes what the customer's code started along. It has
+no session of its own: Linux weighs sessions against each other as equals (sched_autogroup_enabled), and its niceness
+would count for nothing. Its standard output goes to our standard error: standard output is the request log's.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Child:
         """It was ended since its hook was late."""
         self.served = False
         """It has answered at least once."""
+        self.resident = 0
+        """Bytes, by its last answer."""
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -79,7 +82,7 @@ class Child:
         return not self._answers and not self.kept
 
     def memory(self) -> int:
-        """Resident bytes; 0 when it is gone."""
+        """Resident bytes now; 0 when it is gone."""
         try:
             pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         except (OSError, IndexError, ValueError):
@@ -119,8 +122,7 @@ class Child:
 
     def kill(self) -> None:
         """End it at once, with all that it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        _kill(self._process)
 
     async def _read(self) -> None:
         how = ""
@@ -150,6 +152,7 @@ class Child:
         if head["kept"] and session in self.sessions:
             self.kept.add(session)
         self.served = True
+        self.resident = head["resident"]
         self._asks.pop(session, None)
         answer = self._answers.pop(session)
         if not answer.cancelled():
@@ -198,7 +201,7 @@ async def start_child(
     """A worker with `file` loaded, in the interpreter `python`. Raises LoadError."""
     ours, theirs = socket.socketpair()
     arguments = [python, "-I", str(START), str(theirs.fileno()), str(os.getpid()), str(file), version]
-    options: dict[str, Any] = {"env": dict(environment), "cwd": file.parent, "start_new_session": True}
+    options: dict[str, Any] = {"env": dict(environment), "cwd": file.parent}
     try:
         with theirs:
             process = await asyncio.create_subprocess_exec(
@@ -218,8 +221,7 @@ async def start_child(
             _refuse(f"{file}: {head['unusable']}")
         return Child(process, reader, writer, frozenset(head["steps"]), freed, died)
     except BaseException as error:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
         (writer or ours).close()
         status = await process.wait()
         if isinstance(error, TimeoutError):
@@ -227,6 +229,18 @@ async def start_child(
         if isinstance(error, asyncio.IncompleteReadError | ConnectionError | frames.Malformed):
             _refuse(f"{file}: the worker ended with status {status} while it loaded the file")
         raise
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Its group; one that has just been started may not have made it yet, and is alone."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+    except PermissionError:
+        pass
 
 
 def _refuse(message: str) -> None:

@@ -28,7 +28,7 @@ log = logging.getLogger("pointsman.handlers")
 REST = 5.0
 """Seconds without a worker after deaths in a row."""
 MEMORY_PERIOD = 1.0
-"""Seconds between two looks at the workers' memory."""
+"""Seconds between two looks at the memory of workers in their hooks; with its answer a worker tells its own."""
 
 StartChild = Callable[[Callable[[Child], None], Callable[[Child], None]], Awaitable[Child]]
 """(told when it is free, told when it died) -> a worker that is ready. Raises LoadError."""
@@ -108,6 +108,8 @@ class Processes:
 
     def _freed(self, child: Child) -> None:
         self._deaths = 0
+        if child.resident > self._spec.memory:
+            self._replace(child, child.resident)
         if child.leaving and child.idle:
             child.kill()
         elif not _wake(child.waiters):
@@ -162,12 +164,17 @@ class Processes:
             await asyncio.sleep(MEMORY_PERIOD)
             for child in list(self._children):
                 size = child.memory()
-                if size > self._spec.memory and not child.leaving:
-                    log.warning("a worker of %s has %d MiB, and is replaced", self._spec.path, size >> 20)
-                    child.leaving = True
-                    self._grow()
+                if size > self._spec.memory:
+                    self._replace(child, size)
                 if child.leaving and (child.idle or size > 2 * self._spec.memory):
                     child.kill()
+
+    def _replace(self, child: Child, size: int) -> None:
+        if child.leaving:
+            return
+        log.warning("a worker of %s has %d MiB, and is replaced", self._spec.path, size >> 20)
+        child.leaving = True
+        self._grow()
 
 
 def _wake(queue: deque[asyncio.Future[None]]) -> bool:

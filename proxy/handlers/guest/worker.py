@@ -52,11 +52,20 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _bind_to(parent: int) -> None:
+    os.setpgid(0, 0)  # what the customer's code starts is killed with it
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it went before the line above could take effect
         os._exit(0)
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds; 0 when the customer's code has taken every descriptor."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
 
 
 async def _serve(descriptor: int, file: Path, version: str) -> None:
@@ -107,7 +116,7 @@ class Worker:
             facts = {"status": told.status, "text": told.text, "trace": told.trace, "of_invoke": told.of_invoke}
             answer, pieces = {"failed": facts}, []
         call = self._calls.get(session)
-        answer |= {"id": session, "kept": call is not None and bool(call.state)}
+        answer |= {"id": session, "kept": call is not None and bool(call.state), "resident": _resident()}
         self._writer.write(encode(answer, *pieces))
         await self._writer.drain()
 

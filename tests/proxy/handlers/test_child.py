@@ -67,6 +67,15 @@ async def test_file_that_cannot_be_loaded(tmp_path: Path, source: str, text: str
     assert str(file) in str(caught.value)
 
 
+async def test_worker_is_a_group_within_the_session_of_the_proxy(tmp_path: Path) -> None:
+    """A signal to its group reaches nobody else; its niceness counts, which across sessions it would not."""
+    worker = await child(write(tmp_path, "import os\ndef before(call): return str(os.getpid())\n"))
+    pid = int(await run_once(worker))
+    assert (os.getpgid(pid), os.getsid(pid)) == (pid, os.getsid(0))
+    worker.kill()
+    await worker.end
+
+
 async def test_interpreter_that_is_not_there(tmp_path: Path) -> None:
     """An environment that was deleted is named."""
     with pytest.raises(LoadError, match="no worker can be started with /nowhere/python"):
