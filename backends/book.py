@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from policies.breaker import NEW, SLOW_START, Breaker, State, admitted, after, is_failure, state, with_answers
 from policies.facts import FailureFacts, TargetView
-from policies.hedging import paid, saved
+from policies.hedging import Pace, paced, paid, patience, saved
 from policies.retries import Budget, earned, reserve, spent
 from policies.table import HedgeRule, Route, Target
 
@@ -57,6 +57,7 @@ class Book:
         self._replicas: dict[str, list[_Replica]] = {}
         self._budgets: dict[str, Budget] = {}
         self._purses: dict[str, float] = {}
+        self._paces: dict[tuple[str, str], Pace] = {}
 
     def begin(self, target: Target, replica: int) -> None:
         """A request is about to be sent."""
@@ -142,11 +143,21 @@ class Book:
         self._purses[route.key] = left
         return True
 
+    def patience(self, route: Route, rule: HedgeRule, target: Target, now: float) -> float:
+        """Seconds without an answer of `target` after which a request of `route` goes to a second place as well."""
+        return patience(rule, self._paces.get((route.key, target.name)), now)
+
+    def took(self, route: Route, percentile: int, target: Target, seconds: float, now: float) -> None:
+        """A request of `route`, that hedges by `percentile`, was answered by `target`, or was slow and given up."""
+        key = (route.key, target.name)
+        self._paces[key] = paced(self._paces.get(key), percentile, seconds, now)
+
     def keep(self, names: Iterable[str], routes: Iterable[str] = ()) -> None:
         """Forget targets that no policy names any more and that nothing is in flight to, and routes that are gone."""
         kept, served = set(names), set(routes)
         self._budgets = {key: budget for key, budget in self._budgets.items() if key in served}
         self._purses = {key: purse for key, purse in self._purses.items() if key in served}
+        self._paces = {key: pace for key, pace in self._paces.items() if key[0] in served and key[1] in kept}
         for name in [name for name in self._replicas if name not in kept]:
             if all(entry.in_flight == 0 for entry in self._replicas[name]):
                 del self._replicas[name]

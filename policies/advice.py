@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from .addresses import imported_model, is_aws
 from .advice_migrate import advise_migrations
 from .errors import WARNING, Problem
-from .quantities import show_seconds
+from .quantities import show_seconds, show_share
 from .table import BedrockSpec, EndpointSpec, Route, RouteTable, Target
 from .targets import SAGEMAKER_BODY_LIMIT
 
@@ -40,7 +40,8 @@ def advise(table: RouteTable) -> tuple[Problem, ...]:
     found = [*_of_targets(table), *_of_quotas(table), *advise_migrations(table)]
     for route in table.routes.values():
         found += [*_of_weights(route), *_of_times(route), *_of_cold(route), *_of_bodies(route)]
-        found += [*_of_streams(route), *_of_retries(route), *_of_sessions(route), *_of_warmth(route)]
+        found += [*_of_streams(route), *_of_retries(route), *_of_hedges(route), *_of_sessions(route)]
+        found += _of_warmth(route)
     return tuple(sorted(set(found), key=lambda problem: (problem.line, problem.path, problem.message)))
 
 
@@ -160,6 +161,20 @@ def _of_retries(route: Route) -> Iterator[Problem]:
                 f"retry.attempts is {route.retry.attempts}, so that after {weighted.target.name} "
                 f"{', '.join(unreached)} is never tried; raise it to {len(order)} or shorten the fallback",
             )
+
+
+def _of_hedges(route: Route) -> Iterator[Problem]:
+    rule = route.hedge
+    if rule is None or rule.percentile is None:
+        return
+    slow = (100 - rule.percentile) / 100
+    if rule.budget < slow:
+        yield _at_route(
+            route,
+            f"hedge.after is p{rule.percentile}, so that {show_share(slow)} of the requests are slow, and its budget "
+            f"pays for {show_share(rule.budget)}: the rest wait; give `budget: {show_share(slow)}`, or a higher "
+            "percentile",
+        )
 
 
 def _of_sessions(route: Route) -> Iterator[Problem]:

@@ -71,7 +71,7 @@ def compile_policy(
             if route is not None:
                 routes[name, component] = route
                 check_cold(route, whole, path, findings)
-                check_hedge(route, path, findings)
+                check_hedge(route, whole, path, findings)
             if route is not None and block.migrate is not None:
                 own = compile_migrate(block.migrate, (*path, "migrate"), route.key, route.serve, route.owner, names)
                 moving += [own] if own is not None else []

@@ -6,20 +6,72 @@ and with room, else there is none; a target that is slow since it has too much t
 The budget is a purse that each request of a route puts its share into and each hedge takes one out of. It starts empty
 and nothing else fills it, so that hedges are at no moment more than that share of the requests, in each process and so
 over all of them.
+
+How long is long may be a percentile of what the same target took for the same route of late, so that nobody has to keep
+a time true. Of an attempt that was cancelled nobody knows how long it would have taken, only that it was slow; so, once
+the first answers have shown where to begin, nothing else is looked at: what is slow raises the time, and what is not
+lowers it, by so much less that they balance where the percentile is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from .choose import Attempt, Plan
 from .facts import FailureFacts, Fault
 from .standing import IDLE, Views
-from .table import Target
+from .table import HedgeRule, Target
 
 MOST = 10.0
 """Hedges that a route can have saved up: a target that stalls for a moment may cost so many at once."""
+
+BEYOND = 5
+"""Answers above a percentile that have to be known before it is believed: the 95th takes 100 answers, the 99th 500."""
+GAIN = 0.05
+"""Share by which a slow answer raises a high percentile: one that is ten times too low is right after 50 of them."""
+FORGOTTEN = 600.0
+"""Seconds without an answer after which what is known is old."""
+LEAST = 0.001
+"""Seconds; a time that is multiplied can't leave nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What is known of how long a target takes."""
+
+    percentile: int
+    first: tuple[float, ...] = ()
+    """Seconds of the first answers, as long as they are too few."""
+    usual: float | None = None
+    """The percentile in seconds, once it is known."""
+    at: float = 0.0
+    """When that was last heard of."""
+
+
+def enough(percentile: int) -> int:
+    """How many answers have to be known before `percentile` of them is believed."""
+    return -(-100 * BEYOND // (100 - percentile))
+
+
+def patience(rule: HedgeRule, pace: Pace | None, now: float) -> float:
+    """Seconds without an answer after which a second place is asked."""
+    if pace is None or pace.usual is None or pace.percentile != rule.percentile or now - pace.at > FORGOTTEN:
+        return rule.after
+    return max(rule.floor, pace.usual)
+
+
+def paced(pace: Pace | None, percentile: int, seconds: float, now: float) -> Pace:
+    """What is known after one more answer. It took `seconds`, or was cancelled then, after `patience` or later."""
+    if pace is None or pace.percentile != percentile or now - pace.at > FORGOTTEN:
+        pace = Pace(percentile)
+    if pace.usual is not None:
+        change = percentile if seconds >= pace.usual else percentile - 100
+        return Pace(percentile, usual=max(LEAST, pace.usual * (1 + GAIN * change / 100)), at=now)
+    first = (*pace.first, seconds)
+    if len(first) < enough(percentile):
+        return Pace(percentile, first, at=now)
+    return Pace(percentile, usual=max(LEAST, sorted(first)[len(first) * percentile // 100]), at=now)
 
 
 def saved(purse: float, share: float) -> float:

@@ -15,6 +15,7 @@ HOLD_PATTERN = rf"^({_NUMBER}d)?({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER
 KEPT_PATTERN = rf"^({_NUMBER}d)?({_NUMBER}h)? after 100%$"
 BUDGET_PATTERN = r"^[0-9]{1,7}(\.[0-9]{1,2})? USD/day$"
 IDLE_PATTERN = f"^measured$|{DURATION_PATTERN}"
+SILENCE_PATTERN = f"^p[5-9][0-9]$|{DURATION_PATTERN}"
 SIZE_PATTERN = r"^[0-9]{1,12}(B|KB|KiB|MB|MiB|GB|GiB)$"
 RATE_PATTERN = r"^[1-9][0-9]{0,8}[kM]?/(s|min|h)$"
 SHARE_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,4})?%$"
@@ -70,6 +71,17 @@ def idle_limit(text: str) -> float | None:
         msg = "must be more than nothing and at most 24h, or the word measured"
         raise ValueError(msg)
     return value
+
+
+def silence(text: str) -> tuple[float, int | None]:
+    """How long is long for an answer: seconds of `500ms`, or 0 and the percentile of `p95`, which is from 50 to 99."""
+    if re.fullmatch(r"p[5-9][0-9]", text):
+        return 0.0, int(text[1:])
+    written = text and re.fullmatch(DURATION_PATTERN[1:-1], text) is not None
+    if not written or not 0 < (value := seconds(text)) <= 86_400:
+        msg = "is neither a duration nor a percentile; write it like 500ms, at most 24h, or p95, from p50 to p99"
+        raise ValueError(msg)
+    return value, None
 
 
 def size(text: str) -> int:

@@ -22,6 +22,7 @@ from .quantities import (
     RANGE_PATTERN,
     RATE_PATTERN,
     SHARE_PATTERN,
+    SILENCE_PATTERN,
     SIZE_PATTERN,
     budget,
     duration_range,
@@ -31,6 +32,7 @@ from .quantities import (
     rate,
     seconds,
     share,
+    silence,
     size,
 )
 
@@ -98,6 +100,12 @@ Kept = Annotated[
 ]
 Budget = Annotated[
     float, Field(gt=0), BeforeValidator(written(budget, "budget", "40 USD/day")), _text(BUDGET_PATTERN, "40 USD/day")
+]
+
+Silence = Annotated[
+    tuple[float, int | None],
+    BeforeValidator(written(silence, "duration or percentile", "500ms or p95")),
+    _text(SILENCE_PATTERN, "500ms", "p95"),
 ]
 
 _IDLE = written(idle_limit, "duration or `measured`", "15m")

@@ -29,6 +29,7 @@ from .scalars import (
     Region,
     RoleArn,
     Share,
+    Silence,
     Size,
     TargetName,
     Url,
@@ -44,7 +45,14 @@ class Retry(Block):
 
 
 class Hedge(Block):
-    after: Duration = Field(description="Time without an answer after which a second target is asked as well: 500ms.")
+    after: Silence = Field(
+        description="Time without an answer after which a second target is asked as well: 500ms, or p95 for what all "
+        "but 5 % of the first one's recent answers took."
+    )
+    at_least: Duration | None = Field(None, description="With a percentile: the least that it counts for: 20ms.")
+    until_known: Duration | None = Field(
+        None, description="With a percentile, and then required: the time that holds while too few answers are known."
+    )
     budget: Share = Field(0.02, description="Such second attempts as a share of the endpoint's requests: 2%.")
 
 

@@ -215,9 +215,13 @@ class HedgeRule:
     """When a request that waits is sent to a second place as well."""
 
     after: float
-    """Seconds without an answer."""
+    """Seconds without an answer. With a `percentile`: while too few answers are known."""
     budget: float = 0.02
     """Hedges as a share of the route's requests."""
+    percentile: int | None = None
+    """Of the target's recent answers to the route's requests: what takes longer than so many in a hundred is slow."""
+    floor: float = 0.0
+    """Seconds that the percentile counts for at least."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """One request at two targets, where its route hedges and the first one is slow: the first answer wins.
 
-The second one is asked once the first has been silent for `hedge.after`, if `policies.hedging` names a place that is
-well, warm and has room, and if the budget and the owner's quota can pay for it. Whoever is beaten is cancelled, which
-frees its connection and its place at its target, before the answer goes on. A failure of the second place is nobody's
-answer: the first one's is waited for, and what follows its failure is for the retries, with one attempt less.
+The second one is asked once the first has been silent for `hedge.after` (a time, or a percentile of what it took of
+late), if `policies.hedging` names a place that is well, warm and has room, and if the budget and the owner's quota can
+pay for it. Whoever is beaten is cancelled, which frees its connection and its place at its target, before the answer
+goes on. A failure of the second place is nobody's answer: the first one's is waited for, and what follows its failure
+is for the retries, with one attempt less.
 
 Streams are never hedged, nor what belongs to a session or opens one, nor requests of a route that is migrating.
 """
@@ -52,7 +53,7 @@ def possible(route: Route, call: Call) -> bool:
 class Race:
     """One request, and a second attempt at it if the first one takes its time."""
 
-    __slots__ = ("_over", "_record", "_route", "_rule", "_services", "_try", "plan")
+    __slots__ = ("_late", "_over", "_patience", "_record", "_route", "_rule", "_services", "_try", "plan")
 
     def __init__(
         self,
@@ -73,16 +74,23 @@ class Race:
         self._over = over
         self._record = record
         self._services = services
+        self._patience = rule.after
+        """Seconds of silence after which another place is asked."""
+        self._late = False
+        """They have passed."""
 
     async def answer(self) -> tuple[Attempt, Reply]:
         """The first answer, and whose it is; the other attempt is over. Raises BackendError: the first place's."""
-        self._services.book.hedgeable(self._route, self._rule)
-        began = self._services.now()
+        book, began = self._services.book, self._services.now()
+        book.hedgeable(self._route, self._rule)
+        if self._rule.percentile is not None:
+            self._patience = book.patience(self._route, self._rule, self.plan.attempts[0].target, began)
         runs = [self._run(self.plan, "first")]
         winner: _Run | None = None
         try:
-            await asyncio.wait({runs[0].task}, timeout=self._rule.after)
-            other = None if runs[0].task.done() else self._second()
+            await asyncio.wait({runs[0].task}, timeout=self._patience)
+            self._late = not runs[0].task.done()
+            other = self._second() if self._late else None
             if other is not None:
                 made = len(self._record.attempts) + 1
                 runs.append(self._run(replace(self.plan, attempts=(other,), made=made), "second"))
@@ -120,7 +128,7 @@ class Race:
             services.meters.hedge(route.key, "quota")
             return None
         first = self.plan.attempts[0].target.name
-        self._record.why = f"{self.plan.why}; silent for {self._rule.after:g} s, so {other.target.name} as well"
+        self._record.why = f"{self.plan.why}; silent for {self._patience:.3g} s, so {other.target.name} as well"
         if other.target.name == first:
             self._record.why += f" at replica {other.replica}"
         return other
@@ -147,6 +155,16 @@ class Race:
         record.backend_seconds += runs[0].record.backend_seconds if len(runs) == 1 else together
         if len(runs) == 2:
             self._count(runs, winner)
+        if self._rule.percentile is not None:
+            self._learn(self._rule.percentile, runs[0], together)
+
+    def _learn(self, percentile: int, first: _Run, took: float) -> None:
+        """How long the first place took, or took at least. What ended sooner without an answer says nothing of that."""
+        answered = not first.task.cancelled() and first.task.exception() is None
+        if answered or self._late:
+            seconds = max(took, self._patience) if self._late else took  # a loop's timers may be early by a little
+            book, target = self._services.book, first.attempt.target
+            book.took(self._route, percentile, target, seconds, self._services.now())
 
     async def _unwanted(self, run: _Run) -> None:
         """Both have answered in the same moment."""

@@ -9,9 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 
 from policies.choose import Explanation, explain, sticky_key
 from policies.errors import PolicyError
+from policies.hedging import enough
+from policies.quantities import show_seconds, show_share
 from policies.table import Miss, Route, RouteTable
 
 from ..settings import environment
@@ -88,6 +91,8 @@ def _lines(explanation: Explanation, source: str, key: str | None, table: RouteT
         f"  sticky   {_sticky(route)}",
         f"  deadline {route.timeout:g} s, streams {route.stream_timeout:g} s; at most {route.retry.attempts} attempts",
     ]
+    if (hedged := _hedge(route)) is not None:
+        lines.append(f"  hedge    {hedged}")
     if (cold := _cold(route)) is not None:
         lines.append(f"  cold     {cold}")
     if len(explanation.shares) > 1:
@@ -120,6 +125,20 @@ def _cold(route: Route) -> str | None:
             return f"while {names} is cold, fail at once{status}"
 
 
+def _hedge(route: Route) -> str | None:
+    """When a request that waits is sent to a second place as well; None where it never is."""
+    rule = route.hedge
+    if rule is None:
+        return None
+    silent = show_seconds(rule.after)
+    if rule.percentile is not None:
+        silent = (
+            f"p{rule.percentile} of what its recent answers took, at least {show_seconds(rule.floor)} "
+            f"({silent} until {enough(rule.percentile)} are known)"
+        )
+    return f"a second place is asked after {silent}, for at most {show_share(rule.budget)} of the requests"
+
+
 def _sticky(route: Route) -> str:
     if route.sticky.by == "prefix":
         return f"by the first {route.sticky.prefix} bytes of the body"
@@ -140,6 +159,7 @@ def _as_json(explanation: Explanation, key: str | None, table: RouteTable) -> di
         "shares": {target.name: share for target, share in explanation.shares},
         "order": [{"target": one.target.name, "replica": one.replica} for one in explanation.plan.attempts],
         "attempts": route.retry.attempts,
+        "hedge": asdict(route.hedge) if route.hedge is not None else None,
         "when_cold": route.when_cold,
         "cold_status": route.cold_status,
         "ruled_out": [{"target": one.target.name, "reason": one.reason} for one in explanation.ruled_out],

@@ -130,6 +130,14 @@ def test_fallback_that_is_never_reached() -> None:
     assert warned("split: {a: 1, b: 1}\nfallback: [a, b]\nretry: {attempts: 2}") == []
 
 
+def test_hedges_that_nobody_pays_for() -> None:
+    """After the 95th percentile 5 % of the requests are slow, whatever the target: 2 % is a part of them."""
+    block = "serve_from: a\nfallback: [b]\nidempotent: true\nhedge: {after: AFTER, budget: 2%}"
+    learnt = block.replace("AFTER", "p95, until_known: 1s")
+    assert about("endpoints.x", "give `budget: 5%`", warned(learnt))
+    assert warned(learnt.replace("2%", "5%")) == warned(block.replace("AFTER", "1s")) == []
+
+
 def test_sessions_on_what_keeps_no_state() -> None:
     """Stickiness chooses a target; it does not give it a session's state."""
     found = warned("serve_from: n\nsticky_by: session", f"n: {ENGINE}")

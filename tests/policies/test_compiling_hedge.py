@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from policies.compiling_hedge import FLOOR
 from policies.table import HedgeRule
 from tests.policies.written import load, one_route, policy, report
 
@@ -16,6 +17,13 @@ def test_hedges_are_off_unless_written() -> None:
     """A share of 2 % goes without saying, the time does not."""
     assert one_route("serve_from: a").hedge is None
     assert one_route("serve_from: a\nfallback: [b]\nidempotent: true\nhedge: {after: 500ms}").hedge == HedgeRule(0.5)
+
+
+def test_a_percentile_has_a_time_until_it_is_known_and_a_floor() -> None:
+    """The floor goes without saying, the time does not."""
+    learnt = "serve_from: a\nfallback: [b]\nidempotent: true\nhedge: {after: p95, until_known: 500ms, budget: 5%"
+    assert one_route(f"{learnt}}}").hedge == HedgeRule(0.5, 0.05, 95, FLOOR)
+    assert one_route(f"{learnt}, at_least: 1ms}}").hedge == HedgeRule(0.5, 0.05, 95, 0.001)
 
 
 def test_replicas_are_a_place_to_go_and_components_inherit() -> None:
@@ -32,6 +40,12 @@ def test_replicas_are_a_place_to_go_and_components_inherit() -> None:
         (f"{SAFE}, retry: {{attempts: 1}}, hedge: {{after: 1s}}", "", "retry.attempts 2 or more"),
         (f"{SAFE}, timeout: 1s, hedge: {{after: 1s}}", ".after", "a longer timeout"),
         (f"{SAFE}, hedge: {{after: 1s, budget: 0%}}", ".budget", "delete hedge"),
+        (f"{SAFE}, hedge: {{after: p95}}", ".after", "give until_known"),
+        (f"{SAFE}, hedge: {{after: p9}}", ".after", "or p95, from p50 to p99"),
+        (f"{SAFE}, timeout: 1s, hedge: {{after: p95, until_known: 1s}}", ".until_known", "a longer timeout"),
+        (f"{SAFE}, timeout: 1s, hedge: {{after: p95, until_known: 1ms, at_least: 1s}}", ".at_least", "give less"),
+        (f"{SAFE}, hedge: {{after: 1s, at_least: 1ms}}", ".at_least", "write after: p95"),
+        (f"{SAFE}, hedge: {{after: 1s, until_known: 1s}}", ".until_known", "write after: p95"),
     ],
 )
 def test_hedges_that_are_unsafe_or_never_sent_are_refused(block: str, where: str, remedy: str) -> None:

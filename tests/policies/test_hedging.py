@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,21 @@ from hypothesis import strategies as st
 
 from policies.choose import Attempt, Plan
 from policies.facts import FailureFacts, Fault, TargetView
-from policies.hedging import MOST, paid, saved, second, settles, without
-from policies.table import RetryRule, Target
+from policies.hedging import (
+    FORGOTTEN,
+    LEAST,
+    MOST,
+    Pace,
+    enough,
+    paced,
+    paid,
+    patience,
+    saved,
+    second,
+    settles,
+    without,
+)
+from policies.table import HedgeRule, RetryRule, Target
 
 from .written import PATIENT, target
 
@@ -77,3 +91,56 @@ def test_hedges_are_at_no_moment_more_than_their_share(percent: int, slow: list[
         if left is not None:
             purse, hedges = left, hedges + 1
         assert hedges <= count * percent / 100 + 1e-9
+
+
+P95 = HedgeRule(0.5, percentile=95, floor=0.02)
+
+
+def learnt(times: list[float], percentile: int = 95) -> Pace | None:
+    pace = None
+    for took in times:
+        pace = paced(pace, percentile, took, 0.0)
+    return pace
+
+
+def test_a_written_time_is_the_time() -> None:
+    """Whatever is known of the target."""
+    assert patience(HedgeRule(0.5), learnt([9.0] * 100), 0.0) == 0.5
+
+
+def test_a_percentile_holds_once_enough_answers_are_known() -> None:
+    """Until then the time that is written for it does; and never less than the floor."""
+    times = [number / 1000 for number in range(100)]
+    assert (enough(50), enough(95), enough(99)) == (10, 100, 500)
+    assert patience(P95, None, 0.0) == patience(P95, learnt(times[1:]), 0.0) == 0.5
+    assert patience(P95, learnt(times), 0.0) == 0.095
+    assert patience(P95, learnt([0.0] * 100), 0.0) == 0.02
+
+
+def test_what_is_known_of_another_percentile_or_is_old_is_forgotten() -> None:
+    """Then the answers are counted from the first one again."""
+    pace = learnt([1.0] * 100)
+    assert (patience(P95, pace, FORGOTTEN), patience(P95, pace, FORGOTTEN + 1)) == (1.0, 0.5)
+    assert patience(replace(P95, percentile=90), pace, 0.0) == 0.5
+    assert paced(pace, 95, 2.0, FORGOTTEN + 1).first == paced(pace, 90, 2.0, 0.0).first == (2.0,)
+
+
+def test_what_takes_nothing_does_not_stay_there() -> None:
+    """A time that has become nothing would be nothing for ever."""
+    pace = learnt([0.0] * 200)
+    assert pace is not None
+    assert pace.usual == LEAST
+
+
+@pytest.mark.parametrize("percentile", [50, 90, 95, 99])
+def test_a_percentile_is_followed_though_slow_answers_are_never_seen_whole(percentile: int) -> None:
+    """However many are cancelled, so many in a hundred are slow; so they are where the target is five times slower."""
+    draw, rule, pace, slow = random.Random(1), replace(P95, percentile=percentile, floor=0.0), None, []
+    for number in range(40_000):
+        wait = patience(rule, pace, 0.0)
+        took = draw.lognormvariate(-2.0, 1.0) * (5 if number >= 20_000 else 1)
+        slow.append(took >= wait)
+        pace = paced(pace, percentile, min(took, wait), 0.0)
+    share = (100 - percentile) / 100
+    for stretch in (slow[5_000:20_000], slow[25_000:]):
+        assert sum(stretch) / len(stretch) == pytest.approx(share, rel=0.15)

@@ -18,6 +18,7 @@ from policies.quantities import (
     show_moment,
     show_seconds,
     show_share,
+    silence,
     size,
 )
 
@@ -138,6 +139,21 @@ def test_not_an_idle_limit(text: str) -> None:
     """What is none says what would be."""
     with pytest.raises(ValueError, match=r"measured|write it like"):
         idle_limit(text)
+
+
+def test_silence() -> None:
+    """A time, or a percentile from 50 to 99."""
+    assert [silence(text) for text in ("500ms", "24h", "p50", "p99")] == [
+        *((0.5, None), (86_400.0, None)),
+        *((0.0, 50), (0.0, 99)),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "0s", "25h", "p", "p5", "p49", "p100", "p99.9", "P95", "p95 ", "95%", "95"])
+def test_not_a_silence(text: str) -> None:
+    """What is none says what would be."""
+    with pytest.raises(ValueError, match="write it like 500ms, at most 24h, or p95"):
+        silence(text)
 
 
 def test_days() -> None:

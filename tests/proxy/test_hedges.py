@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from policies.facts import FailureFacts, Fault
+from policies.hedging import enough
+from policies.table import HedgeRule
 from proxy.server import running
 from proxy.services import Services
 from proxy.settings import Settings
@@ -29,6 +31,11 @@ targets:
 endpoints:
   chat: {serve_from: slow, fallback: [quick, third], idempotent: true, hedge: {after: 50ms, budget: 100%}}
   half: {serve_from: slow, fallback: [quick], idempotent: true, hedge: {after: 50ms, budget: 50%}}
+  learnt:
+    serve_from: slow
+    fallback: [quick]
+    idempotent: true
+    hedge: {after: p50, until_known: 10s, at_least: 50ms, budget: 100%}
   icy: {serve_from: slow, fallback: [cold], idempotent: true, hedge: {after: 50ms, budget: 100%}}
   ours: {serve_from: slow, fallback: [quick], owner: us, idempotent: true, hedge: {after: 50ms, budget: 100%}}
 """
@@ -227,3 +234,39 @@ async def test_owner_without_quota_gets_no_hedge(tmp_path: Path) -> None:
     async with bench(tmp_path, requests=1, slow=Engine(b"slow", 0.2)) as it:
         assert await it.ask("ours") == (200, b"slow")
         assert it.counted("ours") == {"quota": 1}
+
+
+async def test_a_percentile_is_learnt_from_the_answers_of_the_first_target(tmp_path: Path) -> None:
+    """Ten answers make it known; what is slower then is hedged, and counts as slow although it was cancelled."""
+    async with bench(tmp_path, slow=Engine(b"slow", 0.0)) as it:
+        for _ in range(enough(50)):
+            assert await it.ask("learnt") == (200, b"slow")
+        assert it.counted("learnt") == {}
+        it.engines["slow"].seconds = 30.0
+        assert await it.ask("learnt") == (200, b"quick")
+        assert it.counted("learnt") == {"won": 1}
+    last = json.loads(it.log.read_text().splitlines()[-1])
+    assert "silent for 0." in last["why"]
+
+
+async def test_what_the_first_target_took_is_learnt_and_its_failures_are_not(tmp_path: Path) -> None:
+    """An answer, and an attempt that was slow and cancelled; a target that refuses at once is not a quick one."""
+    async with bench(tmp_path, slow=Engine(b"", 0.0)) as it:
+        route = it.services.policy.current.table.routes["learnt", None]
+        rule, target, engine = HedgeRule(10.0, percentile=50), route.targets[0], it.engines["slow"]
+
+        def known() -> float:
+            return it.services.book.patience(route, rule, target, it.services.now())
+
+        for _ in range(enough(50)):
+            assert await it.ask("learnt") == (200, b"quick")
+        assert known() == 10.0
+        it.services.book.reset("slow")
+        engine.answer = b"slow"
+        for _ in range(enough(50)):
+            assert await it.ask("learnt") == (200, b"slow")
+        before = known()
+        assert before < 10.0
+        engine.seconds = 30.0
+        assert await it.ask("learnt") == (200, b"quick")
+        assert known() > before

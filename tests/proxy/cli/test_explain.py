@@ -66,6 +66,26 @@ def test_lone_target_is_shown_with_its_second_try(file: Path, capsys: pytest.Cap
     assert "shares" not in out
 
 
+@pytest.mark.parametrize(
+    ("hedge", "told"),
+    [
+        ("{after: 500ms}", "after 500ms, for at most 2% of the requests"),
+        (
+            "{after: p95, until_known: 1s, budget: 5%}",
+            "after p95 of what its recent answers took, at least 20ms (1s until 100 are known), for at most 5% of the "
+            "requests",
+        ),
+    ],
+)
+def test_hedges_are_told(file: Path, capsys: pytest.CaptureFixture[str], hedge: str, told: str) -> None:
+    """When, and for how many; of routes without them nothing."""
+    assert "  hedge " not in explained(capsys, file, "--endpoint", "lone")
+    assert facts(capsys, file, "--endpoint", "lone")["hedge"] is None
+    file.write_text(POLICY.replace("timeout: 1.5s", f"timeout: 1.5s, idempotent: true, hedge: {hedge}"))
+    assert f"  hedge    a second place is asked {told}\n" in explained(capsys, file, "--endpoint", "lone")
+    assert facts(capsys, file, "--endpoint", "lone")["hedge"]["budget"] in {0.02, 0.05}
+
+
 def test_header_decides(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same header gives the same target, in any case of its name; another one may not."""
     first = [
