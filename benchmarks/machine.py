@@ -48,12 +48,13 @@ def pin(pid: int, cores: set[int]) -> bool:
 def preferred(pids: Iterable[int]) -> Iterator[bool]:
     """All threads of these processes run before any ordinary one while the block lasts; False where not allowed.
 
-    Only for what leaves its core idle most of the time: nothing else runs while they do.
+    Only for what leaves its core idle most of the time: nothing else runs while they do. What they start meanwhile is
+    ordinary.
     """
     threads = [int(task.name) for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
     try:
         for thread in threads:
-            os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(1))
+            os.sched_setscheduler(thread, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
         allowed = True
     except OSError:
         allowed = False
