@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import exposition
-from .metric_names import OTHER, SHADOW_DIFFERENCES, SHADOW_DOLLARS, SHADOW_REQUESTS, SHADOW_SCORE
-from .series import Histogram, Labels
+from . import families
+from .families import Histograms, Scalars
+from .metric_names import SHADOW_DIFFERENCES, SHADOW_DOLLARS, SHADOW_REQUESTS, SHADOW_SCORE
 
 
 class ShadowCounts:
@@ -18,73 +18,43 @@ class ShadowCounts:
 
     def __init__(self, cap: int) -> None:
         """At most `cap` label sets of each metric; what is beyond lands in `_other`."""
-        self._cap = cap
-        self._results: dict[Labels, int] = {}
-        self._scores: dict[Labels, Histogram] = {}
-        self._dollars: dict[Labels, float] = {}
-        self._differences: dict[Labels, int] = {}
+        self._results = Scalars(SHADOW_REQUESTS, cap)
+        self._scores = Histograms(SHADOW_SCORE, cap)
+        self._dollars = Scalars(SHADOW_DOLLARS, cap)
+        self._differences = Scalars(SHADOW_DIFFERENCES, cap)
+        self._all = (self._results, self._scores, self._dollars, self._differences)
 
     def result(self, model: str, result: str) -> None:
         """What became of a sampled request of a route: `compared`, or why not in one word."""
-        self._add(self._results, (model, result), 1)
+        self._results.count((model, result))
 
     def score(self, model: str, against: str, score: float) -> None:
         """How alike a client's answer and one more are, 0 to 1: the `candidate`'s, or the old target's (`floor`)."""
-        labels = self._labels(self._scores, (model, against))
-        self._scores.setdefault(labels, Histogram(SHADOW_SCORE.bounds)).observe(score)
+        self._scores.observe((model, against), score)
 
     def usd(self, model: str, usd: float) -> None:
         """What a copy has cost."""
-        self._add(self._dollars, (model,), usd)
+        self._dollars.count((model,), usd)
 
     def difference(self, model: str, result: str) -> None:
         """A difference that was to be kept: `kept`, `full`, `late` or `failed`."""
-        self._add(self._differences, (model, result), 1)
+        self._differences.count((model, result))
 
     def merge(self, other: ShadowCounts) -> None:
         """Add the counts of another process."""
-        for mine, theirs in ((self._results, other._results), (self._differences, other._differences)):
-            for labels, count in theirs.items():
-                self._add(mine, labels, count)
-        for labels, usd in other._dollars.items():
-            self._add(self._dollars, labels, usd)
-        for labels, histogram in other._scores.items():
-            labels = self._labels(self._scores, labels)
-            self._scores.setdefault(labels, Histogram(SHADOW_SCORE.bounds)).merge(histogram)
+        families.merge(self._all, other._all)
 
     def dump(self) -> dict[str, Any]:
         """All counts as JSON values; `load` reads them back."""
-        return {
-            "results": list(self._results.items()),
-            "scores": [[labels, histogram.sum, histogram.counts] for labels, histogram in self._scores.items()],
-            "dollars": list(self._dollars.items()),
-            "differences": list(self._differences.items()),
-        }
+        return families.dump(self._all)
 
     @classmethod
     def load(cls, data: dict[str, Any], cap: int) -> ShadowCounts:
         """The counts that `dump` described; KeyError, TypeError or ValueError when it did not."""
         counts = cls(cap)
-        counts._results = {tuple(labels): int(count) for labels, count in data["results"]}
-        counts._dollars = {tuple(labels): float(usd) for labels, usd in data["dollars"]}
-        counts._differences = {tuple(labels): int(count) for labels, count in data["differences"]}
-        for labels, total, buckets in data["scores"]:
-            histogram = counts._scores[tuple(labels)] = Histogram(SHADOW_SCORE.bounds)
-            histogram.sum, histogram.counts = float(total), [int(count) for count in buckets]
+        families.load(counts._all, data)
         return counts
 
     def render(self) -> list[str]:
         """The blocks of Prometheus' text format."""
-        return [
-            exposition.scalars(SHADOW_REQUESTS, self._results.items()),
-            exposition.histograms(SHADOW_SCORE, self._scores.items()),
-            exposition.scalars(SHADOW_DOLLARS, self._dollars.items()),
-            exposition.scalars(SHADOW_DIFFERENCES, self._differences.items()),
-        ]
-
-    def _add(self, family: dict[Labels, Any], labels: Labels, amount: float) -> None:
-        labels = self._labels(family, labels)
-        family[labels] = family.get(labels, 0) + amount
-
-    def _labels(self, family: dict[Labels, Any], labels: Labels) -> Labels:
-        return labels if labels in family or len(family) < self._cap else (OTHER,) * len(labels)
+        return [family.render() for family in self._all]

@@ -49,7 +49,6 @@ from .ways import way
 FOLDER = "examples/quickstart-vllm"
 MODEL = "smollm2"
 """Name the policy of the quickstart calls the model by."""
-GIB = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
