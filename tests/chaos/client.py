@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from tests.contract.raw import Exchange
 
-LONGEST_WAIT = 30.0
+LONGEST_WAIT = 120.0
 UNARY, STREAM = "invocations", "invocations-response-stream"
 
 

@@ -11,8 +11,7 @@ from .broken_requests import BODY_LIMIT
 from .stage import Stage, staged
 from .table import CONTROLS, UPSTREAMS
 
-CONNECTIONS = 200
-LIMITS = ("--head-time", "3", "--body-limit", f"{BODY_LIMIT}", "--body-budget", "24", "--connections", f"{CONNECTIONS}")
+LIMITS = ("--head-time", "3", "--body-limit", f"{BODY_LIMIT}", "--body-budget", "24")
 """Small enough to be reached by a test."""
 
 

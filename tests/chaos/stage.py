@@ -18,10 +18,10 @@ from .client import LONGEST_WAIT, STREAM, UNARY, ask, parsed, request
 from .faults import Fault, policy
 from .upstream import CERTIFICATES, Upstream, crowded, listening, nobody
 
-SETTLES_IN = 3.0
-"""Seconds in which what a request held must be free again; on an idle machine it is a few milliseconds."""
-IDLE_FOR = 10.0
-"""Seconds in which connections that nobody uses must be closed: kept for four, looked at every four."""
+SETTLES_IN = 30.0
+"""Seconds after which what a request held counts as left behind; on an idle machine it is free in milliseconds."""
+IDLE_FOR = 60.0
+"""Seconds after which connections that nobody uses count as left behind: kept for four, looked at every four."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from . import broken_answers, broken_streams
 from .broken_answers import GOOD, HEALTHY, endless, saying
 from .broken_requests import REQUESTS
 from .broken_streams import END, HEAD, chunks, fault
-from .faults import FRAMES, Fault, Served, Streamed
+from .faults import FRAMES, SLACK, Fault, Served, Streamed
 
 UPSTREAMS: tuple[Fault, ...] = (*broken_answers.all_of_them(), *broken_streams.STREAMS)
 
@@ -46,7 +46,7 @@ COLUMNS = ("fault", "what comes of it", "asked", "within", "tested in")
 def rows() -> Iterator[tuple[str, ...]]:
     """The table's rows, in the order of the files."""
     for each in UPSTREAMS:
-        yield each.name, str(each.promise), _asked(each), f"{each.within - 3:g} s", "test_upstreams.py"
+        yield each.name, str(each.promise), _asked(each), f"{each.within - SLACK:g} s", "test_upstreams.py"
     for malformed in REQUESTS:
         yield malformed.name, f"one typed {malformed.status}; no target hears of it", "", "", "test_clients.py"
     for name in SCENARIOS:

@@ -31,7 +31,7 @@ async def held(folder: Path) -> AsyncIterator[tuple[Stage, Path]]:
         answer = await stage.play(HEALTHY)
         HEALTHY.promise.hold(answer)
         assert answer.headers["x-pointsman-policy"].endswith("/1")
-        file.write_text(text.replace('"timeout": "10000ms"', '"timeout": "9s"'))
+        file.write_text(text.replace('"timeout": "25000ms"', '"timeout": "9s"'))
         await until(lambda: generation(stage, 2))
         HEALTHY.promise.hold(await stage.play(HEALTHY))
 
@@ -78,7 +78,7 @@ async def test_policy_that_changes_without_end(tmp_path: Path) -> None:
         text = file.read_text()
         seen = set()
         for seconds in range(9000, 9030):
-            file.write_text(text.replace('"timeout": "10000ms"', f'"timeout": "{seconds}ms"'))
+            file.write_text(text.replace('"timeout": "25000ms"', f'"timeout": "{seconds}ms"'))
             stage.proxy.process.send_signal(signal.SIGHUP)
             for answer in await asyncio.gather(*(stage.play(HEALTHY) for _ in range(4))):
                 HEALTHY.promise.hold(answer)
@@ -121,7 +121,7 @@ async def test_policy_in_s3_out_of_reach(tmp_path: Path) -> None:
                 bucket.down = True
                 await until(lambda: problem(away))
                 HEALTHY.promise.hold(await away.play(HEALTHY))
-                bucket.text = bucket.text.replace(b'"timeout": "10000ms"', b'"timeout": "9s"')
+                bucket.text = bucket.text.replace(b'"timeout": "25000ms"', b'"timeout": "9s"')
                 bucket.down = False
                 await until(lambda: generation(away, 2))
                 HEALTHY.promise.hold(await away.play(HEALTHY))

@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.eventstream import EventStreamBuffer
 
-LONGEST_WAIT = 30.0
+LONGEST_WAIT = 120.0
 QUIET = 0.05
 """Seconds in which a second answer would have come on loopback, if there were one behind the first."""
 

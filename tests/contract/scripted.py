@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-LONGEST_WAIT = 20.0
+LONGEST_WAIT = 120.0
 """Bound for every wait on a socket: a script never outlives its test for long."""
 
 

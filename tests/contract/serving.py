@@ -15,8 +15,8 @@ from typing import IO
 
 from tests.standins import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 
-START_SECONDS = 30.0
-STOP_SECONDS = 15.0
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
