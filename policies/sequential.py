@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -54,26 +54,36 @@ def deviations(old: Counts, new: Counts, allowed: float, chance: float) -> tuple
     high = low + allowed
     variance = low * (1 - low) / old[1] + high * (1 - high) / new[1]
     seen = (new[0] / new[1] - old[0] / old[1] - allowed) / math.sqrt(variance)
-    wide = allowed * allowed / variance
-    needed = math.sqrt((1 + wide) / wide * (math.log1p(wide) - 2 * math.log(chance)))
-    return seen, needed
+    return seen, needed(allowed * allowed / variance, chance)
+
+
+def needed(wide: float, chance: float) -> float:
+    """Standard deviations that an answer takes; `wide` is the square of how many of them the allowed difference is."""
+    return math.sqrt((1 + wide) / wide * (math.log1p(wide) - 2 * math.log(chance)))
 
 
 def _likeliest(old: Counts, new: Counts, difference: float) -> float:
-    """The old side's share that makes the counts most probable, given the difference: where the slope is 0."""
+    """The old side's share that makes the counts most probable, given the difference: where the slope is 0.
+
+    By Newton's method, within what is known to hold it. The slope has poles at both ends of what is possible; times the
+    distances from both it is next to straight there, so that a few steps do.
+    """
+    (k0, n0), (k1, n1) = old, new
     low, high = 0.0, 1.0 - difference
+    room = high
+    p = min(max((k0 + k1 - difference * n1) / (n0 + n1), low), high)
     for _ in range(60):
-        middle = (low + high) / 2
-        if _slope(old, middle) + _slope(new, middle + difference) > 0:
-            high = middle
-        else:
-            low = middle
-    return (low + high) / 2
-
-
-def _slope(counts: Counts, p: float) -> float:
-    k, n = counts
-    return (n - k) / max(1.0 - p, 1e-300) - k / max(p, 1e-300)
+        mine, other = p * (room - p) / (1 - p), p * (room - p) / (p + difference)
+        slope = (n0 - k0) * mine - k0 * (room - p) + (n1 - k1) * p - k1 * other
+        bend = (n0 - k0) * (room - 2 * p + mine) / (1 - p) + k0
+        bend += n1 - k1 - k1 * (room - 2 * p - other) / (p + difference)
+        low, high = (low, p) if slope > 0 else (p, high)
+        before, p = p, p - slope / bend if bend > 0 else math.inf
+        if not low <= p <= high:
+            p = (low + high) / 2
+        if abs(p - before) <= 1e-15 * before:
+            break
+    return p
 
 
 def quantiles(old: Mapping[int, float], new: Mapping[int, float], rank: float, allowed: float, chance: float) -> Answer:
@@ -84,7 +94,9 @@ def quantiles(old: Mapping[int, float], new: Mapping[int, float], rank: float, a
     if not any(old.values()) or not any(new.values()):
         return Answer.NOT_YET
     enough = -math.log(chance)
-    mine, theirs = _places(new, rank), _places(old, rank)
+    # What one side alone has spoken out cannot come back: the other side's counts never speak for a place by more.
+    mine = _places(new, rank, enough + _favour(sum(old.values())))
+    theirs = _places(old, rank, enough + _favour(sum(new.values())))
     bottoms, tops = [one.bottom for one in mine], [one.top for one in mine]
     low = list(accumulate((one.surprise for one in mine), min))
     """Of the places up to each one, the least surprise that the new side's quantile lies there."""
@@ -103,15 +115,19 @@ def quantiles(old: Mapping[int, float], new: Mapping[int, float], rank: float, a
 
 def surprise(counts: Counts, p: float) -> float:
     """Logarithm of the ratio for quantiles: how much the counts speak against a share of `p`; infinite: it can't be."""
-    k, n = counts
-    mixture = math.lgamma(k + 0.5) + math.lgamma(n - k + 0.5) - math.lgamma(n + 1.0) - _HALF
-    return mixture - _times_log(k, p) - _times_log(n - k, 1.0 - p)
+    return _against(counts[1], p)(counts[0])
 
 
-def _times_log(count: float, p: float) -> float:
-    if count <= 0:
-        return 0.0
-    return count * math.log(p) if p > 0 else -math.inf
+def _against(n: float, p: float) -> Callable[[float], float]:
+    """`surprise` of n requests, for each number of them below: a look at a gate asks for dozens of these."""
+    whole = math.lgamma(n + 1.0) + _HALF
+    below, above = (math.log(q) if q > 0 else -math.inf for q in (p, 1.0 - p))
+
+    def surprise(k: float) -> float:
+        made = math.lgamma(k + 0.5) + math.lgamma(n - k + 0.5) - whole
+        return made - (k * below if k > 0 else 0.0) - ((n - k) * above if n > k else 0.0)
+
+    return surprise
 
 
 class _Place(NamedTuple):
@@ -122,19 +138,32 @@ class _Place(NamedTuple):
     surprise: float
 
 
-def _places(counts: Mapping[int, float], rank: float) -> list[_Place]:
-    """Every bucket that holds something, and every stretch between them, ascending."""
-    total = sum(counts.values())
+def _favour(n: float) -> float:
+    """The most by which n counts can speak for a share: what the mixture loses to the likeliest one (Krichevsky and
+    Trofimov, 1981), and as much again as fractions of a count may make of it."""
+    return math.log(2 * math.sqrt(max(n, 1.0))) + 1.0
+
+
+def _places(counts: Mapping[int, float], rank: float, most: float) -> list[_Place]:
+    """Every bucket that holds something, and every stretch between them, ascending; not those beyond a surprise of
+    `most`, which lie at both ends, since surprise grows on either side of the rank."""
+    buckets = sorted(bucket for bucket, held in counts.items() if held)
+    reached = list(accumulate(counts[bucket] for bucket in buckets))
+    total = reached[-1]
+    surprise = _against(total, rank)
+    middle = min(bisect_left(reached, rank * total), len(buckets) - 1)
+    first = bisect_left(range(middle), True, key=lambda turn: surprise(reached[turn]) <= most)
+    last = bisect_left(range(len(buckets)), True, middle + 1, key=lambda turn: surprise(reached[turn - 1]) > most)
     found: list[_Place] = []
-    below, following = 0.0, 0
-    for bucket in sorted(bucket for bucket, held in counts.items() if held):
+    for turn in range(first, last):
+        bucket, below = buckets[turn], reached[turn - 1] if turn else 0.0
         bottom = upper(bucket - 1) if bucket else 0.0
+        following = buckets[turn - 1] + 1 if turn else 0
         if bucket > following:
-            found.append(_Place(upper(following - 1) if following else 0.0, bottom, surprise((below, total), rank)))
+            found.append(_Place(upper(following - 1) if following else 0.0, bottom, surprise(below)))
         # As many of the bucket's own as suits a quantile in it best: ties count on either side of it.
-        inside = min(max(rank * total, below), below + counts[bucket])
-        found.append(_Place(bottom, upper(bucket), surprise((inside, total), rank)))
-        below, following = below + counts[bucket], bucket + 1
-    if following <= LAST:
-        found.append(_Place(upper(following - 1), math.inf, surprise((total, total), rank)))
+        inside = min(max(rank * total, below), reached[turn])
+        found.append(_Place(bottom, upper(bucket), surprise(inside)))
+    if last == len(buckets) and buckets[-1] < LAST:
+        found.append(_Place(upper(buckets[-1]), math.inf, surprise(total)))
     return found

@@ -92,10 +92,12 @@ def _of_quantile(rank: float, allowed: float, spread: float, ratio: float, chanc
 def _of_share(share: float, allowed: float, ratio: float, chance: float) -> int:
     """Requests on the new side at which `sequential.shares` is green, for expected counts, with room for luck."""
 
+    one = sequential.deviations((share * ratio, ratio), (share, 1.0), allowed, chance)[0]
+
     def told(new: float) -> bool:
-        counts = ((share * new * ratio, new * ratio), (share * new, new))
-        seen, needed = sequential.deviations(*counts, allowed, chance)
-        return -seen - POWER >= needed
+        # The likeliest shares are the same however many requests there are, so deviations grow with their root.
+        seen = -one * math.sqrt(new)
+        return seen - POWER >= sequential.needed(seen * seen, chance)
 
     return math.ceil(_first(told, 1.0, MOST))
 

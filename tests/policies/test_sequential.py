@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.evidence import LAST, bucket_of
-from policies.sequential import Counts, quantiles, shares, surprise
+from policies.sequential import Counts, deviations, quantiles, shares, surprise
 from policies.verdicts import Answer
 
 from .written import PATIENT
@@ -102,6 +102,27 @@ def test_answer_agrees_with_what_was_counted(old: Counts, new: Counts, allowed: 
     if answer is not Answer.NOT_YET:
         assert (difference > allowed) == (answer is Answer.RED)
     assert shares(old, new, allowed, 0.0001) in (answer, Answer.NOT_YET)
+
+
+def halved(old: Counts, new: Counts, allowed: float) -> float:
+    """The old side's likeliest share by halving where it may lie: slow, and sure."""
+    low, high = 0.0, 1.0 - allowed
+    for _ in range(200):
+        p = (low + high) / 2
+        slope = sum((n - k) / (1 - q) - k / q for (k, n), q in ((old, p), (new, p + allowed)) if 0 < q < 1)
+        low, high = (low, p) if slope > 0 else (p, high)
+    return low
+
+
+@PATIENT
+@given(COUNTS, COUNTS, st.floats(0.0005, 0.3))
+def test_the_variance_is_the_one_under_what_is_allowed(old: Counts, new: Counts, allowed: float) -> None:
+    """Of the shares that make the counts likeliest, as found by halving; also where one side has all or nothing."""
+    low = halved(old, new, allowed)
+    high = low + allowed
+    variance = max(0.0, low * (1 - low)) / old[1] + max(0.0, high * (1 - high)) / new[1]
+    difference = new[0] / new[1] - old[0] / old[1] - allowed
+    assert deviations(old, new, allowed, 0.01)[0] == pytest.approx(difference / math.sqrt(variance), rel=1e-4)
 
 
 def lognormal(seed: int, count: int, scale: float = 1.0, spread: float = 0.5) -> Counter[int]:
