@@ -1,6 +1,6 @@
 """The command line: `pointsman COMMAND`.
 
-A command is a module with `HELP`, `configure(parser)` and `run(arguments) -> exit code`; it is imported only when it is
+A command is a module with `configure(parser)` and `run(arguments) -> exit code`; it is imported only when it is
 asked for, so that `pointsman --help` and `pointsman check` start at once. Exit codes: 0 ok, 1 findings, 2 cannot start
 or wrong usage, 3 refused by state.
 """
@@ -10,27 +10,42 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib.metadata import version
 
-COMMANDS = {
-    "serve": "run the proxy",
-    "check": "read a policy and report everything that is wrong or can't work",
-    "explain": "say where a request would go, and why",
-    "test": "run a policy's own `expect:` cases",
-    "schema": "print the policy's JSON Schema, for editors",
-    "handler": "say what becomes of a customer's model.py: its convention, what runs when, what does not",
-    "key": "make a key for a caller: a bearer token, or static credentials for AWS SDKs",
-    "why": "find a request in the log and say where it went, how long it took and why",
-    "conformance": "check from outside whether a server keeps SageMaker Runtime's contract",
-    "warm": "keep targets warm, and what that costs",
-    "rehearse": "replay a recorded trace through the real proxy against stand-ins: a day in minutes",
-    "bench-candidate": "measure a route's target and its candidate under load, as stand-ins, in virtual time",
-    "migrate": "move traffic from one hosting to another, step by step, and back",
-    "bypass": "send everything back to the old targets for a while, at once",
-    "emulate": "run stand-ins for SageMaker Runtime and Bedrock Runtime on loopback",
-    "quickstart": "stand-ins and proxy together, with a policy to try",
+GROUPS = {
+    "Serve": {
+        "serve": "run the proxy",
+    },
+    "Write a policy, and code around a model": {
+        "check": "read a policy and report everything that is wrong or can't work",
+        "explain": "say where a request would go, and why",
+        "test": "run a policy's own `expect:` cases",
+        "schema": "print the policy's JSON Schema, for editors",
+        "handler": "say what becomes of a customer's model.py: its convention, what runs when, what does not",
+    },
+    "Let callers in, and look at what is served": {
+        "key": "make a key for a caller: a bearer token, or static credentials for AWS SDKs",
+        "why": "find a request in the log and say where it went, how long it took and why",
+        "conformance": "check from outside whether a server keeps SageMaker Runtime's contract",
+    },
+    "Keep models warm": {
+        "warm": "keep targets warm, and what that costs",
+    },
+    "Move a model to another hosting": {
+        "rehearse": "replay a recorded trace through the real proxy against stand-ins: a day in minutes",
+        "bench-candidate": "measure a route's target and its candidate under load, as stand-ins, in virtual time",
+        "migrate": "move traffic from one hosting to another, step by step, and back",
+        "bypass": "send everything back to the old targets for a while, at once",
+    },
+    "Try it without AWS": {
+        "emulate": "run stand-ins for SageMaker Runtime and Bedrock Runtime on loopback",
+        "quickstart": "stand-ins and proxy together, with a policy to try",
+    },
 }
+"""Every command with a line on what it does, by what somebody wants to do."""
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 
 EXIT_OK, EXIT_FINDINGS, EXIT_CANNOT_START, EXIT_REFUSED = 0, 1, 2, 3
 EXIT_INTERRUPTED = 130
@@ -59,15 +74,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="pointsman",
-        description="One SageMaker contract in front of dedicated endpoints, packed hosts and Bedrock imports.",
-        epilog="`pointsman COMMAND --help` explains a command. Exit: 0 ok, 1 findings, 2 cannot start, 3 refused.",
+        usage="pointsman [-h] [--version] COMMAND ...",
+        description=_overview(),
+        epilog="`pointsman COMMAND --help` explains a command; `pointsman quickstart` is the place to begin.\n"
+        "Exit: 0 ok, 1 findings, 2 cannot start or wrong usage, 3 refused.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"pointsman {version('pointsman')}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        prog="pointsman", dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS
+    )
     for name, text in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        command = commands.add_parser(name, description=text[0].upper() + text[1:] + ".")
         if words[:1] == [name]:
             module = importlib.import_module(f".{name.replace('-', '_')}", __name__)
             module.configure(command)
             command.set_defaults(run=module.run)
     return parser.parse_args(words)
+
+
+def _overview() -> str:
+    lines = ["One SageMaker contract in front of dedicated endpoints, packed hosts, Bedrock imports and vLLM."]
+    width = max(map(len, COMMANDS))
+    for title, group in GROUPS.items():
+        lines += ["", f"{title}:"]
+        for name, text in group.items():
+            first, *rest = textwrap.wrap(text, 76 - width, break_on_hyphens=False)
+            lines += [f"  {name:{width}}  {first}", *(" " * (width + 4) + line for line in rest)]
+    return "\n".join(lines)

@@ -22,8 +22,6 @@ from .emulate import read_config
 from .given import usable
 from .policy_file import print_refusal, read_policy_text
 
-HELP = "measure a route's target and its candidate under load, as stand-ins, in virtual time"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` this command's arguments."""

@@ -20,8 +20,6 @@ from . import EXIT_OK, EXIT_REFUSED, StartError
 from .fleet import add_arguments, add_reason, with_fleet
 from .migrate_order import command, now, say_other
 
-HELP = "send everything back to the old targets for a while, at once"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` this command's arguments."""

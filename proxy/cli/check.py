@@ -21,8 +21,6 @@ from ..settings import environment
 from . import EXIT_FINDINGS, EXIT_OK, StartError, steps
 from .policy_file import add_arguments, as_json, read_policy
 
-HELP = "read a policy and report everything that is wrong or can't work"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` this command's arguments."""

@@ -16,8 +16,6 @@ from backends.emulator.server import Emulator
 
 from . import EXIT_OK, StartError
 
-HELP = "run stand-ins for SageMaker Runtime and Bedrock Runtime on loopback"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

@@ -21,8 +21,6 @@ from ..settings import environment
 from . import EXIT_FINDINGS, EXIT_OK, StartError, carrying, migrates
 from .policy_file import add_arguments, print_refusal, read_policy
 
-HELP = "say where a request would go, and why"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` this command's arguments."""

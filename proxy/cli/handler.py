@@ -24,8 +24,6 @@ from ..handlers.loads import Loader
 from ..settings import FLAGS, environment
 from . import EXIT_FINDINGS, EXIT_OK, StartError
 
-HELP = "say what becomes of a customer's model.py"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` this command's arguments."""

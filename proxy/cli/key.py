@@ -32,7 +32,6 @@ from ..keys import (
 from ..settings import SettingsError
 from . import EXIT_OK, StartError
 
-HELP = "make a key for a caller: a bearer token, or static credentials for AWS SDKs"
 _ONCE = "Give this to the caller now: it is shown once and kept nowhere."
 
 

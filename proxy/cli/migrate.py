@@ -1,6 +1,6 @@
 """`pointsman migrate ACTION NAME`: moving a model's traffic from one hosting to another, step by step.
 
-An action has `HELP`, `configure(parser)` and `run(arguments) -> exit code`, as a command does. Those that change
+An action is as a command is, and has a line of `HELP`. Those that change
 something are one class: they differ in their verb.
 """
 
@@ -13,8 +13,6 @@ from policies.migration_state import Verb
 
 from . import migrate_diffs, migrate_history, migrate_status
 from .migrate_order import Order
-
-HELP = "move traffic from one hosting to another: start, watch, hold, take back"
 
 
 class Action(Protocol):

@@ -38,8 +38,6 @@ from .given import usable
 from .policy_file import add_arguments, print_refusal, read_policy_text
 from .series import add_trace, series_of
 
-HELP = "replay a recorded trace through the real proxy against stand-ins: a day in minutes"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` this command's arguments."""

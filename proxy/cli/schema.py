@@ -13,8 +13,6 @@ from policies.editor import json_schema
 
 from . import EXIT_OK
 
-HELP = "print the policy's JSON Schema, for editors"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Nothing to tell it."""

@@ -14,8 +14,6 @@ from ..settings import environment
 from . import EXIT_FINDINGS, EXIT_OK
 from .policy_file import add_arguments, print_refusal, read_policy
 
-HELP = "run a policy's own `expect:` cases"
-
 
 @dataclass(frozen=True, slots=True)
 class Result:

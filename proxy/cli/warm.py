@@ -1,6 +1,6 @@
 """`pointsman warm ACTION`: keeping targets warm, and what that costs.
 
-An action is a module with `HELP`, `configure(parser)` and `run(arguments) -> exit code`, as a command is.
+An action is a module as a command is, with a line of `HELP`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 
 from . import warm_plan, warm_prices, warm_run
-
-HELP = "keep targets warm, and plan what that costs"
 
 ACTIONS = {"run": warm_run, "plan": warm_plan, "prices": warm_prices}
 

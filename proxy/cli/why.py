@@ -23,8 +23,6 @@ from backends.outcome import AttemptOutcome, Outcome
 from ..access_log import read
 from . import EXIT_FINDINGS, EXIT_OK, StartError
 
-HELP = "find a request in the log and say where it went, how long it took and why"
-
 OK, CLIENT_GONE = 200, 499
 
 _LONGEST_LINE: Final = 1 << 20
