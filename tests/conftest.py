@@ -5,6 +5,7 @@ A session-wide fixture that installs packages runs before this and keeps the mac
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -28,6 +29,16 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def not_about_speed(record: logging.LogRecord) -> bool:
+    """Whether a line of asyncio's log says something else than that the machine was busy for a tenth of a second."""
+    return not str(record.msg).startswith("Executing %s took")
+
+
+def pytest_configure() -> None:
+    """The loops run in debug mode, whose word about slow steps would be in what tests find in the log."""
+    logging.getLogger("asyncio").addFilter(not_about_speed)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -84,6 +84,11 @@ class Cold:
         while self.warmth() not in warmths:
             await self.services.temperatures.change(target, 0.2)
 
+    async def waiting(self, wanted: int) -> None:
+        """Until so many requests wait for the import."""
+        while sum(seen.waiting for seen in self.services.temperatures.seen(self.services.now())) != wanted:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
     async def post(self) -> str:
         """One request without an SDK, which a hundred at a time can afford: the target that answered."""
         head = f"POST /endpoints/chat/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n"
@@ -178,7 +183,7 @@ async def test_spill_serves_everyone_and_traffic_comes_back(tmp_path: Path) -> N
 
 async def test_a_hundred_callers_cause_one_restore_probe(tmp_path: Path) -> None:
     """All are answered by the fallback, the import sees who found it cold and the probe, and one probe is out."""
-    async with cold(tmp_path, "when_cold: spill", restore="6s..5m") as world:
+    async with cold(tmp_path, "when_cold: spill", restore="30s..5m") as world:
         assert (await world.ask())[0] == "dedicated"
         assert set(await asyncio.gather(*(world.post() for _ in range(99)))) == {"dedicated"}
         assert [task.get_name() for task in asyncio.all_tasks() if "restore" in task.get_name()] == ["restore imported"]
@@ -209,7 +214,7 @@ async def test_hold_answers_when_it_is_back(tmp_path: Path) -> None:
     """Callers wait at the proxy and get the import's own answer; the fallback sees none of them."""
     async with cold(tmp_path, "when_cold: hold") as world:
         held = [asyncio.ensure_future(world.ask()) for _ in range(8)]
-        await world.until(Warmth.WARMING)
+        await world.waiting(8)
         assert not any(one.done() for one in held)
         back(world)
         assert {where for where, _ in await asyncio.gather(*held)} == {"imported"}

@@ -29,7 +29,7 @@ def before(call):
         raise ValueError("SECRET")
     if call.body == b"slow":
         import time
-        time.sleep(30)
+        time.sleep(300)
 def during(event):
     if b"stop" in event.data:
         raise Bad("stopped here")
@@ -41,8 +41,8 @@ def after(reply):
 
 
 @asynccontextmanager
-async def client(tmp_path: Path) -> AsyncIterator[tuple[Any, Handled]]:
-    async with handled(tmp_path, SOURCE, "run: process, timeout: 300ms") as proxy:
+async def client(tmp_path: Path, timeout: str = "60s") -> AsyncIterator[tuple[Any, Handled]]:
+    async with handled(tmp_path, SOURCE, f"run: process, timeout: {timeout}") as proxy:
         proxy.services = type(proxy.services)(
             **{name: getattr(proxy.services, name) for name in proxy.services.__slots__}
         )
@@ -73,7 +73,7 @@ async def failure(made: Any, body: bytes) -> dict[str, Any]:
 
 async def test_answer_and_failures_through_boto3(tmp_path: Path) -> None:
     """A 424 ModelError with the status that the exception names, 500 without one; slow hooks are model time-outs."""
-    async with client(tmp_path) as (made, proxy):
+    async with client(tmp_path, "3s") as (made, proxy):
         proxy.answers({"a": 1})
         answer = await asyncio.to_thread(made.invoke_endpoint, EndpointName="chat", Body=b"x")
         assert json.loads(answer["Body"].read()) == {"wrapped": {"a": 1}}

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 
 import pytest
 
 from proxy.handlers.errors import HandlerError
 from proxy.handlers.runs import Limit
+from proxy.rehearsal.loop import VirtualLoop
 
 FOREVER = 3600.0
+
+
+def exactly(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Do it in virtual time, in which a limit is exact."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(work())
 
 
 def limit(seconds: float, deadline: float = FOREVER) -> Limit:
@@ -25,29 +33,39 @@ async def test_limit_and_deadline_end_a_hook(seconds: float, deadline: float) ->
     assert caught.value.timed_out
 
 
-async def test_each_hook_has_the_whole_limit() -> None:
+def test_each_hook_has_the_whole_limit() -> None:
     """A second hook of a request does not pay for the first."""
-    own = limit(0.5)
-    for _ in range(3):
+
+    async def hooks() -> None:
+        own = limit(0.5)
+        for _ in range(3):
+            async with own.running():
+                await asyncio.sleep(0.4)
+
+    exactly(hooks)
+
+
+def test_limit_stands_still_while_another_endpoint_is_asked() -> None:
+    """Waiting for other models is not the customer's code; their own time goes on counting after it."""
+
+    async def in_time() -> None:
+        own = limit(0.3)
         async with own.running():
             await asyncio.sleep(0.2)
-
-
-async def test_limit_stands_still_while_another_endpoint_is_asked() -> None:
-    """Waiting for other models is not the customer's code; their own time goes on counting after it."""
-    own = limit(0.3)
-    async with own.running():
-        with own.paused(), own.paused():
-            await asyncio.sleep(0.4)
+            with own.paused(), own.paused():
+                await asyncio.sleep(0.4)
+            await asyncio.sleep(0.05)
 
     async def too_long() -> None:
+        own = limit(0.3)
         async with own.running():
             with own.paused():
                 await asyncio.sleep(0.4)
-            await asyncio.Event().wait()
+            await asyncio.sleep(0.31)
 
+    exactly(in_time)
     with pytest.raises(HandlerError):
-        await too_long()
+        exactly(too_long)
 
 
 async def test_the_deadline_does_not_stand_still() -> None:
