@@ -1,7 +1,8 @@
 """One warm-up, from its first attempt to its answer: `Backend.invoke`, as a client's request takes it, and no handler.
 
-A target that turns out cold is asked again until it answers or the longest declared restore is over: only a successful
-inference counts, and each attempt keeps the service restoring. What it took is written down as of any request: in the
+A target that turns out cold is asked again until it answers or the longest declared restore is over, and once more a
+pace later, since one that takes just as long is back just then: only a successful inference counts, and each attempt
+keeps the service restoring. What it took is written down as of any request: in the
 book (so that it suppresses the next one, and tells `choose` what is cold), a log line and a span of their own kind.
 """
 
@@ -85,8 +86,8 @@ class Answer:
 
 
 def patience(target: Target) -> float:
-    """Seconds that a warm-up waits for a cold target."""
-    return target.restore[1] if target.restore else RESTORE
+    """Seconds after which a cold target is asked for the last time: a pace after its longest restore."""
+    return (target.restore[1] if target.restore else RESTORE) + pace(target.restore)
 
 
 async def ask(parts: Parts, route: Route, target: Target, replica: int, why: str) -> Answer:
@@ -135,9 +136,9 @@ class _Asked:
                 self.cold = self.cold or error.facts.cold
                 wait = error.facts.retry_after or pace(self._target.restore)
                 left = self.began + limit - self._parts.now()
-                if not error.facts.cold or wait >= left:
+                if not error.facts.cold or left <= 0.0:
                     raise
-            await self._parts.pause(wait)
+            await self._parts.pause(min(wait, left))
 
     async def _attempt(self, trace: PingTrace, limit: float) -> None:
         parts, target, replica = self._parts, self._target, self._replica

@@ -62,16 +62,24 @@ async def test_cold_target_is_asked_until_it_is_back() -> None:
 
 
 async def test_cold_target_is_given_up_when_the_longest_restore_is_over() -> None:
-    """A target that does not come back in the declared time is a failure, and leaves nothing in flight."""
-    answer, world, backend = await asked(*[(0.0, replace(COLD, retry_after=100.0))] * 4)
-    assert (answer.cold, answer.failure, answer.seconds) == (True, "scripted", 200.0)
+    """It is asked a pace after the longest restore for the last time; that fails, and nothing is left in flight."""
+    answer, world, backend = await asked(*[(0.0, replace(COLD, retry_after=100.0))] * 6)
+    assert (answer.cold, answer.failure, answer.seconds) == (True, "scripted", 300.0 + LONGEST_PACE)
     assert len(backend.answers) == 1
-    assert backend.left == pytest.approx([300.0, 200.0, 100.0], abs=1.0)
+    assert backend.left == pytest.approx([305.0, 205.0, 105.0, 5.0, 1.0], abs=1.0)
     (outcome,) = world.told
     assert (outcome.status, outcome.error_type, outcome.ended) == (429, "ModelNotReadyException", "failed")
     (view,) = world.book.views([TARGET])["dedicated"]
     assert (view.in_flight, view.cold) == (0, True)
     assert world.book.last_used(TARGET) is None
+
+
+async def test_target_that_is_back_after_exactly_its_longest_restore_is_met_ready() -> None:
+    """`restore: 60s..60s` names one moment: the last attempt comes after it, not before."""
+    target = replace(TARGET, restore=(60.0, 60.0))
+    answer, _, backend = await asked(*[(0.0, COLD)] * 13, (0.5, None), target=target)
+    assert answer == Answer(cold=True, seconds=65.5)
+    assert backend.answers == []
 
 
 @pytest.mark.parametrize(
@@ -113,9 +121,10 @@ async def test_cancelled_warm_up_leaves_nothing_in_flight() -> None:
     assert world.book.last_used(TARGET) is None
 
 
-def test_patience_is_the_longest_restore() -> None:
+def test_patience_is_the_longest_restore_and_a_pace() -> None:
     """As the policy declares it, else what Bedrock's guide says."""
-    assert (patience(TARGET), patience(replace(TARGET, restore=None))) == (300.0, RESTORE)
+    told = patience(TARGET), patience(replace(TARGET, restore=(6.0, 12.0))), patience(replace(TARGET, restore=None))
+    assert told == (300.0 + LONGEST_PACE, 12.5, RESTORE + LONGEST_PACE)
 
 
 async def test_real_cold_start_on_the_stand_in() -> None:

@@ -87,7 +87,7 @@ async def test_one_that_does_not_come_back_is_given_up_and_cold(caplog: pytest.L
     """After the longest restore; whoever comes then causes another probe."""
     made, backend, restorer = world()
     restorer.restore(made.route, TARGET)
-    for _ in range(60):
+    for _ in range(62):
         backend.answers.put_nowait(COLD)
     with caplog.at_level(logging.WARNING, "pointsman.warm"):
         await settled(restorer)
