@@ -1,0 +1,302 @@
+"""What docs/reliability.md promises, by two workers in processes of their own: at first, after a reload, and after one
+of them was killed with `kill -9`. The same processes go through all of it, so that what one promise leaves behind is
+there for the next.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import pytest
+
+from .engines import Engines, engines
+from .serving import BODY, Serving, served
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+DOES = {
+    "dead": "hangs",  # its port is not the one in the policy
+    "hangs": "hangs",
+    "fails": "fails",
+    "slow": "dawdles",
+    "quick": "answers",
+    "hot": "holds",
+    "one": "talks",
+    "two": "talks",
+    "says": "streams",
+}
+POLICY = """
+apiVersion: pointsman/v1
+account: "123456789012"
+owners: {them: {requests: 8/h}}
+targets:
+TARGETS
+  hot: {kind: vllm, url: "http://127.0.0.1:HOT", model: m, limit: {min: 1, max: 4, queue: 1}}
+  pair: {kind: vllm, urls: ["http://127.0.0.1:ONE", "http://127.0.0.1:TWO"], model: m}
+  one: {kind: endpoint, endpoint: e, url: "http://127.0.0.1:ONE", sign: false}
+  two: {kind: endpoint, endpoint: e, url: "http://127.0.0.1:TWO", sign: false}
+endpoints:
+  late: {serve_from: hangs, timeout: 500ms}
+  again: {serve_from: fails, idempotent: true, retry: {attempts: 3, budget: 10%}}
+  hedged: {serve_from: slow, fallback: [quick], idempotent: true, hedge: {after: 20ms, budget: 50%}}
+  spared: {serve_from: dead, fallback: [quick]}
+  hot: {serve_from: hot}
+  cool: {serve_from: quick}
+  theirs: {serve_from: quick, owner: them}
+  alike: {serve_from: pair, sticky_by: "prefix:64"}
+  sessions: {split: {one: 1, two: 1}}
+  left: {serve_from: hangs}
+  stream: {serve_from: says}
+"""
+ROOMY = "limit: {min: 100}"
+"""Nobody is turned away because this machine has much to do."""
+CLIENTS = 8
+NEW_SESSION, SESSION = "X-Amzn-SageMaker-New-Session-Id", "X-Amzn-SageMaker-Session-Id"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client got. `at` is when it had all of it, in seconds of time.monotonic."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+    at: float
+
+    @property
+    def refusal(self) -> tuple[int, str]:
+        return self.status, self.headers.get("x-amzn-ErrorType", "")
+
+
+class Crowd:
+    """Clients with a connection each, so many that each worker has some of them."""
+
+    def __init__(self, port: int) -> None:
+        self._pool = ThreadPoolExecutor(CLIENTS)
+        self.connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(CLIENTS)]
+        for connection in self.connections:
+            connection.connect()
+
+    def ask(self, endpoint: str, body: bytes = BODY, session: str = "") -> list[Future[Answer]]:
+        """The same question of all of them at once."""
+        return [self._pool.submit(_asked, connection, endpoint, body, session) for connection in self.connections]
+
+    def answers(self, endpoint: str, body: bytes = BODY, session: str = "") -> list[Answer]:
+        """The answers to it."""
+        return [each.result() for each in self.ask(endpoint, body, session)]
+
+    def in_turn(self, endpoint: str, body: bytes) -> list[Answer]:
+        """The same, one after the other."""
+        return [_asked(connection, endpoint, body, "") for connection in self.connections]
+
+    def close(self) -> None:
+        for connection in self.connections:
+            connection.close()
+        self._pool.shutdown()
+
+
+def _asked(connection: http.client.HTTPConnection, endpoint: str, body: bytes, session: str) -> Answer:
+    fields = {SESSION: session} if session else {}
+    connection.request("POST", f"/endpoints/{endpoint}/invocations", body, fields)
+    answer = connection.getresponse()
+    return Answer(answer.status, answer.headers, answer.read(), time.monotonic())
+
+
+@dataclass
+class Stage:
+    """Two workers and what is behind them."""
+
+    running: Serving
+    engines: Engines
+    sessions: set[str] = field(default_factory=set)
+    """Those that were opened before."""
+    homes: dict[bytes, set[bytes]] = field(default_factory=dict)
+    """Which replica had the prompts that begin so."""
+    served: list[int] = field(default_factory=list)
+    """How many requests of the owner with a quota were answered, each time."""
+
+    def crowd(self, stack: ExitStack, others: int = 0) -> Crowd:
+        """Clients of both workers, beside `others` that are connected."""
+        while True:  # the test's own limit bounds it
+            crowd = Crowd(self.running.port)
+            # A first answer each: the connections are accepted, and by whom is known.
+            assert {answer.status for answer in crowd.answers("cool")} == {200}
+            while sum(shares := self.connections()) != CLIENTS + others:
+                time.sleep(0.02)  # some that a test before closed are still there
+            if min(shares) >= 2:
+                stack.callback(crowd.close)
+                return crowd
+            crowd.close()
+
+    def connections(self) -> list[float]:
+        """Those of each worker."""
+        return [self.running.value(f'pointsman_worker_connections{{worker="{number}"}}') for number in (0, 1)]
+
+    def counted(self, metric: str, **labels: str) -> float:
+        """A counter, added up over the workers."""
+        told = [f'{name}="{value}"' for name, value in labels.items()]
+        page = [line for line in self.running.read("/metrics").splitlines() if line.startswith(f"{metric}{{")]
+        return sum(float(line.split()[-1]) for line in page if all(label in line for label in told))
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with engines(DOES) as behind:
+        text = POLICY
+        ports = {name: 1 if name == "dead" else behind[name].port for name in DOES}
+        lines = [
+            f'  {name}: {{kind: vllm, url: "http://127.0.0.1:{ports[name]}", model: m, {ROOMY}}}'
+            for name in ("dead", "hangs", "fails", "slow", "quick", "says")
+        ]
+        for name in ("hot", "one", "two"):
+            text = text.replace(f":{name.upper()}", f":{behind[name].port}")
+        with served(tmp_path_factory.mktemp("both"), text.replace("TARGETS", "\n".join(lines))) as running:
+            yield Stage(running, behind)
+
+
+@pytest.fixture(scope="module", params=["at first", "after a reload", "after a kill -9"])
+def stage(both: Stage, request: pytest.FixtureRequest) -> Stage:
+    """All promises at first; then all of them again with another policy in force, and again with another worker."""
+    running = both.running
+    if request.param == "after a reload":
+        running.policy.write_text(running.policy.read_text() + "  more: {serve_from: quick}\n")
+        running.process.send_signal(signal.SIGHUP)
+        while {worker["policy"].split("/")[1] for worker in running.ready()["workers"]} != {"2"}:
+            time.sleep(0.02)
+    if request.param == "after a kill -9":
+        victim = running.pids()[0]
+        os.kill(victim, signal.SIGKILL)
+        while victim in (now := running.pids()) or len(now) < 2 or running.value("pointsman_worker_up") < 2:
+            time.sleep(0.02)
+    return both
+
+
+@pytest.fixture
+def crowd(stage: Stage) -> Iterator[Crowd]:
+    with ExitStack() as stack:
+        yield stage.crowd(stack)
+
+
+def test_a_target_that_never_answers_costs_its_deadline(stage: Stage, crowd: Crowd) -> None:
+    """Each client is told so, and the target sees each of them go."""
+    before = len(stage.engines["hangs"].seen)
+    told = [(answer.status, json.loads(answer.body)["OriginalStatusCode"]) for answer in crowd.answers("late")]
+    assert told == [(424, 0)] * CLIENTS
+    stage.engines.until(lambda: len(stage.engines["hangs"].seen) == before + CLIENTS)
+
+
+def test_repeats_stay_within_their_budget(stage: Stage, crowd: Crowd) -> None:
+    """Ten that the bucket holds, a tenth of the requests, one for each ten seconds, and one that each worker may."""
+    engine, began, before = stage.engines["fails"], time.monotonic(), stage.engines["fails"].asked
+    rounds = 10
+    for _ in range(rounds):
+        assert {answer.status for answer in crowd.answers("again")} == {424}
+    asked, requests = engine.asked - before, rounds * CLIENTS
+    assert requests <= asked <= requests * 1.1 + 10 + (time.monotonic() - began) / 10 + 2
+
+
+def test_a_hedge_fires_its_loser_is_cancelled_and_its_budget_holds(stage: Stage, crowd: Crowd) -> None:
+    """Half of the requests may be hedged and are, in each worker, and cost an attempt each.
+
+    The losers are gone before the slow target has answered anybody; how soon is printed.
+    """
+    slow, before = stage.engines["slow"], len(stage.engines["slow"].seen)
+    counters = [
+        ("pointsman_hedges_total", {"model": "hedged", "result": "won"}),
+        ("pointsman_attempts_total", {"target": "slow", "result": "given_up"}),
+    ]
+    counted = [stage.counted(name, **labels) for name, labels in counters]
+    answers = crowd.answers("hedged")
+    hedged = [answer for answer in answers if answer.headers["x-pointsman-target"] == "quick"]
+    stage.engines.until(lambda: len(slow.seen) == before + CLIENTS)
+    assert {answer.status for answer in answers} == {200}
+    assert 2 <= len(hedged) <= CLIENTS / 2
+    gone = [seen.gone for seen in slow.seen[before:] if seen.gone is not None]
+    assert len(gone) == len(hedged)
+    assert max(gone) < min(answer.at for answer in answers if answer not in hedged)
+    assert [stage.counted(name, **labels) for name, labels in counters] == [had + len(gone) for had in counted]
+    late = max(gone) - max(answer.at for answer in hedged)
+    print(f"hedges: the last loser was gone {late * 1000:.0f} ms after the last winner's answer was read")
+
+
+def test_a_dead_target_is_left_alone(stage: Stage, crowd: Crowd) -> None:
+    """After five failures each worker goes to the fallback at once, and `/admin/breakers` says so."""
+    rounds = [crowd.answers("spared") for _ in range(12)]
+    assert {answer.status for answers in rounds for answer in answers} == {200}
+    assert {answer.headers["x-pointsman-attempts"] for answer in rounds[-1]} <= {"1", "2"}
+    attempts = sum(int(answer.headers["x-pointsman-attempts"]) for answers in rounds for answer in answers)
+    # A breaker that is open for five seconds and more lets one probe through each time.
+    assert attempts < 2 * len(rounds) * CLIENTS
+    rows = json.loads(stage.running.read("/admin/breakers"))["breakers"]
+    assert {row["worker"] for row in rows if row["target"] == "dead"} == {0, 1}
+
+
+def test_who_finds_no_place_is_told_at_once_and_others_notice_nothing(stage: Stage, crowd: Crowd) -> None:
+    """Four at a time and one that waits in each worker; the next are refused while all of those are still there."""
+    hot, before = stage.engines["hot"], stage.engines["hot"].asked
+    asking = crowd.ask("hot")
+    done: list[Answer] = []
+    while len(done) + hot.inside + 2 < CLIENTS:
+        done = [each.result() for each in asking if each.done()]
+        time.sleep(0.01)
+    assert hot.asked - before <= 4
+    assert {answer.refusal for answer in done} == {(429, "ThrottlingException")}
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in done)
+    with ExitStack() as stack:
+        assert {answer.status for answer in stage.crowd(stack, CLIENTS).answers("cool")} == {200}
+        assert hot.inside > 0
+    stage.engines.release("hot")
+    assert {answer.status for answer in (each.result() for each in asking)} == {200, 429}
+    stage.engines.hold("hot")
+
+
+def test_a_session_goes_to_its_copy_whoever_is_asked(stage: Stage, crowd: Crowd) -> None:
+    """Either worker knows the copy by the tag of the id; the copy sees the id that it minted."""
+    opened = {answer.headers[NEW_SESSION].split(";")[0] for answer in crowd.answers("sessions", session="NEW_SESSION")}
+    for session in (*opened, *stage.sessions):
+        minted = session.partition("-pm")[0]
+        told = {answer.body for answer in crowd.answers("sessions", session=session)}
+        assert told == {f"{minted.removeprefix('s-')} {minted}".encode()}
+    stage.sessions.update(opened)
+
+
+def test_prompts_that_begin_alike_go_to_one_replica(stage: Stage, crowd: Crowd) -> None:
+    """Whoever is asked, and whatever happened in between."""
+    for number in range(4):
+        beginning = b"%064d" % number
+        homes = {answer.body for end in (b"a", b"b") for answer in crowd.in_turn("alike", beginning + end)}
+        assert len(homes) == 1
+        assert stage.homes.setdefault(beginning, homes) == homes
+
+
+def test_an_owner_has_one_quota(stage: Stage, crowd: Crowd) -> None:
+    """Eight an hour for both workers together; a reload gives nothing back, and a new worker has its half anew."""
+    answers = [answer for _ in range(3) for answer in crowd.answers("theirs")]
+    assert {answer.refusal for answer in answers if answer.status != 200} == {(429, "ThrottlingException")}
+    stage.served.append(sum(answer.status == 200 for answer in answers))
+    assert stage.served in ([8], [8, 0], [8, 0, 4])
+
+
+@pytest.mark.parametrize("operation", ["invocations", "invocations-response-stream"])
+def test_an_upstream_call_ends_with_its_client(stage: Stage, crowd: Crowd, operation: str) -> None:
+    """Of streams too, and in both workers; how soon is printed."""
+    engine = stage.engines["says" if "stream" in operation else "hangs"]
+    before, inside = len(engine.seen), engine.inside
+    for connection in crowd.connections:
+        endpoint = "stream" if "stream" in operation else "left"
+        connection.request("POST", f"/endpoints/{endpoint}/{operation}", BODY)
+    stage.engines.until(lambda: engine.inside == inside + CLIENTS)
+    left = time.monotonic()
+    for connection in crowd.connections:
+        connection.close()
+    stage.engines.until(lambda: len(engine.seen) == before + CLIENTS)
+    late = max(seen.gone or left for seen in engine.seen[before:]) - left
+    print(f"{operation}: upstream calls ended {late * 1000:.0f} ms after their clients")
