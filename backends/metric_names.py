@@ -271,8 +271,8 @@ MIGRATION_DECISIONS = Metric(
     "pointsman_migration_decisions_total",
     COUNTER,
     ("migration", "event"),
-    "What the controller has decided: grew, breached, ramped, rolled back, done and so on. Commands are not in it,"
-    " nor the steps that they led to at once.",
+    "What was decided: started, grew, paused, breached, rollback, refused, done and so on, by itself or by a command;"
+    " counted once, by the process on duty.",
 )
 STATE_LOST = Metric(
     "pointsman_shared_state_lost_seconds",

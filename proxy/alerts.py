@@ -1,8 +1,8 @@
 """What should wake somebody, told to an address of the operator's: one POST of JSON, whose `text` is one line.
 
 Slack's incoming webhooks and their like take it as it is; for a pager an event rule or a function in between reads the
-other fields. It is told at least once by the process that decided, tried a few times, and in the log in any case. It
-holds no body, no credential and no caller's data: what was decided, why, and by whom.
+other fields. It is told by the process on duty, whoever decided, tried a few times, and in the log in any case. It has
+no body, no credential and no caller's data: what was decided, why, and by whom.
 """
 
 from __future__ import annotations
@@ -38,11 +38,18 @@ class Alerts:
         self._now = now
         self._pause = pause
         self._waiting: asyncio.Queue[Decision] = asyncio.Queue(WAITING)
+        self._open = 0
+
+    @property
+    def settled(self) -> bool:
+        """Nothing waits, and nothing is on its way: all was taken, or given up and said in the log."""
+        return not self._open
 
     def tell(self, decision: Decision) -> None:
         """Tell of a decision soon; nobody waits for it."""
         if not self._waiting.full():
             self._waiting.put_nowait(decision)
+            self._open += 1
         else:
             log.error("an alert was not sent, too many wait: %s", decision.summary)
 
@@ -50,6 +57,7 @@ class Alerts:
         """Send what there is to tell, until cancelled."""
         while True:
             await self._send(await self._waiting.get())
+            self._open -= 1
 
     async def _send(self, decision: Decision) -> None:
         wait = AGAIN
@@ -83,6 +91,7 @@ def body_of(decision: Decision) -> bytes:
         "at": decision.at,
         "who": decision.who,
         "why": decision.why,
+        "alert": decision.alert,
         "share_before": decision.before,
         "share_after": decision.after,
         "version": decision.version,

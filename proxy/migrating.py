@@ -28,6 +28,7 @@ from warmers.migrations.costs import projected
 from warmers.migrations.follower import Follower
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.rooms import Rooms
+from warmers.migrations.telling import at_once
 from warmers.ping import Parts
 from warmers.prices import SHIPPED, Prices, open_prices
 
@@ -36,6 +37,9 @@ from .policy_source import Policy
 from .settings import Settings
 
 log = logging.getLogger("pointsman.migrate")
+
+LATE = 3600.0
+"""Seconds after which a decision is in the log alone."""
 
 
 async def where_they_stand(policy: Policy, follower: Follower | None) -> None:
@@ -58,7 +62,8 @@ def follower_of(
     """What follows the fleet's migrations; None without shared state."""
     if store is None:
         return None
-    copy = Copy(Path(settings.state_copy).expanduser(), settings.state or "", worker)
+    folder = settings.state_copy
+    copy = Copy(Path(folder).expanduser(), settings.state or "", worker) if folder else None
     return Follower(Ledger(store), worker, wall, changed, look=settings.state_poll, counts=counts, copy=copy)
 
 
@@ -81,9 +86,11 @@ def deciding(
     alerts = Alerts(transport, settings.alert_url, pings.now, pings.pause) if settings.alert_url is not None else None
     rooms = Rooms(store, Capacity(transport, control.instances, pings.now).units)
     duty = Duty(store, pings.new_id(), pings.wall, LEASE * settings.state_poll, DUTY)
-    tell = teller(pings.meters.migrations, alerts)
+    tell = teller(pings.meters.migrations, alerts, pings.wall, settings.alert_on)
     costs = costs_of(Path(settings.prices) if settings.prices else SHIPPED)
-    return Controller(Ledger(store), duty, rooms.shown, pings.wall, tell, settings.state_poll, costs), alerts
+    settled = (lambda: alerts.settled) if alerts is not None else at_once
+    look = settings.state_poll
+    return Controller(Ledger(store), duty, rooms.shown, pings.wall, tell, look, costs, settled), alerts
 
 
 def costs_of(path: Path) -> Costs:
@@ -107,13 +114,19 @@ def costs_of(path: Path) -> Costs:
     return costs
 
 
-def teller(counts: MigrationCounts, alerts: Alerts | None) -> Callable[[Decision], None]:
-    """What becomes of a decision: counted, one line of the log, and an alert where somebody should be woken."""
+def teller(
+    counts: MigrationCounts, alerts: Alerts | None, wall: Callable[[], float], on: str = "urgent"
+) -> Callable[[Decision], None]:
+    """What becomes of a decision: counted, one line of the log, and an alert.
+
+    The alert is of what should wake somebody, with `on` = `all` of everything. What is older than `LATE` by `wall`,
+    seconds since 1970, wakes nobody: no process was there to tell of it.
+    """
 
     def tell(decision: Decision) -> None:
         counts.decided(decision.migration, decision.event.value)
         log.log(logging.WARNING if decision.alert else logging.INFO, "%s", decision.summary)
-        if alerts is not None and decision.alert:
+        if alerts is not None and (decision.alert or on == "all") and wall() - decision.at < LATE:
             alerts.tell(decision)
 
     return tell

@@ -61,9 +61,11 @@ class Settings:
     state: str | None = None
     """Where the fleet's shared state is; None: this process is on its own."""
     alert_url: str | None = None
-    """What is told of decisions that should wake somebody."""
+    """What is told of decisions about migrations."""
+    alert_on: str = "urgent"
+    """Of which: `urgent`, those that should wake somebody, or `all`."""
     state_copy: str = "~/.cache/pointsman/state"
-    """Folder of this machine's copy of where migrations stand."""
+    """Folder of this machine's copy of where migrations stand; empty: none is kept."""
     state_poll: float = 4.0
     """Time between two looks at it: a command from elsewhere is in force within two."""
     prices: str | None = None
@@ -149,6 +151,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _alerts(text: str) -> str:
+    if text not in {"urgent", "all"}:
+        raise ValueError
+    return text
+
+
 def _look(text: str) -> float:
     seconds = float(text)
     if not 0.1 <= seconds <= 5.0:  # two looks have to fit into the ten seconds that a command may take
@@ -229,7 +237,8 @@ FLAGS = (
     ),
     Flag("state-poll", _look, "seconds between two looks at the shared state, 0.1 to 5", 4.0, "S"),
     Flag("prices", str, "dated prices, for what warm-ups cost; without it those that ship here", metavar="FILE"),
-    Flag("alert-url", _address, "POST a line there when a migration is taken back by itself", metavar="URL"),
+    Flag("alert-url", _address, "POST a line there when a migration is taken back, by whomever", metavar="URL"),
+    Flag("alert-on", _alerts, "which decisions about migrations are told there: urgent, or all", "urgent", "WHICH"),
     Flag("keys", str, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),
     Flag("keys-secret", str, "file of the master secret: AWS SDKs may sign with issued keys", metavar="FILE"),
     Flag("tls-cert", str, "certificate chain of the contracts' port, PEM", metavar="FILE"),

@@ -66,7 +66,7 @@ def answering(url: str) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_command_is_in_force_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start, and everything home again, with nothing but the policy file and the shared state."""
     for name, value in CREDENTIALS.items():

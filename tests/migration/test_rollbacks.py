@@ -38,7 +38,7 @@ from warmers.migrations.follower import Follower
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.orders import order
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 POLICY = """\
 apiVersion: pointsman/v1

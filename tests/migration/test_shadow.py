@@ -15,7 +15,7 @@ from tests.migration.journey import CREDENTIALS, LOOK, Clients, Fleet, watched
 from tests.proxy.workers.serving import Serving, served
 from tests.standins import IMPORT_ARN, REGION, Standin, config_of, emulator_in_thread, with_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ endpoints:
   apexguru:
     clients_speak: openai-chat
     serve_from: gpu
-    timeout: 10s
+    timeout: 60s
     migrate:
       to: import
       steps: {steps}
@@ -103,7 +103,7 @@ def test_a_candidate_that_answers_otherwise_is_taken_back_before_any_client_met_
     assert set(clients.answers) == {"gpu"}
     (breached,) = (one for one in fleet.history() if one["event"] == "breached")
     assert "of the A/A floor, 0.9 wanted (" in json.dumps(breached)
-    assert compared < 200  # looked at every quarter of a second, while four clients call
+    assert compared < 1000  # looked at every quarter of a second, or as often as a busy machine can
     capsys.readouterr()
     assert main(["migrate", "diffs", "apexguru", "--policy", str(serving.policy), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -123,10 +123,10 @@ def streamed(client: Any, text: str) -> bytes:
 
 
 def test_a_client_gets_its_answer_before_any_copy_leaves(tmp_path: Path) -> None:
-    """A candidate that takes seconds costs the client nothing: ten calls are over before it has answered one."""
+    """A candidate that takes half a minute costs the client nothing: ten calls are over before it has answered one."""
     fleet = Fleet(tmp_path / "policy.yaml", f"sqlite:///{tmp_path / 'state.db'}")
     steps = "[{shadow: 100%, hold: 10m}, {share: 100%}]"
-    slow = config_of(with_model("imported", latency={"first_byte": 3.0}))
+    slow = config_of(with_model("imported", latency={"first_byte": 30.0}))
     with (
         emulator_in_thread(slow) as standin,
         served(tmp_path, policy_of(standin, tmp_path / "kept", steps), *flags(fleet)) as serving,
@@ -138,4 +138,4 @@ def test_a_client_gets_its_answer_before_any_copy_leaves(tmp_path: Path) -> None
         began = time.monotonic()
         for _ in range(10):
             assert streamed(client, "hi")
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 30.0

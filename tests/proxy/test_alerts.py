@@ -70,7 +70,9 @@ async def test_a_decision_is_told_in_one_line() -> None:
     """With its parts beside, for machines."""
     hook = Hook()
     async with alerting(hook) as alerts:
+        before = alerts.settled
         alerts.tell(BREACHED)
+        assert (before, alerts.settled) == (True, False)
         await hook.came.wait()
     (body,) = map(json.loads, hook.bodies)
     assert body["text"] == BREACHED.summary
@@ -112,6 +114,7 @@ async def test_an_address_that_is_not_there(caplog: pytest.LogCaptureFixture) ->
         alerts.tell(BREACHED)
         alerts.tell(BREACHED)
         await hook.waited.wait()  # the second one's first wait: the first one is over
+        assert not alerts.settled
     assert caplog.text.count("an alert was not taken") == 1
 
 

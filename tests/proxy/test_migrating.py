@@ -12,7 +12,7 @@ from backends.migration_counts import MigrationCounts
 from policies.migration_state import Decision, Event, Verb
 from policies.table import Route
 from proxy.alerts import Alerts
-from proxy.migrating import teller
+from proxy.migrating import LATE, teller
 from proxy.settings import read
 from proxy.wiring import serving, static_credentials
 from tests.proxy.cli.commanding import POLICY, Commanding
@@ -79,12 +79,22 @@ def test_a_decision_is_one_line_of_the_log(alert: bool, level: int, caplog: pyte
     counts, told = MigrationCounts(10), Told()
     decision = Decision("x", Event.GREW, 0.0, "controller", "fine", 0.1, 0.5, 1, 2, alert=alert)
     with caplog.at_level(logging.INFO):
-        for tell in (teller(counts, None), teller(counts, told)):
-            tell(decision)
+        for alerts in (None, told):
+            teller(counts, alerts, lambda: 60.0)(decision)
     assert [record.levelno for record in caplog.records] == [level, level]
     assert caplog.records[0].getMessage() == "migration x grew: fine (0.1 -> 0.5 of the traffic; controller)"
     assert told.decisions == ([decision] if alert else [])
-    assert counts.dump()["decisions"] == [(("x", "grew"), 2)]
+    assert 'pointsman_migration_decisions_total{migration="x",event="grew"} 2\n' in "".join(counts.render())
+
+
+def test_every_decision_may_be_an_alert() -> None:
+    """Where the operator wants all of them; not when it is long past."""
+    told, now = Told(), [60.0]
+    tell = teller(MigrationCounts(10), told, lambda: now[0], "all")
+    decision = Decision("x", Event.GREW, 0.0, "controller", "fine", 0.1, 0.5, 1, 2)
+    for now[0] in (60.0, LATE):
+        tell(decision)
+    assert told.decisions == [decision]
 
 
 class Told(Alerts):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from policies.evidence import Evidence
-from policies.migration_state import Decision
+from policies.migration_state import Decision, Event
 from policies.verdicts import Verdict
 
 
@@ -57,22 +57,20 @@ def read(record: bytes) -> dict[str, Any]:
     return found
 
 
-def _fields(decision: Decision) -> dict[str, Any]:
-    return {
-        "migration": decision.migration,
-        "event": decision.event.value,
-        "at": decision.at,
-        "who": decision.who,
-        "why": decision.why,
-        "before": decision.before,
-        "after": decision.after,
-        "step": decision.step,
-        "version": decision.version,
-        "window": decision.window,
-        "command": decision.command,
-        "alert": decision.alert,
-        "summary": decision.summary,
-    }
+def decision(record: bytes) -> Decision:
+    """The decision that a record is of. Raises ValueError when it is none."""
+    found = read(record)
+    try:
+        event = Event(found["event"])
+        return Decision(**{name: found[name] for name in Decision.__slots__ if name != "event"}, event=event)
+    except KeyError as error:
+        message = "not a whole audit record"
+        raise ValueError(message) from error
+
+
+def _fields(one: Decision) -> dict[str, Any]:
+    fields = {name: getattr(one, name) for name in Decision.__slots__}
+    return fields | {"event": one.event.value, "summary": one.summary}
 
 
 def _counts(seen: Evidence) -> dict[str, list[int]]:

@@ -2,7 +2,8 @@
 
 Who it is follows from a lease, so that the work is done once; that a step is taken once follows from compare and set,
 so that a controller which does not know that it has lost the duty does no harm. Commands do not come here: whoever
-gives one writes what follows from it by itself (`orders.py`), so that `rollback` needs no controller to be alive.
+gives one writes what follows from it by itself (`orders.py`), so that `rollback` needs no controller to be alive. What
+became of them is told from here all the same (`telling.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .audit import Basis, records
 from .follower import LOOK
 from .ledger import Kept, Ledger
 from .report import Report, report
+from .telling import Teller, at_once
 
 log = logging.getLogger("pointsman.migrate")
 
@@ -59,13 +61,14 @@ class Controller:
         tell: Callable[[Decision], None],
         look: float = LOOK,
         costs: Costs = no_costs,
+        settled: Callable[[], bool] = at_once,
     ) -> None:
-        """`tell` is told of every decision that was written, once. `run` looks every `look` seconds."""
+        """`tell` is told of every decision of the fleet, as `Teller` has it. `run` looks every `look` seconds."""
         self._ledger = ledger
         self._duty = duty
         self._rooms = rooms
         self._wall = wall
-        self._tell = tell
+        self._teller = Teller(ledger, tell, settled)
         self._every = look
         self._costs = costs
         self._reported: dict[str, Report] = {}
@@ -79,6 +82,7 @@ class Controller:
                 await self.round(table())
                 await pause(min(self._every, self._duty.look))
         finally:
+            await self._teller.leave()
             await self._duty.release()
 
     async def round(self, table: RouteTable) -> None:
@@ -93,6 +97,10 @@ class Controller:
         except StoreError as error:
             self._say("", error)
             return
+        try:
+            await self._teller.catch_up(kept, token)
+        except StoreError as error:  # what has to be decided does not wait for it
+            log.warning("what was decided about migrations is told later: %s", error)
         for name, plan in table.migrations.items():
             if name in kept:
                 await self._safely(plan, kept[name], table, token)
@@ -136,9 +144,8 @@ class Controller:
             said = records(move.decisions, Basis(verdicts, evidence, rooms))
             if not await self._ledger.write(kept, move.state, said):
                 return  # somebody was quicker, and knew no less
-            for decision in move.decisions:
-                self._tell(decision)
             await self._ledger.forget(plan.name, move.state.window_id)
+            await self._teller.catch_up({plan.name: Kept(move.state, kept.version + 1, said)}, token)
         await self._report(plan.name, report(move, seen, now), token)
 
     async def _report(self, name: str, report: Report, token: int) -> None:

@@ -5,6 +5,7 @@
     evidence/NAME        item a window, worker and route: counts since that worker came to that window
     seen/NAME            document: what the controller saw at its last look
     plans                document: a copy of the plans in force; that there is one says that a proxy has been here
+    told                 document: up to which version each migration's decisions have been told to people
 
 A state is changed by compare and set, so that of two who decide at the same moment one wins and the other looks again.
 The records of a change are written with the state, in the same item, and copied to the audit before the next change:
@@ -32,6 +33,7 @@ log = logging.getLogger("pointsman.migrate")
 
 MIGRATIONS = "migrations"
 PLANS = "plans"
+TOLD = "told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,27 @@ class Ledger:
         if newest is not None:  # its writer may have died before it copied them
             found |= {audit.key(newest.version, turn): text for turn, text in enumerate(newest.records)}
         return [audit.read(found[key]) for key in sorted(found)]
+
+    async def since(self, kept: Kept, version: int) -> list[bytes]:
+        """The records of all changes after `version` that led to `kept`, oldest first."""
+        found: dict[str, bytes] = {}
+        if version < kept.version - 1:  # of the last change alone they are at hand
+            stored = await self._store.items(_audit(kept.state.name))
+            first, last = audit.key(version + 1, 0), audit.key(kept.version, 0)
+            found = {key: item.value for key, item in stored.items() if first <= key < last}
+        return [*(found[key] for key in sorted(found)), *kept.records]
+
+    async def told(self) -> Mapping[str, int]:
+        """Up to which version each migration's decisions have been told."""
+        try:
+            return {str(name): int(at) for name, at in json.loads(await self._store.read(TOLD) or b"{}").items()}
+        except (ValueError, TypeError, AttributeError):
+            log.exception("it can't be read what has been told of migrations: it is told again")
+            return {}
+
+    async def mark(self, told: Mapping[str, int], token: int) -> None:
+        """Keep that, for who has the duty next; nothing happens when the one with that lease has been succeeded."""
+        await self._store.write(TOLD, json.dumps(dict(told)).encode(), token)
 
     async def saw(self, name: str, window: str, worker: str, evidence: Mapping[str, Evidence]) -> None:
         """What `worker` has seen so far in a window of a migration, by route; it replaces what it had said before."""

@@ -97,15 +97,18 @@ async def test_where_it_stands_is_counted() -> None:
     fleet, counts = Fleet(), MigrationCounts(10)
     one = Follower(fleet.ledger, "w", fleet.clock, Told(), counts=counts)
     await one.look(table())
-    assert counts.dump()["steps"] == [(("apexguru",), 0)]
+    assert 'pointsman_migration_step{migration="apexguru"} 0\n' in "".join(counts.render())
     await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
     await one.look(table())
     fleet.cut = True
     for _ in range(2):
         fleet.clock.now += 5.0
         await one.look(table())
-    found = counts.dump()
-    assert (found["shares"], found["steps"], found["lost"]) == ([(("apexguru",), 0.1)], [(("apexguru",), 1)], 5.0)
+    assert [line for line in "".join(counts.render()).splitlines() if not line.startswith("#")] == [
+        'pointsman_migration_share_ratio{migration="apexguru"} 0.1',
+        'pointsman_migration_step{migration="apexguru"} 1',
+        "pointsman_shared_state_lost_seconds 5.0",
+    ]
 
 
 async def test_steps_hold_while_the_store_is_lost(caplog: pytest.LogCaptureFixture) -> None:
