@@ -5,6 +5,7 @@ All durations are seconds. Nothing here holds a body, a credential or a custom a
 
 from __future__ import annotations
 
+from policies.migrating import Place
 from policies.values import value
 
 from .base import Usage
@@ -82,6 +83,8 @@ class Outcome:
     """What a cold target made of it: `spill`, `hold` or `fail`; None: it met none."""
     side: str | None = None
     """Target that it was meant for, where its route migrates, whoever was asked in the end."""
+    migration: Place | None = None
+    """Where its route's migration stood."""
 
     @property
     def overhead_seconds(self) -> float:

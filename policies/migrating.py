@@ -127,6 +127,19 @@ def gates_at(member: Member, step: Step) -> tuple[Gate, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a migration stood when a request of one of its routes came, for the request log."""
+
+    name: str
+    step: int
+    """From 1; 0 before the first, and on the way back to the start."""
+    to: str
+    share: float
+    shadow: float
+    bypassed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Shift:
     """What a migration does to one route now."""
 
@@ -141,6 +154,14 @@ class Shift:
     """Part of the requests that `old` serves of which `new` gets a copy."""
     budget: float | None = None
     """What the copies may cost a day, in US dollars, for the whole fleet; None: no limit."""
+    step: int = START
+    bypassed: bool = False
+    place: Place = field(init=False, compare=False)
+    """The same for the log, made once and not for every request."""
+
+    def __post_init__(self) -> None:
+        place = Place(self.migration, self.step + 1, self.new, self.share, self.shadow, self.bypassed)
+        object.__setattr__(self, "place", place)
 
 
 def _digest(value: object) -> str:

@@ -35,8 +35,9 @@ def overlay(plans: Iterable[Migration], states: Mapping[str, State]) -> Overlay:
             continue
         budget = plan.steps[state.step].budget if START < state.step < len(plan.steps) else None
         share, shadow = state.in_force
-        for member in plan.members:
-            found[member.route] = Shift(plan.name, state.window_id, member.old, member.new, share, shadow, budget)
+        window, bypassed = state.window_id, state.bypass is not None
+        for one in plan.members:
+            found[one.route] = Shift(plan.name, window, one.old, one.new, share, shadow, budget, state.step, bypassed)
     return found
 
 

@@ -23,6 +23,7 @@ import orjson
 
 from backends.base import Usage
 from backends.outcome import SHADOW, WARM, AttemptOutcome, Outcome
+from policies.migrating import Place
 
 KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -57,6 +58,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "principal": "who asked: the name that their key or certificate stands for, or null where nobody is asked",
         "cold": "what a cold target made of it: `spill`, `hold` or `fail`; null when it met none",
         "side": "where its route migrates, the target that the request was meant for, or null",
+        "migration": "where its route's migration stood (keys below), or null where none was on its way",
     }
 )
 ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
@@ -71,6 +73,16 @@ ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "timed_out": "the answer did not come in time",
         "status": "HTTP status of the model's own error answer, or null",
         "given_up": "a hedge: it ran beside another attempt, which answered first",
+    }
+)
+MIGRATION_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "name": "the migration: a route's key, or a group's name",
+        "step": "its step, from 1; 0 on the way back to the start",
+        "to": "the target that it leads to",
+        "share": "part of the keys that goes there, 0 to 1",
+        "shadow": "part of the other requests that it gets copies of, 0 to 1",
+        "bypassed": "true: a bypass sent everything to the old target",
     }
 )
 
@@ -123,6 +135,7 @@ def line(outcome: Outcome) -> bytes:
         "principal": outcome.principal,
         "cold": outcome.cold,
         "side": outcome.side,
+        "migration": None if outcome.migration is None else _place(outcome.migration),
     }
     try:
         text = orjson.dumps(entry, option=_OPTIONS)
@@ -145,13 +158,16 @@ def read(text: bytes) -> Outcome | None:
         if entry["log"] not in {"request", *_LOGS.values()}:
             return None
         tokens = entry["prompt_tokens"], entry["completion_tokens"]
+        migration = entry.get("migration")
         return Outcome(
             started=datetime.fromisoformat(entry["time"]).timestamp(),
             attempts=tuple(
-                AttemptOutcome(**{key: attempt[key] for key in ATTEMPT_KEYS}) for attempt in entry["attempts"]
+                AttemptOutcome(**{key: attempt[key] for key in ATTEMPT_KEYS if key in attempt})
+                for attempt in entry["attempts"]
             ),
             usage=None if tokens == (None, None) else Usage(*tokens),
-            **{key: entry[key] for key in _SAME},
+            migration=None if migration is None else Place(**{key: migration[key] for key in MIGRATION_KEYS}),
+            **{key: entry[key] for key in _SAME if key in entry},  # a line of an older version lacks the newest
         )
     except (ValueError, KeyError, TypeError):
         return None
@@ -160,7 +176,7 @@ def read(text: bytes) -> Outcome | None:
 _SAME: Final = tuple(
     key
     for key in KEYS
-    if key not in {"log", "time", "overhead_seconds", "attempts", "prompt_tokens", "completion_tokens"}
+    if key not in {"log", "time", "overhead_seconds", "attempts", "prompt_tokens", "completion_tokens", "migration"}
 )
 """Keys that are fields of `Outcome` under the same name."""
 
@@ -273,6 +289,17 @@ def _attempt(attempt: AttemptOutcome) -> dict[str, Any]:
         "timed_out": attempt.timed_out,
         "status": attempt.status,
         "given_up": attempt.given_up,
+    }
+
+
+def _place(place: Place) -> dict[str, Any]:
+    return {
+        "name": place.name,
+        "step": place.step,
+        "to": place.to,
+        "share": place.share,
+        "shadow": place.shadow,
+        "bypassed": place.bypassed,
     }
 
 

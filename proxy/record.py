@@ -130,4 +130,5 @@ class Record:
             self.principal,
             self.cold,
             self.side,
+            route.shift.place if route is not None and route.shift is not None else None,
         )

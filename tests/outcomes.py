@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from backends.base import Usage
 from backends.outcome import AttemptOutcome, Outcome
+from policies.migrating import Place
 
 ANSWERED = Outcome(
     request_id="3f1e0c52-6a53-4d27-9ad1-0f0a6b1f5f11",
@@ -85,5 +86,15 @@ outcomes = st.builds(
     handler_status=st.none() | st.integers(400, 599),
     principal=st.none() | _text,
     cold=st.none() | st.sampled_from(["spill", "hold", "fail"]),
+    migration=st.none()
+    | st.builds(
+        Place,
+        name=_text,
+        step=st.integers(0, 9),
+        to=_text,
+        share=st.floats(0, 1),
+        shadow=st.floats(0, 1),
+        bypassed=st.booleans(),
+    ),
 )
 """Any outcome, sensible or not."""

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from backends.outcome import AttemptOutcome, Outcome
+from policies.migrating import Place
+from policies.quantities import show_share
 
 from ..access_log import read
 from . import EXIT_FINDINGS, EXIT_OK, StartError
@@ -127,6 +129,8 @@ def _sentences(outcome: Outcome) -> Iterator[str]:
     yield f"  request    {outcome.request_id}, {arrived}"
     yield f"  ended      {_ending(outcome)}"
     yield f"  why        {outcome.why or 'no target was chosen'}; policy {outcome.policy or 'not reached'}"
+    if outcome.migration is not None:
+        yield f"  migration  {_migration(outcome.migration, outcome.side)}"
     for number, attempt in enumerate(outcome.attempts, 1):
         yield f"  attempt {number}  {_attempt(attempt)}"
     yield (
@@ -148,6 +152,15 @@ def _sentences(outcome: Outcome) -> Iterator[str]:
         yield f"  client     try {outcome.sdk_attempt} of SDK call {call}; `pointsman why {call}` tells of all"
     if outcome.trace_id is not None:
         yield f"  trace      {outcome.trace_id}"
+
+
+def _migration(place: Place, side: str | None) -> str:
+    meant = f"; this request was meant for {side}" if side is not None else ""
+    if place.bypassed:
+        return f"{place.name} is bypassed: nothing goes to {place.to}{meant}"
+    at = f"at step {place.step}" if place.step else "on its way back"
+    copies = f", copies of {show_share(place.shadow)}" if place.shadow else ""
+    return f"{place.name} {at}: {show_share(place.share)} to {place.to}{copies}{meant}"
 
 
 def _ending(outcome: Outcome) -> str:

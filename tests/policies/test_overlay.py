@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from policies.choose import explain, first_plan
 from policies.facts import TargetView
-from policies.migrating import Member, Shift, Step
+from policies.migrating import Member, Place, Shift, Step
 from policies.migration import step
 from policies.migration_state import Phase, Seen, State, Verb
 from policies.overlay import laid, overlay
@@ -137,11 +137,12 @@ def test_overlay_says_what_is_in_force() -> None:
     )
     state = reached(whole, 0)
     assert overlay([whole], {"x": state}) == {
-        "x": Shift("x", "1.1", "old", "new", 0.0, 0.05, 40.0),
-        "y/one": Shift("x", "1.1", "a", "b", 0.0, 0.05, 40.0),
+        "x": Shift("x", "1.1", "old", "new", 0.0, 0.05, 40.0, 0),
+        "y/one": Shift("x", "1.1", "a", "b", 0.0, 0.05, 40.0, 0),
     }
-    assert overlay([whole], {"x": reached(whole, 1)})["x"] == Shift("x", "1.2", "old", "new", 0.2, 0.1)
-    assert overlay([whole], {"x": replace(state, bypass=NOW)})["x"].shadow == 0.0
+    assert overlay([whole], {"x": reached(whole, 1)})["x"] == Shift("x", "1.2", "old", "new", 0.2, 0.1, step=1)
+    bypassed = overlay([whole], {"x": replace(state, bypass=NOW)})["x"]
+    assert bypassed.place == Place("x", 1, "new", 0.0, 0.0, bypassed=True)
     assert overlay([whole], {"x": reached(whole, 3)})["x"].share == 1.0
     for nothing in ({}, {"z": state}, {"x": State.planned(whole)}, {"x": replace(state, phase=Phase.ROLLED_BACK)}):
         assert overlay([whole], nothing) == {}

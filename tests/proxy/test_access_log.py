@@ -15,8 +15,9 @@ from hypothesis import given, settings
 
 from backends.base import Usage
 from backends.outcome import AttemptOutcome, Outcome
-from proxy.access_log import ATTEMPT_KEYS, KEYS, LONGEST_TEXT, QUEUE_LINES, AccessLog, line, read
-from tests.outcomes import attempt, outcome, outcomes
+from policies.migrating import Place
+from proxy.access_log import ATTEMPT_KEYS, KEYS, LONGEST_TEXT, MIGRATION_KEYS, QUEUE_LINES, AccessLog, line, read
+from tests.outcomes import ANSWERED, attempt, outcome, outcomes
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
 
@@ -62,11 +63,33 @@ def test_every_fact_of_an_outcome_is_in_the_log() -> None:
     fields = {field.name for field in dataclasses.fields(Outcome)} - {"started", "usage"}
     assert fields <= set(KEYS)
     assert {field.name for field in dataclasses.fields(AttemptOutcome)} == set(ATTEMPT_KEYS)
+    assert [field.name for field in dataclasses.fields(Place)] == list(MIGRATION_KEYS)
+
+
+def test_line_of_an_older_version_is_read() -> None:
+    """It lacks the keys that came later; nothing is known of them."""
+    entry = json.loads(line(ANSWERED))
+    for key in ("migration", "side", "cold"):
+        del entry[key]
+    del entry["attempts"][0]["given_up"]
+    assert read(json.dumps(entry).encode()) == read(line(ANSWERED))
+    del entry["attempts"][0]["target"]
+    assert read(json.dumps(entry).encode()) is None
+
+
+def test_where_a_migration_stood_is_an_object() -> None:
+    """With the documented keys, in their order."""
+    place = Place("apexguru", 2, "import", 0.05, 0.1, bypassed=False)
+    found = json.loads(line(outcome(migration=place)))["migration"]
+    assert list(found) == list(MIGRATION_KEYS)
+    assert found == {"name": "apexguru", "step": 2, "to": "import", "share": 0.05, "shadow": 0.1, "bypassed": False}
 
 
 def test_the_document_explains_each_key() -> None:
-    """docs/observability.md repeats both tables word for word."""
-    rows = [f"| `{key}` | {meaning} |" for table in (KEYS, ATTEMPT_KEYS) for key, meaning in table.items()]
+    """docs/observability.md repeats the tables word for word."""
+    rows = [
+        f"| `{key}` | {meaning} |" for table in (KEYS, ATTEMPT_KEYS, MIGRATION_KEYS) for key, meaning in table.items()
+    ]
     section = DOCUMENT.partition("## The request log")[2].partition("\n## ")[0]
     assert [row for row in section.splitlines() if row.startswith("| `")] == rows
 
@@ -82,7 +105,8 @@ def test_a_line_in_full() -> None:
         b'"given_up":false}],'
         b'"bytes_in":954,"bytes_out":590,"parts_out":0,"policy":"0123456789ab/3",'
         b'"why":"endpoints.apexguru.serve_from","owner":null,"prompt_tokens":3,"completion_tokens":4,'
-        b'"sdk_invocation_id":null,"sdk_attempt":1,"trace_id":null,"handler_status":null,"principal":null,"cold":null,"side":null}\n'
+        b'"sdk_invocation_id":null,"sdk_attempt":1,"trace_id":null,"handler_status":null,"principal":null,"cold":null,"side":null,'
+        b'"migration":null}\n'
     )
 
 
