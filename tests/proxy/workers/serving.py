@@ -22,8 +22,10 @@ from typing import Any
 BODY = b'{"messages":[]}'
 ANSWER = b'{"choices":[{"message":{"role":"assistant","content":"hi"}}],"usage":{"total_tokens":2}}'
 EVENT = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
-EVENTS, STREAM_TIME = 30, 3.0
-"""Of a streamed answer: so many events in so many seconds."""
+EVENTS = 30
+"""Of a streamed answer; all but the first wait until the model is told to go on."""
+LONGEST_WAIT = 120.0
+"""Seconds after which a test gives up; on an idle machine all that is waited for takes less than two."""
 TOKEN = "operator"
 
 
@@ -39,16 +41,33 @@ endpoints:
 {more}"""
 
 
+class Model(int):
+    """The port of a model."""
+
+    held: asyncio.Event
+    loop: asyncio.AbstractEventLoop
+
+    def go_on(self) -> None:
+        """Let its streams come to their end."""
+        self.loop.call_soon_threadsafe(self.held.set)
+
+    def hold(self) -> None:
+        """Let its streams wait after their first event."""
+        self.loop.call_soon_threadsafe(self.held.clear)
+
+
 @contextmanager
-def model(seconds: float = 0.005) -> Iterator[int]:
+def model(seconds: float = 0.005) -> Iterator[Model]:
     """A model that takes `seconds` to answer, in a thread with a loop of its own; yields its port."""
     loop = asyncio.new_event_loop()
+    held = asyncio.Event()
 
     async def stream(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         for event in (*([EVENT] * EVENTS), b"data: [DONE]\n\n"):
             writer.write(b"%x\r\n%b\r\n" % (len(event), event))
-            await asyncio.sleep(STREAM_TIME / EVENTS)
+            await held.wait()
+            await asyncio.sleep(0.01)
         writer.write(b"0\r\n\r\n")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,7 +86,9 @@ def model(seconds: float = 0.005) -> Iterator[int]:
     server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, backlog=512))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    yield server.sockets[0].getsockname()[1]
+    found = Model(server.sockets[0].getsockname()[1])
+    found.held, found.loop = held, loop
+    yield found
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     server.close()
@@ -89,7 +110,7 @@ class Serving:
     admin_port: int | None
 
     def read(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=LONGEST_WAIT) as answer:
             return str(answer.read().decode())
 
     def ready(self) -> dict[str, Any]:
@@ -99,7 +120,7 @@ class Serving:
     def write(self, path: str) -> Any:
         url = f"http://127.0.0.1:{self.admin_port}{path}"
         request = urllib.request.Request(url, method="POST", headers={"Authorization": f"Bearer {TOKEN}"})
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=LONGEST_WAIT) as answer:
             return json.load(answer)
 
     def pids(self) -> list[int]:
@@ -121,7 +142,7 @@ class Serving:
                 return
         raise AssertionError(connections)
 
-    def until(self, what: str, seconds: float = 25.0, count: int = 1) -> None:
+    def until(self, what: str, seconds: float = LONGEST_WAIT, count: int = 1) -> None:
         """Until standard error says `what`, so many times."""
         end = time.monotonic() + seconds
         while self.errors.read_text().count(what) < count:
@@ -138,7 +159,7 @@ def served(folder: Path, policy: str, *words: str, workers: int = 2) -> Iterator
     """A supervisor on free ports. At the end it is told to end, unless it has; and whoever succeeded it as well."""
     path, errors, log = folder / "policy.yaml", folder / "stderr", folder / "requests.log"
     path.write_text(policy)
-    given = ("--port", "0", "--admin-port", "0", "--workers", str(workers), "--log", str(log), "--drain", "5", *words)
+    given = ("--port", "0", "--admin-port", "0", "--workers", str(workers), "--log", str(log), "--drain", "60", *words)
     with errors.open("wb") as stderr:
         process = subprocess.Popen(
             command(folder, *given),
@@ -157,18 +178,21 @@ def served(folder: Path, policy: str, *words: str, workers: int = 2) -> Iterator
         finally:
             if process.poll() is None:
                 process.terminate()
-            process.wait(20)
+            process.wait(LONGEST_WAIT)
             if line and ready["admin_port"]:
                 _end_successor(ready["admin_port"])
 
 
 def _end_successor(admin_port: int) -> None:
     """Whoever still has the admin port is no child of ours, and would stay behind a test that failed."""
-    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/readyz", timeout=5) as answer:
+    with (
+        suppress(OSError),
+        urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/readyz", timeout=LONGEST_WAIT) as answer,
+    ):
         end(int(json.load(answer)["pid"]))
 
 
-def gone(pids: Sequence[int], seconds: float = 15.0) -> bool:
+def gone(pids: Sequence[int], seconds: float = LONGEST_WAIT) -> bool:
     """Whether these processes end within `seconds`; one that nobody has reaped counts as ended."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -225,7 +249,7 @@ class Load:
 
     def more(self, answers: int) -> None:
         """Until so many further requests are answered."""
-        wanted, end = self.answers["200"] + answers, time.monotonic() + 30
+        wanted, end = self.answers["200"] + answers, time.monotonic() + LONGEST_WAIT
         while self.answers["200"] < wanted:
             assert time.monotonic() < end
             time.sleep(0.005)

@@ -17,7 +17,7 @@ import pytest
 
 from proxy.keys import Key, Principal, derived, digest, fresh_id, line, token
 
-from .serving import BODY, EVENTS, Load, end, gone, model, policy_of, request, served
+from .serving import BODY, EVENTS, LONGEST_WAIT, Load, Model, end, gone, model, policy_of, request, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -28,7 +28,7 @@ SECRET = derived(MASTER, ID)
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[int]:
+def upstream() -> Iterator[Model]:
     with model() as port:
         yield port
 
@@ -49,7 +49,7 @@ def answered(connection: socket.socket) -> str:
 
 def asked(port: int, more: str = "", path: bytes | None = None) -> socket.socket:
     """A connection on which a request has been sent."""
-    connection = socket.create_connection(("127.0.0.1", port), 20)
+    connection = socket.create_connection(("127.0.0.1", port), LONGEST_WAIT)
     connection.sendall((path or request(more=more)) + (b"" if path else BODY))
     return connection
 
@@ -66,7 +66,7 @@ def test_every_worker_asks_for_tls_and_keys(tmp_path: Path, upstream: int) -> No
     def statuses(more: str) -> set[str]:
         found = set()
         for _ in range(8):
-            raw = socket.create_connection(("127.0.0.1", running.port), 10)
+            raw = socket.create_connection(("127.0.0.1", running.port), LONGEST_WAIT)
             with trust.wrap_socket(raw, server_hostname="localhost") as connection:
                 connection.sendall(request(more=more) + BODY)
                 found.add(answered(connection))
@@ -134,11 +134,13 @@ def begun(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
 
 
 @pytest.mark.parametrize("way", ["upgrade", "end", "reload", "kill"])
-def test_streams_outlive_all_but_their_worker(tmp_path: Path, upstream: int, way: str) -> None:
+def test_streams_outlive_all_but_their_worker(tmp_path: Path, upstream: Model, way: str) -> None:
     """They come to their own end within the drain time; those of a killed worker break off, and never end cleanly."""
     with served(tmp_path, policy_of(upstream)) as running, ExitStack() as opened:
         pids = running.pids()
-        connections = [http.client.HTTPConnection("127.0.0.1", running.port, timeout=30) for _ in range(6)]
+        upstream.hold()
+        opened.callback(upstream.go_on)
+        connections = [http.client.HTTPConnection("127.0.0.1", running.port, timeout=LONGEST_WAIT) for _ in range(6)]
         for connection in connections:
             opened.callback(connection.close)
         streams = [begun(connection) for connection in connections]
@@ -154,9 +156,12 @@ def test_streams_outlive_all_but_their_worker(tmp_path: Path, upstream: int, way
             case "reload":
                 running.policy.write_text(running.policy.read_text().replace("owner: us", "owner: them"))
                 running.process.send_signal(signal.SIGHUP)
+                running.until("/2 is in force")
             case _:
                 for pid in pids:
                     os.kill(pid, signal.SIGKILL)
+        if way != "kill":
+            upstream.go_on()
         for answer in streams:
             if way == "kill":
                 with pytest.raises(http.client.IncompleteRead):
@@ -193,7 +198,7 @@ def test_the_end_comes_before_an_upgrade_that_was_under_way(tmp_path: Path, upst
         running.process.send_signal(signal.SIGUSR2)
         running.until("starting a successor")
         running.process.terminate()
-        assert running.process.wait(20) == 0
+        assert running.process.wait(LONGEST_WAIT) == 0
         with socket.create_server(("127.0.0.1", running.port)):
             pass
 
@@ -243,7 +248,7 @@ def test_a_handlers_processes_end_with_their_worker(tmp_path: Path, upstream: in
                 load.more(5)
         assert len(children(running.pids()[0])) == 1
         running.process.terminate()
-        running.process.wait(15)
+        running.process.wait(LONGEST_WAIT)
         assert gone(handlers[1])
 
 
@@ -257,6 +262,6 @@ def test_the_log_is_whole_with_several_writers(tmp_path: Path, upstream: int) ->
             answered(connection)
             connection.close()
         running.process.terminate()
-        running.process.wait(15)
+        running.process.wait(LONGEST_WAIT)
         lines = [json.loads(each) for each in running.log.read_text().splitlines()]
     assert len(lines) == load.answers.total() + 20
