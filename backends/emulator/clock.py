@@ -13,6 +13,11 @@ import time
 from collections.abc import Callable
 
 
+TICK = 1e-6
+"""Seconds that a wait lasts at least. Time near 1970 has finer digits than a loop's clock, which would never get there
+by steps that it can't tell from none."""
+
+
 class Bell:
     """Wakes everyone who waits at the moment it rings; it keeps no memory of having rung."""
 
@@ -74,7 +79,9 @@ class Clock:
 
     async def wait(self, bell: Bell, until: float | None) -> None:
         """Return when `until` is reached, when `bell` rings, or when the clock is moved: the caller looks again."""
-        left = None if until is None or self._frozen else max(0.0, until - self.now())
+        left = None if until is None or self._frozen else until - self.now()
+        if left is not None:
+            left = max(left, TICK) if left > 0 else 0.0
         try:
             async with asyncio.timeout(left):
                 await bell.heard()

@@ -32,8 +32,7 @@ OK = 200
 PAUSE = 1.0
 """Seconds, virtual, that a client waits after a call that failed."""
 BEGINS = 1_783_296_000.0
-"""Seconds since 1970 at which it begins: 2026-07-06, a Monday. Near 0 the stand-ins' clock would have finer digits than
-the loop's, and a wait for less than the loop can tell would never end."""
+"""Seconds since 1970 at which it begins: 2026-07-06, a Monday."""
 NO_ANSWER = "no answer"
 _OTHER = ("migrate", "split", "fallback", "last_resort", "when_cold", "warm", "expect")
 """What else decides where a route's requests go, or is about targets that it no longer has."""

@@ -55,6 +55,7 @@ def played(
     seed: int = 0,
     config: EmulatorConfig | None = None,
     streams: float = 0.0,
+    start: float = START,
 ) -> tuple[Tally, Played, Play]:
     """Play these arrivals."""
 
@@ -62,8 +63,8 @@ def played(
         raise FileNotFoundError(name)
 
     policy_there, stand_ins = pointed(policy, "policy.yaml", {}, read, config)
-    arrivals = {key: gather(each, span, START) for key, each in moments.items()}
-    rehearsal = Play(policy_there, stand_ins, arrivals, START, span, seed, streams)
+    arrivals = {key: gather(each, span, start) for key, each in moments.items()}
+    rehearsal = Play(policy_there, stand_ins, arrivals, start, span, seed, streams)
     tally = Tally(span)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return tally, runner.run(play(rehearsal, tally)), rehearsal

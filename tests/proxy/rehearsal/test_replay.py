@@ -40,3 +40,10 @@ def test_a_migration_goes_its_way_and_says_when() -> None:
     assert tally.models["chat"].failed == 0
     assert tally.models["chat"].shares[0]["new"] < tally.models["chat"].shares[0]["old"]
     assert set(tally.models["chat"].shares[-1]) == {"new"}
+
+
+def test_it_may_begin_in_1970() -> None:
+    """Where time since 1970 has finer digits than the loop's clock, waits end all the same."""
+    moments = [(60.0 + 137.13 * turn, 1 + turn % 3) for turn in range(40)]
+    tally, outcome, _ = played(COLD, {"chat": moments}, 6000.0, start=0.37)
+    assert (tally.models["chat"].statuses[200], outcome.unanswered) == (tally.requests, 0)
