@@ -15,6 +15,7 @@ import pytest
 
 from backends.base import Usage
 from backends.outcome import Outcome
+from policies.migrating import Place
 from proxy.access_log import line
 from proxy.cli import main
 from proxy.cli.why import tell
@@ -66,6 +67,30 @@ def test_a_request_is_told_in_words() -> None:
         "  client     try 2 of SDK call sdk-1; `pointsman why sdk-1` tells of all",
         "  trace      0af7651916cd43dd8448eb211c80319c",
     ]
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        (
+            Place("apexguru", 2, "import", 0.05, 0.1, bypassed=False),
+            "apexguru at step 2: 5% to import, copies of 10%; this request was meant for gpu",
+        ),
+        (
+            Place("both", 0, "import", 0.25, 0.0, bypassed=False),
+            "both on its way back: 25% to import; this request was meant for gpu",
+        ),
+        (
+            Place("both", 3, "import", 0.0, 0.0, bypassed=True),
+            "both is bypassed: nothing goes to import; this request was meant for gpu",
+        ),
+    ],
+)
+def test_where_the_migration_stood_is_told(place: Place, told: str) -> None:
+    """Which step, how much went to the new target, and on which side this request was."""
+    story = tell(outcome(migration=place, side="gpu")).splitlines()
+    assert f"  migration  {told}" in story
+    assert not [row for row in tell(outcome()).splitlines() if row.startswith("  migration")]
 
 
 @pytest.mark.parametrize(
