@@ -17,7 +17,6 @@ that names file and line; a request log may hold other lines and a torn last one
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import io
 import json
@@ -26,12 +25,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from .arrivals import GRAIN, Arrivals, gather
+from .packed import opened
 from .renewal import Draws, Stretch, arrivals_of
 
-_GZIP = b"\x1f\x8b"
 _LONGEST_LINE = 64 * 1024 * 1024
 """Bytes. A capture holds bodies of up to 25 MB as base64, in both directions."""
 _LOG_MARK = '{"log":"request"'
@@ -254,7 +253,7 @@ def _name(path: Path, kind: str) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        with _opened(path) as source:
+        with opened(path) as source:
             text = io.TextIOWrapper(source, "utf-8-sig", errors="replace")
             number = 0
             while line := text.readline(_LONGEST_LINE):
@@ -263,13 +262,3 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     except (EOFError, gzip.BadGzipFile) as error:
         message = f"{path}: its compressed data is damaged or ends early ({error})"
         raise ValueError(message) from error
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    with path.open("rb") as raw:
-        if raw.peek(2)[:2] != _GZIP:
-            yield raw
-            return
-        with gzip.open(raw) as unpacked:
-            yield unpacked  # type: ignore[misc]  # typeshed: GzipFile reads bytes but is declared no BinaryIO

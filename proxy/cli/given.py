@@ -1,8 +1,9 @@
-"""What a person gave to a command: its value, or one line on how to go on."""
+"""What a person gave to a command, a value or a place for a file: used, or one line on how to go on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from . import StartError
@@ -19,4 +20,13 @@ def usable(flag: str, read: Callable[[], T]) -> T:
         raise StartError(message) from error
     except ValueError as error:
         message = f"{flag}: {error}"
+        raise StartError(message) from error
+
+
+def write(flag: str, path: str, text: str) -> None:
+    """Write the file that `flag` names. Raises StartError where that cannot be."""
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        message = f"{flag}: cannot write {path}: {error.strerror}; give a path in a folder that exists"
         raise StartError(message) from error

@@ -34,7 +34,7 @@ from ..rehearsal.tally import Tally
 from ..settings import environment
 from . import EXIT_FINDINGS, EXIT_OK, StartError
 from .emulate import read_config
-from .given import usable
+from .given import usable, write
 from .policy_file import add_arguments, print_refusal, read_policy_text
 from .series import add_trace, series_of
 
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         _notes(policy.notes, config),
     )
     if arguments.html:
-        _write(Path(arguments.html), page(story))
+        write("--html", arguments.html, page(story))
     print(json.dumps(as_json(story), indent=2) if arguments.json else report(story))
     return EXIT_FINDINGS if played.unanswered else EXIT_OK
 
@@ -172,11 +172,3 @@ def _notes(notes: tuple[str, ...], config: EmulatorConfig | None) -> tuple[str, 
 def _day(text: str) -> float:
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        message = f"--html: cannot write {path}: {error.strerror}; give a path in a folder that exists"
-        raise StartError(message) from error

@@ -24,8 +24,8 @@ from warmers.prices import SHIPPED, Prices, open_prices
 from warmers.traces import read_traces
 
 from ..settings import environment
-from . import EXIT_FINDINGS, EXIT_OK, StartError
-from .given import usable
+from . import EXIT_FINDINGS, EXIT_OK
+from .given import usable, write
 from .policy_file import add_arguments, print_refusal, read_policy
 from .series import add_trace, series_of
 from .warm_report import as_json, report
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     models = usable("--trace", lambda: series_of(table, traces, arguments.map))
     plan = usable("the plan", lambda: make_plan(models, terms, _proxies(arguments.proxies, table, prices)))
     if arguments.svg:
-        _write(Path(arguments.svg), draw_plan(plan, prices, terms.demand.cold_share))
+        write("--svg", arguments.svg, draw_plan(plan, prices, terms.demand.cold_share))
     print(json.dumps(as_json(plan, terms), indent=2) if arguments.json else report(plan, terms, arguments.file))
     return EXIT_FINDINGS if plan.unknown else EXIT_OK
 
@@ -123,11 +123,3 @@ def _proxies(text: str, table: RouteTable, prices: Prices) -> float:
     instance, _, named = instance.partition("@")
     region = named or max(sorted(set(regions)), key=regions.count, default=None)
     return instances_usd(prices.instance_hour(region, instance).usd, prices.instance_hours, int(number))
-
-
-def _write(path: Path, picture: str) -> None:
-    try:
-        path.write_text(picture, encoding="utf-8")
-    except OSError as error:
-        message = f"--svg: cannot write {path}: {error.strerror}; give a path in a folder that exists"
-        raise StartError(message) from error

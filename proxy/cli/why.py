@@ -7,9 +7,7 @@ named, its rotated neighbours (FILE.1, FILE-20260101.gz, ...) are read as well, 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import glob
-import gzip
 import json
 import sys
 import zlib
@@ -21,6 +19,7 @@ from typing import BinaryIO, Final
 from backends.outcome import AttemptOutcome, Outcome
 from policies.migrating import Place
 from policies.quantities import show_share
+from warmers.packed import opened
 
 from ..access_log import read
 from . import EXIT_FINDINGS, EXIT_OK, StartError
@@ -30,7 +29,6 @@ OK, CLIENT_GONE = 200, 499
 _LONGEST_LINE: Final = 1 << 20
 """Bytes read as one line; a request's line is far shorter, and a binary file must not fill the memory."""
 _MARK: Final = b'{"log":"request"'
-_GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -228,15 +226,5 @@ def _sources(path: str | None) -> Iterator[BinaryIO]:
     rotated = [file for file in log.parent.glob(f"{glob.escape(log.name)}[.-]*") if file.is_file()]
     rotated.sort(key=lambda file: file.stat().st_mtime, reverse=True)
     for file in [log, *rotated] if log.exists() or not rotated else rotated:
-        with _opened(file) as source:
+        with opened(file) as source:
             yield source
-
-
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
-    with file.open("rb") as raw:
-        if raw.peek(2)[:2] != _GZIP_MAGIC:
-            yield raw
-            return
-        with gzip.open(raw) as unpacked:
-            yield unpacked  # type: ignore[misc]  # typeshed: GzipFile reads bytes but is declared no BinaryIO

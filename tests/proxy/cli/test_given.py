@@ -8,7 +8,7 @@ import pytest
 
 from policies.quantities import share
 from proxy.cli import StartError
-from proxy.cli.given import usable
+from proxy.cli.given import usable, write
 
 
 def test_what_can_be_used_is_given_back() -> None:
@@ -23,3 +23,12 @@ def test_what_can_not_be_used_names_the_flag(tmp_path: Path) -> None:
     missing = tmp_path / "prices.yaml"
     with pytest.raises(StartError, match=f"^--prices: cannot read {missing}: No such file.*; give the path of a file$"):
         usable("--prices", missing.read_text)
+
+
+def test_place_that_can_not_be_written_names_the_flag(tmp_path: Path) -> None:
+    """A file is written whole; a folder that is not there is named with what to do."""
+    write("--html", str(tmp_path / "page.html"), "é")
+    assert (tmp_path / "page.html").read_text("utf-8") == "é"
+    lost = tmp_path / "missing" / "page.html"
+    with pytest.raises(StartError, match=f"^--html: cannot write {lost}: No such file.*; give a path in a folder"):
+        write("--html", str(lost), "")
