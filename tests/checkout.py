@@ -15,8 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SETUP_SECONDS = 300.0
-START_SECONDS = 60.0
-STOP_SECONDS = 15.0
+START_SECONDS = 240.0
+STOP_SECONDS = 60.0
 READY = "Ctrl-C ends all of it."
 
 
@@ -41,7 +41,7 @@ def copy(folder: Path) -> None:
 
 
 def ended(
-    command: Sequence[str], folder: Path, seconds: float = 60.0, more: Mapping[str, str] | None = None
+    command: Sequence[str], folder: Path, seconds: float = 240.0, more: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with `more` variables."""
     env = variables(**(more or {}))

@@ -26,8 +26,8 @@ ADAPTER = "apex"
 """The served name of the LoRA adapter."""
 MAKER = Path(__file__).parent / "vllm" / "make_tiny_model.py"
 POLL_SECONDS = 0.25
-START_SECONDS = 180.0
-STOP_SECONDS = 15.0
+START_SECONDS = 400.0
+STOP_SECONDS = 60.0
 
 FLAGS = (
     "--kv-cache-memory-bytes=64M",
@@ -63,7 +63,7 @@ def tiny_model(python: Path, *, say: Say | None = None) -> tuple[Path, Path]:
                 say("engines: making the tiny model")
             shutil.rmtree(folder, ignore_errors=True)
             command = [str(python), str(MAKER), str(model), str(adapter)]
-            made = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=_environ({}))
+            made = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=_environ({}))
             if made.returncode:
                 raise EngineFailedError(f"{' '.join(command)} failed:\n{made.stderr[-4000:]}")
             (folder / COMPLETE).touch()

@@ -84,7 +84,7 @@ class Standin:
             aws_access_key_id=access_key_id,
             aws_secret_access_key=secret_access_key,
             aws_session_token=session_token,
-            config=Config(retries={"total_max_attempts": attempts}, read_timeout=15, connect_timeout=5),
+            config=Config(retries={"total_max_attempts": attempts}, read_timeout=60, connect_timeout=30),
         )
         self._clients.append(client)
         return client
@@ -99,7 +99,7 @@ class Standin:
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
         """A plain, unsigned request (blocking); returns status, lower-cased headers and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             answer = connection.getresponse()
@@ -134,7 +134,7 @@ def emulator_in_thread(config: EmulatorConfig | None = None, *, clock: Clock | N
     thread.start()
 
     def inside(make: Callable[[], Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(make(), loop).result(10)
+        return asyncio.run_coroutine_threadsafe(make(), loop).result(60)
 
     try:
         emulator = Emulator(config or config_of(), clock=clock)
@@ -146,7 +146,7 @@ def emulator_in_thread(config: EmulatorConfig | None = None, *, clock: Clock | N
             inside(emulator.stop)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()
 
 

@@ -117,7 +117,7 @@ def test_the_probe_of_topologies_reads_readyz(quickstart: Program) -> None:
     found = re.search(r"Metrics: (http://\S+)/metrics", quickstart.said)
     assert found is not None
     code = probe.replace("http://127.0.0.1:8081", found[1])
-    done = subprocess.run(["python3", "-c", code], env=os.environ, capture_output=True, check=False, timeout=30)
+    done = subprocess.run(["python3", "-c", code], env=os.environ, capture_output=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
 
 

@@ -310,7 +310,7 @@ async def test_closed_credentials_answer_at_once(static_config: Path) -> None:
         return session_with(static_config)
 
     async with source(make, Clock()) as credentials, asyncio.TaskGroup() as group:
-        waiting = group.create_task(asyncio.wait_for(_cause_of(credentials), 5))
+        waiting = group.create_task(asyncio.wait_for(_cause_of(credentials), 60))
         await entered.wait()
         await credentials.aclose()
         leave.set()

@@ -140,7 +140,7 @@ def call(
     return Call(invocation, body, "application/json", accept, attributes, trace)
 
 
-def soon(seconds: float = 10.0) -> float:
+def soon(seconds: float = 60.0) -> float:
     """A deadline on the loop's clock."""
     return asyncio.get_running_loop().time() + seconds
 

@@ -19,7 +19,7 @@ from tests.clients.answers import say
 @cache
 def client(base_url: str, key: str, retries: int) -> Any:
     """One client for each setting, as a program would have."""
-    return openai.OpenAI(base_url=base_url, api_key=key, max_retries=retries, timeout=30)
+    return openai.OpenAI(base_url=base_url, api_key=key, max_retries=retries, timeout=120)
 
 
 def told(error: Exception) -> dict[str, Any]:

@@ -27,7 +27,7 @@ DRIVERS = {
 }
 STREAMING = tuple(name for name in DRIVERS if name != "awscli")
 """Clients that have the streaming operation."""
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Client:
         *,
         stream: bool = False,
         attempts: int | None = 1,
-        read_timeout: float = 30.0,
+        read_timeout: float = 120.0,
     ) -> Answer:
         """Make one call; `attempts` None leaves retries to the client's own defaults."""
         *news, last = self.follow(params, body, stream=stream, attempts=attempts, read_timeout=read_timeout)
@@ -86,7 +86,7 @@ class Client:
         *,
         stream: bool = True,
         attempts: int | None = 1,
-        read_timeout: float = 30.0,
+        read_timeout: float = 120.0,
     ) -> Iterator[str | bytes | Answer]:
         """Make one call and yield "began", the bytes of each PayloadPart and at last the Answer, when each happens."""
         ask: Ask = {

@@ -56,7 +56,7 @@ class Hosting:
     def control(self, method: str, path: str, body: object = None) -> Any:
         """Ask the stand-ins' control interface; an answer that is not 200 is a mistake of the test."""
         assert self.standin is not None
-        connection = http.client.HTTPConnection("127.0.0.1", self.standin.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.standin.port, timeout=60)
         try:
             connection.request(method, f"/_emulator/{path}", None if body is None else json.dumps(body))
             answer = connection.getresponse()

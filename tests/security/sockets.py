@@ -18,7 +18,7 @@ from proxy.settings import Settings
 from ..proxy.parts import Scripted, services
 from .cases import broken
 
-PATIENCE = 5.0
+PATIENCE = 60.0
 """Seconds after which a connection that is neither answered nor closed counts as hanging."""
 QUIET = 0.03
 """Seconds without an answer after which the client closes its side: most cases are unfinished requests."""

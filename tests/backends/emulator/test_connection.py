@@ -26,7 +26,7 @@ def unsigned() -> Iterator[Standin]:
 
 def ask(standin: Standin, *, stream: bool) -> http.client.HTTPResponse:
     """One raw request, its answer unread; the connection closes with the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", standin.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", standin.port, timeout=60)
     with closing(connection):
         action = "invocations-response-stream" if stream else "invocations"
         body = json.dumps({**CHAT, "stream": stream})
@@ -106,7 +106,7 @@ def test_a_stream_is_cut_as_asked(unsigned: Standin, end: str, outcome: type[Exc
 def test_a_client_that_goes_frees_its_place(unsigned: Standin) -> None:
     """A hanging call ends when its client closes; nothing stays in flight."""
     unsigned.set_faults("dedicated", "acknowledged")
-    connection = socket.create_connection(("127.0.0.1", unsigned.port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", unsigned.port), timeout=60)
     body = json.dumps({**CHAT, "stream": True}).encode()
     target = "/endpoints/dedicated/invocations-response-stream"
     head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -139,6 +139,6 @@ def test_parts_wait_for_the_clock(unsigned: Standin) -> None:
         after = unsigned.control("GET", "calls")[1]
         sent = [call["parts"] for call in (*before[:1], *after[:1])]
         assert len(sent) < 2 or sent[1] - sent[0] <= 1
-    reader.join(10)
+    reader.join(60)
     assert got
     assert moved >= 30 + 5 * 60

@@ -245,7 +245,7 @@ def test_a_full_model_throttles() -> None:
             pass
         assert refused(standin)["Error"]["Code"] == "ThrottlingException"
         standin.control("POST", "clock", {"advance": 5})
-        busy.join(10)
+        busy.join(60)
         assert len(done) == 1
 
 
@@ -259,7 +259,7 @@ def test_an_answer_after_sixty_seconds_is_a_model_error_with_status_zero() -> No
         while not standin.control("GET", "models")[1]["dedicated"]["in_flight"]:
             pass
         standin.control("POST", "clock", {"advance": 60})
-        caller.join(10)
+        caller.join(60)
         assert late[0]["OriginalStatusCode"] == 0
         assert "Your invocation timed out while waiting for a response from container primary" in message(late[0])
 

@@ -38,9 +38,9 @@ def outgoing(url: str, body: bytes = b"hi") -> Outgoing:
     return Outgoing("POST", url + "/a%3Ab%2Fc", (("X-One", "1"),), body)
 
 
-async def send(transport: HttpTransport, request: Outgoing, seconds: float = 5.0) -> Incoming:
+async def send(transport: HttpTransport, request: Outgoing, seconds: float = 60.0) -> Incoming:
     deadline = asyncio.get_running_loop().time() + seconds
-    return await transport.send(request, deadline=deadline, connect_timeout=1.0)
+    return await transport.send(request, deadline=deadline, connect_timeout=30.0)
 
 
 async def read(transport: HttpTransport, request: Outgoing) -> bytes:

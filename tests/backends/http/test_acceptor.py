@@ -53,7 +53,7 @@ async def connected(sock: socket.socket, count: int) -> list[asyncio.StreamWrite
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - connections arrive in the loop's own time, without an event
             await asyncio.sleep(0)
 

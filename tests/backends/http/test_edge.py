@@ -56,7 +56,7 @@ async def closed(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-def deadline(seconds: float = 5.0) -> float:
+def deadline(seconds: float = 60.0) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 

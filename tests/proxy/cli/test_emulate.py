@@ -107,5 +107,5 @@ def test_a_signal_stops_it_cleanly(number: signal.Signals) -> None:
         assert process.stdout is not None
         assert "STAND-IN" in process.stdout.readline()
         process.send_signal(number)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")

@@ -131,7 +131,7 @@ def test_without_once_it_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
             with log.open("rb") as lines:
                 assert json.loads(lines.readline())["log"] == "warm"
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(10) == 0
+                assert process.wait(60) == 0
         finally:
             process.kill()
             process.wait()

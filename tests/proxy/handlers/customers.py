@@ -52,8 +52,8 @@ def call(body: bytes = b"{}", *, invoke: Invoke | None = None, **changes: Any) -
     return Call(body=body, **facts | changes, _invoke=invoke)
 
 
-def limit(seconds: float = 5.0) -> Limit:
-    return Limit(seconds, asyncio.get_running_loop().time() + 60)
+def limit(seconds: float = 60.0) -> Limit:
+    return Limit(seconds, asyncio.get_running_loop().time() + 120)
 
 
 @asynccontextmanager

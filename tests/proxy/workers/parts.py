@@ -28,7 +28,7 @@ def facts(identity: int = 0, meters: str | None = None, *, connections: int = 0,
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what happens in the loop's own time."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.001)
 

@@ -18,7 +18,7 @@ def test_without_a_line_to_a_supervisor_it_ends(words: tuple[str, ...]) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 2

@@ -51,7 +51,7 @@ class Hand:
 
     async def hears(self, *kinds: type[Message]) -> Message:
         """The next message of one of these kinds; reports in between are passed over."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while True:
                 message = await self.channel.hear()
                 assert message is not None
@@ -60,7 +60,7 @@ class Hand:
 
     async def last(self) -> tuple[Facts | Failed, int]:
         """The worker's last word and its exit code."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             last: Message | None = None
             while (message := await self.channel.hear()) is not None:
                 last = message
@@ -95,7 +95,7 @@ async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIte
         hand = Hand(ours, start(work(theirs, {}), name="work"), board, listening.getsockname()[1], begin)
         yield hand
         await ours.close()
-        assert await asyncio.wait_for(hand.work, 5) in {0, 2}
+        assert await asyncio.wait_for(hand.work, 60) in {0, 2}
     board.close()
     os.close(page)
 
@@ -183,7 +183,7 @@ async def test_it_ends_without_its_supervisor(tmp_path: Path) -> None:
         await hand.hears(Ready)
         hand.channel.tell(Accept())
         await hand.channel.close()
-        assert await asyncio.wait_for(hand.work, 5) == 0
+        assert await asyncio.wait_for(hand.work, 60) == 0
 
 
 async def test_a_terminals_signals_are_not_its_own(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ async def test_thread_that_nobody_waits_for_is_still_waited_for() -> None:
 
     def handle(inputs: Input) -> Output:
         began.set()
-        go.wait(10)
+        go.wait(60)
         return Output().add(b"x")
 
     waiting = asyncio.ensure_future(answered(handle))

@@ -45,7 +45,7 @@ class Wire:
         """Nothing is held back."""
 
     async def read(self) -> tuple[Head, bytes]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await read(self._reader)
 
 
