@@ -15,7 +15,9 @@ WORKS = """
 import asyncio, time
 async def before(call):
     if call.body == b"block":
-        time.sleep(0.03)
+        end = time.thread_time() + 0.03
+        while time.thread_time() < end:
+            pass
     elif call.body == b"raise inside":
         try:
             await asyncio.wait_for(asyncio.Event().wait(), 0.01)
@@ -29,7 +31,8 @@ async def before(call):
 
 
 async def own(tmp_path: Path, held: list[float]) -> Inline:
-    return await load_inline(write(tmp_path, WORKS), "1", time.monotonic, held.append)
+    # The processor's time and not the clock's: a machine that is busy with other things holds no loop.
+    return await load_inline(write(tmp_path, WORKS), "1", time.thread_time, held.append)
 
 
 async def test_longest_stretch_on_the_loop_is_told(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ async def before(call):
         while True:
             pass
     if wish == "sleep":
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
     if wish == "exit":
         sys.exit(3)
     if wish == "segfault":
@@ -149,18 +149,20 @@ async def test_nothing_is_left_when_it_stops(tmp_path: Path) -> None:
 async def test_busy_workers_are_joined_by_others_up_to_the_number(tmp_path: Path) -> None:
     """Two hooks at a time in two workers; a third waits, and fails as busy when none comes free."""
     async with loaded(write(tmp_path, TROUBLE), workers=2, fail_after=9) as run:
-        hanging = [asyncio.ensure_future(failure(run, "sleep", 1.5)) for _ in range(2)]
+        hanging = [asyncio.ensure_future(asked(run, "sleep", 120.0)) for _ in range(2)]
         await until(lambda: len(run._children) == 2 and not any(child.free for child in run._children))  # type: ignore[attr-defined]  # its workers
         error = await failure(run, "pid", 0.05)
         assert (error.reason, error.status) == ("busy", 503)
-        await asyncio.gather(*hanging)
+        for each in hanging:
+            each.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
 
 
 async def test_client_that_leaves_frees_its_worker_in_time(tmp_path: Path) -> None:
     """A hook that nobody waits for is killed when its limit is over."""
     async with loaded(write(tmp_path, TROUBLE), workers=1, fail_after=9) as run:
         first = int(await asked(run, "pid"))
-        leaving = asyncio.ensure_future(asked(run, "hang", 0.3))
+        leaving = asyncio.ensure_future(asked(run, "hang", 2.0))
         await until(lambda: not run._children[0].free)  # type: ignore[attr-defined]  # its workers
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)

@@ -60,7 +60,7 @@ async def test_no_thread_free_in_time_is_busy(tmp_path: Path) -> None:
     async with loaded(write(tmp_path, HANGS), "thread", workers=1, fail_after=1) as run:
         module = run._loaded.program._hooks["before"].__globals__  # type: ignore[attr-defined]  # as above
         first = asyncio.ensure_future(asked(run, b"hang"))
-        await asyncio.to_thread(module["began"].wait, 10)
+        await asyncio.to_thread(module["began"].wait, 60)
         with pytest.raises(HandlerError) as caught:
             await asked(run, b"", 0.05)
         assert (caught.value.reason, caught.value.status) == ("busy", 503)
@@ -81,7 +81,7 @@ async def test_failure_that_nobody_waits_for_is_silent(tmp_path: Path) -> None:
     async with loaded(write(tmp_path, source), "thread", workers=1) as run:
         module = run._loaded.program._hooks["before"].__globals__  # type: ignore[attr-defined]  # as above
         first = asyncio.ensure_future(asked(run))
-        await asyncio.to_thread(module["began"].wait, 10)
+        await asyncio.to_thread(module["began"].wait, 60)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         module["go"].set()
