@@ -21,7 +21,14 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = ("policies", "backends", "warmers", "deploy", "proxy")
 PAGES = sorted(
     path
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("*.md")]
+    for path in [
+        *ROOT.glob("*.md"),
+        *(
+            page
+            for folder in ("docs", "tests", "benchmarks", "deploy", "examples")
+            for page in (ROOT / folder).rglob("*.md")
+        ),
+    ]
     if ".pytest_cache" not in path.parts
 )
 CLI = ROOT / "docs" / "cli.md"
@@ -59,6 +66,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (fragment and fragment not in anchors(target)):
             dead.append(link)
     assert dead == []
+
+
+def test_readme_leads_to_every_page() -> None:
+    """Whoever begins at README.md finds each page of docs/ there, without a search."""
+    linked = {(ROOT / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)", (ROOT / "README.md").read_text())}
+    assert [page.name for page in sorted((ROOT / "docs").glob("*.md")) if page not in linked] == []
 
 
 FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md")]
