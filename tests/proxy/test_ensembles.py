@@ -25,7 +25,7 @@ async def before(call):
     answer = await call.invoke("texteval", {"check": call.text()}, custom_attributes="c")
     return {"score": answer.json()["score"], "text": call.text()}
 """
-TEXTEVAL = "texteval: {serve_from: first, timeout: 9s}"
+TEXTEVAL = "texteval: {serve_from: first, timeout: 900s}"
 
 
 def failed(**facts: object) -> BackendError:
@@ -52,13 +52,13 @@ async def test_hook_asks_another_endpoint(tmp_path: Path, run: str) -> None:
 
 
 async def test_deadline_is_shared(tmp_path: Path) -> None:
-    """The other endpoint gets what is left of this request's time, not the nine seconds of its own."""
-    async with handled(tmp_path, ASKS, more=TEXTEVAL, route="timeout: 2s") as proxy:
+    """The other endpoint gets what is left of this request's time, not the fifteen minutes of its own."""
+    async with handled(tmp_path, ASKS, more=TEXTEVAL, route="timeout: 60s") as proxy:
         proxy.answers({"score": 3}, {"done": 1})
         began = time.monotonic()
         await proxy.ask()
         deadlines = [deadline - began for _, _, deadline in proxy.backend.calls]
-        assert all(1.5 < left <= 2.1 for left in deadlines), deadlines
+        assert all(0 < left <= 61 for left in deadlines), deadlines
 
 
 @pytest.mark.parametrize("run", MODES)
