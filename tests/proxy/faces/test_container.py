@@ -289,9 +289,9 @@ async def test_a_platform_that_does_not_cut_is_told_in_the_end() -> None:
     ("make", "body", "error"),
     [
         (cut(60.0), b"{}", LATE),
-        (cut(0.1, inside=False), b"{}", LATE),
-        (cut(0.1), b'{"stream": true}', LATE),
-        (cut(0.1), b"{}", BROKEN),
+        (cut(2.9, inside=False), b"{}", LATE),
+        (cut(2.9), b'{"stream": true}', LATE),
+        (cut(2.9), b"{}", BROKEN),
     ],
     ids=["far from the cut", "no platform", "a stream", "another failure"],
 )
@@ -303,5 +303,5 @@ async def test_any_other_failure_is_told_at_once(
     async with listening(make, error, text=ONE) as running:
         began = loop.time()
         heard = await ask(running.port, INVOKE, body)
-        assert loop.time() - began < 0.9
+        assert loop.time() - began < 3.5  # silence would last for 3.9 s
     assert heard.status == (502 if error is BROKEN else 504)
