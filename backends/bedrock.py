@@ -39,7 +39,7 @@ from .signed import (
 )
 from .streams import PrimedStream
 from .wire import bedrock as wire
-from .wire.restjson import Unsigned, header, is_event_stream
+from .wire.restjson import is_event_stream
 from .wire.sigv4 import Signer
 from .wire.verdicts import GARBLED
 
@@ -66,15 +66,23 @@ class BedrockBackend:
             message = f"{target.name} is not a Bedrock model"
             raise TypeError(message)
         asked = wire.write_request(base_url(_HOST_PREFIX, target, spec.url), spec, call)
-        request = asked.request
-        if spec.url is not None:
-            request = Unsigned(request.url, request.headers + proxy_headers(call), request.body)
         incoming = await self._sender.send(
-            target, request, service=_SERVICE, role=spec.role, sign=True, streams=asked.streams, deadline=deadline
+            target,
+            asked.request,
+            service=_SERVICE,
+            role=spec.role,
+            sign=True,
+            streams=asked.streams,
+            unsigned=() if spec.url is None else proxy_headers(call),
+            deadline=deadline,
         )
-        if not asked.streams or not 200 <= incoming.status < 300:
-            return await _whole(incoming, target, streaming=call.streaming)
-        if not is_event_stream(incoming.headers):
+        if not 200 <= incoming.status < 300:
+            raise await _refusal(incoming, target)
+        if not asked.streams:
+            body = incoming.at_hand(wire.RESPONSE_LIMIT)
+            whole = await _whole(incoming, target) if body is None else body
+            return _reply(incoming, whole, target, streaming=call.streaming)
+        if not is_event_stream(incoming.header("content-type")):
             await incoming.aclose()
             raise refuse_garbled(target, "a body that is not an event stream", wire.garbled("a body")[1])
         writer = wire.EventWriter(target.speaks, include_usage=asked.include_usage)
@@ -82,28 +90,36 @@ class BedrockBackend:
         reply = Reply(
             stream=stream,
             content_type=wire.SERVER_SENT_EVENTS,
-            upstream_request_id=header(incoming.headers, "x-amzn-requestid"),
-            usage=wire.read_usage(incoming.headers),
+            upstream_request_id=incoming.header("x-amzn-requestid") or None,
+            usage=wire.read_usage(incoming.header),
         )
         return reply if call.streaming else await _collected(reply, stream, writer, target)
 
 
-async def _whole(incoming: Incoming, target: Target, *, streaming: bool) -> Reply:
+async def _refusal(incoming: Incoming, target: Target) -> BackendError:
     try:
-        if not 200 <= incoming.status < 300:
-            raise await read_refusal(incoming, target, wire.read_error)
-        body = await read_body(incoming, target, wire.RESPONSE_LIMIT)
+        return await read_refusal(incoming, target, wire.read_error)
     finally:
         await incoming.aclose()
+
+
+async def _whole(incoming: Incoming, target: Target) -> bytes:
+    try:
+        return await read_body(incoming, target, wire.RESPONSE_LIMIT)
+    finally:
+        await incoming.aclose()
+
+
+def _reply(incoming: Incoming, body: bytes, target: Target, *, streaming: bool) -> Reply:
     recognised, counted = wire.read_answer(target.speaks, body)
     if not recognised:
         raise refuse_garbled(target, f"a body that is not {target.speaks}", wire.garbled("a body")[1])
     return Reply(
         body=b"" if streaming else body,
         stream=PrimedStream(b"", _one_piece(body), _already_closed) if streaming else None,
-        content_type=header(incoming.headers, "content-type") or "application/json",
-        upstream_request_id=header(incoming.headers, "x-amzn-requestid"),
-        usage=counted or wire.read_usage(incoming.headers),
+        content_type=incoming.header("content-type") or "application/json",
+        upstream_request_id=incoming.header("x-amzn-requestid") or None,
+        usage=counted or wire.read_usage(incoming.header),
     )
 
 

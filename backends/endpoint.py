@@ -30,7 +30,7 @@ from .signed import (
     to_its_mark,
 )
 from .wire import sagemaker as wire
-from .wire.restjson import Unsigned, is_event_stream, media_type
+from .wire.restjson import is_event_stream, media_type
 from .wire.sigv4 import Signer
 from .wire.trace import add_trace
 
@@ -59,10 +59,15 @@ class EndpointBackend:
         if spec.trace_attributes and call.trace is not None:
             call = replace(call, custom_attributes=add_trace(call.custom_attributes, call.trace))
         request = wire.write_request(base_url(_HOST_PREFIX, target, spec.url), spec, call)
-        if spec.url is not None:
-            request = Unsigned(request.url, request.headers + proxy_headers(call), request.body)
         incoming = await self._sender.send(
-            target, request, service=_SERVICE, role=spec.role, sign=spec.sign, streams=call.streaming, deadline=deadline
+            target,
+            request,
+            service=_SERVICE,
+            role=spec.role,
+            sign=spec.sign,
+            streams=call.streaming,
+            unsigned=() if spec.url is None else proxy_headers(call),
+            deadline=deadline,
         )
         if 200 <= incoming.status < 300:
             if call.streaming:
@@ -84,7 +89,7 @@ async def _whole(incoming: Incoming, target: Target) -> Reply:
 
 
 async def _streamed(incoming: Incoming, target: Target) -> Reply:
-    if not is_event_stream(incoming.headers):
+    if not is_event_stream(incoming.header("content-type")):
         await incoming.aclose()
         said = Said(502, "The endpoint answered a streaming call with something that is not an event stream.")
         raise refuse_garbled(target, "a body that is not an event stream", said)

@@ -69,16 +69,22 @@ class SignedSender:
         role: AssumedRole | None,
         sign: bool,
         streams: bool = False,
+        unsigned: Headers = (),
         deadline: float,
     ) -> Incoming:
         """The head of the answer to `request`. Raises BackendError when there is none.
 
-        `streams`: the answer comes in pieces, so that its first one may be expected before it is whole.
+        `streams`: the answer comes in pieces, so that its first one may be expected before it is whole. `unsigned` are
+        header fields that go out as well, beside the signature.
         """
-        headers = request.headers
+        headers = request.headers + unsigned
         credentials = None
         if sign:
-            credentials = await self._get(target, role)
+            try:
+                credentials = await self._credentials.get(role)
+            except CredentialsError as error:
+                facts = FailureFacts(Fault.CONFIG, retry_safe=True)
+                raise BackendError(facts, target, f"no credentials: {error}") from error
             headers += self._signature(target, request, service, credentials)
         outgoing = Outgoing("POST", request.url, headers, request.body, *waits(target, streams=streams))
         try:
@@ -88,14 +94,6 @@ class SignedSender:
         if credentials is not None and incoming.status >= 400 and _outdated(incoming):
             self._credentials.refused(credentials, role)
         return incoming
-
-    async def _get(self, target: Target, role: AssumedRole | None) -> Credentials:
-        try:
-            return await self._credentials.get(role)
-        except CredentialsError as error:
-            raise BackendError(
-                FailureFacts(Fault.CONFIG, retry_safe=True), target, f"no credentials: {error}"
-            ) from error
 
     def _signature(self, target: Target, request: Unsigned, service: str, credentials: Credentials) -> Headers:
         return self._signer.sign(

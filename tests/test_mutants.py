@@ -218,8 +218,8 @@ MUTANTS = (
     Mutant(
         "ARN is not encoded on the wire",
         "backends/wire/bedrock/requests.py",
-        "quote(spec.model, safe='')",
-        "quote(spec.model, safe=':/')",
+        'quote(model, safe="")',
+        'quote(model, safe=":/")',
         "tests/backends/wire/bedrock/test_requests.py",
     ),
     Mutant(

@@ -45,9 +45,9 @@ def header(headers: Headers, name: str) -> str | None:
     return next((value for key, value in headers if value and key.lower() == name), None)
 
 
-def is_event_stream(headers: Headers) -> bool:
+def is_event_stream(content_type: str | None) -> bool:
     """Whether the body is framed; a decoder fed with anything else reports wrong checksums and hides what was said."""
-    return media_type(header(headers, "content-type")) == EVENT_STREAM
+    return media_type(content_type) == EVENT_STREAM
 
 
 def media_type(content_type: str | None) -> str:

@@ -22,16 +22,16 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from urllib.parse import SplitResult, quote, urlsplit
 
-from cachetools import LRUCache
-
 from ..base import Headers
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 
 _KEYS = 256
-"""Signing keys remembered: one per credential, region and service in use, and the day before's around midnight."""
-_PLACES = 4096
-"""URLs remembered."""
+"""Signing keys remembered: one per credential, region and service in use, and those of days before until then."""
+_PLACES, _NAMES = 4096, 1024
+"""URLs and names of header fields remembered."""
+_BLOCK = 64
+"""Bytes of a block of SHA-256."""
 _OURS = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -118,11 +118,12 @@ def _is_signed(name: str) -> bool:
 class Signer:
     """Signs requests and remembers the derived keys; one per process is enough. Not thread-safe."""
 
-    __slots__ = ("_keys", "_places", "_second", "_stamp")
+    __slots__ = ("_keys", "_names", "_places", "_second", "_stamp")
 
     def __init__(self) -> None:
-        self._keys: LRUCache[tuple[str, str, str, str, str], bytes] = LRUCache(maxsize=_KEYS)
+        self._keys: dict[tuple[str, str, str, str, str], _Key] = {}
         self._places: dict[tuple[str, str], tuple[str, str, str]] = {}
+        self._names: dict[str, str] = {}
         self._second: datetime | None = None
         self._stamp = ""
 
@@ -163,11 +164,10 @@ class Signer:
         for name, value in added:
             signed[name.lower()] = value
         for name, value in headers:
-            key = name.lower()
-            if key in _OURS:
-                message = f"the request already has the header {name}; remove it before signing"
-                raise ValueError(message)
-            if _is_signed(key):
+            key = self._names.get(name)
+            if key is None:
+                key = self._named(name)
+            if key:
                 tidy = " ".join(value.split())
                 signed[key] = f"{signed[key]},{tidy}" if key in signed else tidy
         text, names = _text(method.upper(), path, query, signed, body_hash)
@@ -175,6 +175,17 @@ class Signer:
             text, names, credentials=credentials, service=service, region=region, stamp=stamp
         )
         return (*added, ("Authorization", authorization))
+
+    def _named(self, name: str) -> str:
+        """A field's name as it is signed, empty where it is not."""
+        key = name.lower()
+        if key in _OURS:
+            message = f"the request already has the header {name}; remove it before signing"
+            raise ValueError(message)
+        if len(self._names) >= _NAMES:
+            self._names.clear()
+        known = self._names[name] = key if _is_signed(key) else ""
+        return known
 
     def _placed(self, url: str, service: str) -> tuple[str, str, str]:
         """What of a URL is signed: host, path and query. A proxy calls few, again and again."""
@@ -188,21 +199,45 @@ class Signer:
         self, text: str, names: str, *, credentials: Credentials, service: str, region: str, stamp: str
     ) -> str:
         """The value of `Authorization` for a canonical request; `stamp` is the time as `YYYYMMDDTHHMMSSZ`."""
-        scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
+        key = self._key(credentials, stamp[:8], region, service)
         # Text that is no UTF-8 (lone surrogates) is left out, as aiohttp's writer leaves it out on the wire.
         digest = sha256(text.encode("utf-8", "ignore")).hexdigest()
-        to_sign = f"{ALGORITHM}\n{stamp}\n{scope}\n{digest}"
-        key = self._key(credentials, stamp[:8], region, service)
-        signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
-        return f"{ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+        signature = key.sign(f"{ALGORITHM}\n{stamp}\n{key.scope}\n{digest}".encode())
+        return f"{key.named}{names}, Signature={signature}"
 
-    def _key(self, credentials: Credentials, day: str, region: str, service: str) -> bytes:
+    def _key(self, credentials: Credentials, day: str, region: str, service: str) -> _Key:
         # The secret is part of the key: a test or an operator may reuse a key id with another secret.
         index = (credentials.access_key, credentials.secret_key, day, region, service)
         key = self._keys.get(index)
         if key is None:
-            key = f"AWS4{credentials.secret_key}".encode()
-            for part in (day, region, service, "aws4_request"):
-                key = hmac.digest(key, part.encode(), "sha256")
-            self._keys[index] = key
+            if len(self._keys) >= _KEYS:
+                self._keys.clear()
+            key = self._keys[index] = _Key(credentials, day, region, service)
         return key
+
+
+class _Key:
+    """A signing key for one day, region and service, with the texts that go with it.
+
+    HMAC begins with a block that holds nothing but the key (RFC 2104). Both hashes are kept as they are after it, and
+    copied: half of what OpenSSL takes, which sets a key up anew each time.
+    """
+
+    __slots__ = ("_inner", "_outer", "named", "scope")
+
+    def __init__(self, credentials: Credentials, day: str, region: str, service: str) -> None:
+        secret = f"AWS4{credentials.secret_key}".encode()
+        for part in (day, region, service, "aws4_request"):
+            secret = hmac.digest(secret, part.encode(), "sha256")
+        padded = secret.ljust(_BLOCK, b"\0")
+        self._inner = sha256(bytes(each ^ 0x36 for each in padded))
+        self._outer = sha256(bytes(each ^ 0x5C for each in padded))
+        self.scope = f"{day}/{region}/{service}/aws4_request"
+        self.named = f"{ALGORITHM} Credential={credentials.access_key}/{self.scope}, SignedHeaders="
+
+    def sign(self, text: bytes) -> str:
+        """The HMAC of `text`, in hexadecimal."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        return outer.hexdigest()

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from policies.facts import FailureFacts
 
-from ...base import Headers, Usage
+from ...base import Usage
 from ...errors import Said
 from ..eventstream import Frame
-from ..restjson import header, read_count, read_object
+from ..restjson import read_count, read_object
 from ..verdicts import GARBLED
 from .failures import read_exception
 
@@ -44,11 +45,12 @@ def read_answer(speaks: str, body: bytes) -> tuple[bool, Usage | None]:
     return True, _usage(document)
 
 
-def read_usage(headers: Headers) -> Usage | None:
-    """Tokens as Bedrock's response headers count them; not every model has them, and no AWS model lists them."""
-    return _pair(
-        header(headers, "x-amzn-bedrock-input-token-count"), header(headers, "x-amzn-bedrock-output-token-count")
-    )
+def read_usage(header: Callable[[str], str | None]) -> Usage | None:
+    """Tokens as Bedrock's response headers count them; not every model has them, and no AWS model lists them.
+
+    `header` finds the first value of a field, by its name in lower case.
+    """
+    return _pair(header("x-amzn-bedrock-input-token-count"), header("x-amzn-bedrock-output-token-count"))
 
 
 def garbled(what: str) -> tuple[FailureFacts, Said]:

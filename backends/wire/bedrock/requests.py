@@ -8,18 +8,19 @@ Bedrock's own counts. A body that does not hold the word `"stream"` goes out byt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 import orjson
 
 from policies.table import BedrockSpec
+from policies.values import value
 
 from ...base import Call
 from ..restjson import Unsigned, media_type, read_object
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Asked:
     """A request, and what its body asked for before it was rewritten."""
 
@@ -44,8 +45,14 @@ def write_request(base_url: str, spec: BedrockSpec, call: Call) -> Asked:
         headers.append(("X-Amzn-Bedrock-GuardrailIdentifier", spec.guardrail))
         headers.append(("X-Amzn-Bedrock-GuardrailVersion", spec.guardrail_version or "DRAFT"))
     operation = "invoke-with-response-stream" if streams else "invoke"
-    url = f"{base_url}/model/{quote(spec.model, safe='')}/{operation}"
+    url = f"{base_url}/model/{_quoted(spec.model)}/{operation}"
     return Asked(Unsigned(url, tuple(headers), body), streams, include_usage)
+
+
+@lru_cache(maxsize=1024)
+def _quoted(model: str) -> str:
+    """Kept, as a policy names few models and taking an ARN apart costs as much as signing."""
+    return quote(model, safe="")
 
 
 def _read_wish(body: bytes) -> tuple[bytes, bool, bool]:

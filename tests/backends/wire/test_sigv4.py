@@ -235,6 +235,18 @@ def test_keys_are_remembered_per_secret_and_day() -> None:
     ]
 
 
+def test_what_is_remembered_is_bounded() -> None:
+    """More regions, field names and URLs than are remembered change no signature, and are forgotten again."""
+    signer = Signer()
+    given: dict[str, Any] = {"credentials": CREDENTIALS, "service": "sagemaker", "now": NOW}
+    for number in range(5000):
+        url, region, headers = f"https://h/{number}", f"r-{number % 300}", ((f"x-amz-{number % 1100}", "v"),)
+        signed = signer.sign("POST", url, headers, b"", region=region, **given)
+        if number % 500 == 0:
+            assert dict(signed) == sign(url, headers, region=region)
+    assert (len(signer._keys), len(signer._names), len(signer._places)) <= (256, 1024, 4096)
+
+
 def test_representation_hides_secrets() -> None:
     """Credentials can be logged by accident without giving the secret or the token away."""
     assert "hush" not in repr(Credentials("AKID", "hush-secret", "hush-token"))
