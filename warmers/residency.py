@@ -64,6 +64,8 @@ class _Copy:
 
     idle_limit: float
     restore: float
+    end: float
+    """Where the trace is over; what is opened then has its like at the start."""
     last_use: float = -inf
     ready_at: float = -inf
     row: float | None = None
@@ -97,7 +99,7 @@ class _Copy:
             # max: a rounded quotient must not charge one window twice
             start = max(self.paid_until, self.row + (now - self.row) // WINDOW * WINDOW)
         self.paid_until = start + WINDOW
-        self.windows += now >= 0  # by the call that opens it: what the end of the trace cuts off, its start has
+        self.windows += 0 <= now < self.end  # by the call that opens it: what the end cuts off, the start has
 
 
 @dataclass(slots=True)
@@ -126,7 +128,7 @@ def replay(arrivals: Arrivals, warming: Warming | None, idle_limit: float, resto
         raise ValueError(message)
     ahead = 2 * (idle_limit + restore) + (warming.interval if warming else 0.0)
     rounds = ceil(ahead / arrivals.span)
-    copy = _Copy(idle_limit, restore)
+    copy = _Copy(idle_limit, restore, arrivals.span)
     pings = _Pings(warming.interval, _spans(warming, arrivals.span, rounds, ahead)) if warming else None
     for now, count in _moments(arrivals, rounds, ahead):
         if pings is not None:
@@ -161,8 +163,8 @@ def _spans(warming: Warming, span: float, rounds: int, ahead: float) -> list[Spa
     if warming.open is None:
         return [(-ahead, span)]
     return [
-        (start + turn * span, end + turn * span)
+        (max(start + turn * span, -ahead), end + turn * span)
         for turn in range(-rounds, 1)
         for start, end in warming.open
-        if start < end
+        if start < end and end + turn * span > -ahead
     ]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policies.written import PATIENT
+from tests.warmers.brute import TICK, played
 from warmers.arrivals import Arrivals, gather
 from warmers.residency import WINDOW, Tally, Warming, replay
 
@@ -138,3 +139,35 @@ def test_longer_limits_never_make_it_colder(trace: Arrivals, one: float, two: fl
     """Without pings, and with a restore that takes no time, a longer idle limit lets no more requests meet it cold."""
     short, long = (replay(trace, None, limit, 0.0).cold for limit in sorted((one, two)))
     assert long <= short
+
+
+@PATIENT
+@given(
+    st.integers(20, 600).flatmap(
+        lambda span: st.tuples(st.just(span), st.sets(st.integers(0, span - 1), max_size=40).map(sorted))
+    ),
+    st.integers(1, 200),
+    st.integers(0, 60),
+    st.none() | st.integers(1, 250),
+    st.none() | st.tuples(st.integers(0, 300), st.integers(1, 300)),
+)
+def test_replay_counts_what_a_plain_count_of_every_moment_counts(
+    trace: tuple[int, list[int]], limit: int, restore: int, interval: int | None, duty: tuple[int, int] | None
+) -> None:
+    """Cold requests, pings and billing windows are those of a clock that ticks through the trace and keeps a list."""
+    span, ticks = trace
+    arrivals = gather([(tick * TICK, 1) for tick in ticks], span * TICK)
+    begin, end = (0, span) if duty is None else (min(duty[0], span), min(sum(duty), span))
+    hours = None if duty is None else ((begin * TICK * 1.0, end * TICK * 1.0),)
+    warming = None if interval is None else Warming(interval * TICK, hours)
+    ahead = 2 * (limit + restore) + (interval or 0)
+    told = replay(arrivals, warming, limit * TICK, restore * TICK)
+    assert told == played(
+        ticks,
+        span,
+        -ahead,
+        limit=limit,
+        restore=restore,
+        interval=interval,
+        on_duty=lambda tick: begin <= tick < end,
+    )
