@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from backends.base import Backend
 from backends.book import Book
 from backends.gates import Gates
+from backends.http.limits import LIMITS
 from backends.meters import Meters
 from backends.temperatures import Temperatures
 from warmers.migrations.controller import Controller
@@ -48,6 +49,8 @@ class Services:
     """A fresh request id."""
     body_limit: int
     """Largest request body, in bytes."""
+    body_time: float = LIMITS.body_time
+    """Seconds in which a request's body has to arrive, from its head."""
     gates: Gates = field(default_factory=Gates)
     """Who gets in when a target or an owner has enough."""
     door: Door | None = None

@@ -55,6 +55,7 @@ class Settings:
     body_budget: int = 1024 * MIB
     connections: int = LIMITS.connections
     head_time: float = LIMITS.head_time
+    body_time: float = LIMITS.body_time
     drain: float = 30.0
     poll: float = 10.0
     handler_cache: str = "~/.cache/pointsman/handlers"
@@ -209,6 +210,7 @@ FLAGS = (
         "N",
     ),
     Flag("head-time", _seconds, "seconds in which a request's head has to arrive", LIMITS.head_time, "S"),
+    Flag("body-time", _seconds, "seconds in which its body has to arrive after that", LIMITS.body_time, "S"),
     Flag("drain", _seconds, "seconds that requests in flight are given at the end", 30.0, "S"),
     Flag("poll", _seconds, "seconds between two looks at an s3:// policy", 10.0, "S"),
     Flag("face", _face, "what is served: all, or container for SageMaker's container contract alone", metavar="FACE"),

@@ -107,6 +107,7 @@ async def serving(
             draw=world.draw,
             new_id=request_ids(world.bits(PREFIX_BITS), world.bits(FIRST_BITS)),
             body_limit=settings.body_limit,
+            body_time=settings.body_time,
             door=_door(settings, world),
         )
 

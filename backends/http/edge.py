@@ -58,6 +58,10 @@ class ClientGone(Exception):
     """The client closed the connection, or was too slow for the deadline."""
 
 
+class BodyTooSlow(ClientGone):
+    """The body did not arrive before its deadline: the client is still there to be told so, and then it is gone."""
+
+
 class Exchange:
     """One request and the one answer to it."""
 
@@ -128,7 +132,8 @@ class Exchange:
         Raises:
             BodyTooLarge: it is, or says it will be, longer than `limit` bytes.
             BudgetSpent: the bodies in flight leave no room for it.
-            ClientGone: it did not arrive before `deadline`.
+            BodyTooSlow: it did not arrive before `deadline`.
+            ClientGone: the connection ended before it was whole.
         """
         body = self.body_at_hand(limit)
         if body is not None:
@@ -145,7 +150,11 @@ class Exchange:
         try:
             async with asyncio.timeout_at(deadline):
                 body = await self._read(content, limit, self._held)
-        except (TimeoutError, web.RequestPayloadError, ConnectionError) as error:
+        except TimeoutError as error:
+            self.keeps = False
+            msg = "the body did not arrive in time"
+            raise BodyTooSlow(msg) from error
+        except (web.RequestPayloadError, ConnectionError) as error:
             raise ClientGone from error
         self.body_size = len(body)
         return body

@@ -40,6 +40,8 @@ class Limits:
 
     head_time: float = 10.0
     """From the connection's start, or from a further head's first byte, to the head's end."""
+    body_time: float = 60.0
+    """From a request's head to the end of its body: SageMaker's own limit for a whole invocation."""
     idle_time: float = 75.0
     """Between two requests: longer than the 60 s for which common load balancers keep an idle connection."""
     send_time: float = 60.0

@@ -32,7 +32,7 @@ from . import container_failures, failures
 from .passage import handle
 
 READ_TIME = 58.0
-"""Seconds the platform has to send a request."""
+"""Seconds the platform has to send a request, at most."""
 MAX_HOPS = 3
 """How often a request may pass through proxies of this kind before it is taken for a loop."""
 
@@ -129,7 +129,9 @@ class Container:
         record.operation = "Invocations"
         started = self._started
         headers = wire.passed(exchange.headers) if started.inside else exchange.headers
-        body = await exchange.read_body(self._services.body_limit, exchange.arrived + READ_TIME)
+        body = await exchange.read_body(
+            self._services.body_limit, exchange.arrived + min(READ_TIME, self._services.body_time)
+        )
         attributes = next((value for name, value in headers if name.lower() == _ATTRIBUTES), None)
         named = wire.read_attribute(attributes, started.attribute) if started.attribute else None
         name = named or started.default(self._services.policy.current.table)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from backends.base import Invocation
 from backends.errors import BackendError
-from backends.http.edge import BodyTooLarge, BudgetSpent
+from backends.http.edge import BodyTooLarge, BodyTooSlow, BudgetSpent
 from backends.wire import sagemaker as wire
 from backends.wire.sagemaker import ErrorReply, WireError
 from policies.facts import Fault
@@ -48,7 +48,8 @@ def refuse_loop(invocation: Invocation, limit: int) -> None:
 
 def is_bug(error: Exception) -> bool:
     """True for what no table here foresees: it is answered as InternalFailure and logged with its traceback."""
-    return not isinstance(error, WireError | BodyTooLarge | BudgetSpent | RouteMissing | BackendError | NoTarget)
+    ours = WireError | BodyTooLarge | BodyTooSlow | BudgetSpent | RouteMissing | BackendError | NoTarget
+    return not isinstance(error, ours)
 
 
 def error_reply(error: Exception, record: Record) -> ErrorReply:
@@ -58,6 +59,8 @@ def error_reply(error: Exception, record: Record) -> ErrorReply:
             return error.reply
         case BodyTooLarge():
             return wire.payload_too_large(error.limit)
+        case BodyTooSlow():
+            return wire.body_too_slow()
         case BudgetSpent():
             return wire.throttled("The proxy holds as many request bodies as it may.", BUDGET_RETRY_AFTER)
         case RouteMissing():

@@ -34,8 +34,6 @@ from ..services import Services
 from . import failures, openai_failures
 from .passage import handle
 
-READ_TIME = 60.0
-"""Seconds a client has to send its request."""
 MAX_HOPS = 3
 """How often a request may pass through proxies of this kind before it is taken for a loop."""
 LISTED = ("openai-", "opaque")
@@ -119,7 +117,7 @@ class _Conversation:
         asked = self._asked
         record.operation = asked.operation.title
         admit(exchange.headers, self._services.wall())
-        body = await exchange.read_body(self._services.body_limit, exchange.arrived + READ_TIME)
+        body = await exchange.read_body(self._services.body_limit, exchange.arrived + self._services.body_time)
         endpoint, component = asked.endpoint, asked.component
         if endpoint is None:
             self._model = wire.read_model(body)

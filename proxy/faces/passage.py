@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from backends.base import ByteStream, Headers, Invocation, Reply
 from backends.errors import BackendError, Said, let_go
-from backends.http.edge import Answer, ClientGone, Exchange
+from backends.http.edge import Answer, BodyTooSlow, ClientGone, Exchange
 from backends.wire.framing import Reframer
 from policies.facts import FailureFacts, Fault
 
@@ -119,6 +119,8 @@ class _Passage:
                     await self._stream(reply, deadline)
                 else:
                     await self._send(reply)
+        except BodyTooSlow as error:
+            await self._refuse(error)
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 - the last arm: whatever fails is one typed answer

@@ -17,9 +17,6 @@ from ..services import Services
 from . import failures
 from .passage import handle
 
-READ_TIME = 60.0
-"""Seconds a client has to send its request: SageMaker's own limit for a whole invocation."""
-
 KEPT, LONGEST_KEPT = 2048, 512
 """Paths that are remembered, and the characters of the longest: at most 1 MiB, whatever clients send."""
 
@@ -52,7 +49,7 @@ class RuntimeApi:
         limit = self._services.body_limit
         body = exchange.body_at_hand(limit)
         if body is None:
-            body = await exchange.read_body(limit, exchange.arrived + READ_TIME)
+            body = await exchange.read_body(limit, exchange.arrived + self._services.body_time)
         invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
         failures.refuse_loop(invocation, MAX_HOPS)
         return invocation

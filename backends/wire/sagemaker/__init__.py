@@ -11,6 +11,7 @@ from .client import RESPONSE_LIMIT, read_reply, write_request
 from .errors import (
     ErrorReply,
     WireError,
+    body_too_slow,
     component_no_capacity,
     component_not_allowed,
     component_required,
@@ -45,6 +46,7 @@ __all__ = [
     "Kind",
     "Operation",
     "WireError",
+    "body_too_slow",
     "component_no_capacity",
     "component_not_allowed",
     "component_required",

@@ -125,6 +125,11 @@ def payload_too_large(limit: int) -> ErrorReply:
     return ErrorReply(413, "413", f"The request body is larger than the {limit} bytes that this endpoint accepts.")
 
 
+def body_too_slow() -> ErrorReply:
+    """Nothing ran, so SDKs may send it again, and botocore does: the type is that of its inference routers' 408."""
+    return ErrorReply(408, "RequestTimeoutException", "The request's body did not arrive in time.")
+
+
 def model_error(
     original_status: int,
     original_message: str,

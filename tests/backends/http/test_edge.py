@@ -12,6 +12,7 @@ import pytest
 from backends.http.edge import (
     Answer,
     BodyTooLarge,
+    BodyTooSlow,
     BudgetSpent,
     ByteBudget,
     ClientGone,
@@ -156,7 +157,7 @@ async def test_a_body_that_does_not_arrive_ends_at_the_deadline() -> None:
     async def handler(exchange: Exchange) -> None:
         try:
             await exchange.read_body(1000, deadline(0.05))
-        except ClientGone:
+        except BodyTooSlow:
             gone.set()
             raise
 
@@ -164,6 +165,27 @@ async def test_a_body_that_does_not_arrive_ends_at_the_deadline() -> None:
         answer = await talk(port, POST, b"Content-Length: 10\r\n\r\nhalf")
     assert gone.is_set()
     assert answer == b""
+
+
+async def test_a_body_that_is_too_slow_may_be_told_so_and_its_connection_ends() -> None:
+    """The answer says that it is the last, and what comes later of the body is no request."""
+
+    async def handler(exchange: Exchange) -> None:
+        try:
+            await exchange.read_body(1000, deadline(0.05))
+        except BodyTooSlow:
+            await exchange.reply(Answer(408, (), b"late"))
+
+    async with listening(handler) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST + b"Content-Length: 100\r\n\r\nhalf")
+        said = await reader.readuntil(b"late")
+        writer.write(b"x" * 96 + POST + b"Content-Length: 0\r\n\r\n")
+        rest = await reader.read()
+        writer.close()
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert b"Connection: close" in said
+    assert rest == b""
 
 
 async def test_expect_continue_is_answered_before_the_body() -> None:

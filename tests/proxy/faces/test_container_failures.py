@@ -8,7 +8,7 @@ import json
 import pytest
 
 from backends.errors import BackendError
-from backends.http.edge import BodyTooLarge, BudgetSpent
+from backends.http.edge import BodyTooLarge, BodyTooSlow, BudgetSpent
 from policies.table import Miss
 from proxy.faces import container_failures, failures
 from proxy.pipeline import NoTarget, RouteMissing
@@ -48,6 +48,7 @@ def test_no_answer_shows_our_insides() -> None:
     [
         (RouteMissing(Miss.UNKNOWN_ENDPOINT), 400),
         (BodyTooLarge(25), 413),
+        (BodyTooSlow(), 408),
         (BudgetSpent(), 429),
         (NoTarget("x"), 500),
         (ZeroDivisionError("secret"), 500),

@@ -9,7 +9,7 @@ import pytest
 from botocore.session import Session
 
 from backends.errors import BackendError, Said
-from backends.http.edge import BodyTooLarge, BudgetSpent
+from backends.http.edge import BodyTooLarge, BodyTooSlow, BudgetSpent
 from backends.wire.sagemaker import WireError, write_error
 from policies.facts import FailureFacts, Fault
 from policies.table import EndpointSpec, Miss, Route, Target, Weighted
@@ -120,6 +120,7 @@ def test_what_sagemaker_wrapped_is_passed_on_word_for_word() -> None:
         (RouteMissing(Miss.COMPONENT_NOT_ALLOWED), "ValidationError", 400, "is not allowed for endpoints"),
         (RouteMissing(Miss.UNKNOWN_COMPONENT), "ValidationError", 400, "nference"),
         (BodyTooLarge(25), "413", 413, ""),
+        (BodyTooSlow(), "RequestTimeoutException", 408, "did not arrive in time"),
         (BudgetSpent(), "ThrottlingException", 429, ""),
         (NoTarget("x"), "InternalFailure", 500, ""),
         (ZeroDivisionError("secret"), "InternalFailure", 500, ""),

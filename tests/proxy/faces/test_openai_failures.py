@@ -8,7 +8,7 @@ import json
 import pytest
 
 from backends.errors import BackendError
-from backends.http.edge import BodyTooLarge, BudgetSpent
+from backends.http.edge import BodyTooLarge, BodyTooSlow, BudgetSpent
 from backends.wire import openai as wire
 from backends.wire.openai import Refused
 from backends.wire.sagemaker import WireError, model_error, validation_error
@@ -100,6 +100,7 @@ def test_cold_has_the_status_that_the_policy_gives_it() -> None:
     [
         (Refused(wire.unauthorized("expired")), 401, "invalid_api_key", "expired"),
         (BodyTooLarge(25), 413, "request_too_large", "25 bytes"),
+        (BodyTooSlow(), 408, None, "did not arrive in time"),
         (BudgetSpent(), 429, "rate_limit_exceeded", ""),
         (RouteMissing(Miss.UNKNOWN_ENDPOINT), 404, "model_not_found", "`chat` does not exist"),
         (RouteMissing(Miss.UNKNOWN_COMPONENT), 404, "model_not_found", "`chat`"),

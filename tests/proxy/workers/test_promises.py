@@ -8,11 +8,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -158,7 +160,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         ]
         for name in ("hot", "one", "two"):
             text = text.replace(f":{name.upper()}", f":{behind[name].port}")
-        with served(tmp_path_factory.mktemp("both"), text.replace("TARGETS", "\n".join(lines))) as running:
+        with served(
+            tmp_path_factory.mktemp("both"), text.replace("TARGETS", "\n".join(lines)), "--body-time", "2"
+        ) as running:
             yield Stage(running, behind)
 
 
@@ -300,3 +304,28 @@ def test_an_upstream_call_ends_with_its_client(stage: Stage, crowd: Crowd, opera
     stage.engines.until(lambda: len(engine.seen) == before + CLIENTS)
     late = max(seen.gone or left for seen in engine.seen[before:]) - left
     print(f"{operation}: upstream calls ended {late * 1000:.0f} ms after their clients")
+
+
+def test_a_body_that_trickles_is_refused(stage: Stage, crowd: Crowd) -> None:
+    """However steadily it comes: one typed answer that SDKs may repeat, the connection's end, and no target asked."""
+    asked = stage.engines["quick"].asked
+    trickling = [socket.create_connection(("127.0.0.1", stage.running.port), 60) for _ in crowd.connections]
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        answers = list(pool.map(_trickled, trickling))
+    for answer in answers:
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"x-amzn-ErrorType: RequestTimeoutException" in answer
+    assert stage.engines["quick"].asked == asked
+
+
+def _trickled(connection: socket.socket) -> bytes:
+    """All that is said to a client that sends a byte at a time."""
+    with connection:
+        connection.sendall(b"POST /endpoints/cool/invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n")
+        while not select.select([connection], [], [], 0.05)[0]:
+            connection.sendall(b"x")
+        said = b""
+        with suppress(ConnectionError):
+            while piece := connection.recv(65536):
+                said += piece
+        return said

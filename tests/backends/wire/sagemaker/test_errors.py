@@ -27,6 +27,7 @@ REPLIES: list[tuple[ErrorReply, int, str]] = [
     (wire.component_no_capacity(), 400, "ValidationError"),
     (wire.unknown_component("c", "1"), 400, "ValidationError"),
     (wire.payload_too_large(10), 413, "413"),
+    (wire.body_too_slow(), 408, "RequestTimeoutException"),
     (wire.model_error(500, "m", **PLACE), 424, "ModelError"),
     (wire.model_timeout(**PLACE), 424, "ModelError"),
     (wire.model_not_ready(), 429, "ModelNotReadyException"),
