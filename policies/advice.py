@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from .addresses import imported_model, is_aws
+from .addresses import AWS_REGIONS, imported_model, is_aws
 from .advice_migrate import advise_migrations
 from .errors import WARNING, Problem
+from .findings import nearest
 from .quantities import show_seconds, show_share
 from .table import BedrockSpec, EndpointSpec, Route, RouteTable, Target
 from .targets import SAGEMAKER_BODY_LIMIT
@@ -51,6 +52,10 @@ def _of_targets(table: RouteTable) -> Iterator[Problem]:
         for target in route.targets:
             users[target.name].append(route)
     for target in table.targets.values():
+        region = target.region
+        if region is not None and region not in AWS_REGIONS and _is_sagemaker(target):
+            close = nearest(region, tuple(sorted(AWS_REGIONS)))
+            yield _at_target(target, ".region", f"{region} is no region of AWS that this version knows{close}")
         if target.name not in users:
             yield _at_target(target, "", "no endpoint uses it; delete it, or name it in a route")
         elif target.kind in LOST:
@@ -158,8 +163,9 @@ def _of_retries(route: Route) -> Iterator[Problem]:
         if unreached:
             yield _at_route(
                 route,
-                f"retry.attempts is {route.retry.attempts}, so that after {weighted.target.name} "
-                f"{', '.join(unreached)} is never tried; raise it to {len(order)} or shorten the fallback",
+                f"retry.attempts is {route.retry.attempts}: of {', '.join(order)}, in this order, "
+                f"{' and '.join(unreached)} {'is' if len(unreached) == 1 else 'are'} never tried; raise it to "
+                f"{len(order)} or shorten the fallback",
             )
 
 

@@ -209,6 +209,9 @@ def explain(route: Route, views: Views, key: str | None, draw: Draw, body_size: 
         RuledOut(target, _refusal(route, target, body_size)) for target in route.targets if target.name not in left
     ]
     plan = first_plan(route, views, key, draw, body_size)
+    tried = {attempt.target.name for attempt in plan.attempts}
+    late = f"comes after the {route.retry.attempts} attempts that a request has"
+    ruled_out += [RuledOut(target, late) for target in spare if target.name not in tried]
     return Explanation(route, plan, shares, tuple(ruled_out), key is None and len(first) > 1)
 
 

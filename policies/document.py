@@ -74,7 +74,8 @@ def read_document(text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = " ".join(part for part in (error.context, error.problem) if part)
-        reading.complain((), mark.line + 1 if mark else 1, f"not valid YAML: {reason}")
+        line = mark.line + 1 if mark else 1
+        reading.complain((), line, f"not valid YAML: {reason}{_remedy(text, mark)}")
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1 if isinstance(error.position, int) else 1
         reading.complain((), line, f"not valid YAML: {error.reason}; save the file as UTF-8 text")
@@ -84,6 +85,16 @@ def read_document(text: str) -> Document:
     if reading.documents == 0 and not reading.problems:
         reading.complain((), 1, "the policy is empty; it starts with `apiVersion: pointsman/v1`")
     return Document(reading.root, reading.marks, tuple(reading.problems), whole)
+
+
+def _remedy(text: str, mark: yaml.Mark | None) -> str:
+    """What to write instead, for the two mistakes that YAML's own words do not explain; empty for others."""
+    written = text.splitlines()[mark.line] if mark is not None and mark.line < len(text.splitlines()) else ""
+    if "${" in written:
+        return '; inside { } or [ ] a variable stands in quotes: "${NAME}"'
+    if "\t" in written[: len(written) - len(written.lstrip())]:
+        return "; indent with spaces"
+    return ""
 
 
 def plain_scalar(text: str) -> Scalar:

@@ -36,15 +36,16 @@ class Boundary:
 
     def refusal(self, target: Target) -> str | None:
         """Why `target` lies outside this boundary, in words for an operator; None when it lies inside."""
+        why = []
         if target.isolation < self.isolation:
-            return f"isolation is {target.isolation.name.lower()}, the route demands {self.isolation.name.lower()}"
+            why.append(f"isolation is {target.isolation.name.lower()}, the route demands {self.isolation.name.lower()}")
         if self.regions and target.region not in self.regions:
-            return f"region is {target.region or 'not declared'}, the route allows {', '.join(sorted(self.regions))}"
+            allowed = ", ".join(sorted(self.regions))
+            why.append(f"region is {target.region or 'not declared'}, the route allows {allowed}")
         if self.data_class and target.data_classes and self.data_class not in target.data_classes:
-            return (
-                f"accepts data of class {', '.join(sorted(target.data_classes))}, the route carries {self.data_class}"
-            )
-        return None
+            taken = ", ".join(sorted(target.data_classes))
+            why.append(f"classes of data are {taken}, the route carries {self.data_class}")
+        return "; its ".join(why) or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,9 +125,18 @@ def test_fallback_that_is_never_reached() -> None:
     """A budget smaller than the list of targets leaves some of them out."""
     targets = "a: {}\nb: {}\nc: {}"
     found = warned("serve_from: a\nfallback: [b, c]\nretry: {attempts: 2}", targets)
-    assert about("endpoints.x", "after a c is never tried; raise it to 3", found)
+    assert about("endpoints.x", "of a, b, c, in this order, c is never tried; raise it to 3", found)
     assert warned("serve_from: a\nfallback: [b, c]\nretry: {attempts: 3}", targets) == []
     assert warned("split: {a: 1, b: 1}\nfallback: [a, b]\nretry: {attempts: 2}") == []
+
+
+@pytest.mark.parametrize(
+    ("rest", "told"), [("", True), (', url: "http://h"', False), (", sign: false, url: https://h", False)]
+)
+def test_region_that_is_none_of_aws(rest: str, told: bool) -> None:
+    """A region with a slip of the pen would show as a host that can't be found, at the first request."""
+    found = warned("serve_from: a", f"a: {{kind: endpoint, endpoint: a, region: eu-cental-1{rest}}}")
+    assert bool(about("targets.a.region", "did you mean `eu-central-1`?", found)) is told
 
 
 def test_hedges_that_nobody_pays_for() -> None:

@@ -270,6 +270,15 @@ def test_explanation_is_the_plan_laid_open() -> None:
     assert not told.drawn
 
 
+def test_explanation_names_fallbacks_that_no_attempt_is_left_for() -> None:
+    """A fallback that stands in the policy and is in no plan is not passed over in silence."""
+    route = Route("x", None, split(a=1), (target("b"), target("c")), retry=RetryRule(2))
+    told = explain(route, {}, None, half)
+    assert [(one.target.name, one.reason) for one in told.ruled_out] == [
+        ("c", "comes after the 2 attempts that a request has")
+    ]
+
+
 def test_explanation_says_when_it_is_one_draw_of_many() -> None:
     """Without a key a split is drawn; a single target is not."""
     assert explain(Route("x", None, split(a=1, b=1)), {}, None, half).drawn

@@ -107,6 +107,8 @@ def test_duplicate_key_is_told_with_both_lines_and_first_counts() -> None:
         ("a: b\n c: d", 2, "", "not valid YAML"),
         ("a: [1", 1, "", "not valid YAML"),
         ("\ta: 1", 1, "", "not valid YAML"),
+        ("a:\n\tb: 1", 2, "", "indent with spaces"),
+        ("a: 1\nb: {c: ${NAME}}", 2, "", 'in quotes: "${NAME}"'),
         ("a: 1\nb: \x01", 2, "", "UTF-8"),
         ('a: "\\UFFFFFFFF"', 1, "", "escape"),
         ("%YAML 2.0\n--- a", 1, "", "not valid YAML"),

@@ -54,7 +54,7 @@ def test_table_cannot_be_changed() -> None:
         (Boundary(isolation=Isolation.INSTANCE), {"isolation": Isolation.CONTAINER}, "isolation is container"),
         (Boundary(regions=frozenset({"eu-west-1"})), {}, "region is us-east-1"),
         (Boundary(regions=frozenset({"eu-west-1"})), {"region": None}, "not declared"),
-        (Boundary(data_class="secret"), {"data_classes": frozenset({"public"})}, "accepts data of class public"),
+        (Boundary(data_class="secret"), {"data_classes": frozenset({"public"})}, "classes of data are public"),
     ],
 )
 def test_target_outside_the_boundary_is_refused_in_words(
@@ -62,6 +62,16 @@ def test_target_outside_the_boundary_is_refused_in_words(
 ) -> None:
     """Isolation, region and class of data each bind, and the reason names both sides."""
     assert word in str(boundary.refusal(target("a", **changes)))
+
+
+def test_everything_that_puts_a_target_outside_is_told_at_once() -> None:
+    """Whoever mends one reason is not sent back for the next."""
+    boundary = Boundary("secret", Isolation.INSTANCE, frozenset({"eu-west-1"}))
+    outside = target("a", isolation=Isolation.SHARED, data_classes=frozenset({"public"}))
+    assert boundary.refusal(outside) == (
+        "isolation is shared, the route demands instance; its region is us-east-1, the route allows eu-west-1; "
+        "its classes of data are public, the route carries secret"
+    )
 
 
 @pytest.mark.parametrize(
