@@ -28,6 +28,11 @@ _LATENCIES = frozenset({Measure.LATENCY_P95, Measure.LATENCY_P99})
 
 def judge(plan: Migration, state: State, seen: Mapping[str, Evidence], now: float) -> tuple[Verdict, ...]:
     """What each gate of the step that is in force says of this window's evidence, by key of the route."""
+    return dated(weighed(plan, state, seen), seen, now)
+
+
+def weighed(plan: Migration, state: State, seen: Mapping[str, Evidence]) -> tuple[Verdict, ...]:
+    """The same, whenever the evidence was written: it follows from what was counted alone, and is most of the work."""
     if state.phase is not Phase.RUNNING or not START < state.step < len(plan.steps):
         return ()
     at = plan.steps[state.step]
@@ -36,11 +41,16 @@ def judge(plan: Migration, state: State, seen: Mapping[str, Evidence], now: floa
     for member in plan.members:
         evidence = seen.get(member.route, Evidence())
         for gate in gates_at(member, at):
-            said = verdict(gate, member, evidence, chance, now)
+            said = Verdict(member.route, gate.measure, *_asked(gate, evidence, chance))
             if said.answer is Answer.NOT_YET and not said.missing:
                 said = replace(said, more=_more(gate, at, evidence, chance), far=_far(gate, evidence, chance))
             found.append(said)
     return tuple(found)
+
+
+def dated(verdicts: tuple[Verdict, ...], seen: Mapping[str, Evidence], now: float) -> tuple[Verdict, ...]:
+    """Those of `weighed`, and `missing` for what rests on evidence that nobody adds to any more."""
+    return tuple(_dated(said, seen.get(said.route, Evidence()), now) for said in verdicts)
 
 
 def chance_of(plan: Migration, window: int, step: int) -> float:
@@ -59,13 +69,16 @@ def chance_of(plan: Migration, window: int, step: int) -> float:
 
 def verdict(gate: Gate, member: Member, evidence: Evidence, chance: float, now: float) -> Verdict:
     """One gate's answer to one route's evidence, wrong with a probability of `chance` at most."""
-    answer, text, missing = _asked(gate, evidence, chance)
-    at = evidence.cost[0] if gate.measure is Measure.COST and evidence.cost is not None else evidence.at
-    if answer is not Answer.RED and now - at > STALE:
-        since = show_seconds(round(now - at))
-        text = f"nothing has been added to the evidence for {since}" if at else "no evidence of this step"
-        return Verdict(member.route, gate.measure, Answer.NOT_YET, text, missing=True)
-    return Verdict(member.route, gate.measure, answer, text, missing)
+    return _dated(Verdict(member.route, gate.measure, *_asked(gate, evidence, chance)), evidence, now)
+
+
+def _dated(said: Verdict, evidence: Evidence, now: float) -> Verdict:
+    at = evidence.cost[0] if said.measure is Measure.COST and evidence.cost is not None else evidence.at
+    if said.answer is Answer.RED or now - at <= STALE:
+        return said
+    since = show_seconds(round(now - at))
+    text = f"nothing has been added to the evidence for {since}" if at else "no evidence of this step"
+    return Verdict(said.route, said.measure, Answer.NOT_YET, text, missing=True)
 
 
 def _far(gate: Gate, evidence: Evidence, chance: float) -> bool:

@@ -101,15 +101,16 @@ class Migration:
     """When it never grows."""
     source_line: int = field(default=0, compare=False)
 
-    @property
-    def identity(self) -> str:
-        """12 hex digits for what moves where. A state of another identity says nothing about this migration."""
-        return _digest([(one.route, one.old, one.new, one.release) for one in self.members])
+    identity: str = field(init=False, compare=False)
+    """12 hex digits for what moves where. A state of another identity says nothing about this migration."""
+    course: str = field(init=False, compare=False)
+    """12 hex digits for the steps, by which a state notices that they have been rewritten."""
 
-    @property
-    def course(self) -> str:
-        """12 hex digits for the steps, by which a state notices that they have been rewritten."""
-        return _digest([(one.share, one.shadow, one.hold, one.approve) for one in self.steps])
+    def __post_init__(self) -> None:
+        moved = [(one.route, one.old, one.new, one.release) for one in self.members]
+        object.__setattr__(self, "identity", _digest(moved))
+        course = [(one.share, one.shadow, one.hold, one.approve) for one in self.steps]
+        object.__setattr__(self, "course", _digest(course))
 
     def share_at(self, step: int) -> float:
         """The share of a step; 0 at START."""

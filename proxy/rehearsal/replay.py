@@ -47,9 +47,6 @@ PATIENCE = 3600.0
 """Seconds that a client waits: longer than any route."""
 APPROVALS = 60.0
 """Seconds between two looks for an approval that a migration waits for."""
-DECISIONS = 60.0
-"""Seconds between two looks of the controller and of who follows it. A fleet looks every four: steps hold for hours,
-and judging their gates is most of the work of a rehearsal."""
 WHO = "rehearsal"
 
 
@@ -171,7 +168,7 @@ async def _proxy(play: Play, world: World) -> AsyncIterator[tuple[Services, int]
         admin_port=0,
         drain=1.0,
         state="memory:" if pointed.table.migrations else None,
-        state_poll=DECISIONS,
+        state_copy="",
         prices=play.prices,
     )
     told = ToldSource("policy.yaml", pointed.text, pointed.files, 1)

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from backends.state import StoreError
 from policies.evidence import Evidence
-from policies.gate import judge
 from policies.migrating import Migration
 from policies.migration import step
 from policies.migration_state import Decision, Seen, State
@@ -22,6 +21,7 @@ from policies.table import RouteTable
 from ..lease import Duty
 from .audit import Basis, records
 from .follower import LOOK
+from .judging import Judge
 from .ledger import Kept, Ledger
 from .report import Report, report
 from .telling import Teller, at_once
@@ -71,6 +71,7 @@ class Controller:
         self._teller = Teller(ledger, tell, settled)
         self._every = look
         self._costs = costs
+        self._judge = Judge()
         self._reported: dict[str, Report] = {}
         self._said: dict[str, str] = {}
         self._published: tuple[float, Mapping[str, Migration]] = (float("-inf"), {})
@@ -137,7 +138,7 @@ class Controller:
         for route, cost in self._costs(plan, table, now).items():
             evidence[route] = evidence.get(route, Evidence()) + cost
         rooms = await self._rooms(plan, state, table)
-        verdicts = judge(plan, state, evidence, now)
+        verdicts = self._judge.judge(plan, state, evidence, now)
         seen = Seen(window, verdicts, rooms)
         move = step(state, plan, seen, (), now)
         if move.changed:

@@ -53,17 +53,23 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._unreadable: set[tuple[str, int]] = set()
+        self._states: dict[str, tuple[Item, Kept]] = {}
+        self._evidence: dict[str, dict[str, tuple[bytes, Evidence]]] = {}
+        """What was read last, by migration and key: most looks find the same, and reading it is most of their work."""
 
     async def states(self) -> dict[str, Kept]:
         """Every migration that was ever started, by name; one that can't be read is left out, and said once."""
         found = {}
         for name, item in (await self._store.items(MIGRATIONS)).items():
+            known = self._states.get(name)
             try:
-                found[name] = _kept(name, item)
+                found[name] = known[1] if known is not None and known[0] == item else _kept(name, item)
             except StoreError as error:
                 if (name, item.version) not in self._unreadable:
                     self._unreadable.add((name, item.version))
                     log.error("%s", error)  # noqa: TRY400 - the message says it all
+                continue
+            self._states[name] = item, found[name]
         return found
 
     async def state(self, name: str) -> Kept | None:
@@ -119,12 +125,16 @@ class Ledger:
     async def evidence(self, name: str, window: str) -> dict[str, Evidence]:
         """What all workers have seen in a window, by route."""
         total: dict[str, Evidence] = {}
+        known, read = self._evidence.get(name, {}), {}
         for key, item in (await self._store.items(_evidence(name))).items():
             of, _, rest = key.partition(" ")
             if of == window:
                 route = rest.partition(" ")[2]
-                seen = _seen(name, item.value)
+                before = known.get(key)
+                seen = before[1] if before is not None and before[0] == item.value else _seen(name, item.value)
+                read[key] = item.value, seen
                 total[route] = together(total[route], seen) if route in total else seen
+        self._evidence[name] = read
         return total
 
     async def forget(self, name: str, window: str) -> None:
