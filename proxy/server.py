@@ -7,9 +7,11 @@ SIGHUP reloads the policy. The first line on standard output says where it liste
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import signal
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -166,7 +168,8 @@ def _started(settings: Settings, services: Services) -> Started | None:
     inside = settings.face == "container"
     if not inside and settings.endpoint is None and settings.endpoint_attribute is None:
         return None
-    started = Started(settings.endpoint, settings.endpoint_attribute, inside=inside)
+    named = settings.endpoint, settings.endpoint_attribute
+    started = Started(*named, inside=inside, cut=settings.platform_time)
     why = started.unready(services.policy.current.table, lambda _: None)
     if why is not None:
         msg = f"can't be a container: {why}"
@@ -190,10 +193,13 @@ async def _listen(listener: Listener, host: str, port: int, flag: str, tls: ssl.
 
 def cannot_listen(host: str, port: int, flag: str, error: OSError) -> CannotListen:
     """What to raise when `error` kept us from an address that `flag` chooses."""
-    reason = error.strerror or str(error)
-    return CannotListen(
-        f"can't listen on {host}:{port} ({reason.lower()}); stop what holds it, or choose another with {flag}"
-    )
+    reason = (error.strerror or str(error)).lower()
+    remedy = f"stop what holds it, or choose another with {flag}"
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        remedy = "name an address of this machine with --host"
+    elif error.errno == errno.EACCES:
+        remedy = f"this user may not have that port: choose one from 1024 on with {flag}"
+    return CannotListen(f"can't listen on {host}:{port} ({reason}); {remedy}")
 
 
 async def _watch_lag(state: State) -> None:

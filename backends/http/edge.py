@@ -244,6 +244,8 @@ class Exchange:
         """The lines that say how long the body is, when it was made, and what becomes of the connection."""
         if self._connection.leaving:
             self.keeps = False  # the client then opens another one, and loses nothing by it
+        elif not self._payload.is_eof() and hdrs.EXPECT in self._message.headers:
+            self.keeps = False  # it was not told to go on: what comes next may be the body or another request
         if self.keeps:
             kept = "" if self._message.version >= _VERSION_1_1 else "Connection: keep-alive\r\n"
         else:

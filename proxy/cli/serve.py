@@ -39,8 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         settings = flags.read(vars(arguments), flags.environment())
         uvloop.run(_serve(settings) if settings.workers == 1 else _supervise(settings))
+    except UnreadableError as error:
+        msg = f"the policy can't be read: {error}; name a readable one with --policy"
+        raise StartError(msg) from error
     except (
-        *(flags.SettingsError, CannotListen, UnreadableError, PolicyError, StoreError),
+        *(flags.SettingsError, CannotListen, PolicyError, StoreError),
         *(CannotServe, CannotSucceed),
     ) as error:
         raise StartError(str(error)) from error

@@ -119,6 +119,25 @@ async def test_a_body_over_the_limit_is_refused(sent: bytes) -> None:
     assert refused == [1 << 16]
 
 
+async def test_an_answer_in_place_of_continue_is_the_connections_last() -> None:
+    """A client that was refused before it sent its body may go on with another request, which would be taken for it."""
+
+    async def handler(exchange: Exchange) -> None:
+        with contextlib.suppress(BodyTooLarge):
+            await exchange.read_body(1, deadline())
+        await exchange.reply(Answer(413, (), b""))
+
+    kept = POST.replace(b"Connection: close\r\n", b"")
+    async with listening(handler) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(kept + b"Content-Length: 2\r\n\r\nhi")
+        assert b"Connection: close" not in await reader.readuntil(b"\r\n\r\n")
+        writer.write(kept + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert b"Connection: close" in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await closed(writer)
+
+
 @pytest.mark.parametrize("framing", ["declared", "chunked"])
 async def test_the_budget_binds_all_requests_together_and_is_given_back(framing: str) -> None:
     """While one body fills the budget another is refused; once it is answered there is room again."""

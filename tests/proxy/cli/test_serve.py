@@ -99,8 +99,16 @@ def test_a_port_in_use_is_one_line(policy: Path) -> None:
 
 
 def test_a_missing_policy_is_one_line(tmp_path: Path) -> None:
-    """It names the file."""
-    assert "gone.yaml" in refused(["--policy", str(tmp_path / "gone.yaml"), "--port", "0"])
+    """It names the file and the flag."""
+    line = refused(["--policy", str(tmp_path / "gone.yaml"), "--port", "0"])
+    assert "gone.yaml: No such file" in line
+    assert "--policy" in line
+
+
+def test_an_address_that_is_not_this_machines_is_one_line(policy: Path) -> None:
+    """Another port would not help: it names the other flag."""
+    line = refused(["--policy", str(policy), "--host", "192.0.2.1", "--no-auth", "--port", "0"])
+    assert line.endswith("name an address of this machine with --host\n")
 
 
 def test_no_policy_at_all_is_one_line() -> None:
