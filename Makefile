@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.lock-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: soak fuzz sbom help setup run run-vllm test test-fast check format lock wheel bench bench-cost bench-quick clean
+.PHONY: soak fuzz sbom help setup run run-vllm test coverage test-fast check format lock wheel bench bench-cost bench-quick clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ run-vllm: setup ## real vLLM with a small model behind the proxy; fetches 0.7 GB
 	@exec $(BIN)/pointsman quickstart --engine vllm $(ARGS)
 
 test: setup ## every test, as CI runs them
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest $(ARGS)
+
+coverage: setup ## every test, and which branches of ours none of them takes; a third slower
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 
 test-fast: setup ## the tests that need no other environment and no other process
 	@$(BIN)/python -m pytest -m "not slow and not vllm"
