@@ -22,7 +22,11 @@ READY = "Ctrl-C ends all of it."
 
 def variables(**more: str) -> dict[str, str]:
     """The environment of a child: this one, without AWS settings and without ours, but with a package cache."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "POINTSMAN_", "MAKE", "MFLAGS", "ARGS"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "POINTSMAN_", "MAKE", "MFLAGS", "ARGS"))
+    }
     return kept | more
 
 
