@@ -145,7 +145,8 @@ def _moved(state: State, plan: Migration, seen: Seen, log: _Log) -> State:
     if red and state.phase is Phase.RUNNING and state.step > START:
         return _breached(state, plan, seen, red, log)
     if state.bypass is not None and log.now >= state.bypass and _calm(state, plan, seen, log.now):
-        new = replace(state, bypass=None, since=log.now, window=state.window + 1)
+        # What was agreed to before rests on what was seen before.
+        new = replace(state, bypass=None, since=log.now, window=state.window + 1, approved=None)
         return log.note(state, new, Event.BYPASS_OVER, f"back to {_place(plan, state.step)}")
     if state.phase is not Phase.RUNNING:
         return state
@@ -217,6 +218,8 @@ def _unfinished(state: State, plan: Migration, seen: Seen, now: float) -> Iterat
             name = f"{gate.measure.value} of {member.route}"
             if verdict is None or verdict.missing:
                 yield Wait(Waiting.EVIDENCE, f"{name}: {verdict.text if verdict else 'no evidence of this step'}")
+            elif verdict.answer is Answer.RED:
+                yield Wait(Waiting.EVIDENCE, f"{name} is red: {verdict.text}")
             elif verdict.answer is not Answer.GREEN and (verdict.far or not state.waived):
                 yield Wait(Waiting.EVIDENCE, f"{name}: {verdict.text}")
     if at.approve is not None and state.approved is None:

@@ -50,7 +50,7 @@ def no(command: Command, why: str) -> str:
 
 def _start(state: State, plan: Migration, command: Command, now: float) -> Answered | str:
     if state.phase not in (Phase.PLANNED, Phase.ROLLED_BACK):
-        return f"it is {state.phase.value} already"
+        return _stands(state)
     run = state.run + 1
     fresh = replace(
         State.planned(plan, run), version=state.version, applied=state.applied, phase=Phase.RUNNING, since=now,
@@ -61,7 +61,7 @@ def _start(state: State, plan: Migration, command: Command, now: float) -> Answe
 
 def _pause(state: State, plan: Migration, command: Command, now: float) -> Answered | str:
     if state.phase is not Phase.RUNNING:
-        return f"only a running migration can be paused; it is {state.phase.value}"
+        return f"only a running migration can be paused; {_stands(state)}"
     if state.paused is not None:
         return f"it is paused already: {state.paused}"
     return Answered(replace(state, paused=command.reason), Event.PAUSED, command.reason)
@@ -71,14 +71,15 @@ def _resume(state: State, plan: Migration, command: Command, now: float) -> Answ
     if state.bypass is not None:
         return Answered(replace(state, bypass=now, paused=None), Event.RESUMED, command.reason)
     if state.phase is not Phase.RUNNING or state.paused is None:
-        return f"it is not paused; it is {state.phase.value}"
+        return f"it is not paused; {_stands(state)}"
     return Answered(replace(state, paused=None), Event.RESUMED, command.reason)
 
 
 def _approve(state: State, plan: Migration, command: Command, now: float) -> Answered | str:
     wanted = plan.steps[state.step].approve if state.phase is Phase.RUNNING and state.step > START else None
     if wanted is None:
-        return "nothing waits for an approval at this step"
+        later = [index + 1 for index, one in enumerate(plan.steps) if one.approve is not None and index > state.step]
+        return f"nothing waits for an approval at this step{f'; step {later[0]} will' if later else ''}"
     if state.approved is not None:
         return f"{state.approved} has approved it already"
     return Answered(replace(state, approved=command.who), Event.APPROVED, f"for {wanted}: {command.reason}")
@@ -86,7 +87,7 @@ def _approve(state: State, plan: Migration, command: Command, now: float) -> Ans
 
 def _promote(state: State, plan: Migration, command: Command, now: float) -> Answered | str:
     if state.phase is not Phase.RUNNING:
-        return f"only a running migration can be promoted; it is {state.phase.value}"
+        return f"only a running migration can be promoted; {_stands(state)}"
     if state.paused is not None:
         return f"it is paused ({state.paused}); resume it first"
     return Answered(replace(state, waived=True), Event.PROMOTED, command.reason)
@@ -94,7 +95,7 @@ def _promote(state: State, plan: Migration, command: Command, now: float) -> Ans
 
 def _rollback(state: State, plan: Migration, command: Command, now: float) -> Answered | str:
     if state.phase in (Phase.PLANNED, Phase.ROLLED_BACK):
-        return f"there is nothing to roll back; it is {state.phase.value}"
+        return f"there is nothing to roll back; {_stands(state)}"
     if state.phase is Phase.ROLLING_BACK and state.goal == START:
         return "it is rolling back to the start already"
     if state.phase is Phase.ROLLING_BACK:
@@ -111,6 +112,18 @@ def _bypass(state: State, plan: Migration, command: Command, now: float) -> Answ
     why = f"{command.reason} (until {show_moment(command.until)}{before})"
     return Answered(replace(state, bypass=command.until), Event.BYPASSED, why, alert=True)
 
+
+def _stands(state: State) -> str:
+    return f"it is {state.phase.value}{_NEXT.get(state.phase, '')}"
+
+
+_NEXT = {
+    Phase.PLANNED: "; `start` begins it",
+    Phase.ROLLING_BACK: "; once it is back `start` begins anew",
+    Phase.ROLLED_BACK: "; `start` begins anew",
+    Phase.DONE: "; write its new target into serve_from, and delete migrate",
+}
+"""What may be done next, for who asked for something else."""
 
 _VERBS: dict[Verb, Callable[[State, Migration, Command, float], Answered | str]] = {
     Verb.START: _start,

@@ -48,6 +48,9 @@ class SqliteStore:
             self._database = self._executor.submit(self._open).result()
         except (sqlite3.Error, StoreError) as error:
             self._executor.shutdown()
+            if "unable to open" in str(error):
+                msg = f"{error}; is its folder there, and may this user write to it?"
+                raise self._lost(OSError(msg)) from error
             raise self._lost(error) from error
 
     async def take(self, name: str, holder: str, wall: float, period: float) -> Lease | None:

@@ -18,7 +18,7 @@ from warmers.migrations.orders import order, refused
 
 from . import EXIT_OK, EXIT_REFUSED, StartError
 from .fleet import add_arguments, add_reason, with_fleet
-from .migrate_order import command, now, say_other
+from .migrate_order import command, now, say_other, say_silent
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +54,7 @@ async def _one(ledger: Ledger, plan: Migration, arguments: argparse.Namespace, p
     await say_other(ledger, plan, Verb.BYPASS)
     given = command(Verb.BYPASS, arguments, until)
     _, decisions = await order(ledger, plan, given, given.at)
+    await say_silent(ledger, plan)
     no = refused(decisions, given)
     before = f"; it was until {show_moment(kept.state.bypass)}" if kept.state.bypass is not None else ""
     home = f"everything goes to {', '.join(one.old for one in plan.members)} until {show_moment(until)}{before}"
@@ -89,7 +90,7 @@ def _period(text: str) -> float:
     try:
         found = hold(text)
     except ValueError as error:
-        msg = f"--for can't be {text!r}: write a time such as 30m or 2h"
+        msg = f"--for can't be {text!r}, which {error}; write a time such as 30m or 2h"
         raise StartError(msg) from error
     if found <= 0:
         msg = f"--for can't be {text!r}: a bypass that is over at once does nothing"

@@ -28,6 +28,11 @@ from .. import settings as flags
 from . import StartError
 from .policy_file import print_refusal, read_policy
 
+AWAY = "the proxies keep their shares meanwhile; try again, or take everything home by a policy without `migrate`"
+"""What somebody can do who is woken up while the shared state can't be used."""
+LONGEST = 1000
+"""Characters of a reason: it is in every record, log line and alert."""
+
 Work = Callable[[RouteTable, Store], Awaitable[int]]
 
 
@@ -42,8 +47,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_reason(parser: argparse.ArgumentParser) -> None:
     """The arguments of commands that change something."""
     more = parser.add_argument
-    more("--reason", metavar="TEXT", required=True, help="why; it stands in the audit record")
-    more("--as", dest="who", metavar="WHO", help="who you are, for the audit record [user@machine]")
+    more("--reason", metavar="TEXT", required=True, type=one_line, help="why; it stands in the audit record")
+    more("--as", dest="who", metavar="WHO", type=one_line, help="who you are, for the audit record [user@machine]")
+
+
+def one_line(text: str) -> str:
+    """`text` on one line, as records, logs and pagers have it; raises what argparse tells as wrong usage."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    if not line:
+        msg = "is empty; say it in a few words"
+        raise argparse.ArgumentTypeError(msg)
+    if len(line) > LONGEST:
+        msg = f"has {len(line):,} characters; say it in {LONGEST:,}, and name a ticket for the rest"
+        raise argparse.ArgumentTypeError(msg)
+    return line
 
 
 def who(given: str | None) -> str:
@@ -79,6 +96,11 @@ def with_fleet(arguments: argparse.Namespace, work: Work, *, begins: bool = Fals
         raise StartError(msg) from error
     except (StoreError, OtherMigrationError, ValueError) as error:
         raise StartError(str(error)) from error
+    except KeyboardInterrupt:
+        if hasattr(arguments, "reason"):
+            told = "interrupted: it may have been carried out, `pointsman migrate status` says; giving it again is safe"
+            print(f"pointsman: {told}", file=sys.stderr)
+        raise
 
 
 async def _work(
@@ -95,6 +117,9 @@ async def _work(
         elif recalls and known:
             table = replace(table, migrations={**known, **table.migrations})
         return await work(table, store)
+    except StoreError as error:
+        msg = f"{error}; {AWAY}"
+        raise StoreError(msg) from error
     finally:
         await store.aclose()
 

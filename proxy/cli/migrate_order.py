@@ -14,14 +14,17 @@ from dataclasses import dataclass
 
 from backends.state import Store
 from policies.migrating import Migration
-from policies.migration_state import Command, Decision, State, Verb
-from policies.quantities import show_share
+from policies.migration_state import Command, Decision, Event, State, Verb
+from policies.quantities import show_seconds, show_share
 from policies.table import RouteTable
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.orders import HOLDS, differing, order
 
 from . import EXIT_OK, EXIT_REFUSED, StartError
 from .fleet import add_arguments, add_reason, who, with_fleet
+
+SILENT = 90.0
+"""Seconds after which a controller that has said nothing is missed; it speaks every 30."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Order:
             plan, ledger = named(table, arguments.name), Ledger(store)
             await say_other(ledger, plan, self.verb)
             state, decisions = await order(ledger, plan, command(self.verb, arguments), now())
+            await say_silent(ledger, plan)
             return told(self.verb, state, decisions, arguments.json)
 
         return with_fleet(arguments, work, begins=self.verb is Verb.START, recalls=self.verb in HOLDS)
@@ -62,6 +66,15 @@ async def say_other(ledger: Ledger, plan: Migration, verb: Verb) -> None:
     elif verb is Verb.START and plan.name not in (await ledger.plans() or {}):
         told = f"no proxy has said yet that its policy has a migration {plan.name}: it moves once one has"
         print(f"pointsman: {told}", file=sys.stderr)
+
+
+async def say_silent(ledger: Ledger, plan: Migration) -> None:
+    """One line on standard error where no proxy has looked at the migration lately: nobody may follow a command."""
+    report = await ledger.report(plan.name)
+    ago = 0.0 if report is None else now() - report.at
+    if ago > SILENT:
+        told = f"no proxy has decided about {plan.name} for {show_seconds(round(ago))}; what is ordered holds once one"
+        print(f"pointsman: {told} runs with this state", file=sys.stderr)
 
 
 def now() -> float:
@@ -88,15 +101,14 @@ def named(table: RouteTable, name: str) -> Migration:
 
 def told(verb: Verb, state: State, decisions: tuple[Decision, ...], in_json: bool) -> int:
     """Print what became of a command; the exit code."""
-    no = next((one for one in decisions if one.event.value == "refused"), None)
+    no = next((one for one in decisions if one.event is Event.REFUSED), None)
     if in_json:
         answer = {"migration": state.name, "verb": verb.value, "done": no is None, "share": state.in_force[0]}
         answer |= {"phase": state.phase.value, "step": state.step + 1, "version": state.version}
         print(json.dumps(answer | {"decisions": [one.summary for one in decisions]}, indent=2))
-    elif no is not None:
-        print(f"{state.name}: refused: {no.why}")
-    else:
-        for one in decisions:
-            print(one.summary)
+        return EXIT_REFUSED if no is not None else EXIT_OK
+    for one in decisions:
+        print(f"{state.name}: refused: {one.why}" if one is no else one.summary)
+    if no is None or len(decisions) > 1:  # a promotion may be refused by what leads back at once
         print(f"{state.name}: {show_share(state.in_force[0])} of the traffic goes to the new target")
     return EXIT_REFUSED if no is not None else EXIT_OK

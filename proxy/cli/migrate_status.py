@@ -25,12 +25,9 @@ from warmers.migrations.report import GateSeen, Report
 
 from . import EXIT_FINDINGS, EXIT_OK
 from .fleet import add_arguments, with_fleet
-from .migrate_order import named, now
+from .migrate_order import SILENT, named, now
 
 HELP = "say where migrations stand, what they wait for, and what their gates say"
-
-SILENT = 90.0
-"""Seconds after which a controller that has said nothing is missed; it speaks every 30."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,15 @@ def test_breach_leads_back_at_once(bad: str, index: int, phase: Phase, at: int) 
         assert events(resumed) == ["resumed", "grew"]
 
 
+def test_end_of_a_bypass_asks_for_approval_again() -> None:
+    """What was agreed to before a night in which everything was sent home rested on what was seen before."""
+    state = replace(reached(plan(), 2), approved="bob", bypass=NOW)
+    move = step(state, plan(), fine(plan(), state), [], NOW + 1)
+    assert (events(move), move.state.approved, move.state.share) == (["bypass over"], None, 0.5)
+    later = step(move.state, plan(), fine(plan(), move.state), [], NOW + 2 * HOUR)
+    assert kinds(later) == ["awaiting approval"]
+
+
 def test_breach_while_paused_frozen_or_without_a_store() -> None:
     """Nothing that keeps it from growing keeps it from going back."""
     whole = plan(freeze=ALWAYS)

@@ -55,6 +55,24 @@ def test_where_each_command_is_accepted(verb: Verb, accepted: set[str]) -> None:
     assert {one.alert for name, one in answered.items() if name in accepted} == {verb in (Verb.ROLLBACK, Verb.BYPASS)}
 
 
+@pytest.mark.parametrize(
+    ("verb", "name", "told"),
+    [
+        (Verb.PAUSE, "planned", "it is planned; `start` begins it"),
+        (Verb.PROMOTE, "rolled back", "it is rolled back; `start` begins anew"),
+        (Verb.RESUME, "going home", "it is rolling back; once it is back `start` begins anew"),
+        (Verb.START, "done", "it is done; write its new target into serve_from, and delete migrate"),
+        (Verb.START, "ten", "it is running"),
+        (Verb.APPROVE, "ten", "nothing waits for an approval at this step; step 3 will"),
+        (Verb.APPROVE, "done", "nothing waits for an approval at this step"),
+    ],
+)
+def test_who_is_refused_is_told_what_may_be_done(verb: Verb, name: str, told: str) -> None:
+    """From the page's own words somebody who was just woken up can go on."""
+    answered = carry_out(STATES[name], PLAN, command(verb), NOW)
+    assert answered.why.endswith(told)
+
+
 def test_refused_command_changes_nothing_but_what_is_remembered() -> None:
     """So that it is refused once, and its giver finds the answer under its id."""
     move = step(DONE, PLAN, Seen(), [command(Verb.START)], NOW)
@@ -81,7 +99,9 @@ def test_promote_waives_the_hold_and_open_answers_and_nothing_else() -> None:
     far = tuple(replace(one, far=True, text="100 % failed") for one in open_.verdicts)
     assert "errors of x: 100 % failed" in why_not(state, replace(open_, verdicts=far))
     red = replace(open_, verdicts=said(PLAN, state, Answer.NOT_YET, errors=Answer.RED))
-    assert step(state, PLAN, red, [command(Verb.PROMOTE)], NOW + 1).state.phase is Phase.ROLLED_BACK
+    back = step(state, PLAN, red, [command(Verb.PROMOTE)], NOW + 1)
+    assert (events(back), back.state.phase) == (["refused", "breached"], Phase.ROLLED_BACK)
+    assert "errors of x is red: as tested" in back.decisions[0].why
     assert "waiting for room for a rollback" in why_not(state, replace(open_, rooms={}))
     half = reached(PLAN, 2)
     assert "awaiting approval: of owner" in why_not(half, fine(PLAN, half))

@@ -61,6 +61,7 @@ def test_what_is_home_already_is_left_alone(tmp_path: Path, capsys: pytest.Captu
         ("apexguru", "--all", "--for", "2h"),
         ("apexguru", "--for", "soon"),
         ("apexguru", "--for", "0s"),
+        ("apexguru", "--for", "400d"),
         ("plain", "--for", "2h"),
         ("apex", "--for", "2h"),
     ],

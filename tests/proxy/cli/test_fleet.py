@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from backends.state import Store
+from policies.table import RouteTable
 from proxy.cli import EXIT_CANNOT_START, main
-from proxy.cli.fleet import who
+from proxy.cli.fleet import one_line, who, with_fleet
 
 from .commanding import Commanding
 
@@ -37,7 +40,9 @@ def test_state_that_can_not_be_reached(tmp_path: Path, capsys: pytest.CaptureFix
     pointsman = Commanding(tmp_path)
     pointsman.address = "valkey://127.0.0.1:1"
     assert pointsman("migrate", "status") == EXIT_CANNOT_START
-    assert "127.0.0.1:1" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "127.0.0.1:1" in told
+    assert "the proxies keep their shares meanwhile; try again, or take everything home by a policy without" in told
 
 
 @pytest.mark.parametrize(
@@ -75,3 +80,35 @@ def test_who_is_the_user_unless_it_is_said() -> None:
     """Also where the user has no name."""
     assert who("ann") == "ann"
     assert who(None).endswith(f"@{os.uname().nodename}")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [(" because\tof it\n", "because of it"), ("a\x1b[2Jb\u2028c", "a [2Jb c"), ("x" * 1000, "x" * 1000)],
+)
+def test_a_reason_is_one_line(text: str, line: str) -> None:
+    """It is in logs, records and on pagers, where a second line would pass for another's."""
+    assert one_line(text) == line
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "x" * 1001])
+def test_a_reason_says_something_in_few_words(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing, or a whole story, is wrong usage."""
+    with pytest.raises(SystemExit) as ended:
+        Commanding(tmp_path)("migrate", "start", "apexguru", "--reason", text)
+    assert ended.value.code == EXIT_CANNOT_START
+    assert "say it in" in capsys.readouterr().err
+
+
+def test_interrupted_command_says_what_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether it was carried out, and that giving it again is safe; a look at the state has nothing to say."""
+    pointsman = Commanding(tmp_path)
+
+    async def work(table: RouteTable, store: Store) -> int:
+        raise KeyboardInterrupt
+
+    for words, told in (({"reason": "r"}, "giving it again is safe"), ({}, "")):
+        given = Namespace(policy=str(pointsman.policy), state=pointsman.address, json=False, **words)
+        with pytest.raises(KeyboardInterrupt):
+            with_fleet(given, work)
+        assert capsys.readouterr().err.strip().endswith(told)

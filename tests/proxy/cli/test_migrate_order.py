@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from policies.evidence import Evidence, Side
 from policies.migration_state import Move, Phase, Seen
 from proxy.cli import EXIT_CANNOT_START, EXIT_FINDINGS, EXIT_OK, EXIT_REFUSED
 from warmers.migrations.ledger import Ledger
-from warmers.migrations.report import report
+from warmers.migrations.report import Report, report
 
 from .commanding import Commanding
+
+CALM = Side(32, 0)
 
 
 def test_start_pause_resume_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,11 +71,43 @@ def test_promotion_goes_on_at_once(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "50% of the traffic goes to the new target" in capsys.readouterr().out
 
 
-async def saw(ledger: Ledger, new: Side | None) -> None:
+def test_promotion_at_a_red_gate_is_refused_and_takes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command says both, and its exit code is that of a refusal."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    pointsman.kept(lambda ledger: saw(ledger, Side(1000, 900), Side(1000, 0)))
+    assert pointsman("migrate", "promote", "apexguru", "--reason", "r") == EXIT_REFUSED
+    told = capsys.readouterr().out
+    assert "apexguru: refused: promote (r): it can't go on now: collecting evidence: errors of apexguru is red" in told
+    assert "migration apexguru breached: errors of apexguru" in told
+    assert told.endswith("apexguru: 0% of the traffic goes to the new target\n")
+
+
+def test_command_that_nobody_may_follow_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is carried out all the same; where a controller spoke lately nothing is said."""
+    pointsman = Commanding(tmp_path)
+    pointsman.publish(pointsman.plan)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    for ago, said in ((0.0, False), (600.0, True)):
+        pointsman.kept(partial(spoke, time.time() - ago))
+        capsys.readouterr()
+        assert pointsman("migrate", "pause" if said else "resume", "apexguru", "--reason", "r") in (
+            EXIT_OK,
+            EXIT_REFUSED,
+        )
+        assert ("no proxy has decided about apexguru for 10m" in capsys.readouterr().err) is said
+
+
+async def spoke(at: float, ledger: Ledger) -> None:
+    """A controller has looked then."""
+    await ledger.tell("apexguru", Report(at, 1, "holding"), 1)
+
+
+async def saw(ledger: Ledger, new: Side | None, old: Side = CALM) -> None:
     """Evidence of the step, and a controller that has seen room for everything."""
     state = (await ledger.states())["apexguru"].state
     if new is not None:
-        await ledger.saw("apexguru", state.window_id, "w", {"apexguru": Evidence(Side(32, 0), new, at=time.time())})
+        await ledger.saw("apexguru", state.window_id, "w", {"apexguru": Evidence(old, new, at=time.time())})
     await ledger.tell("apexguru", report(Move(state), Seen(state.window_id, (), {"apexguru": 1.0}), time.time()), 1)
 
 
