@@ -16,6 +16,7 @@ from typing import Any
 
 from backends.http.limits import LIMITS
 from backends.state import checked
+from backends.wire.container import CUT, MARGIN
 
 MIB = 1024 * 1024
 
@@ -56,6 +57,8 @@ class Settings:
     connections: int = LIMITS.connections
     head_time: float = LIMITS.head_time
     body_time: float = LIMITS.body_time
+    platform_time: float = CUT
+    """After which the platform around a container gives up waiting for a whole answer."""
     drain: float = 30.0
     poll: float = 10.0
     handler_cache: str = "~/.cache/pointsman/handlers"
@@ -146,6 +149,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _platform_time(text: str) -> float:
+    seconds = float(text)
+    if seconds < 2 * MARGIN:
+        raise ValueError
+    return seconds
+
+
 def _address(text: str) -> str:
     if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", text):
         raise ValueError
@@ -198,7 +208,9 @@ FLAGS = (
     ),
     Flag("workers", _workers, "processes that serve, 1 to 64; each uses one core", 1, "N"),
     Flag("otel", _exporter, "where spans go: off, console, or the URL of an OTLP/HTTP receiver", "off", "WHERE"),
-    Flag("sample", _share, "share of requests that are traced when the caller did not decide", 0.01, "SHARE"),
+    Flag(
+        "sample", _share, "share of requests that are traced when the caller did not decide: 0.01, or 1%", 0.01, "SHARE"
+    ),
     Flag("log", str, "where the request log goes: - is standard output", "-", "FILE"),
     Flag("body-limit", _mib, "largest request body in MiB; SageMaker's own limit is 25", 25 * MIB, "MIB"),
     Flag("body-budget", _mib, "bodies of all requests in flight together, in MiB", 1024 * MIB, "MIB"),
@@ -216,6 +228,7 @@ FLAGS = (
     Flag("face", _face, "what is served: all, or container for SageMaker's container contract alone", metavar="FACE"),
     Flag("endpoint", str, "endpoint, or endpoint/component, that this process is the container of", metavar="NAME"),
     Flag("endpoint-attribute", _attribute, "item of CustomAttributes that names the endpoint instead", metavar="KEY"),
+    Flag("platform-time", _platform_time, "seconds after which SageMaker cuts a container's answer, from 4", CUT, "S"),
     Flag(
         "handler-cache",
         str,

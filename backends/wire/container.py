@@ -39,8 +39,8 @@ HONOURED = frozenset(
 )
 """Answer header fields that reach the client."""
 
-DEADLINE = 58.0
-"""Seconds in which an answer is given: SageMaker cuts at 60, and then nobody learns what happened here."""
+MARGIN = 2.0
+"""Seconds before SageMaker's cut at which an answer is given: once it has cut, nobody learns what happened here."""
 TIMED_OUT = 504
 """What a container says of a model that did not answer in time, where it has to say it."""
 CUT = 60.0

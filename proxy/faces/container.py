@@ -31,8 +31,6 @@ from ..services import Services
 from . import container_failures, failures
 from .passage import handle
 
-READ_TIME = 58.0
-"""Seconds the platform has to send a request, at most."""
 MAX_HOPS = 3
 """How often a request may pass through proxies of this kind before it is taken for a loop."""
 
@@ -57,6 +55,11 @@ class Started:
     """The platform is SageMaker: only the contract's headers count, and its time limits."""
     cut: float = wire.CUT
     """Seconds after which the platform gives up waiting for a whole answer."""
+
+    @property
+    def longest(self) -> float:
+        """Seconds in which a whole answer is given."""
+        return self.cut - wire.MARGIN
 
     def default(self, table: RouteTable) -> str | None:
         """The endpoint of a request that names none."""
@@ -129,9 +132,8 @@ class Container:
         record.operation = "Invocations"
         started = self._started
         headers = wire.passed(exchange.headers) if started.inside else exchange.headers
-        body = await exchange.read_body(
-            self._services.body_limit, exchange.arrived + min(READ_TIME, self._services.body_time)
-        )
+        longest = min(started.longest, self._services.body_time)
+        body = await exchange.read_body(self._services.body_limit, exchange.arrived + longest)
         attributes = next((value for name, value in headers if name.lower() == _ATTRIBUTES), None)
         named = wire.read_attribute(attributes, started.attribute) if started.attribute else None
         name = named or started.default(self._services.policy.current.table)
@@ -145,7 +147,7 @@ class Container:
             invocation,
             component=component or invocation.component,
             streaming=streaming,
-            longest=wire.STREAM_DEADLINE if streaming else wire.DEADLINE,
+            longest=wire.STREAM_DEADLINE if streaming else started.longest,
         )
 
     def answer(self, reply: Reply, record: Record) -> tuple[Headers, bytes]:

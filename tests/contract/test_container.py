@@ -16,7 +16,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,30 @@ def test_what_no_container_can_say_is_a_424_that_tells_it(chain: Chain, case: st
         assert (found["Error"]["Code"], found["ResponseMetadata"]["HTTPStatusCode"]) == ("ModelError", 424)
         assert found["OriginalStatusCode"] == status
         assert text in found["OriginalMessage"]
+
+
+def test_the_platforms_own_deadline_is_told_as_of_the_models_own_endpoint(tmp_path: Path) -> None:
+    """A model that takes too long: with the container in between the client is told by the platform, word for word.
+
+    The limit is seven seconds instead of sixty. The container is told eight: it is done after six, says nothing until
+    nine, and so leaves two for a machine that has much to do.
+    """
+    members = ("OriginalStatusCode", "OriginalMessage", "ErrorCode")
+    with emulator_in_thread(config_of(MODELS)) as targets, ExitStack() as stack:
+        text = json.loads(policy(targets.url))
+        text["endpoints"] = {"dedicated": text["endpoints"]["dedicated"]}
+        _, port = stack.enter_context(container(tmp_path, json.dumps(text), "--platform-time", "8"))
+        inner = {"dedicated": {"kind": "endpoint", "container": {"url": f"http://127.0.0.1:{port}"}}}
+        platform = stack.enter_context(emulator_in_thread(config_of(inner, limits={"unary": 7})))
+        told = []
+        for standin, fault in ((targets, "model-timeout"), (platform, "hang")):
+            targets.control("DELETE", "faults")
+            targets.control("POST", "faults", {"model": "dedicated", "faults": [{"name": fault}]})
+            told.append(invoke(standin, DIRECT["dedicated"], chat()))
+        direct, via = told
+        assert (via["Error"], via["OriginalStatusCode"]) == (direct["Error"], 0)
+        assert {name: via.get(name) for name in members} == {name: direct.get(name) for name in members}
+        assert targets.control("GET", "models")[1]["dedicated"]["in_flight"] == 0
 
 
 def test_a_component_without_copies_keeps_the_text_that_clients_match(chain: Chain) -> None:
