@@ -29,12 +29,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     more("name", metavar="NAME", help="endpoint, or endpoint/component")
     more("--policy", metavar="FILE", required=True, help="the policy; its route names today's target and the candidate")
     more("--stand-ins", metavar="FILE", required=True, help="the targets' stand-ins, with latencies that were measured")
-    more("--to", metavar="TARGET", help="the candidate [what the route migrates to]")
-    more("--concurrency", metavar="N,N", default="1,4,16,32", help="clients at a time [1,4,16,32]")
-    more("--seconds", metavar="TIME", default="10m", help="how long each is measured, in virtual time [10m]")
-    more("--settle", metavar="TIME", default="2m", help="time before that, uncounted [2m]")
+    more("--to", metavar="TARGET", help="the candidate (default: what the route migrates to)")
+    more("--concurrency", metavar="N,N", default="1,4,16,32", help="clients at a time (default 1,4,16,32)")
+    more("--seconds", metavar="TIME", default="10m", help="how long each is measured, in virtual time (default 10m)")
+    more("--settle", metavar="TIME", default="2m", help="time before that, uncounted (default 2m)")
     more("--prices", metavar="FILE", help="dated prices; without it those that ship with the product")
-    more("--seed", metavar="N", type=int, default=0, help="the same seed gives the same numbers [0]")
+    more("--seed", metavar="N", type=int, default=0, help="the same seed gives the same numbers (default 0)")
     more("--published", action="store_true", help="beside it what Salesforce published of such a move")
 
 

@@ -32,9 +32,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` this action's arguments."""
     more = parser.add_argument
     more("name", metavar="NAME", help="the migration: its route or its group")
-    more("--from", dest="folder", metavar="FOLDER", help="where they are kept [the policy's keep_differences.folder]")
+    more(
+        "--from",
+        dest="folder",
+        metavar="FOLDER",
+        help="where they are kept (default: the policy's keep_differences.folder)",
+    )
     more("--policy", metavar="FILE", help="the policy that the proxies have (POINTSMAN_POLICY)")
-    more("--most", metavar="N", type=int, default=10, help="how many to show [10]")
+    more("--most", metavar="N", type=int, default=10, help="how many to show (default 10)")
     more("--json", action="store_true", help="print one JSON document")
 
 

@@ -43,15 +43,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--folder",
+        metavar="FOLDER",
         help=f"where policy.yaml is, and for stand-ins emulator.yaml (default {FOLDER}, or {FOLDER}-vllm)",
     )
-    parser.add_argument("--port", type=int, default=8080, help="port of the proxy (default 8080)")
-    parser.add_argument("--admin-port", type=int, default=8081, help="port for operators (default 8081)")
-    parser.add_argument("--emulator-port", type=int, default=9080, help="port of the stand-ins (default 9080)")
-    parser.add_argument("--engine-port", type=int, default=8100, help="port of vLLM; 0 takes a free one (default 8100)")
-    parser.add_argument("--engine-log", default=".cache/vllm.log", help="what vLLM says (default .cache/vllm.log)")
+    parser.add_argument("--port", metavar="N", type=int, default=8080, help="port of the proxy (default 8080)")
+    parser.add_argument("--admin-port", metavar="N", type=int, default=8081, help="port for operators (default 8081)")
     parser.add_argument(
-        "--log", default=".cache/quickstart.log", help="the request log (default .cache/quickstart.log)"
+        "--emulator-port", metavar="N", type=int, default=9080, help="port of the stand-ins (default 9080)"
+    )
+    parser.add_argument(
+        "--engine-port", metavar="N", type=int, default=8100, help="port of vLLM; 0 takes a free one (default 8100)"
+    )
+    parser.add_argument(
+        "--engine-log", metavar="FILE", default=".cache/vllm.log", help="what vLLM says (default .cache/vllm.log)"
+    )
+    parser.add_argument(
+        "--log", metavar="FILE", default=".cache/quickstart.log", help="the request log (default .cache/quickstart.log)"
     )
 
 

@@ -44,12 +44,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser)
     add_trace(parser)
     more = parser.add_argument
-    more("--from", metavar="TIME", dest="begin", default="0s", help="leave out so much of the trace's beginning [0s]")
-    more("--to", metavar="TIME", dest="end", help="end so long after the trace's beginning [its end]")
+    more(
+        "--from",
+        metavar="TIME",
+        dest="begin",
+        default="0s",
+        help="leave out so much of the trace's beginning (default 0s)",
+    )
+    more("--to", metavar="TIME", dest="end", help="end so long after the trace's beginning (default: its end)")
     more("--stand-ins", metavar="FILE", help="models as of `pointsman emulate`; without it they are made of the policy")
-    more("--streams", metavar="SHARE", default="0%", help="share of the requests that ask for a stream [0%%]")
+    more("--streams", metavar="SHARE", default="0%", help="share of the requests that ask for a stream (default 0%%)")
     more("--prices", metavar="FILE", help="dated prices; without it those that ship with the product")
-    more("--seed", metavar="N", type=int, default=0, help="the same seed gives the same rehearsal [0]")
+    more("--seed", metavar="N", type=int, default=0, help="the same seed gives the same rehearsal (default 0)")
     more("--html", metavar="OUT", help="write a page with pictures as well")
 
 

@@ -42,13 +42,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     more = parser.add_argument
     more("--prices", metavar="FILE", help="dated prices; without it those that ship with the product")
     more(
-        "--proxies", metavar="N*TYPE", default="2*ml.c5.xlarge", help="what runs the proxies, or none [2*ml.c5.xlarge]"
+        "--proxies",
+        metavar="N*TYPE",
+        default="2*ml.c5.xlarge",
+        help="what runs the proxies, or none (default 2*ml.c5.xlarge)",
     )
-    more("--slo-cold-share", metavar="SHARE", default="1%", help="requests that may meet a cold model [1%%]")
-    more("--least-saving", metavar="SHARE", default="10%", help="saving below which nothing moves [10%%]")
-    more("--idle-limit", metavar="TIME", help="time without a call after which a copy goes [the policy's, else 15m]")
-    more("--every", metavar="TIME", action="append", help="ping interval to compare, again for more [14m, 59m]")
-    more("--hours", metavar="CALENDAR", action="append", help="hours to compare [Mon-Fri 06:00-20:00 UTC]")
+    more("--slo-cold-share", metavar="SHARE", default="1%", help="requests that may meet a cold model (default 1%%)")
+    more("--least-saving", metavar="SHARE", default="10%", help="saving below which nothing moves (default 10%%)")
+    more(
+        "--idle-limit",
+        metavar="TIME",
+        help="time without a call after which a copy goes (default: the policy's, else 15m)",
+    )
+    more("--every", metavar="TIME", action="append", help="ping interval to compare, again for more (default 14m, 59m)")
+    more("--hours", metavar="CALENDAR", action="append", help="hours to compare (default Mon-Fri 06:00-20:00 UTC)")
     more("--svg", metavar="OUT", help="write a picture of the plan as well")
 
 

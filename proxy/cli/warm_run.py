@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     more(
         "--prices", metavar="FILE", help="dated prices; without it those that ship with the product (POINTSMAN_PRICES)"
     )
-    more("--log", metavar="FILE", default=os.devnull, help="where a log line for every warm-up goes [nowhere]")
+    more("--log", metavar="FILE", default=os.devnull, help="where a log line for every warm-up goes (default: nowhere)")
 
 
 def run(arguments: argparse.Namespace) -> int:
