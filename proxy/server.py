@@ -168,8 +168,7 @@ def _started(settings: Settings, services: Services) -> Started | None:
     inside = settings.face == "container"
     if not inside and settings.endpoint is None and settings.endpoint_attribute is None:
         return None
-    named = settings.endpoint, settings.endpoint_attribute
-    started = Started(*named, inside=inside, cut=settings.platform_time)
+    started = Started(settings.endpoint, settings.endpoint_attribute, inside=inside)
     why = started.unready(services.policy.current.table, lambda _: None)
     if why is not None:
         msg = f"can't be a container: {why}"
