@@ -208,9 +208,7 @@ FLAGS = (
     ),
     Flag("workers", _workers, "processes that serve, 1 to 64; each uses one core", 1, "N"),
     Flag("otel", _exporter, "where spans go: off, console, or the URL of an OTLP/HTTP receiver", "off", "WHERE"),
-    Flag(
-        "sample", _share, "share of requests that are traced when the caller did not decide: 0.01, or 1%", 0.01, "SHARE"
-    ),
+    Flag("sample", _share, "share of requests that are traced when the caller did not decide", 0.01, "SHARE"),
     Flag("log", str, "where the request log goes: - is standard output", "-", "FILE"),
     Flag("body-limit", _mib, "largest request body in MiB; SageMaker's own limit is 25", 25 * MIB, "MIB"),
     Flag("body-budget", _mib, "bodies of all requests in flight together, in MiB", 1024 * MIB, "MIB"),
@@ -267,7 +265,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` every flag of `pointsman serve`."""
     for flag in FLAGS:
         note = f" (default {_shown(flag)}; {flag.variable})" if flag.default is not None else f" ({flag.variable})"
-        parser.add_argument(f"--{flag.name}", metavar=flag.metavar, help=flag.help + note)
+        parser.add_argument(f"--{flag.name}", metavar=flag.metavar, help=(flag.help + note).replace("%", "%%"))
     parser.add_argument(
         "--no-auth",
         action="store_true",
