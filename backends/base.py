@@ -11,6 +11,9 @@ from policies.values import value
 Headers = tuple[tuple[str, str], ...]
 """Header fields in the order of the wire, names in their original case, values as latin-1/surrogateescape text."""
 
+HOP_HEADER = "x-pointsman-hop"
+"""How many proxies of this kind a request has passed."""
+
 
 @value(frozen=True, slots=True)
 class Trace:
@@ -49,6 +52,8 @@ class Invocation:
     """All header fields as received, for `sticky_by: header:<name>`."""
     speaks: str | None = None
     """The dialect of the body where the URL says it (an OpenAI path); None: what the route's clients speak."""
+    hops: str | None = None
+    """What `HOP_HEADER` says: how many proxies of this kind the request has passed; None: it came from a client."""
     longest: float | None = None
     """Seconds in which the contract that is served wants an answer, where that is less than the route allows."""
 

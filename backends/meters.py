@@ -9,6 +9,7 @@ after `snapshot` and `restore` where a process boundary lies between. Names and 
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -115,12 +116,15 @@ class Meters:
 
     def _count_hooks(self) -> None:
         waiting, self._hooked = self._hooked, []
+        alike: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
         for handler, step, result, seconds in waiting:
+            alike[handler, step, result].append(seconds)
+        for (handler, step, result), times in alike.items():
             if step:
-                self._add(self._hooks, (handler, step, result), 1)
-                self._of(self._hook_times, (handler, step), _hook_time).observe(seconds)
+                self._add(self._hooks, (handler, step, result), len(times))
+                self._of(self._hook_times, (handler, step), _hook_time).observe_all(times)
             else:
-                self._of(self._loop_held, (handler,), _loop_held).observe(seconds)
+                self._of(self._loop_held, (handler,), _loop_held).observe_all(times)
 
     def _record(self, outcome: Outcome) -> None:
         endpoint = outcome.endpoint or UNKNOWN

@@ -7,6 +7,7 @@ as which error is decided here and nowhere else.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Any, Final
 
 from .metric_names import REQUEST_COUNTERS, REQUEST_HISTOGRAMS
@@ -32,6 +33,13 @@ class Histogram:
         """Count one duration; a bound includes itself, as Prometheus' `le` does."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
+
+    def observe_all(self, times: Iterable[float]) -> None:
+        """Count several."""
+        bounds, counts = self.bounds, self.counts
+        for seconds in times:
+            counts[bisect_left(bounds, seconds)] += 1
+            self.sum += seconds
 
     def merge(self, other: Histogram) -> None:
         """Add another histogram of the same metric."""

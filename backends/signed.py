@@ -16,7 +16,7 @@ from policies.facts import FailureFacts, Fault
 from policies.table import AssumedRole, Target
 
 from .aws import CredentialsError, CredentialSource
-from .base import Call, Headers
+from .base import HOP_HEADER, Call, Headers
 from .errors import BackendError, Said
 from .http.transport import Incoming, Outgoing, Transport, TransportError
 from .streams import PrimedStream, end
@@ -26,8 +26,6 @@ from .wire.sagemaker import STREAM_BROKEN
 from .wire.sigv4 import Credentials, Signer
 from .wire.verdicts import GARBLED
 
-HOP_HEADER = "x-pointsman-hop"
-"""How many proxies of this kind a request has passed."""
 ERROR_LIMIT = 1024 * 1024
 """Bytes of an error answer that are read; AWS's own have a few thousand."""
 
@@ -138,7 +136,7 @@ def base_url(prefix: str, target: Target, url: str | None) -> str:
 
 def proxy_headers(call: Call) -> Headers:
     """What a target with a URL of its own gets on top: the hop count, and the trace when there is one."""
-    passed = call.invocation.header(HOP_HEADER)
+    passed = call.invocation.hops
     if passed is None and call.trace is None:
         return _FIRST_HOP
     hops = int(passed) if passed and passed.isascii() and passed.isdecimal() and len(passed) <= 4 else 0

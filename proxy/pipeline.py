@@ -137,6 +137,8 @@ def serve(invocation: Invocation, record: Record, trace: RequestTrace, services:
 class _Asked:
     """What the hooks of one request ask of others, and of their own route's targets."""
 
+    __slots__ = ("_call", "_deadline", "_depth", "_own", "_record", "_route", "_services", "_trace")
+
     def __init__(
         self,
         route: Route,

@@ -21,9 +21,6 @@ from policies.table import Miss, Route
 from ..pipeline import NoTarget, RouteMissing
 from ..record import Record
 
-HOP_HEADER = "x-pointsman-hop"
-"""How many proxies of this kind a request has passed; set towards targets that have a URL of their own."""
-
 BUDGET_RETRY_AFTER = 1.0
 """Seconds after which a request that met a full body budget should come again."""
 
@@ -40,7 +37,7 @@ def refuse_loop(invocation: Invocation, limit: int) -> None:
 
     A 400, since SDKs would send a 5xx again and each copy would run around the loop once more.
     """
-    hops = invocation.header(HOP_HEADER)
+    hops = invocation.hops
     if hops is not None and (not hops.isdecimal() or int(hops) >= limit):
         message = "The request has passed through this proxy before: a target of its policy leads back to it."
         raise WireError(ErrorReply(status=400, type="ValidationError", message=message))

@@ -52,4 +52,4 @@ class Loader:
             log.warning("%s is not installed: only run: process has an environment of its own", requirements)
         if spec.run == "thread":
             return await load_threads(spec, file, version)
-        return await load_inline(file, version, self._now, lambda held: self._meters.held(spec.path, held))
+        return await load_inline(file, version, self._now, functools.partial(self._meters.held, spec.path))

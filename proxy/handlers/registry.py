@@ -13,7 +13,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from backends.meters import Meters
@@ -43,15 +43,12 @@ class _Entry:
     run: Run
     version: str
     active: int = 0
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def begin(self) -> None:
-        self.active += 1
-        self.idle.clear()
+    idle: asyncio.Event | None = None
+    """Made for whoever waits until the last request is over; no more begin then."""
 
     def end(self) -> None:
         self.active -= 1
-        if self.active == 0:
+        if self.active == 0 and self.idle is not None:
             self.idle.set()
 
 
@@ -79,7 +76,7 @@ class Handlers:
         entry = self._entries.get(spec) if spec is not None else None
         if entry is None or spec is None:  # a request that kept the table of a policy which has just left
             raise gone()
-        entry.begin()
+        entry.active += 1
         return Passage(entry.run, route, spec, self._meters, self._now, entry.end)
 
     def unready(self, route: Route) -> str | None:
@@ -168,6 +165,7 @@ class Handlers:
     async def _leave(self, entry: _Entry) -> None:
         try:
             if entry.active:
+                entry.idle = asyncio.Event()
                 async with asyncio.timeout(self._drain):
                     await entry.idle.wait()
         except TimeoutError:

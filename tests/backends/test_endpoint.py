@@ -27,25 +27,6 @@ from .upstream import NOW, Source, Step, Unreachable, Upstream, call, pieces, ru
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with running_upstream() as running:
-        yield running
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[HttpTransport]:
-    made = HttpTransport()
-    yield made
-    await made.aclose()
-
-
-@pytest.fixture
-async def standin() -> AsyncIterator[Standin]:
-    async with running_emulator() as running:
-        yield running
-
-
 def target(url: str, endpoint: str = "back", **spec: object) -> Target:
     """A target of this kind behind `url`."""
     made = replace(EndpointSpec(endpoint, url=url), **spec)  # type: ignore[arg-type] # whatever the test sets
@@ -110,7 +91,7 @@ async def test_an_unsigned_target_needs_no_credentials(upstream: Upstream, trans
 async def test_trace_and_hops_go_to_a_target_with_a_url(upstream: Upstream, transport: HttpTransport) -> None:
     """As headers, and not into the attributes unless the target opts in."""
     upstream.says()
-    made = call(attributes="a=1", trace=Trace(PARENT, "s=1"), headers=(("x-pointsman-hop", "1"),))
+    made = call(attributes="a=1", trace=Trace(PARENT, "s=1"), hops="1")
     await scripted(transport).invoke(target(upstream.url), made, soon())
     sent = upstream.requests[0].headers
     assert (sent["traceparent"], sent["tracestate"], sent["x-pointsman-hop"]) == (PARENT, "s=1", "2")

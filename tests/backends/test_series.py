@@ -134,9 +134,12 @@ def test_volumes_are_added_up() -> None:
 def test_a_bucket_holds_its_own_bound() -> None:
     """`le` means less than or equal: 50 us are in the first bucket, 51 us in the second, a second beyond all."""
     histogram = Histogram(OVERHEAD_BOUNDS)
+    together = Histogram(OVERHEAD_BOUNDS)
     for seconds in (0.00005, 0.000051, 1.0):
         histogram.observe(seconds)
+    together.observe_all((0.00005, 0.000051, 1.0))
     assert (histogram.counts[0], histogram.counts[1], histogram.counts[-1]) == (1, 1, 1)
+    assert (together.counts, together.sum) == (histogram.counts, histogram.sum)
 
 
 @given(st.lists(outcomes, max_size=8), st.integers(0, 8))

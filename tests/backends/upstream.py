@@ -131,11 +131,11 @@ def call(
     accept: str | None = None,
     attributes: str | None = None,
     trace: Trace | None = None,
-    headers: tuple[tuple[str, str], ...] = (),
+    hops: str | None = None,
 ) -> Call:
     """A call as the pipeline makes it."""
     invocation = Invocation(
-        endpoint="front", component=None, streaming=streaming, body=body, request_id="r-1", headers=headers
+        endpoint="front", component=None, streaming=streaming, body=body, request_id="r-1", hops=hops
     )
     return Call(invocation, body, "application/json", accept, attributes, trace)
 

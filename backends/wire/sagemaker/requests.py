@@ -12,11 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field as field_of
+from typing import Any
 from urllib.parse import unquote
 
 from policies.values import value
 
-from ...base import Headers, Invocation
+from ...base import HOP_HEADER, Headers, Invocation
 from ..trace import read_trace
 from .errors import WireError, not_offered, unknown_operation, validation_error
 from .fields import ENDPOINT, INVOKE_BY_NAME, STREAM_BY_NAME, Field, Kind
@@ -24,7 +25,7 @@ from .fields import ENDPOINT, INVOKE_BY_NAME, STREAM_BY_NAME, Field, Kind
 _PATH = re.compile(r"(?:.*)/endpoints/([^/]*)/([a-z-]+)", re.DOTALL)
 _ATTEMPT = re.compile(r"\battempt=(\d{1,4})")
 _LONGEST_SDK_ID = 128
-_UNMODELLED = frozenset({"amz-sdk-invocation-id", "amz-sdk-request", "traceparent", "tracestate"})
+_UNMODELLED = frozenset({HOP_HEADER, "amz-sdk-invocation-id", "amz-sdk-request", "traceparent", "tracestate"})
 
 _KINDS = {kind.value: kind for kind in Kind}
 _NOT_OFFERED = {
@@ -82,7 +83,7 @@ def read_invocation(operation: Operation, headers: Headers, body: bytes, request
     """
     kind = operation.kind
     given, others, problems = _collect(kind, headers)
-    values = {field.attribute: text for field, text in given.items()}
+    values: dict[str, Any] = {field.attribute: text for field, text in given.items()}
     if problems or not (operation.sound or ENDPOINT.fits(operation.endpoint, kind)) or not _fit(given, kind):
         problems = [*ENDPOINT.problems(operation.endpoint, kind), *problems]
         for field, text in given.items():
@@ -91,31 +92,24 @@ def read_invocation(operation: Operation, headers: Headers, body: bytes, request
         said = f"{len(problems)} validation error{plural} detected: " + "; ".join(problems)
         raise WireError(validation_error(said))
     attributes = values.get("custom_attributes")
-    sdk_id, attempt, trace = None, 1, None
+    sdk_id, attempt, trace, hops = None, 1, None, None
     if others:
+        hops = others[HOP_HEADER][0] if HOP_HEADER in others else None
         sdk_id, attempt = _sdk_id(others.get("amz-sdk-invocation-id", [])), _attempt(others.get("amz-sdk-request", ()))
     if others or (attributes is not None and "traceparent=" in attributes):
         trace = read_trace(others.get("traceparent", ()), others.get("tracestate", ()), attributes)
     return Invocation(
-        endpoint=operation.endpoint,
-        component=values.get("component"),
-        streaming=kind is Kind.STREAM,
-        body=body,
-        request_id=request_id,
-        content_type=values.get("content_type"),
-        accept=values.get("accept"),
-        custom_attributes=attributes,
-        target_model=values.get("target_model"),
-        target_variant=values.get("target_variant"),
-        target_container_hostname=values.get("target_container_hostname"),
-        inference_id=values.get("inference_id"),
-        enable_explanations=values.get("enable_explanations"),
-        session_id=values.get("session_id"),
-        prefix_aware_id=values.get("prefix_aware_id"),
+        operation.endpoint,
+        values.pop("component", None),
+        kind is Kind.STREAM,
+        body,
+        request_id,
         sdk_invocation_id=sdk_id,
         sdk_attempt=attempt,
         trace=trace,
         headers=headers,
+        hops=hops,
+        **values,
     )
 
 

@@ -167,9 +167,8 @@ def test_a_broken_stream_names_its_kind(facts: FailureFacts, kind: str, code: st
 @pytest.mark.parametrize(("hops", "refused"), [("0", False), ("2", False), ("3", True), ("x", True), (None, False)])
 def test_a_request_that_went_around_is_refused(hops: str | None, refused: bool) -> None:
     """A loop ends after a few turns, with an answer that SDKs do not send again."""
-    headers = ((failures.HOP_HEADER, hops),) if hops is not None else ()
     call = invocation()
-    looping = type(call)(call.endpoint, None, False, b"", "r", headers=headers)
+    looping = type(call)(call.endpoint, None, False, b"", "r", hops=hops)
     if not refused:
         failures.refuse_loop(looping, 3)
         return

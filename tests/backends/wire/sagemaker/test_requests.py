@@ -243,6 +243,12 @@ def test_a_strange_sdk_invocation_id_is_ignored(value: str) -> None:
     assert read(("amz-sdk-invocation-id", value)).sdk_invocation_id is None
 
 
+def test_the_count_of_proxies_that_a_request_has_passed_is_read() -> None:
+    """In any case, the first of several, and as it was written: whoever asks judges it."""
+    assert read(("X-Pointsman-Hop", "2"), ("x-pointsman-hop", "1")).hops == "2"
+    assert read(("Accept", "a/b")).hops is None
+
+
 def test_a_trace_may_come_in_custom_attributes() -> None:
     """SageMaker passes no tracing headers on, so the attributes are looked at too, and stay as they are."""
     found = read(("X-Amzn-SageMaker-Custom-Attributes", f"tenant=a,traceparent={TRACEPARENT}"))
