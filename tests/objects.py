@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from .listening import listening
+
 BUCKET = "fleet"
 
 
@@ -135,12 +137,5 @@ def _etag(body: bytes) -> str:
 @contextmanager
 def objects() -> Iterator[Objects]:
     """The stand-in, serving until the block is left."""
-    server = Objects()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with listening(Objects()) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

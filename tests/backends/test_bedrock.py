@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -32,7 +31,7 @@ from tests.standins import (
     with_model,
 )
 
-from .upstream import NOW, Source, Step, Unreachable, Upstream, call, pieces, running_upstream, soon
+from .upstream import NOW, Source, Step, Unreachable, Upstream, call, pieces, soon
 
 ARN = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abcdefghij12"
 PATH = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aimported-model%2Fabcdefghij12"
@@ -58,19 +57,6 @@ def broken(kind: str) -> bytes:
 LAST = chunk(b'{"choices":[{"delta":{},"finish_reason":"stop"}],' + METRICS + b"}")
 SSE = b"data: " + PIECE + b"\n\n"
 END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n', b"data: [DONE]\n\n"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with running_upstream() as running:
-        yield running
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[HttpTransport]:
-    made = HttpTransport()
-    yield made
-    await made.aclose()
 
 
 def target(url: str, model: str = ARN, speaks: str = "openai-chat", **spec: object) -> Target:
@@ -270,12 +256,6 @@ async def test_a_cold_model_is_a_fact(upstream: Upstream, transport: HttpTranspo
     )
     error = await failure(scripted(transport), target(upstream.url), body, streaming=True)
     assert error.facts == FailureFacts(Fault.PLATFORM, True, retry_after=30.0, cold=True)
-
-
-@pytest.fixture
-async def standin() -> AsyncIterator[Standin]:
-    async with running_emulator() as running:
-        yield running
 
 
 @pytest.mark.parametrize("streaming", [False, True])

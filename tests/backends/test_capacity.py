@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -26,13 +25,6 @@ class Server:
         writer.write(f"HTTP/1.1 {self.status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
         await writer.drain()
         writer.close()
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[HttpTransport]:
-    made = HttpTransport()
-    yield made
-    await made.aclose()
 
 
 async def serve(server: Server) -> asyncio.Server:
@@ -81,6 +73,9 @@ async def test_endpoint_of_sagemaker_is_described(transport: HttpTransport) -> N
     assert [await capacity.units(target) for _ in range(3)] == [4.0, 4.0, 4.0]
     now[0] = AGAIN
     assert await capacity.units(target) == 1.0
+    found.append(2.0)
+    now[0] += 5.0
+    assert [await capacity.units(target, age) for age in (AGAIN, 5.0)] == [1.0, 2.0]
 
 
 async def test_what_sagemaker_does_not_say_is_not_known(
@@ -108,8 +103,8 @@ async def test_what_sagemaker_does_not_say_is_not_known(
     assert caplog.text.count("not allowed") == 2
 
 
-async def test_bedrock_adds_copies_by_itself(transport: HttpTransport) -> None:
+async def test_bedrock_does_not_say_how_many_copies_there_are(transport: HttpTransport) -> None:
     """There is nothing to ask."""
     capacity = Capacity(transport, never, lambda: 0.0)
     arn = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abcdefghijkl"
-    assert await capacity.units(Target("x", "bedrock", BedrockSpec(arn))) == 1.0
+    assert await capacity.units(Target("x", "bedrock", BedrockSpec(arn))) is None

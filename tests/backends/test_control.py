@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,6 +13,7 @@ from backends.aws import CredentialsError, StaticCredentials
 from backends.control import ControlPlane
 from backends.wire.sigv4 import Credentials
 from policies.table import AssumedRole, EndpointSpec, Target
+from tests.listening import listening
 
 STATIC = StaticCredentials(Credentials("AKIDEXAMPLE", "secret", None))
 
@@ -52,13 +52,8 @@ class _Asked(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def sagemaker() -> Iterator[SageMaker]:
-    server = SageMaker()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with listening(SageMaker()) as server:
+        yield server
 
 
 def endpoint(status: str, *variants: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -20,9 +19,9 @@ from backends.wire.sagemaker import RESPONSE_LIMIT
 from backends.wire.sigv4 import Credentials, Signer
 from policies.facts import FailureFacts, Fault
 from policies.table import AssumedRole, BedrockSpec, EndpointSpec, Target
-from tests.standins import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Standin, running_emulator
+from tests.standins import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Standin
 
-from .upstream import NOW, Source, Step, Unreachable, Upstream, call, pieces, running_upstream, soon
+from .upstream import NOW, Source, Step, Unreachable, Upstream, call, pieces, soon
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -235,13 +234,6 @@ async def test_translations_are_kept_and_bounded() -> None:
     for number in range(KEPT + 8):
         rule = TranslateRule(drop=frozenset({f"key{number}"}))
         await backend.invoke(engine(), asked("tgi", rule=rule), soon())
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[HttpTransport]:
-    made = HttpTransport()
-    yield made
-    await made.aclose()
 
 
 def against(target: str, url: str, transport: HttpTransport) -> tuple[Translated, Target]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from typing import Any
 
 from backends.emulator.config import EmulatorConfig
 from backends.emulator.container import Container, Question, Reply
+from tests.listening import listening
 from tests.standins import ACCOUNT, REGION, config_of, emulator_in_thread
 
 from .hosting import written
@@ -117,14 +117,8 @@ def _server(dialect: str) -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             """Nothing on standard error."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Serving) as server:
-        serving = threading.Thread(target=server.serve_forever, name=f"speaks-{dialect}")
-        serving.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            serving.join()
+    with listening(ThreadingHTTPServer(("127.0.0.1", 0), Serving)) as server:
+        yield server.server_port
 
 
 def _config(dialect: str) -> EmulatorConfig:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.backends.wire.test_bearer import token
 from tests.environments import Say
+from tests.listening import listening
 from tests.standins import REGION, Standin, config_of, emulator_in_thread
 
 from .hosting import MODELS, Hosting, policy
@@ -225,30 +226,26 @@ class Embedder(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, Standin]]:
     """A proxy with models of other dialects, and one that embeds."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Embedder) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        models = {**MODELS, "text": {"kind": "endpoint", "dialect": "openai-completions"}}
-        models["tgi"] = {"kind": "endpoint", "dialect": "tgi"}
-        try:
-            with emulator_in_thread(config_of(models)) as standin:
-                document = json.loads(policy(standin.url))
-                endpoint = {"kind": "endpoint", "region": REGION, "url": standin.url}
-                document["targets"] |= {
-                    "text": {**endpoint, "endpoint": "text", "speaks": "openai-completions"},
-                    "tgi": {**endpoint, "endpoint": "tgi", "speaks": "tgi"},
-                    "embed": {"kind": "vllm", "url": f"http://127.0.0.1:{server.server_address[1]}", "model": "e"},
-                }
-                document["endpoints"] |= {
-                    "text": {"clients_speak": "openai-completions", "serve_from": "text"},
-                    "tgi": {"clients_speak": "tgi", "serve_from": "tgi"},
-                    "embed": {"serve_from": "embed"},
-                }
-                with running_proxy(tmp_path_factory.mktemp("mixed"), json.dumps(document)) as proxy:
-                    yield proxy, standin
-        finally:
-            server.shutdown()
-            serving.join()
+    models = {**MODELS, "text": {"kind": "endpoint", "dialect": "openai-completions"}}
+    models["tgi"] = {"kind": "endpoint", "dialect": "tgi"}
+    with (
+        listening(ThreadingHTTPServer(("127.0.0.1", 0), Embedder)) as server,
+        emulator_in_thread(config_of(models)) as standin,
+    ):
+        document = json.loads(policy(standin.url))
+        endpoint = {"kind": "endpoint", "region": REGION, "url": standin.url}
+        document["targets"] |= {
+            "text": {**endpoint, "endpoint": "text", "speaks": "openai-completions"},
+            "tgi": {**endpoint, "endpoint": "tgi", "speaks": "tgi"},
+            "embed": {"kind": "vllm", "url": f"http://127.0.0.1:{server.server_port}", "model": "e"},
+        }
+        document["endpoints"] |= {
+            "text": {"clients_speak": "openai-completions", "serve_from": "text"},
+            "tgi": {"clients_speak": "tgi", "serve_from": "tgi"},
+            "embed": {"serve_from": "embed"},
+        }
+        with running_proxy(tmp_path_factory.mktemp("mixed"), json.dumps(document)) as proxy:
+            yield proxy, standin
 
 
 @pytest.mark.parametrize("model", ["text", "tgi"])

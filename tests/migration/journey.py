@@ -20,6 +20,7 @@ from botocore.config import Config
 
 from backends.state import open_store
 from proxy.cli import main
+from tests.listening import listening
 from tests.standins import ACCESS_KEY_ID, IMPORT_ARN, REGION, SECRET_ACCESS_KEY, Standin
 from warmers.migrations.ledger import Kept, Ledger
 
@@ -182,15 +183,8 @@ class _Hook(BaseHTTPRequestHandler):
 @contextmanager
 def pager() -> Iterator[Pager]:
     """A webhook that answers until the block is left."""
-    server = Pager()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with listening(Pager()) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -24,6 +23,7 @@ from policies.facts import FailureFacts, Fault
 from policies.table import EndpointSpec, Target
 from proxy.spans import Step
 from proxy.telemetry import RequestTrace, Telemetry
+from tests.listening import listening
 from tests.outcomes import outcome
 
 ROOT = Path(__file__).parents[2]
@@ -374,12 +374,8 @@ class Receiver(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    with Collector() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with listening(Collector()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1/traces"])

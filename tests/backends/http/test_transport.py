@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,13 +11,6 @@ from backends.http.transport import HttpTransport, TransportError
 from policies.facts import FailureFacts, Fault
 
 from .scripts import Script, answering, close_after_request, outgoing, read, scripted, send
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[HttpTransport]:
-    transport = HttpTransport()
-    yield transport
-    await transport.aclose()
 
 
 async def test_the_request_goes_out_as_given(transport: HttpTransport) -> None:
