@@ -12,7 +12,6 @@ import asyncio
 import time
 from collections.abc import Callable
 
-
 TICK = 1e-6
 """Seconds that a wait lasts at least. Time near 1970 has finer digits than a loop's clock, which would never get there
 by steps that it can't tell from none."""

@@ -116,6 +116,8 @@ class Copies(_Part):
     """Calls that one copy works on at a time."""
     queue: int | None = Field(default=None, ge=0)
     """Calls that may wait for a free place before more are refused; default: no limit."""
+    scale_out_at: int | None = Field(default=None, ge=1)
+    """Calls on each copy beyond which another is started, though they are taken; default: when calls have to wait."""
     scale_out_after: Seconds = 30.0
     start: Seconds = 20.0
     """How long a further copy takes to be ready."""

@@ -3,7 +3,7 @@
 The state is a function of what was written down and of the clock: nothing runs in the background, each look first
 removes the copies that have been idle long enough. A model without copies starts one at the first call that meets it
 and is `warming` until it is ready (each call that comes meanwhile is refused, or held). More work than the copies
-take, for `scale_out_after` seconds, starts another, up to the maximum.
+take, or more than `scale_out_at` calls on each, for `scale_out_after` seconds, starts another, up to the maximum.
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ class Roster:
                 if copy is not None and copy.in_flight < self._config.copies.concurrency:
                     copy.in_flight += 1
                     copy.last_used = now
+                    if self._crowded():
+                        self._overloaded(now)
                     return copy
                 turned = self._turned(now, arrived) if copy is None else self._full(queued)
                 if turned is not None:
@@ -101,9 +103,14 @@ class Roster:
         """Give a place back."""
         copy.in_flight -= 1
         copy.last_used = self._clock.now()
-        if not self._waiting:
+        if not self._waiting and not self._crowded():
             self._overloaded_since = None
         self._bell.ring()
+
+    def _crowded(self) -> bool:
+        """Whether copies have more work than they are to have for long, though they take it."""
+        at = self._config.copies.scale_out_at
+        return at is not None and sum(copy.in_flight for copy in self._copies) > at * len(self._copies)
 
     def _overloaded(self, now: float) -> float | None:
         if self._overloaded_since is None:

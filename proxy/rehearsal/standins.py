@@ -14,6 +14,7 @@ from typing import Any
 
 from backends.emulator.config import EmulatorConfig
 from policies.document import read_document
+from policies.interpolate import interpolate
 from policies.load import load_policy
 from policies.table import BedrockSpec, EndpointSpec, ImportCost, RouteTable, Target
 
@@ -57,7 +58,7 @@ def pointed(
     table = load_policy(text, variables, source, read)
     stand_ins = config if config is not None else invented(table)
     names = {stand_ins.address(name): name for name in stand_ins.models}
-    document: Any = read_document(text).data
+    document: Any = _resolved(interpolate(read_document(text), variables).data)
     notes = list(_without_handlers(document))
     for name, target in table.targets.items():
         written = document["targets"][name]
@@ -144,6 +145,19 @@ def _point(written: dict[str, Any], target: Target, name: str) -> None:
         written["urls"] = [f"http://127.0.0.{turn + 1}:{PORT}/_engine/{name}" for turn in range(target.replicas)]
     else:
         written["url"] = f"{url}/_engine/{name}"
+
+
+def _resolved(value: Any) -> Any:
+    """The same, so that it reads alike with no variables at all: what they gave is never looked at again."""
+    match value:
+        case str():
+            return value.replace("${", "$${")
+        case dict():
+            return {key: _resolved(child) for key, child in value.items()}
+        case list():
+            return [_resolved(child) for child in value]
+        case _:
+            return value
 
 
 def _without_handlers(document: Any) -> Iterator[str]:

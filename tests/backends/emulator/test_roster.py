@@ -148,6 +148,29 @@ async def test_overload_that_lasts_starts_another_copy() -> None:
     assert copy.name == "copy-2"
 
 
+async def test_a_crowd_that_lasts_starts_another_copy_though_it_is_let_in() -> None:
+    """Beyond `scale_out_at` calls on each copy, for `scale_out_after`; a crowd that goes in between starts again."""
+    clock = still()
+    one = roster(clock, copies={"max": 3, "scale_out_at": 2, "scale_out_after": 60, "start": 20})
+    inside = [await entered(one) for _ in range(3)]
+    clock.advance(59)
+    one.leave(inside.pop())
+    clock.advance(1)
+    inside.append(await entered(one))
+    assert len(one.copies()) == 1
+    clock.advance(60)
+    inside.append(await entered(one))
+    assert len(one.copies()) == 2
+    clock.advance(20)
+    names = [(await entered(one)).name for _ in range(2)]
+    assert names == ["copy-2", "copy-2"]
+    clock.advance(600)
+    await entered(one)
+    clock.advance(60)
+    await entered(one)
+    assert len(one.copies()) == 3
+
+
 async def test_calls_go_to_the_least_busy_copy() -> None:
     """With two copies the second call goes to the second."""
     one = roster(still(), copies={"min": 2, "max": 2, "concurrency": 2})

@@ -47,15 +47,16 @@ def salesforce(target: str, load: Load, change: tuple[str, str] = ("", "")) -> t
 
 
 def test_two_published_rows_predict_the_other_two() -> None:
-    """Calibrated on 1 and 16 at a time, 4 comes out as published; at 32 a second copy makes it somewhat faster."""
-    few, many = Load((1, 4), 1200, 0), Load((16, 32), 180, 90)
-    rows = {row.concurrency: row for load in (few, many) for row in salesforce("apexguru-import", load)}
+    """Calibrated on 1 and 16 at a time, 4 and 32 come out within a tenth of what was published, over ten minutes each.
+
+    At 32 a second copy comes after half of the time.
+    """
+    rows = {row.concurrency: row for row in salesforce("apexguru-import", Load((1, 4, 16, 32), 600, 0))}
     assert not any(row.failures for row in rows.values())
     off = {number: rows[number].per_minute / rate - 1 for number, (_, rate) in PUBLISHED.items()}
     slow = {number: (rows[number].p95 or 0) / p95 - 1 for number, (p95, _) in PUBLISHED.items()}
-    assert all(abs(off[number]) < 0.05 for number in (1, 4, 16))
-    assert all(abs(slow[number]) < 0.1 for number in (1, 4, 16))
-    assert -0.15 < slow[32] < 0 < off[32] < 0.2
+    assert all(abs(one) < 0.05 for one in off.values())
+    assert all(abs(one) < 0.1 for one in slow.values())
     assert [rows[number].copies for number in (1, 4, 16, 32)] == [1, 1, 1, 2]
 
 
