@@ -26,6 +26,10 @@ LONGEST = 3600.0
 WIDER = 1.01
 _LOG = math.log(WIDER)
 LAST = math.ceil(math.log(LONGEST / SHORTEST) / _LOG)
+SLOT = 300.0
+"""Seconds of a slot of time: a billing window of an imported model, whose cost follows from who was asked for when."""
+SLOTS_KEPT = 8 * 288
+"""Slots that are remembered: a whole week, and what of a day has begun."""
 
 Buckets = Mapping[int, int]
 """Number of a bucket to what it counts."""
@@ -95,11 +99,13 @@ class Evidence:
     """In a step without a share: of the copies."""
     agreement: Agreement | None = None
     """What comparing copies has shown; None: nothing has been compared."""
-    cost: tuple[float, float] | None = None
-    """The new target's cost at full share as a part of the old one's, after the time (as in `at`) at which that was
-    worked out; None: nobody has."""
+    cost: tuple[float, float, float] | None = None
+    """The new target's cost at full share as a part of the old one's, at least and at most, after the time (as in `at`)
+    at which that was worked out; None: nobody has."""
     at: float = 0.0
     """When the newest part of it was written, in seconds since 1970."""
+    busy: frozenset[int] = frozenset()
+    """Slots of `SLOT` seconds since 1970 in which clients asked for the route, lately and not in this window alone."""
 
     def __add__(self, other: Evidence) -> Evidence:
         """Both together; of two projections of the cost the newer one holds.
@@ -113,6 +119,7 @@ class Evidence:
             _agreement(self.agreement, other.agreement),
             max((one for one in (self.cost, other.cost) if one is not None), default=None),
             max(self.at, other.at),
+            self.busy | other.busy,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -123,6 +130,7 @@ class Evidence:
             "agreement": None if self.agreement is None else self.agreement.document(),
             "cost": self.cost,
             "at": self.at,
+            "busy": _packed(self.busy),
         }
 
     @classmethod
@@ -133,12 +141,31 @@ class Evidence:
                 old=_side(data["old"]),
                 new=_side(data["new"]),
                 agreement=None if data["agreement"] is None else read_agreement(data["agreement"]),
-                cost=None if data["cost"] is None else (float(data["cost"][0]), float(data["cost"][1])),
+                cost=None if data["cost"] is None else _three(data["cost"]),
                 at=float(data["at"]),
+                busy=_unpacked(data.get("busy")),  # a version before this one wrote none
             )
         except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
             message = "not evidence of a migration as this version writes it"
             raise ValueError(message) from error
+
+
+def _three(data: Any) -> tuple[float, float, float]:
+    at, least, most = data
+    return float(at), float(least), float(most)
+
+
+def _packed(slots: frozenset[int]) -> list[Any] | None:
+    """The first slot, and a bit for each from there on, in hexadecimal: a week is 504 digits."""
+    first = min(slots, default=0)
+    return [first, f"{sum(1 << (slot - first) for slot in slots):x}"] if slots else None
+
+
+def _unpacked(data: Any) -> frozenset[int]:
+    if data is None:
+        return frozenset()
+    first, bits = int(data[0]), int(str(data[1])[-SLOTS_KEPT // 4 :], 16)
+    return frozenset(first + place for place in range(bits.bit_length()) if bits >> place & 1)
 
 
 def _agreement(one: Agreement | None, other: Agreement | None) -> Agreement | None:

@@ -112,11 +112,18 @@ def _asked(gate: Gate, evidence: Evidence, chance: float) -> tuple[Answer, str, 
         case Measure.COST:
             if evidence.cost is None:
                 return Answer.NOT_YET, "its cost at full share is not known", True
-            part = evidence.cost[1]
-            text = f"{show_share(round(part, 3))} of the old target's cost, {show_share(gate.allowed)} allowed"
-            return (Answer.GREEN if part <= gate.allowed else Answer.RED), text, False
+            return _cost(gate, evidence.cost[1], evidence.cost[2])
         case _:
             return _latency(gate, evidence, chance)
+
+
+def _cost(gate: Gate, least: float, most: float) -> tuple[Answer, str, bool]:
+    shown = show_share(round(least, 3))
+    shown = shown if round(least, 3) == round(most, 3) else f"{shown} to {show_share(round(most, 3))}"
+    text = f"{shown} of the old target's cost, {show_share(gate.allowed)} allowed"
+    if least <= gate.allowed < most:
+        return Answer.NOT_YET, f"{text}; a day of requests will tell", True
+    return (Answer.GREEN if most <= gate.allowed else Answer.RED), text, False
 
 
 def _counts(gate: Gate, side: Side) -> tuple[float, float]:

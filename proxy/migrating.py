@@ -17,14 +17,14 @@ from backends.control import ControlPlane
 from backends.http.transport import Transport
 from backends.migration_counts import MigrationCounts
 from backends.state import Store
-from policies.evidence import Evidence
+from policies.evidence import SLOT, Evidence
 from policies.migrating import Migration
 from policies.migration_state import Decision
 from policies.table import RouteTable
 from warmers.lease import Duty
 from warmers.migrations.controller import DUTY, LEASE, Controller, Costs
 from warmers.migrations.copy import Copy
-from warmers.migrations.costs import projected
+from warmers.migrations.costs import dated, projected
 from warmers.migrations.follower import Follower
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.rooms import Rooms
@@ -107,9 +107,18 @@ def costs_of(path: Path) -> Costs:
             log.warning("what migrations will cost can't be known: %s", error)
             return None
 
-    def costs(plan: Migration, table: RouteTable, at: float) -> Mapping[str, Evidence]:
+    last: dict[str, tuple[RouteTable, object, Mapping[str, Evidence]]] = {}
+
+    def costs(plan: Migration, table: RouteTable, seen: Mapping[str, Evidence], at: float) -> Mapping[str, Evidence]:
         known = prices()
-        return projected(plan, table, known, at) if known is not None else {}
+        if known is None:
+            return {}
+        # A look every few seconds would work out the same: only every slot of time has something new.
+        of = (int(at / SLOT), plan, {route: evidence.busy for route, evidence in seen.items()})
+        before = last.get(plan.name)
+        if before is None or before[0] is not table or before[1] != of:
+            last[plan.name] = before = (table, of, projected(plan, table, known, seen, at))
+        return {route: dated(evidence, at) for route, evidence in before[2].items()}
 
     return costs
 

@@ -192,11 +192,16 @@ def _ways(arrivals: Arrivals, terms: Terms, warmup: Warmup | None) -> list[tuple
         ways.append((how, Warming(terms.calendar_interval, _on_duty(calendar, start, arrivals.span))))
     ways.append(("no warmer", None))
     if warmup is not None:
-        hours = None if warmup.hours is None else _on_duty(warmup.hours, start, arrivals.span)
-        # Jitter makes warm-ups earlier, by half of its share on average.
-        interval = warmup.every * (1 - warmup.jitter / 2)
-        ways.append((f"every {show_seconds(warmup.every)}, as the policy says", Warming(interval, hours)))
+        how = f"every {show_seconds(warmup.every)}, as the policy says"
+        ways.append((how, warming_of(warmup, start, arrivals.span)))
     return ways
+
+
+def warming_of(warmup: Warmup, start: float, span: float) -> Warming:
+    """The pings of a policy over `span` seconds from `start` (seconds since 1970) on."""
+    hours = None if warmup.hours is None else _on_duty(warmup.hours, start, span)
+    # Jitter makes warm-ups earlier, by half of its share on average.
+    return Warming(warmup.every * (1 - warmup.jitter / 2), hours)
 
 
 def _on_duty(calendar: Calendar, start: float, span: float) -> tuple[tuple[float, float], ...]:

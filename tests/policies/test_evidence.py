@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.agreement import Agreement, observed
-from policies.evidence import LAST, LONGEST, SHORTEST, WIDER, Evidence, Side, bucket_of, quantile, upper
+from policies.evidence import LAST, LONGEST, SHORTEST, SLOTS_KEPT, WIDER, Evidence, Side, bucket_of, quantile, upper
 
 from .written import PATIENT
 
@@ -18,8 +19,15 @@ COUNT = st.integers(0, 10**6)
 SIDES = st.builds(Side, COUNT, COUNT, COUNT, BUCKETS, BUCKETS)
 SCORE = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 AGREEMENTS = st.none() | st.builds(lambda one, other: observed(0.97, one, other), SCORE, SCORE)
+BUSY = st.frozensets(st.integers(5_900_000, 5_900_000 + SLOTS_KEPT - 1), max_size=20)
 EVIDENCE = st.builds(
-    Evidence, SIDES, SIDES, AGREEMENTS, st.none() | st.tuples(SCORE, SCORE), st.integers(0, 10**10).map(float)
+    Evidence,
+    SIDES,
+    SIDES,
+    AGREEMENTS,
+    st.none() | st.tuples(SCORE, SCORE, SCORE),
+    st.integers(0, 10**10).map(float),
+    BUSY,
 )
 
 
@@ -29,6 +37,7 @@ def test_order_of_adding_does_not_matter(one: Evidence, two: Evidence, three: Ev
     """Workers and machines may be merged as they come; with nothing added it stays what it is."""
     assert (one + two) + three == one + (two + three)
     assert (one + two).old == (two + one).old
+    assert (one + two).busy == one.busy | two.busy
     assert (one + Evidence()).old == one.old
 
 
@@ -40,7 +49,16 @@ def test_evidence_survives_the_store(evidence: Evidence) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [None, {}, [], {"old": {}}, {"old": 1, "new": 2}, Evidence().to_json() | {"cost": [1]}]
+    "data",
+    [
+        None,
+        {},
+        [],
+        {"old": {}},
+        {"old": 1, "new": 2},
+        Evidence().to_json() | {"cost": [1]},
+        Evidence().to_json() | {"busy": [1, "x"]},
+    ],
 )
 def test_anything_else_is_refused(data: object) -> None:
     """What another version wrote is not guessed at."""
@@ -48,10 +66,18 @@ def test_anything_else_is_refused(data: object) -> None:
         Evidence.from_json(data)
 
 
+def test_busy_slots_are_short_and_older_evidence_has_none() -> None:
+    """A week of requests is half a kilobyte in the store, and what a version without slots has written can be read."""
+    week = Evidence(busy=frozenset(range(5_900_000, 5_900_000 + 7 * 288)))
+    assert len(json.dumps(week.to_json()["busy"])) < 600
+    older = {key: value for key, value in Evidence(at=3.0).to_json().items() if key != "busy"}
+    assert Evidence.from_json(older) == Evidence(at=3.0)
+
+
 def test_newer_projection_of_the_cost_holds() -> None:
     """Of two, the one that was made later; one that is not known replaces none."""
-    early, late, silent = Evidence(cost=(1.0, 0.7)), Evidence(cost=(2.0, 0.5)), Evidence(at=3.0)
-    assert ((early + late).cost, (late + early).cost, (late + silent).cost) == ((2.0, 0.5),) * 3
+    early, late, silent = Evidence(cost=(1.0, 0.7, 0.9)), Evidence(cost=(2.0, 0.5, 0.5)), Evidence(at=3.0)
+    assert ((early + late).cost, (late + early).cost, (late + silent).cost) == ((2.0, 0.5, 0.5),) * 3
     assert (late + silent).at == 3.0
 
 

@@ -68,12 +68,27 @@ def test_agreement_is_asked_of_comparison() -> None:
 
 @pytest.mark.parametrize(
     ("cost", "answer", "missing"),
-    [(0.8, Answer.GREEN, False), (0.81, Answer.RED, False), (None, Answer.NOT_YET, True)],
+    [
+        ((0.8, 0.8), Answer.GREEN, False),
+        ((0.1, 0.8), Answer.GREEN, False),
+        ((0.81, 0.81), Answer.RED, False),
+        ((0.81, 1.3), Answer.RED, False),
+        ((0.8, 0.81), Answer.NOT_YET, True),
+        (None, Answer.NOT_YET, True),
+    ],
 )
-def test_cost_at_full_share(cost: float | None, answer: Answer, missing: bool) -> None:
-    """A projection is above the bound or not; one that nobody has made is missing."""
-    said = asked(Measure.COST, 0.8, Evidence(cost=None if cost is None else (NOW, cost)))
+def test_cost_at_full_share(cost: tuple[float, float] | None, answer: Answer, missing: bool) -> None:
+    """All that it may be is allowed, or nothing of it is; else, and where nobody has reckoned, evidence is missing."""
+    said = asked(Measure.COST, 0.8, Evidence(cost=None if cost is None else (NOW, *cost)))
     assert (said.answer, said.missing) == (answer, missing)
+
+
+def test_cost_is_told_as_far_as_it_is_known() -> None:
+    """One number when it is one, else both ends and what narrows them."""
+    assert asked(Measure.COST, 0.8, Evidence(cost=(NOW, 0.5, 0.5))).text == "50% of the old target's cost, 80% allowed"
+    assert asked(Measure.COST, 0.8, Evidence(cost=(NOW, 0.47, 1.3))).text == (
+        "47% to 130% of the old target's cost, 80% allowed; a day of requests will tell"
+    )
 
 
 @pytest.mark.parametrize("measure", [measure for measure in Measure if measure is not Measure.COST])
@@ -97,8 +112,8 @@ def test_evidence_that_nobody_adds_to_is_missing_unless_it_is_red() -> None:
 
 def test_cost_is_as_old_as_its_own_reckoning() -> None:
     """Neither do requests keep an old projection alive, nor a projection the counts of requests."""
-    assert asked(Measure.COST, 0.8, Evidence(cost=(NOW - STALE - 1, 0.5), at=NOW)).missing is True
-    assert asked(Measure.COST, 0.8, Evidence(cost=(NOW, 0.5))).answer is Answer.GREEN
+    assert asked(Measure.COST, 0.8, Evidence(cost=(NOW - STALE - 1, 0.5, 0.5), at=NOW)).missing is True
+    assert asked(Measure.COST, 0.8, Evidence(cost=(NOW, 0.5, 0.5))).answer is Answer.GREEN
 
 
 def test_every_gate_of_every_member_is_judged() -> None:

@@ -9,13 +9,36 @@ from pathlib import Path
 import pytest
 
 from backends.migration_counts import MigrationCounts
+from policies.evidence import SLOT, Evidence
+from policies.load import load_policy
 from policies.migration_state import Decision, Event, Verb
 from policies.table import Route
 from proxy.alerts import Alerts
-from proxy.migrating import LATE, teller
+from proxy.migrating import LATE, costs_of, teller
 from proxy.settings import read
 from proxy.wiring import serving, static_credentials
 from tests.proxy.cli.commanding import POLICY, Commanding
+from warmers.prices import SHIPPED
+
+COSTED = """\
+apiVersion: pointsman/v1
+account: "123456789012"
+targets:
+  gpu: {kind: endpoint, endpoint: gpu, region: us-east-1, speaks: openai-chat, cost: {instance: ml.g6e.xlarge}}
+  one:
+    kind: bedrock
+    model: arn:aws:bedrock:us-east-1:123456789012:imported-model/apexguru0001
+    speaks: openai-chat
+    cost: {units: 1}
+endpoints:
+  x:
+    serve_from: gpu
+    clients_speak: openai-chat
+    migrate:
+      to: one
+      steps: [{share: 5%, hold: 24h}, {share: 100%}]
+      gates: {errors: at most +1 points, cost_at_full_share: at most 80%}
+"""
 
 
 def shown(table_route: object) -> float:
@@ -105,3 +128,27 @@ class Told(Alerts):
 
     def tell(self, decision: Decision) -> None:
         self.decisions.append(decision)
+
+
+def test_costs_are_worked_out_when_there_is_something_new() -> None:
+    """With each slot of time, each request in a new one, each policy; in between the last projection is dated anew."""
+    table = load_policy(COSTED, {})
+    plan, costs = table.migrations["x"], costs_of(SHIPPED)
+    seen = {"x": Evidence(busy=frozenset({5_900_000}))}
+    at = SLOT * 5_900_000.5
+    first = costs(plan, table, seen, at)["x"].cost
+    assert first is not None
+    again = costs(plan, table, seen, at + 4.0)["x"].cost
+    assert again == (at + 4.0, *first[1:])
+    more = costs(plan, table, {"x": Evidence(busy=frozenset({5_900_000, 5_899_900}))}, at + 8.0)["x"].cost
+    assert more is not None
+    assert more[1] > first[1]
+    assert more[2] < first[2]
+
+
+def test_without_prices_no_cost_is_known(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once, and a gate of cost is not green."""
+    table = load_policy(COSTED, {})
+    costs = costs_of(tmp_path / "nowhere.yaml")
+    assert [costs(table.migrations["x"], table, {}, at) for at in (1.0, 2.0)] == [{}, {}]
+    assert caplog.text.count("what migrations will cost can't be known") == 1

@@ -40,11 +40,12 @@ PUBLISH = 3600.0
 Rooms = Callable[[Migration, State, RouteTable], Awaitable[Mapping[str, float]]]
 """By route: the part of its traffic that the old target is shown able to take now; what is not known is not in it."""
 
-Costs = Callable[[Migration, RouteTable, float], Mapping[str, Evidence]]
-"""By route what the new target would cost with all of the traffic, as evidence, at a moment (`costs.projected`)."""
+Costs = Callable[[Migration, RouteTable, Mapping[str, Evidence], float], Mapping[str, Evidence]]
+"""By route what the new target would cost with all of the traffic, as evidence, by what was seen up to a moment
+(`costs.projected`)."""
 
 
-def no_costs(plan: Migration, table: RouteTable, now: float) -> Mapping[str, Evidence]:
+def no_costs(plan: Migration, table: RouteTable, seen: Mapping[str, Evidence], now: float) -> Mapping[str, Evidence]:
     """Nobody says what anything costs."""
     return {}
 
@@ -135,7 +136,7 @@ class Controller:
         state, now = kept.state, self._wall()
         window = state.window_id
         evidence = dict(await self._ledger.evidence(plan.name, window))
-        for route, cost in self._costs(plan, table, now).items():
+        for route, cost in self._costs(plan, table, evidence, now).items():
             evidence[route] = evidence.get(route, Evidence()) + cost
         rooms = await self._rooms(plan, state, table)
         verdicts = self._judge.judge(plan, state, evidence, now)

@@ -10,11 +10,11 @@ What was counted since the last hand-over is lost with a process that is killed:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from backends.outcome import Outcome
-from policies.evidence import Evidence, Side, bucket_of
+from policies.evidence import SLOT, SLOTS_KEPT, Evidence, Side, bucket_of
 from policies.migrating import Shift
 
 from .ledger import together
@@ -50,6 +50,8 @@ class _Tally:
     new: _Side = field(default_factory=_Side)
     beside: Evidence = field(default_factory=Evidence)
     changed: bool = True
+    asked: bool = False
+    """By a client, since it was looked at last."""
 
 
 class Witness:
@@ -57,6 +59,8 @@ class Witness:
 
     def __init__(self) -> None:
         self._tallies: dict[tuple[str, str], dict[str, _Tally]] = {}
+        self._busy: dict[str, set[int]] = {}
+        """By route the slots of time in which clients asked for it: they outlast a window, which may be minutes."""
 
     def saw(self, route: str, shift: Shift, outcome: Outcome) -> None:
         """A client's request of a migrating route is over."""
@@ -66,6 +70,7 @@ class Witness:
         side = {shift.old: tally.old, shift.new: tally.new}.get(meant)
         if side is None or (first is None and outcome.cold is None):
             return  # it was meant for neither side, or turned away by us before anyone was asked
+        tally.asked = True
         rescued = outcome.status < 400
         cold = outcome.cold is not None or (first is not None and first.cold)
         if first is None or first.target != meant:
@@ -91,13 +96,29 @@ class Witness:
         `now` is in seconds since 1970.
         """
         found: dict[tuple[str, str], dict[str, Evidence]] = {}
+        for tallies in self._tallies.values():
+            self._note(tallies, int(now / SLOT))
         for window, tallies in list(self._tallies.items()):
-            new = {route: _evidence(tally, now) for route, tally in tallies.items() if tally.changed}
+            new = {
+                route: _evidence(tally, now, self._busy.get(route, ()))
+                for route, tally in tallies.items()
+                if tally.changed
+            }
             for tally in tallies.values():
                 tally.changed = False
             if new:
                 found[window] = new
         return found
+
+    def _note(self, tallies: Mapping[str, _Tally], slot: int) -> None:
+        """Write down which of these routes have been asked for since the last time."""
+        for route, tally in tallies.items():
+            if tally.asked:
+                tally.asked = False
+                slots = self._busy.setdefault(route, set())
+                if slot not in slots:
+                    slots.add(slot)
+                    slots -= {one for one in slots if one <= slot - SLOTS_KEPT}
 
     def keep(self, windows: frozenset[tuple[str, str]]) -> None:
         """Forget what belongs to none of these windows and has been handed over."""
@@ -117,5 +138,5 @@ class Witness:
         return tally
 
 
-def _evidence(tally: _Tally, now: float) -> Evidence:
-    return replace(Evidence(tally.old.frozen(), tally.new.frozen()) + tally.beside, at=now)
+def _evidence(tally: _Tally, now: float, busy: Iterable[int]) -> Evidence:
+    return replace(Evidence(tally.old.frozen(), tally.new.frozen()) + tally.beside, at=now, busy=frozenset(busy))

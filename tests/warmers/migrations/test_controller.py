@@ -274,17 +274,18 @@ async def test_cost_is_evidence() -> None:
     """What the new target would cost is asked for at every look, and judged and recorded with the rest."""
     fleet, said, asked = Fleet(), list[Decision](), list[str]()
 
-    def costs(plan: Migration, table: RouteTable, now: float) -> Mapping[str, Evidence]:
-        asked.append(plan.name)
-        return {"apexguru": Evidence(cost=(now, 0.9))}
+    def costs(plan: Migration, table: RouteTable, seen: Mapping[str, Evidence], now: float) -> Mapping[str, Evidence]:
+        asked.append(f"{plan.name} {seen['apexguru'].busy}")
+        return {"apexguru": Evidence(cost=(now, 0.9, 0.9))}
 
     member = replace(PLAN.members[0], gates=(Gate(Measure.COST, 0.8),))
     plan = replace(PLAN, members=(member,))
     duty = Duty(fleet.store, "a", fleet.clock, name=DUTY)
     one = Controller(fleet.ledger, duty, plenty, fleet.clock, said.append, costs=costs)
     await order(fleet.ledger, plan, fleet.command(Verb.START), fleet.clock())
+    await fleet.ledger.saw("apexguru", "1.1", "w", {"apexguru": Evidence(busy=frozenset({7}))})
     await one.round(table(plan))
-    assert (asked, said[-1].event) == (["apexguru"], Event.BREACHED)
+    assert (asked, said[-1].event) == (["apexguru frozenset({7})"], Event.BREACHED)
     assert "90% of the old target's cost, 80% allowed" in said[-1].why
 
 

@@ -210,7 +210,7 @@ async def test_store_that_was_emptied_sends_nobody_home(caplog: pytest.LogCaptur
 async def test_what_was_seen_is_handed_over() -> None:
     """Requests and what was gathered beside them, under this worker's name; what did not get through is said again."""
     fleet = Fleet()
-    gathered = [{("apexguru", "1.1"): {"apexguru": Evidence(cost=(1.0, 0.5))}}, {}, {}]
+    gathered = [{("apexguru", "1.1"): {"apexguru": Evidence(cost=(1.0, 0.5, 0.6))}}, {}, {}]
     one = Follower(fleet.ledger, "w", fleet.clock, Told(), lambda: gathered.pop(0))
     one.witness.saw("apexguru", SHIFT, outcome(attempt("gpu")))
     fleet.cut = True
@@ -219,7 +219,7 @@ async def test_what_was_seen_is_handed_over() -> None:
     fleet.cut = False
     await one.look(table())
     found = (await fleet.ledger.evidence("apexguru", "1.1"))["apexguru"]
-    assert (found.old.requests, found.cost, found.at) == (1, (1.0, 0.5), fleet.clock())
+    assert (found.old.requests, found.cost, found.at) == (1, (1.0, 0.5, 0.6), fleet.clock())
 
 
 async def test_nothing_is_handed_over_when_it_is_done() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backends.outcome import Outcome
-from policies.evidence import Evidence, Side, bucket_of
+from policies.evidence import SLOT, SLOTS_KEPT, Evidence, Side, bucket_of
 from policies.migrating import Shift
 from warmers.migrations.witness import Witness
 
@@ -128,6 +128,29 @@ def test_what_was_seen_beside_requests_is_added() -> None:
     """Copies and costs come with the requests of their window."""
     witness = Witness()
     witness.saw("apexguru", SHIFT, outcome(attempt("gpu")))
-    witness.add("apexguru", *WINDOW, Evidence(new=Side(3, 1), cost=(1.0, 0.5)))
+    witness.add("apexguru", *WINDOW, Evidence(new=Side(3, 1), cost=(1.0, 0.5, 0.6)))
     found = witness.changed(1.0)[WINDOW]["apexguru"]
-    assert (found.old.requests, found.new.requests, found.new.errors, found.cost) == (1, 3, 1, (1.0, 0.5))
+    assert (found.old.requests, found.new.requests, found.new.errors, found.cost) == (1, 3, 1, (1.0, 0.5, 0.6))
+
+
+def test_it_is_remembered_over_windows_when_a_route_was_asked_for() -> None:
+    """By slots of five minutes: the cost at full share follows from a day of them, and a step may be shorter."""
+    witness = Witness()
+    witness.saw("apexguru", SHIFT, outcome(attempt("gpu")))
+    witness.changed(SLOT * 1000 + 1)
+    later = Shift("apexguru", "1.2", "gpu", "import", 0.5)
+    witness.keep(frozenset({("apexguru", "1.2")}))
+    witness.saw("apexguru", later, outcome(attempt("import")))
+    seen = witness.changed(SLOT * 1003)["apexguru", "1.2"]["apexguru"]
+    assert seen.busy == {1000, 1003}
+    witness.saw("apexguru", later, outcome(attempt("import")))
+    past = SLOT * (1000 + SLOTS_KEPT)
+    assert witness.changed(past)["apexguru", "1.2"]["apexguru"].busy == {1003, 1000 + SLOTS_KEPT}
+
+
+def test_copies_and_requests_for_neither_side_make_no_slot_busy() -> None:
+    """Copies follow requests, and what went to neither side would not be the new target's."""
+    witness = Witness()
+    witness.add("apexguru", "apexguru", "1.1", Evidence(at=1.0))
+    witness.saw("apexguru", SHIFT, outcome(attempt("elsewhere")))
+    assert witness.changed(SLOT * 1000)["apexguru", "1.1"]["apexguru"].busy == frozenset()
