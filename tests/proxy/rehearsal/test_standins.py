@@ -76,9 +76,7 @@ models: {gpu: {kind: endpoint, dialect: echo}}
 
 def test_variables_are_looked_at_once() -> None:
     """What they give stands in the policy that is rehearsed, also where it looks like a variable itself."""
-    policy = POLICY.replace('account: "123456789012"', "account: ${ACCOUNT}").replace(
-        "model: codegen,", "model: $${X},"
-    )
+    policy = POLICY.replace('"123456789012"', "${ACCOUNT}", 1).replace("model: codegen", 'model: "$${X}"')
     made, _ = pointed(policy, "policy.yaml", {"ACCOUNT": "123456789012"}, read, None)
     table = load_policy(made.text, {}, "policy.yaml")
     assert table.account == "123456789012"
