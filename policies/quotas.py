@@ -1,13 +1,17 @@
 """How much an owner may ask for: buckets of requests and of tokens, as values.
 
 A bucket holds what one period grants and refills evenly. A request is paid for when it comes; tokens are paid for when
-the target has counted them, so that a bucket may run into debt, and the next request waits until it is paid off.
+the target has counted them, or they were estimated, so that a bucket may run into debt, and the next request waits
+until it is paid off.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+
+BYTES = 4
+"""Bytes that count as a token where nobody has counted: about what English takes in the tokenizers of today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +61,8 @@ def wait_for(bucket: Bucket, rate: Rate, amount: float) -> float:
 def taken(bucket: Bucket, amount: float) -> Bucket:
     """The bucket less `amount`, in debt if need be."""
     return Bucket(bucket.left - amount, bucket.at)
+
+
+def estimated(asked: int, answered: int, events: int | None = None) -> int:
+    """Tokens of a request of `asked` bytes and an answer of `answered` bytes, or of so many events, a token each."""
+    return -(-asked // BYTES) + (-(-answered // BYTES) if events is None else events)

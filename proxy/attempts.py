@@ -22,6 +22,7 @@ from policies.table import Route, Target
 from warmers.shadow import Taken
 
 from . import cold, hedges
+from .charging import charge
 from .record import Record
 from .services import Services
 from .spans import Step
@@ -124,9 +125,8 @@ class Answering:
                 await reply.stream.aclose()
             if self._taken is not None:
                 self._taken.done()
-        if error is None and route.quota is not None and reply.usage is not None:
-            tokens = reply.usage.prompt_tokens + reply.usage.completion_tokens
-            services.gates.charge_owner(route.quota, tokens, services.now())
+        if route.quota is not None:
+            charge(route, reply, self._record, services)
 
 
 def _session_marked(reply: Reply, route: Route, attempt: Attempt, invocation: Invocation) -> Reply:

@@ -23,6 +23,7 @@ from policies import hedging
 from policies.choose import Attempt, Plan
 from policies.table import HedgeRule, Route, Target
 
+from .charging import charge
 from .record import Record
 from .services import Services
 
@@ -182,10 +183,8 @@ class Race:
             services.meters.hedge(route.key, "failed")
             return
         services.meters.hedge(route.key, "won" if winner is runs[1] else "lost")
-        usage = winner.task.result().usage
-        if route.quota is not None and usage is not None:
-            # What the other one has used nobody has counted: it is taken to be as much.
-            services.gates.charge_owner(route.quota, usage.prompt_tokens + usage.completion_tokens, services.now())
+        # What the other one has used nobody has counted: it is taken to be as much.
+        charge(route, winner.task.result(), self._record, services)
 
 
 async def _winner(runs: list[_Run]) -> _Run:

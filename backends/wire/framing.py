@@ -64,12 +64,20 @@ class Reframer(Protocol):
 
 def reframer(content_type: str | None) -> Reframer:
     """The reframer for a body of this type; parameters and case don't matter, None is an unknown type."""
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    if kind in _EVENT_STREAMS:
+    if in_events(content_type):
         return _Units(events=True)
-    if kind in _JSON_LINES:
+    if _kind(content_type) in _JSON_LINES:
         return _Units(events=False)
     return _PassThrough()
+
+
+def in_events(content_type: str | None) -> bool:
+    """Whether a body of this type is an event stream, of which a part is an event."""
+    return _kind(content_type) in _EVENT_STREAMS
+
+
+def _kind(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()
 
 
 def _is_plain(data: bytes) -> bool:

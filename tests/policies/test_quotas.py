@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.quotas import Bucket, Rate, full, refilled, taken, wait_for
+from policies.quotas import Bucket, Rate, estimated, full, refilled, taken, wait_for
 
 from .written import PATIENT
 
@@ -40,6 +40,11 @@ def test_a_share_of_less_than_one_still_lets_one_through(rate: Rate, wait: float
 def test_a_rate_of_nothing_is_waited_for_in_vain() -> None:
     """What is owed to an empty rate is never paid off."""
     assert wait_for(Bucket(-1.0, 0.0), Rate(0.0, 1.0), 0.0) == math.inf
+
+
+def test_what_nobody_has_counted_is_estimated() -> None:
+    """Four bytes a token, begun ones whole; an event is one, however long."""
+    assert (estimated(0, 0), estimated(1, 4), estimated(8, 9), estimated(8, 900, 7)) == (0, 2, 5, 9)
 
 
 @PATIENT

@@ -38,7 +38,7 @@ DOES = {
 POLICY = """
 apiVersion: pointsman/v1
 account: "123456789012"
-owners: {them: {requests: 8/h}}
+owners: {them: {requests: 8/h}, others: {tokens: 8/h}}
 targets:
 TARGETS
   hot: {kind: vllm, url: "http://127.0.0.1:HOT", model: m, limit: {min: 1, max: 4, queue: 1}}
@@ -55,6 +55,7 @@ endpoints:
   theirs: {serve_from: quick, owner: them}
   alike: {serve_from: pair, sticky_by: "prefix:64"}
   sessions: {split: {one: 1, two: 1}}
+  counted: {serve_from: says, owner: others}
   left: {serve_from: hangs}
   stream: {serve_from: says}
 """
@@ -287,6 +288,23 @@ def test_an_owner_has_one_quota(stage: Stage, crowd: Crowd) -> None:
     assert {answer.refusal for answer in answers if answer.status != 200} == {(429, "ThrottlingException")}
     stage.served.append(sum(answer.status == 200 for answer in answers))
     assert stage.served in ([8], [8, 0], [8, 0, 4])
+
+
+def test_a_stream_that_its_client_leaves_is_charged(stage: Stage, crowd: Crowd) -> None:
+    """By its events, since nobody counts its tokens: a worker's half of the quota is spent by the first of them."""
+    engine, before = stage.engines["says"], len(stage.engines["says"].seen)
+    reading = []
+    for connection in crowd.connections:
+        connection.request("POST", "/endpoints/counted/invocations-response-stream", BODY)
+    for connection in crowd.connections:
+        answer = connection.getresponse()
+        reading += [answer] if answer.status == 200 and answer.read(1) else []
+    assert reading or stage.counted("pointsman_shed_total", model="counted", reason="owner") > 0
+    for connection in crowd.connections:
+        connection.close()
+    stage.engines.until(lambda: len(engine.seen) == before + len(reading))
+    with ExitStack() as stack:
+        assert {answer.refusal for answer in stage.crowd(stack).answers("counted")} == {(429, "ThrottlingException")}
 
 
 @pytest.mark.parametrize("operation", ["invocations", "invocations-response-stream"])
