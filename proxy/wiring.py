@@ -59,8 +59,7 @@ async def serving(
 ) -> AsyncIterator[Services]:
     """The parts of a proxy, with its policy loaded. `credentials`: instead of boto3's chain. `world`: of the real one.
 
-    `told`: where a worker has its policy from, instead of what the settings name. `near`: the address of a store that
-    workers of one supervisor share where the fleet has none, for what keeps targets warm.
+    `told`: where a worker has its policy from. `near`: address of a store that workers share where the fleet has none.
     Raises PolicyError or UnreadableError where the policy can't be used, OSError the log, StoreError the shared state.
     """
     async with AsyncExitStack() as parts:
