@@ -33,10 +33,13 @@ from .wire import sagemaker as wire
 from .wire.restjson import is_event_stream, media_type
 from .wire.sigv4 import Signer
 from .wire.trace import add_trace
+from .wire.usage import usage_of
 
 _SERVICE = "sagemaker"
 """Signing name; the host's prefix is another word (botocore model)."""
 _HOST_PREFIX = "runtime.sagemaker"
+_COUNTING = frozenset({"openai-chat", "openai-completions"})
+"""Dialects whose answers tell the tokens; bodies of others are not looked at."""
 
 
 class EndpointBackend:
@@ -74,7 +77,7 @@ class EndpointBackend:
                 return await _streamed(incoming, target)
             body = incoming.at_hand(wire.RESPONSE_LIMIT)
             if body is not None:
-                return wire.read_reply(incoming.header, streaming=False, body=body)
+                return _answer(incoming, target, body)
         return await _whole(incoming, target)
 
 
@@ -83,9 +86,14 @@ async def _whole(incoming: Incoming, target: Target) -> Reply:
         if not 200 <= incoming.status < 300:
             raise await read_refusal(incoming, target, wire.read_error)
         body = await read_body(incoming, target, wire.RESPONSE_LIMIT)
-        return wire.read_reply(incoming.header, streaming=False, body=body)
+        return _answer(incoming, target, body)
     finally:
         await incoming.aclose()
+
+
+def _answer(incoming: Incoming, target: Target, body: bytes) -> Reply:
+    usage = usage_of(incoming.header("content-type"), body) if target.speaks in _COUNTING else None
+    return wire.read_reply(incoming.header, streaming=False, body=body, usage=usage)
 
 
 async def _streamed(incoming: Incoming, target: Target) -> Reply:

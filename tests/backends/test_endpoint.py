@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from backends.aws import StaticCredentials
-from backends.base import Reply, Trace
+from backends.base import Reply, Trace, Usage
 from backends.endpoint import EndpointBackend
 from backends.errors import BackendError, Said
 from backends.http.transport import HttpTransport
@@ -76,6 +76,18 @@ async def test_a_blocking_call_is_passed_both_ways(upstream: Upstream, transport
     assert request.headers["X-Amzn-SageMaker-Custom-Attributes"] == "t=1"
     assert "/us-east-1/sagemaker/aws4_request" in request.headers["Authorization"]
     assert source.roles == [role]
+
+
+@pytest.mark.parametrize(
+    ("speaks", "counted"), [("openai-chat", Usage(5, 2)), ("openai-completions", Usage(5, 2)), ("opaque", None)]
+)
+async def test_tokens_are_counted_where_the_declared_dialect_tells_them(
+    upstream: Upstream, transport: HttpTransport, speaks: str, counted: Usage | None
+) -> None:
+    """An endpoint of OpenAI's dialect tells its tokens as an engine does; nobody looks into an opaque body."""
+    upstream.says(b'{"usage": {"prompt_tokens": 5, "completion_tokens": 2}}')
+    where = replace(target(upstream.url), speaks=speaks)
+    assert (await scripted(transport).invoke(where, call(), soon())).usage == counted
 
 
 async def test_an_unsigned_target_needs_no_credentials(upstream: Upstream, transport: HttpTransport) -> None:

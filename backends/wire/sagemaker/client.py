@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from policies.table import EndpointSpec
 
-from ...base import ByteStream, Call, Reply
+from ...base import ByteStream, Call, Reply, Usage
 from ..restjson import Unsigned
 from .fields import FIELDS, Kind
 
@@ -49,7 +49,12 @@ def write_request(base_url: str, spec: EndpointSpec, call: Call) -> Unsigned:
 
 
 def read_reply(
-    header: Callable[[str], str | None], *, streaming: bool, body: bytes = b"", stream: ByteStream | None = None
+    header: Callable[[str], str | None],
+    *,
+    streaming: bool,
+    body: bytes = b"",
+    stream: ByteStream | None = None,
+    usage: Usage | None = None,
 ) -> Reply:
     """The answer in whose head `header` finds the first value of a field, by its name in lower case."""
     return Reply(
@@ -61,4 +66,5 @@ def read_reply(
         new_session_id=header("x-amzn-sagemaker-new-session-id") or None,
         closed_session_id=header("x-amzn-sagemaker-closed-session-id") or None,
         upstream_request_id=header("x-amzn-requestid") or None,
+        usage=usage,
     )
