@@ -77,6 +77,11 @@ class Child:
         return self._running <= 0 and not self.gone
 
     @property
+    def stays(self) -> bool:
+        """It is there for hooks to come: nobody has ended it, and it is not being replaced."""
+        return not (self.gone or self.given_up or self.leaving)
+
+    @property
     def idle(self) -> bool:
         """No hook of it is under way at all, and no session needs it."""
         return not self._answers and not self.kept

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from .guest.conventions import DJL, MARKS, NAMES, NATIVE, SCRIPT, STANDARDS, Finding, recognise
+from .guest.conventions import DJL, HOOKS, MARKS, NAMES, NATIVE, SCRIPT, STANDARDS, Finding, recognise
 from .guest.shims import stand_ins
 
 _FORMATTERS = {
@@ -88,7 +88,7 @@ def _near_misses(tree: ast.Module) -> Iterator[Finding]:
     """Functions named almost as one that would be called. What the file uses or a decorator takes has its place."""
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    candidates = {_bare(name): name for name in sorted(NAMES.difference(node.name for node in functions))}
+    candidates = {_bare(name): name for name in sorted(HOOKS.difference(node.name for node in functions))}
     for name in (node.name for node in functions if not node.decorator_list):
         close = get_close_matches(_bare(name), candidates, 1, cutoff=_CLOSE)
         if close and name not in NAMES and name not in used:

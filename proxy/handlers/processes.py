@@ -2,8 +2,9 @@
 
 One worker is started at load, which proves that the file can be used; others when all are busy, up to the policy's
 number. A worker runs one hook at a time; while a hook waits for `call.invoke`, it may run another. A hook that is over
-its limit is killed with its worker, and another worker is started at once. When workers die in a row without an answer
-in between, requests fail at once for some seconds, so that a handler which always crashes costs next to nothing.
+its limit is killed with its worker, and another worker is started at once; who waits since there is no other has the
+request's deadline for that, not the hook's limit. When workers die in a row without an answer in between, requests fail
+at once for some seconds, so that a handler which always crashes costs next to nothing.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ class Processes:
             child.kill()
         await asyncio.gather(*(child.end for child in children), return_exceptions=True)
 
-    async def take(self, number: int, own: Child | None) -> Child:
-        """A worker for one hook of a session: the one it left state in, or any that is free."""
+    async def take(self, number: int, own: Child | None, limit: Limit) -> Child:
+        """A worker for one hook of a session: the one it left state in, or any that is free. Raises HandlerError."""
         while True:
             if own is not None and number in own.kept:
                 if own.gone:
@@ -87,11 +88,18 @@ class Processes:
                     return own
                 await self._wait(own.waiters)
                 continue
-            free = next((child for child in self._children if child.free and not child.leaving), None)
+            free = next((child for child in self._children if child.free and child.stays), None)
             if free is not None:
                 return free
+            if any(child.stays for child in self._children):
+                self._grow()
+                await self._wait(self._waiters)
+                continue
+            if not self._starting and self._deaths >= self._spec.fail_after:
+                raise failing(self._deaths)
             self._grow()
-            await self._wait(self._waiters)
+            with limit.paused():
+                await self._wait(self._waiters)
 
     async def _wait(self, queue: deque[asyncio.Future[None]]) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -133,6 +141,7 @@ class Processes:
 
     def _rest(self) -> None:
         self._resting_until = asyncio.get_running_loop().time() + REST
+        self._wake_all()
         log.error(
             "%s: %d workers died in a row; its requests fail at once for %.0f s", self._spec.path, self._deaths, REST
         )
@@ -143,7 +152,11 @@ class Processes:
             return
         task = start(self._try_add(), name=f"handler-starts {self._spec.path}")
         self._starting.add(task)
-        task.add_done_callback(self._starting.discard)
+        task.add_done_callback(self._started)
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        self._starting.discard(task)
+        self._wake_all()
 
     async def _try_add(self) -> None:
         try:
@@ -154,10 +167,13 @@ class Processes:
             if self._deaths >= self._spec.fail_after:
                 self._rest()
 
+    def _wake_all(self) -> None:
+        while _wake(self._waiters):
+            pass
+
     async def _add(self) -> None:
         child = await self._start_child(self._freed, self._died)
         self._children.append(child)
-        _wake(self._waiters)
 
     async def _watch_memory(self) -> None:
         while True:
@@ -220,7 +236,7 @@ class ProcessSession:
         child: Child | None = None
         try:
             async with self._limit.running():
-                child = await self._pool.take(self._number, self._child)
+                child = await self._pool.take(self._number, self._child, self._limit)
                 return await child.run(self._number, *self._with_call(child, head, bodies), self._call._invoke)
         except HandlerError as error:
             if not error.timed_out:

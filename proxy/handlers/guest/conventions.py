@@ -104,6 +104,8 @@ MARKS: Mapping[str, str] = {
 """What a stand-in's decorator writes on a function -> its name above."""
 
 NAMES = frozenset(name for name in _KNOWN if "@" not in name)
+HOOKS = frozenset(name for name in NAMES if _KNOWN[name][1].step is not None)
+"""Those of them that are called."""
 
 
 def recognise(names: Iterable[str]) -> Recognised:

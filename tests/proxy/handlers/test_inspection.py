@@ -68,6 +68,11 @@ def test_name_that_is_almost_a_hook(tmp_path: Path, slip: str, meant: str) -> No
         assert f"{slip} is not called by anything; did you mean `{meant}`?" in texts(found, prevents=False)
 
 
+def test_name_that_would_be_refused_is_not_proposed(tmp_path: Path) -> None:
+    """`predict` is near `predict_fn`, which has no place here: following the advice would make it worse."""
+    assert "did you mean" not in texts(seen(tmp_path, "def before(call): ...\ndef predict(x): ...\n"), prevents=False)
+
+
 @pytest.mark.parametrize(
     "source",
     [

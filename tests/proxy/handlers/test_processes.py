@@ -93,6 +93,24 @@ async def test_hook_over_its_limit_is_killed_and_the_next_request_served(tmp_pat
         assert int(await asked(run, "pid")) != first
 
 
+async def test_wait_for_a_worker_that_starts_is_not_the_hooks(tmp_path: Path) -> None:
+    """A file that takes longer to load than its hooks may take is served at once after a hook was killed."""
+    source = "import time\ntime.sleep(2)\n" + TROUBLE
+    async with loaded(write(tmp_path, source), workers=1, fail_after=9) as run:
+        assert (await failure(run, "hang", 1.0)).timed_out
+        assert await asked(run, "pid", 1.0)
+
+
+async def test_worker_that_cannot_come_back_fails_those_who_wait(tmp_path: Path) -> None:
+    """Each start that fails counts as a crash; at the allowed number nobody is kept waiting any longer."""
+    file = write(tmp_path, TROUBLE)
+    async with loaded(file, workers=1, fail_after=3) as run:
+        waiting = asyncio.ensure_future(failure(run, "exit"))
+        file.write_text("raise ValueError('gone bad')\n")
+        assert (await waiting).reason == "crashed"
+        assert (await failure(run, "pid")).reason == "refused"
+
+
 @pytest.mark.parametrize("wish", ["exit", "segfault"])
 async def test_crash_is_one_requests_failure(tmp_path: Path, wish: str) -> None:
     """The exit status is for the log, and the next request is served."""
