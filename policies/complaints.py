@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -43,8 +44,7 @@ class Refusal:
 def refusals(error: ValidationError, document: Document) -> tuple[Refusal, ...]:
     """Everything that one validation refuses."""
     details = error.errors(include_url=False)
-    # Making the schema costs more than reading a policy; only an unknown key needs it.
-    schema = json_schema() if any(detail["type"] == "extra_forbidden" for detail in details) else {}
+    schema = _schema() if any(detail["type"] == "extra_forbidden" for detail in details) else {}
     found = []
     for detail in details:
         if _of_the_other_form(detail):
@@ -55,6 +55,12 @@ def refusals(error: ValidationError, document: Document) -> tuple[Refusal, ...]:
         problem = Problem(dotted(path), document.line(path), message)
         found.append(Refusal(path, problem, path[:-1] if lacking else path))
     return tuple(found)
+
+
+@cache
+def _schema() -> Schema:
+    """Made once, and only where a key is unknown: it takes longer than reading a policy, on a loop that serves."""
+    return json_schema()
 
 
 def _path(loc: tuple[str | int, ...]) -> tuple[Path, bool]:
