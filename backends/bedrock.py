@@ -26,6 +26,7 @@ from policies.table import BedrockSpec, Target
 from .aws import CredentialSource
 from .base import Call, Reply
 from .errors import BackendError
+from .framed import FramedPieces
 from .http.transport import Incoming, Transport
 from .signed import (
     SignedSender,
@@ -33,7 +34,6 @@ from .signed import (
     primed,
     proxy_headers,
     read_body,
-    read_pieces,
     read_refusal,
     refuse_garbled,
 )
@@ -86,7 +86,7 @@ class BedrockBackend:
             await incoming.aclose()
             raise refuse_garbled(target, "a body that is not an event stream", wire.garbled("a body")[1])
         writer = wire.EventWriter(target.speaks, include_usage=asked.include_usage)
-        stream = await primed(incoming, read_pieces(incoming, target, writer.feed, writer.finish, joins=True))
+        stream = await primed(incoming, FramedPieces(incoming, target, writer.feed, writer.finish, joins=True))
         reply = Reply(
             stream=stream,
             content_type=wire.SERVER_SENT_EVENTS,

@@ -16,18 +16,19 @@ from policies.table import EndpointSpec, Target
 from .aws import CredentialSource
 from .base import Call, Reply
 from .errors import Said
+from .framed import FramedPieces
 from .http.transport import Incoming, Transport
 from .signed import (
     SERVER_SENT_EVENTS,
     SignedSender,
+    Tail,
     base_url,
+    is_marked,
     primed,
     proxy_headers,
     read_body,
-    read_pieces,
     read_refusal,
     refuse_garbled,
-    to_its_mark,
 )
 from .wire import sagemaker as wire
 from .wire.restjson import is_event_stream, media_type
@@ -103,6 +104,6 @@ async def _streamed(incoming: Incoming, target: Target) -> Reply:
         raise refuse_garbled(target, "a body that is not an event stream", said)
     container_type = incoming.header("x-amzn-sagemaker-content-type")
     joins = media_type(container_type) == SERVER_SENT_EVENTS
-    pieces = read_pieces(incoming, target, wire.read_event, bytes, joins=joins)
-    stream = await primed(incoming, to_its_mark(pieces, target, container_type))
+    tail = Tail() if is_marked(target, container_type) else None
+    stream = await primed(incoming, FramedPieces(incoming, target, wire.read_event, bytes, joins=joins, tail=tail))
     return wire.read_reply(incoming.header, streaming=True, stream=stream)

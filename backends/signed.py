@@ -1,4 +1,4 @@
-"""What the two AWS kinds share: sending a signed request to AWS or to something like it, and reading framed answers.
+"""What the two AWS kinds share: sending a signed request to AWS or to something like it, and reading what it answers.
 
 Promises: whatever goes wrong is a `BackendError`; no credential, body or attribute is in its cause. A target with a URL
 of its own may be another proxy, so it also gets the W3C trace context and the number of proxies passed; AWS's hosts get
@@ -8,7 +8,7 @@ neither, since they would drop them.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
 
@@ -19,8 +19,7 @@ from .aws import CredentialsError, CredentialSource
 from .base import HOP_HEADER, Call, Headers
 from .errors import BackendError, Said
 from .http.transport import Incoming, Outgoing, Transport, TransportError
-from .streams import PrimedStream, end
-from .wire.eventstream import Decoder, EventStreamError, Frame
+from .streams import PrimedStream
 from .wire.restjson import Unsigned, media_type
 from .wire.sagemaker import STREAM_BROKEN
 from .wire.sigv4 import Credentials, Signer
@@ -39,9 +38,6 @@ _TAIL = 64
 
 _OUTDATED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})
 """What AWS says of credentials that were good once (Common Error Types of its API references)."""
-
-Piece = bytes | tuple[FailureFacts, Said]
-"""What a frame came to: bytes for the client (b"": none), or the failure it told of."""
 
 
 class SignedSender:
@@ -173,59 +169,12 @@ def refuse_garbled(target: Target, what: str, said: Said) -> BackendError:
     return BackendError(GARBLED, target, f"answered 200 with {what}", said)
 
 
-async def read_pieces(
-    incoming: Incoming,
-    target: Target,
-    read: Callable[[Frame], Piece],
-    finish: Callable[[], Piece],
-    *,
-    joins: bool = False,
-) -> AsyncGenerator[bytes, None]:
-    """The pieces that the frames of an answer hold, none of them empty. Raises BackendError, also at a broken end.
-
-    `joins`: frames that arrive together are one piece, since the body's own form says where its parts end.
-    """
-    decoder = Decoder()
-    chunks = incoming.chunks()
-    try:
-        async for chunk in chunks:
-            frames = decoder.feed(chunk)
-            if joins and len(frames) > 1:
-                whole, failure = _joined(frames, read)
-                if whole:
-                    yield whole
-                if failure is not None:
-                    _piece(failure, target)
-            else:
-                for frame in frames:
-                    if piece := _piece(read(frame), target):
-                        yield piece
-            decoder.check()  # what is broken is told now: the next chunk may never come
-        decoder.finish()
-        if piece := _piece(finish(), target):
-            yield piece
-    except TransportError as error:
-        raise BackendError(error.facts, target, error.cause) from error
-    except EventStreamError as error:
-        said = Said(502, "The stream of the model's answer broke.", "ModelStreamError", error_code=STREAM_BROKEN)
-        raise BackendError(GARBLED, target, str(error), said) from error
-    finally:
-        await end(chunks)
-
-
-def to_its_mark(
-    pieces: AsyncGenerator[bytes, None], target: Target, content_type: str | None
-) -> AsyncGenerator[bytes, None]:
-    """`pieces`; a stream of OpenAI events that ends without `data: [DONE]` raises BackendError at its end.
+def is_marked(target: Target, content_type: str | None) -> bool:
+    """Whether a stream of that type has a mark at its end: `data: [DONE]` behind OpenAI's events.
 
     A server that is stopped in the middle of an answer may close its connection properly, so a proper end is no proof.
     Only what the target is declared to speak is looked for.
     """
-    return _marked(pieces, target) if is_marked(target, content_type) else pieces
-
-
-def is_marked(target: Target, content_type: str | None) -> bool:
-    """Whether a stream of that type has a mark at its end."""
     return target.speaks.startswith("openai") and media_type(content_type) == SERVER_SENT_EVENTS
 
 
@@ -246,35 +195,6 @@ class Tail:
         if not self._last.rstrip().endswith(_DONE):
             said = Said(502, "The stream of the model's answer broke.", "ModelStreamError", error_code=STREAM_BROKEN)
             raise BackendError(GARBLED, target, "the stream ended without [DONE]", said)
-
-
-async def _marked(pieces: AsyncGenerator[bytes, None], target: Target) -> AsyncGenerator[bytes, None]:
-    tail = Tail()
-    try:
-        async for piece in pieces:
-            tail.feed(piece)
-            yield piece
-    finally:
-        await end(pieces)
-    tail.finish(target)
-
-
-def _joined(frames: Sequence[Frame], read: Callable[[Frame], Piece]) -> tuple[bytes, Piece | None]:
-    """What frames hold up to the first that tells of a failure, and that failure."""
-    found: list[bytes] = []
-    for frame in frames:
-        piece = read(frame)
-        if not isinstance(piece, bytes):
-            return b"".join(found), piece
-        found.append(piece)
-    return b"".join(found), None
-
-
-def _piece(piece: Piece, target: Target) -> bytes:
-    if isinstance(piece, bytes):
-        return piece
-    facts, said = piece
-    raise BackendError(facts, target, f"the stream ended with {said.type or 'a piece of another form'}", said)
 
 
 class Pieces(Protocol):

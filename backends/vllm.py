@@ -94,7 +94,7 @@ def _reply(incoming: Incoming, *, body: bytes = b"", stream: ByteStream | None =
 class _Events:
     """The body as it arrives, each piece at the cost of one coroutine. Raises BackendError when it breaks.
 
-    A stream of OpenAI events that ends without `data: [DONE]` is broken as well: see `signed.to_its_mark`.
+    A stream of OpenAI events that ends without `data: [DONE]` is broken as well: see `signed.is_marked`.
     """
 
     __slots__ = ("_incoming", "_tail", "_target")

@@ -17,9 +17,10 @@ import json
 import struct
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from zlib import crc32
+
+from policies.values import value
 
 HEADERS_LIMIT = 128 * 1024
 """Largest header block of a frame in bytes; botocore's decoder refuses more."""
@@ -46,7 +47,7 @@ class EventStreamError(ValueError):
     """Bytes that are no event stream, or a frame that may not be written."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Frame:
     """One frame. Header values are text: see `Decoder` for the types that are not strings on the wire."""
 
@@ -56,8 +57,8 @@ class Frame:
 
 def _header_block(headers: Sequence[tuple[str, str]]) -> bytes:
     pieces: list[bytes] = []
-    for name, value in headers:
-        raw_name, raw_value = name.encode(), value.encode()
+    for name, text in headers:
+        raw_name, raw_value = name.encode(), text.encode()
         if not 0 < len(raw_name) <= NAME_LIMIT:
             message = f"a header name has {len(raw_name)} bytes; 1 to {NAME_LIMIT} are allowed"
             raise EventStreamError(message)

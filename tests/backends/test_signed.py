@@ -1,15 +1,12 @@
-"""What both AWS kinds share: hosts, credentials, hop counts, framed bodies."""
+"""What both AWS kinds share: hosts, credentials, hop counts, streams with their first piece."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from backends.base import Headers, Trace
+from backends.base import Trace
 from backends.errors import BackendError, Said
+from backends.framed import FramedPieces
 from backends.http.transport import HttpTransport, TransportError
 from backends.signed import (
     ERROR_LIMIT,
@@ -18,57 +15,21 @@ from backends.signed import (
     primed,
     proxy_headers,
     read_body,
-    read_pieces,
     read_refusal,
     refuse_garbled,
     region_of,
 )
-from backends.wire.eventstream import Frame, payload_part
+from backends.wire.eventstream import payload_part
 from backends.wire.restjson import Unsigned
 from backends.wire.sagemaker import read_error, read_event
 from backends.wire.sigv4 import Signer
 from policies.facts import FailureFacts, Fault
 from policies.table import AssumedRole, EndpointSpec, Target
 
-from .upstream import NOW, Source, call, running_upstream, soon
+from .upstream import NOW, Body, Source, call, running_upstream, soon
 
 TARGET = Target("t", "endpoint", EndpointSpec("e"), region="eu-central-1")
 NOWHERE = Target("t", "endpoint", EndpointSpec("e"))
-
-
-class Body:
-    """`Incoming` with scripted chunks, the last of which may be a failure."""
-
-    status = 500
-    headers: Headers = ()
-
-    def __init__(self, *chunks: bytes | TransportError) -> None:
-        self._chunks = chunks
-        self.closed = 0
-
-    def header(self, name: str) -> str | None:
-        return None
-
-    def at_hand(self, limit: int) -> bytes | None:
-        return None
-
-    async def read(self, limit: int) -> bytes:
-        body = b"".join([chunk async for chunk in self.chunks()])
-        if len(body) > limit:
-            raise TransportError("too long", sent=True)
-        return body
-
-    async def piece(self) -> bytes:
-        return b""
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        for chunk in self._chunks:
-            if isinstance(chunk, TransportError):
-                raise chunk
-            yield chunk
-
-    async def aclose(self) -> None:
-        self.closed += 1
 
 
 def nothing_more() -> bytes:
@@ -206,83 +167,10 @@ def test_an_answer_of_another_form_may_have_run() -> None:
     assert (error.facts, error.cause) == (FailureFacts(Fault.NETWORK, None), "answered 200 with html")
 
 
-@settings(max_examples=50)
-@given(st.lists(st.binary(min_size=1, max_size=20), max_size=5), st.integers(1, 30))
-async def test_pieces_do_not_depend_on_chunks(parts: list[bytes], size: int) -> None:
-    """However TCP cuts the frames, the same pieces come out."""
-    data = b"".join(map(payload_part, parts))
-    chunks = [data[at : at + size] for at in range(0, len(data), size)]
-    assert [piece async for piece in read_pieces(Body(*chunks), TARGET, read_event, nothing_more)] == parts
-
-
-async def test_empty_pieces_are_left_out_and_the_end_may_add_one() -> None:
-    """Keep-alive frames are nothing to a client; what finishes a body is its last piece."""
-    data = payload_part(b"") + payload_part(b"a") + payload_part(b"")
-    found = [piece async for piece in read_pieces(Body(data), TARGET, read_event, lambda: b"end")]
-    assert found == [b"a", b"end"]
-
-
-@pytest.mark.parametrize(
-    ("chunks", "cause"),
-    [
-        ((payload_part(b"a"), payload_part(b"b")[:-1]), "inside a frame"),
-        ((payload_part(b"a"), payload_part(b"b")[:-1] + b"\x00"), "checksum"),
-        ((payload_part(b"a"), b"data: plain text, no frames at all\n\n"), "checksum"),
-        ((payload_part(b"a") + b"x" * 20, b"y"), "checksum"),
-    ],
-)
-async def test_damage_is_never_a_clean_end(chunks: tuple[bytes, ...], cause: str) -> None:
-    """What came before the damage is delivered, then the stream is broken."""
-    stream = read_pieces(Body(*chunks), TARGET, read_event, lambda: b"end")
-    assert await anext(stream) == b"a"
-    with pytest.raises(BackendError, match=cause) as caught:
-        await anext(stream)
-    assert caught.value.facts == FailureFacts(Fault.NETWORK, None)
-    assert caught.value.said is not None
-    assert (caught.value.said.type, caught.value.said.error_code) == ("ModelStreamError", "StreamBroken")
-
-
-@pytest.mark.parametrize("joins", [False, True])
-async def test_damage_behind_a_frame_does_not_wait_for_more(joins: bool) -> None:
-    """An upstream that sends a broken frame and then falls silent is not waited for."""
-    silent = TransportError("silent for too long", sent=True, timed_out=True)
-    sent = Body(payload_part(b"a") + payload_part(b"b") + b"x" * 20, silent)
-    stream = read_pieces(sent, TARGET, read_event, lambda: b"end", joins=joins)
-    for piece in [b"ab"] if joins else [b"a", b"b"]:
-        assert await anext(stream) == piece
-    with pytest.raises(BackendError, match="checksum"):
-        await anext(stream)
-
-
-async def test_a_lost_connection_keeps_its_facts() -> None:
-    """A deadline in the middle of a stream stays a deadline."""
-    broken = Body(payload_part(b"a"), TransportError("late", sent=True, timed_out=True))
-    with pytest.raises(BackendError) as caught:
-        _ = [piece async for piece in read_pieces(broken, TARGET, read_event, nothing_more)]
-    assert caught.value.facts.timed_out
-
-
-@pytest.mark.parametrize("said", [Said(500, "m", "InternalStreamFailure"), Said(502, "m")])
-async def test_what_a_frame_tells_ends_the_stream(said: Said) -> None:
-    """The reader's verdict becomes the failure, at the end of the stream too."""
-    facts = FailureFacts(Fault.PLATFORM, None)
-
-    def read(_: Frame) -> tuple[FailureFacts, Said]:
-        return facts, said
-
-    for stream in (
-        read_pieces(Body(payload_part(b"a")), TARGET, read, nothing_more),
-        read_pieces(Body(payload_part(b"a")), TARGET, read_event, lambda: (facts, said)),
-    ):
-        with pytest.raises(BackendError, match="the stream ended with") as caught:
-            _ = [piece async for piece in stream]
-        assert (caught.value.facts, caught.value.said) == (facts, said)
-
-
 async def test_a_stream_is_primed_with_its_first_piece() -> None:
     """The first piece has been read, and closing frees the connection once, however far the reading got."""
     body = Body(payload_part(b"a"), payload_part(b"b"))
-    stream = await primed(body, read_pieces(body, TARGET, read_event, nothing_more))
+    stream = await primed(body, FramedPieces(body, TARGET, read_event, nothing_more))
     assert await anext(aiter(stream)) == b"a"
     await stream.aclose()
     await stream.aclose()
@@ -293,12 +181,12 @@ async def test_a_failure_before_the_first_piece_frees_the_connection() -> None:
     """Another target may be tried, so nobody else will close it."""
     body = Body(TransportError("cut", sent=True))
     with pytest.raises(BackendError):
-        await primed(body, read_pieces(body, TARGET, read_event, nothing_more))
+        await primed(body, FramedPieces(body, TARGET, read_event, nothing_more))
     assert body.closed == 1
 
 
 async def test_an_empty_stream_is_a_stream() -> None:
     """A container may answer with nothing at all."""
     body = Body()
-    stream = await primed(body, read_pieces(body, TARGET, read_event, nothing_more))
+    stream = await primed(body, FramedPieces(body, TARGET, read_event, nothing_more))
     assert [piece async for piece in stream] == []

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from backends.aws import CredentialsError
-from backends.base import Call, Invocation, Reply, Trace
+from backends.base import Call, Headers, Invocation, Reply, Trace
 from backends.http.transport import Incoming, Outgoing, TransportError
 from backends.wire.sigv4 import Credentials
 from policies.table import AssumedRole
@@ -20,6 +20,45 @@ CREDENTIALS = Credentials("AKIDTEST", "a-secret", "a-token")
 FRAMED = "application/vnd.amazon.eventstream"
 Step = bytes | asyncio.Event
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Body:
+    """`Incoming` with scripted chunks, the last of which may be a failure."""
+
+    status = 500
+    headers: Headers = ()
+
+    def __init__(self, *chunks: bytes | TransportError) -> None:
+        self._chunks = chunks
+        self._left = iter(chunks)
+        self.closed = 0
+
+    def header(self, name: str) -> str | None:
+        return None
+
+    def at_hand(self, limit: int) -> bytes | None:
+        return None
+
+    async def read(self, limit: int) -> bytes:
+        body = b"".join([chunk async for chunk in self.chunks()])
+        if len(body) > limit:
+            raise TransportError("too long", sent=True)
+        return body
+
+    async def piece(self) -> bytes:
+        chunk = next(self._left, b"")
+        if isinstance(chunk, TransportError):
+            raise chunk
+        return chunk
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for chunk in self._chunks:
+            if isinstance(chunk, TransportError):
+                raise chunk
+            yield chunk
+
+    async def aclose(self) -> None:
+        self.closed += 1
 
 
 class Upstream:
