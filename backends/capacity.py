@@ -4,7 +4,7 @@ to know before a step whether the old target could take everything back.
 - A SageMaker endpoint: its instances in service, or the copies of the inference component (DescribeEndpoint,
   DescribeInferenceComponent).
 - An endpoint or engines at URLs: how many answer at all (`GET /ping`, vLLM `GET /health`), with any status below 500.
-- A Bedrock import: one, always. Bedrock adds copies by itself, within minutes, and does not say how many there are.
+- A Bedrock import: nobody can say. Bedrock adds copies by itself, within minutes, and does not tell how many there are.
 
 Units of one target can be compared with each other at different times, and with nothing else.
 """
@@ -43,10 +43,10 @@ class Capacity:
         self._known: dict[Target, tuple[float, float | None]] = {}
         self._silent: set[str] = set()
 
-    async def units(self, target: Target) -> float | None:
-        """What is there of the target; None where nobody can say."""
+    async def units(self, target: Target, age: float = AGAIN) -> float | None:
+        """What is there of the target, found out at most `age` seconds ago; None where nobody can say."""
         at, found = self._known.get(target, (float("-inf"), None))
-        if self._now() - at >= AGAIN:
+        if self._now() - at >= age:
             found = await self._ask(target)
             self._known = {one: known for one, known in self._known.items() if self._now() - known[0] < 10 * AGAIN}
             self._known[target] = (self._now(), found)
@@ -55,7 +55,7 @@ class Capacity:
     async def _ask(self, target: Target) -> float | None:
         spec = target.spec
         if isinstance(spec, BedrockSpec):
-            return 1.0
+            return None
         if isinstance(spec, EndpointSpec) and spec.url is None:
             return await self._described(target, spec)
         urls = (f"{spec.url}/ping",) if isinstance(spec, EndpointSpec) else tuple(f"{url}/health" for url in spec.urls)

@@ -136,6 +136,11 @@ class Gates:
         room = min(max(gate.limit.value, bounds.least), bounds.most)
         return not gate.waiting and 2 * (gate.active + gate.spare) < room
 
+    def full(self, target: Target) -> bool:
+        """Whether clients wait for a place at the target, or the next one would."""
+        gate = self._of(target)
+        return gate.waiting > 0 or not gate.has_room()
+
     def leave_spare(self, target: Target) -> None:
         """Work of our own is over."""
         self._of(target).spare -= 1

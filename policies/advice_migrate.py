@@ -50,6 +50,12 @@ def _of_member(migration: Migration, member: Member, route: Route, table: RouteT
             if table.targets[name].cost is None:
                 told = f"can't be known while target {name} has no `cost`: the gate will not be green; add it"
                 yield _at(migration, member, ".gates.cost_at_full_share", told)
+    if table.targets[member.old].kind == "bedrock" and not member.keep.trust:
+        told = (
+            f"what an import could take back can't be known, so that nothing grows beyond the first share; if you know "
+            f"that it can, say `keep: {{{member.old}: {{unknown: trust}}}}`"
+        )
+        yield _at(migration, member, ".keep", told)
     budgets = [number for number, step in enumerate(migration.steps) if step.budget is not None]
     if budgets and new.kind == "bedrock" and new.cost is None:
         told = f"is spent as a large import would, since {new.name} has no `cost`; add `cost: {{units: 2}}`"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from . import schema_migrate as schema
 from .errors import Path
 from .findings import Findings, Names
-from .migrating import Gate, Keep, Measure, Member, Migration, Step
+from .migrating import Approvals, Gate, Keep, Measure, Member, Migration, Step
 from .quantities import show_share
 from .redaction import Keeping, Redaction
 from .table import BedrockSpec, EndpointSpec, Target, Weighted
@@ -17,7 +17,13 @@ FINEST = 0.03
 """Least relative difference of latencies that a gate may allow: two buckets of 1 % lie within it, and a third."""
 RELATIVE = frozenset({Measure.LATENCY_P95, Measure.LATENCY_P99, Measure.FIRST_BYTE_P95, Measure.FIRST_BYTE_P99})
 MEASURES = {measure.value: measure for measure in Measure}
-_SHARED = {"steps": "steps", "false_alarms": "false_alarms", "to_start": "on_breach", "freeze": "freeze"}
+_SHARED = {
+    "steps": "steps",
+    "false_alarms": "false_alarms",
+    "to_start": "on_breach",
+    "freeze": "freeze",
+    "approvals": "approvals",
+}
 """What the members of a group have to say alike: fields of a Migration, with their keys."""
 
 
@@ -62,6 +68,7 @@ def compile_migrate(
         written.false_alarms,
         frozenset(measure for measure, way in back.items() if way == "start"),
         written.freeze,
+        _approvals(written, path, findings),
         findings.line(path),
     )
     return Moving(migration, written.group, path)
@@ -152,10 +159,22 @@ def _gates(written: schema.Migrate, path: Path, findings: Findings) -> tuple[Gat
 def _keep(written: schema.Migrate, old: Target, path: Path, findings: Findings) -> Keep:
     for name, keep in (written.keep or {}).items():
         if name == old.name:
-            return Keep(keep.can_take, keep.until)
+            return Keep(keep.can_take, keep.until, keep.unknown == "trust")
         told = f"keeps `{name}`, and it is `{old.name}` that the traffic would go back to"
         findings.add((*path, "keep", name), told)
     return Keep()
+
+
+def _approvals(written: schema.Migrate, path: Path, findings: Findings) -> Approvals:
+    block = written.approvals
+    if block is None:
+        return Approvals()
+    if block.by is None and not block.four_eyes:
+        findings.add((*path, "approvals"), "says nothing; give `by: [names]`, or `four_eyes: true`")
+    if all(step.approve is None for step in written.steps):
+        told = "says who may approve, and no step asks for it; add `approve: owner` to one"
+        findings.add((*path, "approvals"), told)
+    return Approvals(tuple(block.by or ()), block.four_eyes)
 
 
 def _difference_problems(written: schema.Migrate) -> Iterator[str]:

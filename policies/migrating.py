@@ -66,6 +66,18 @@ class Keep:
     """Part of the route's traffic that it has to be shown able to take, before each step and while it holds."""
     until: float = 14 * 86_400.0
     """Seconds after 100 %."""
+    trust: bool = False
+    """It counts as able to take `can_take` while nobody can say what it could take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """Who may agree to leave a step that asks for it. Names are as they are given: this is no authentication."""
+
+    by: tuple[str, ...] = ()
+    """Names; empty: anybody."""
+    four_eyes: bool = False
+    """Not who started the migration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,7 @@ class Migration:
     """Measures whose breach goes all the way back; the others' goes back to the last good step."""
     freeze: Calendar | None = None
     """When it never grows."""
+    approvals: Approvals = Approvals()
     source_line: int = field(default=0, compare=False)
 
     identity: str = field(init=False, compare=False)

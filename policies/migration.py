@@ -234,10 +234,9 @@ def _unsafe(state: State, plan: Migration, seen: Seen, now: float) -> Iterator[W
     for member in plan.members:
         has, needs = rooms[member.route], member.keep.can_take
         if has < needs - LITTLE:
-            told = (
-                f"{member.old} is shown to take {show_share(has)} of {member.route}'s traffic, {show_share(needs)} kept"
-            )
-            yield Wait(Waiting.ROOM, told)
+            part = f"{show_share(has)} of {member.route}'s traffic, {show_share(needs)} kept"
+            unknown = "" if member.route in seen.rooms else ", and what more it could take is not known"
+            yield Wait(Waiting.ROOM, f"{member.old} is shown to take {part}{unknown}")
 
 
 def _calm(state: State, plan: Migration, seen: Seen, now: float) -> bool:

@@ -54,7 +54,7 @@ def _start(state: State, plan: Migration, command: Command, now: float) -> Answe
     run = state.run + 1
     fresh = replace(
         State.planned(plan, run), version=state.version, applied=state.applied, phase=Phase.RUNNING, since=now,
-        why=command.reason,
+        why=command.reason, started_by=command.who,
     )  # fmt: skip
     return Answered(fresh, Event.STARTED, command.reason)
 
@@ -82,7 +82,21 @@ def _approve(state: State, plan: Migration, command: Command, now: float) -> Ans
         return f"nothing waits for an approval at this step{f'; step {later[0]} will' if later else ''}"
     if state.approved is not None:
         return f"{state.approved} has approved it already"
+    may = plan.approvals
+    if may.by and command.who not in may.by and _person(command.who) not in may.by:
+        return (
+            f"{command.who} is none of those whom the policy lets approve: {', '.join(may.by)}; say who you are (--as)"
+        )
+    if may.four_eyes and state.started_by is not None and _person(state.started_by) == _person(command.who):
+        return (
+            f"{state.started_by} has started it, and by the policy somebody else has to approve; say who you are (--as)"
+        )
     return Answered(replace(state, approved=command.who), Event.APPROVED, f"for {wanted}: {command.reason}")
+
+
+def _person(who: str) -> str:
+    """The person of `ann@laptop`: the same at any machine."""
+    return who.partition("@")[0]
 
 
 def _promote(state: State, plan: Migration, command: Command, now: float) -> Answered | str:

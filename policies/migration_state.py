@@ -47,6 +47,7 @@ class State:
     phase: Phase = Phase.PLANNED
     run: int = 0
     """How often it has been started."""
+    started_by: str | None = None
     step: int = START
     share: float = 0.0
     """The new target's part of the keys, a bypass left aside."""

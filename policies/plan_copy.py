@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .calendar import Hours
-from .migrating import Gate, Keep, Measure, Member, Migration, Step
+from .migrating import Approvals, Gate, Keep, Measure, Member, Migration, Step
 
 
 def to_json(plans: Iterable[Migration]) -> bytes:
@@ -47,6 +47,7 @@ def _said(plan: Migration) -> dict[str, object]:
         "on_breach": plan.to_start,
         "freeze": plan.freeze,
         "keep": {one.route: one.keep for one in plan.members},
+        "approvals": plan.approvals,
     }
 
 
@@ -59,13 +60,14 @@ def _plan(plan: Migration) -> dict[str, Any]:
                 "new": one.new,
                 "release": one.release,
                 "gates": [[gate.measure.value, gate.allowed] for gate in one.gates],
-                "keep": [one.keep.can_take, one.keep.until],
+                "keep": [one.keep.can_take, one.keep.until, one.keep.trust],
             }
             for one in plan.members
         ],
         "steps": [[one.share, one.shadow, one.hold, one.approve, one.budget] for one in plan.steps],
         "false_alarms": plan.false_alarms,
         "to_start": sorted(one.value for one in plan.to_start),
+        "approvals": [plan.approvals.by, plan.approvals.four_eyes],
         "freeze": None if plan.freeze is None else [[sorted(h.days), h.begin, h.end, h.zone] for h in plan.freeze],
     }
 
@@ -84,6 +86,6 @@ def _read(name: str, found: Mapping[str, Any]) -> Migration:
     )
     steps = tuple(Step(*one) for one in found["steps"])
     to_start = frozenset(Measure(one) for one in found["to_start"])
-    hours = found["freeze"]
+    hours, (by, four_eyes) = found["freeze"], found["approvals"]
     freeze = None if hours is None else tuple(Hours(frozenset(days), *rest) for days, *rest in hours)
-    return Migration(name, members, steps, found["false_alarms"], to_start, freeze)
+    return Migration(name, members, steps, found["false_alarms"], to_start, freeze, Approvals(tuple(by), four_eyes))

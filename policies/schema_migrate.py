@@ -93,6 +93,18 @@ class Keep(Block):
     )
     until: Kept = Field(14 * 86_400.0, description="How long it is kept: 14d after 100%.")
 
+    unknown: Literal["wait", "trust"] = Field(
+        "wait",
+        description="What counts while nobody can say what it could take: wait (nothing), or trust (all of can_take).",
+    )
+
+
+class Approvals(Block):
+    """Who may agree where a step asks for it. Names are what the command is told: nothing proves them."""
+
+    by: list[Word] | None = Field(None, min_length=1, description="Names of those who may; without it anybody.")
+    four_eyes: bool = Field(False, description="true: not whoever started the migration.")
+
 
 class Redact(Block):
     """What is taken out of bodies before they are kept."""
@@ -130,6 +142,7 @@ class Migrate(Block):
     false_alarms: Annotated[Share, Field(ge=0.0001, le=0.2)] = Field(
         0.01, description="How likely a breach may be called where there is none, from start to end: 1%."
     )
+    approvals: Approvals | None = Field(None, description="Who may approve. Without it: anybody.")
     on_breach: dict[GateName, WayBack] | None = Field(
         None, min_length=1, description="Where a breach of each gate leads: start or last-good. Without it: last-good."
     )

@@ -14,13 +14,16 @@ from pathlib import Path
 from backends.aws import CredentialSource
 from backends.capacity import Capacity
 from backends.control import ControlPlane
+from backends.gates import Gates
 from backends.http.transport import Transport
 from backends.migration_counts import MigrationCounts
 from backends.state import Store
+from backends.temperatures import Temperatures
 from policies.evidence import SLOT, Evidence
 from policies.migrating import Migration
 from policies.migration_state import Decision
-from policies.table import RouteTable
+from policies.table import RouteTable, Target
+from policies.temperature import Warmth
 from warmers.lease import Duty
 from warmers.migrations.controller import DUTY, LEASE, Controller, Costs
 from warmers.migrations.copy import Copy
@@ -73,6 +76,7 @@ def deciding(
     transport: Transport,
     credentials: CredentialSource,
     pings: Parts,
+    gates: Gates,
     parts: AsyncExitStack,
 ) -> tuple[Controller | None, Alerts | None]:
     """What decides when it is on duty, and what tells of it; nothing without shared state. `parts` closes it all.
@@ -84,13 +88,20 @@ def deciding(
     control = ControlPlane(credentials)
     parts.push_async_callback(control.aclose)
     alerts = Alerts(transport, settings.alert_url, pings.now, pings.pause) if settings.alert_url is not None else None
-    rooms = Rooms(store, Capacity(transport, control.instances, pings.now).units)
+    busy = functools.partial(strained, gates, pings.temperatures, pings.now)
+    rooms = Rooms(store, Capacity(transport, control.instances, pings.now).units, busy)
     duty = Duty(store, pings.new_id(), pings.wall, LEASE * settings.state_poll, DUTY)
     tell = teller(pings.meters.migrations, alerts, pings.wall, settings.alert_on)
     costs = costs_of(Path(settings.prices) if settings.prices else SHIPPED)
     settled = (lambda: alerts.settled) if alerts is not None else at_once
     look = settings.state_poll
     return Controller(Ledger(store), duty, rooms.shown, pings.wall, tell, look, costs, settled), alerts
+
+
+def strained(gates: Gates, temperatures: Temperatures, now: Callable[[], float], target: Target) -> bool:
+    """Whether clients of this process wait for a place at the target, or it is not loaded."""
+    cold = temperatures.warmth(target, now()) in (Warmth.COLD, Warmth.WARMING)
+    return cold or gates.full(target)
 
 
 def costs_of(path: Path) -> Costs:

@@ -83,7 +83,7 @@ async def serving(
         pings = _pings(lambda: (policy.current.table, policy.current.label), backends, ground)
         warmth = warmth_of(pings, store or _store(near, parts, world), pings.new_id, settings.prices)
         parts.push_async_callback(warmth.restorer.stop)
-        controller, alerts = deciding(store, settings, ground.transport, credentials, pings, parts)
+        controller, alerts = deciding(store, settings, ground.transport, credentials, pings, ground.gates, parts)
         yield Services(
             policy=policy,
             backends=backends,

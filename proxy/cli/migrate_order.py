@@ -24,7 +24,7 @@ from . import EXIT_OK, EXIT_REFUSED, StartError
 from .fleet import add_arguments, add_reason, who, with_fleet
 
 SILENT = 90.0
-"""Seconds after which a controller that has said nothing is missed; it speaks every 30."""
+"""Seconds after which a controller that has said nothing is missed; it speaks every 10."""
 
 
 @dataclass(frozen=True, slots=True)

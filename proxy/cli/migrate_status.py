@@ -163,10 +163,17 @@ def _lines(one: Standing) -> Iterator[str]:
     if (judged := one.judged) is not None:
         for gate in judged.gates:
             yield f"  gate: {gate.gate} of {gate.route}: {gate.answer}: {gate.text}{one.days(gate)}"
-        for route, part in judged.rooms.items():
-            yield f"  room: the old target of {route} is shown to take {show_share(part)} of its traffic"
+        yield from (_room(member, judged) for member in plan.members)
     for line in one.findings:
         yield f"  ! {line}"
+
+
+def _room(member: Member, report: Report) -> str:
+    part = report.rooms.get(member.route)
+    if part is None:
+        return f"  room: what {member.old} could take of {member.route}'s traffic is not known"
+    word = "counts as able" if member.keep.trust else "is shown"
+    return f"  room: {member.old} {word} to take {show_share(part)} of {member.route}'s traffic"
 
 
 def _unseen(state: State) -> str:

@@ -185,6 +185,18 @@ def test_tokens_are_charged_afterwards() -> None:
     gates.admit_owner(Quota("them"), 10.0)
 
 
+async def test_full_is_where_the_next_one_would_wait() -> None:
+    """Or where one waits already."""
+    gates, two = Gates(), Target("two", "endpoint", EndpointSpec("two"), limit=LimitRule(Bounds(2, 2)))
+    found = [gates.full(two)]
+    for _ in range(2):
+        assert gates.enter(two)
+        found.append(gates.full(two))
+    assert found == [False, False, True]
+    gates.leave(two)
+    assert not gates.full(two)
+
+
 def test_work_of_our_own_takes_nobodys_place() -> None:
     """It begins while less than half of the places are taken, its own counted; clients still have all of them."""
     gates, four = Gates(), Target("four", "endpoint", EndpointSpec("four"), limit=LimitRule(Bounds(4, 4)))

@@ -51,6 +51,15 @@ def test_warnings(migrate: str, path: str, words: str) -> None:
     assert words in found[path]
 
 
+def test_import_that_may_have_to_take_its_traffic_back() -> None:
+    """Nobody can show what it could take, so nothing would grow: it is said, with the key that trusts it."""
+    text = policy(f"x: {{serve_from: b, migrate: {{to: v, {STEPS}, {GOOD}, keep: {{b: {{unknown: wait}}}}}}}}", TARGETS)
+    path = "endpoints.x.migrate.keep"
+    for written, told in ((text, True), (text.replace("unknown: wait", "unknown: trust"), False)):
+        found = {one.path: one.message for one in advise(load(written))}
+        assert ("say `keep: {b: {unknown: trust}}`" in found.get(path, "")) is told
+
+
 def test_good_migration_is_not_warned_of() -> None:
     """One with gates to a target that does not go cold, and one to an import that is kept warm."""
     assert warned(f"to: v, {STEPS}, {GOOD}") == {}

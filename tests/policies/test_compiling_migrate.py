@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from policies.calendar import read_window
-from policies.migrating import Gate, Keep, Measure, Member, Migration, Step
+from policies.migrating import Approvals, Gate, Keep, Measure, Member, Migration, Step
 
 from .written import IMPORT, load, policy, problems, report
 
@@ -44,15 +44,16 @@ x:
     false_alarms: 2%
     on_breach: {errors: start, otherwise: last-good}
     freeze: "Fri 16:00 - Mon 08:00 America/New_York"
-    keep: {a: {can_take: 80%, until: 7d after 100%}}
+    keep: {a: {can_take: 80%, until: 7d after 100%, unknown: trust}}
+    approvals: {by: [ann, bob], four_eyes: true}
 """
 
 
 def test_migration_as_written() -> None:
     """Every key has its place in the plan, and nothing is guessed."""
     member = Member(
-        "x", "a", "b", (Gate(Measure.ERRORS, 0.002), Gate(Measure.AGREEMENT, 0.97)), Keep(0.8, 7 * 86_400.0),
-        f"us-east-1 a/ -> {IMPORT}",
+        "x", "a", "b", (Gate(Measure.ERRORS, 0.002), Gate(Measure.AGREEMENT, 0.97)),
+        Keep(0.8, 7 * 86_400.0, trust=True), f"us-east-1 a/ -> {IMPORT}",
     )  # fmt: skip
     steps = (
         Step(0.0, 0.05, 86_400.0, None, 40.0),
@@ -61,7 +62,9 @@ def test_migration_as_written() -> None:
         Step(1.0),
     )
     freeze = read_window("Fri 16:00 - Mon 08:00 America/New_York")
-    expected = Migration("x", (member,), steps, 0.02, frozenset({Measure.ERRORS}), freeze)
+    expected = Migration(
+        "x", (member,), steps, 0.02, frozenset({Measure.ERRORS}), freeze, Approvals(("ann", "bob"), four_eyes=True)
+    )
     (name, migration), *others = load(policy(WHOLE, TARGETS)).migrations.items()
     assert (name, migration, others) == ("x", expected, [])
     assert migration.source_line > 0
@@ -97,6 +100,8 @@ def test_everything_to_the_start() -> None:
         ("to: b, steps: [{share: 100%, shadow: 5%}]", "steps[0]", "leave it out"),
         ("to: b, steps: [{share: 100%, approve: ann}]", "steps[0]", "in the step before"),
         (f"to: b, {STEPS}, keep: {{b: {{}}}}", "keep.b", "`a` that the traffic would go back to"),
+        (f"to: b, {STEPS}, approvals: {{by: [ann]}}", "approvals", "no step asks for it; add `approve: owner`"),
+        ("to: b, steps: [{share: 5%, approve: ann}, {share: 100%}], approvals: {}", "approvals", "give `by: [names]`"),
         (f"to: b, {STEPS}, on_breach: {{errors: start}}", "on_breach.errors", "does not have"),
         (f"to: b, {STEPS}, gates: {{agreement: at least 0.9 of the A/A floor}}", "gates.agreement", "add a step"),
         (f"to: b, {STEPS}, gates: {{latency_p95: at most +2% relative}}", "gates.latency_p95", "3%"),
@@ -179,6 +184,13 @@ def test_group_says_alike_what_it_shares(y: str, steps: str, key: str) -> None:
     assert report(group(y=y, steps=steps)) == {
         f"endpoints.y.migrate.{key}": "differs from that of x; a group moves as one, so that its members say it alike"
     }
+
+
+def test_group_is_approved_by_the_same_people() -> None:
+    """One approval is for all of its members."""
+    text = group(y=", approvals: {by: [ann]}", steps="steps: [{share: 5%, approve: ann}, {share: 100%}]")
+    found = report(text.replace("hold: 24h", "approve: ann"))
+    assert list(found) == ["endpoints.y.migrate.approvals"]
 
 
 def test_group_has_a_name_of_its_own() -> None:

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from policies.migrating import Approvals
 from policies.migration import step
 from policies.migration_commands import REMEMBERED, carry_out, pending
 from policies.migration_state import Event, Phase, Seen, State, Verb
 from policies.quantities import show_moment
 from policies.verdicts import Answer
 
-from .moves import HOUR, NOW, command, events, fine, plan, reached, said
+from .moves import HOUR, NOW, command, events, fine, plan, reached, said, started
 
 PLAN = plan()
 PLANNED = State.planned(PLAN)
@@ -121,6 +122,27 @@ def test_rollback_from_a_way_back_goes_further() -> None:
     answered = carry_out(WAY, PLAN, command(Verb.ROLLBACK), NOW)
     assert (answered.state.goal, answered.state.halt, answered.state.phase) == (-1, None, Phase.ROLLING_BACK)
     assert answered.event is Event.ROLLBACK
+
+
+@pytest.mark.parametrize(
+    ("approvals", "who", "why"),
+    [
+        (Approvals(("ann", "bob")), "bob", ""),
+        (Approvals(("ann", "bob")), "bob@laptop", ""),
+        (Approvals(("eve@example.org",)), "eve@example.org", ""),
+        (Approvals(("ann", "bob")), "eve@bob", "eve@bob is none of those whom the policy lets approve: ann, bob"),
+        (Approvals(four_eyes=True), "bob", ""),
+        (Approvals(four_eyes=True), "ann@desk", "ann@laptop has started it, and by the policy somebody else has to"),
+        (Approvals(("ann",), four_eyes=True), "ann", "ann@laptop has started it"),
+    ],
+)
+def test_who_may_approve(approvals: Approvals, who: str, why: str) -> None:
+    """Those whom the policy names, at whatever machine; with four eyes not whoever started it."""
+    whole = plan(approvals=approvals)
+    state = replace(reached(whole, 2), started_by=started(whole).started_by)
+    answered = carry_out(state, whole, replace(command(Verb.APPROVE), who=who), NOW)
+    assert answered.event is (Event.REFUSED if why else Event.APPROVED)
+    assert why in answered.why
 
 
 @pytest.mark.parametrize("until", [None, NOW, NOW - 1])

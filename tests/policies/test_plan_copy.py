@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from policies.migrating import Keep, Measure, Migration, Step
+from policies.migrating import Approvals, Keep, Measure, Migration, Step
 from policies.plan_copy import apart, from_json, to_json
 
 from .moves import ALWAYS, GATES, plan
@@ -22,17 +22,17 @@ def copied(whole: Migration) -> Migration:
 def test_the_copy_moves_the_same_by_the_same_steps() -> None:
     """Its identity and its course are the plan's, so that the state that is kept belongs to it; so are its gates."""
     whole = plan(*STEPS)
-    whole = replace(whole, members=(replace(whole.members[0], keep=Keep(0.5, 60.0)),), false_alarms=0.05)
+    whole = replace(whole, members=(replace(whole.members[0], keep=Keep(0.5, 60.0, trust=True)),), false_alarms=0.05)
     assert copied(whole) == whole
     assert (copied(whole).identity, copied(whole).course) == (whole.identity, whole.course)
     assert copied(whole).members[0].gates == GATES
     assert copied(whole).to_start == {Measure.ERRORS}
 
 
-def test_a_freeze_is_copied() -> None:
-    """Whoever reads it can tell whether another policy freezes at the same hours."""
-    whole = plan(freeze=ALWAYS)
-    assert copied(whole).freeze == ALWAYS
+def test_what_keeps_it_from_growing_is_copied() -> None:
+    """Whoever reads it can tell whether another policy freezes at the same hours, and lets the same people approve."""
+    whole = plan(freeze=ALWAYS, approvals=Approvals(("ann", "bob"), four_eyes=True))
+    assert copied(whole) == whole
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ def test_a_freeze_is_copied() -> None:
         ({"false_alarms": 0.2}, "false_alarms"),
         ({"to_start": frozenset(Measure)}, "on_breach"),
         ({"freeze": ALWAYS}, "freeze"),
+        ({"approvals": Approvals(("ann",))}, "approvals"),
         ({"members": (replace(plan().members[0], gates=()),)}, "gates"),
         ({"members": (replace(plan().members[0], keep=Keep(0.5)),)}, "keep"),
         ({"members": (replace(plan().members[0], new="another"),)}, "what moves where"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from policies.load import load_policy
 from policies.migration_state import Decision, Event, Verb
 from policies.table import Route
 from proxy.alerts import Alerts
-from proxy.migrating import LATE, costs_of, teller
+from proxy.migrating import LATE, costs_of, strained, teller
+from proxy.services import Services
 from proxy.settings import read
 from proxy.wiring import serving, static_credentials
 from tests.proxy.cli.commanding import POLICY, Commanding
@@ -46,17 +48,22 @@ def shown(table_route: object) -> float:
     return table_route.shift.share if table_route.shift is not None else 0.0
 
 
+def served(laptop: Commanding, folder: Path) -> AbstractAsyncContextManager[Services]:
+    """A process of the fleet that the laptop commands."""
+    given = {
+        "policy": str(laptop.policy),
+        "state": laptop.address,
+        "log": str(folder / "log"),
+        "state_copy": str(folder),
+    }
+    return serving(read(given, {}), {}, static_credentials("a", "b"))
+
+
 async def test_a_process_that_starts_serves_the_step_that_the_fleet_is_at(tmp_path: Path) -> None:
     """From its first request on: nobody is sent back to the old target by a restart."""
     laptop = Commanding(tmp_path)
     await laptop.order(Verb.START)
-    given = {
-        "policy": str(laptop.policy),
-        "state": laptop.address,
-        "log": str(tmp_path / "log"),
-        "state_copy": str(tmp_path),
-    }
-    async with serving(read(given, {}), {}, static_credentials("a", "b")) as services:
+    async with served(laptop, tmp_path) as services:
         assert services.controller is not None
         assert services.follower is not None
         assert shown(services.policy.current.table.lookup("apexguru", None)) == 0.1
@@ -72,13 +79,7 @@ async def test_a_reload_keeps_the_step(tmp_path: Path) -> None:
     """A new text is put in force with migrations where they stand, not where the text begins."""
     laptop = Commanding(tmp_path)
     await laptop.order(Verb.START)
-    given = {
-        "policy": str(laptop.policy),
-        "state": laptop.address,
-        "log": str(tmp_path / "log"),
-        "state_copy": str(tmp_path),
-    }
-    async with serving(read(given, {}), {}, static_credentials("a", "b")) as services:
+    async with served(laptop, tmp_path) as services:
         laptop.policy.write_text(POLICY + "  another: {serve_from: gpu}\n")
         assert await services.policy.reload()
         assert isinstance(services.policy.current.table.lookup("another", None), Route)
@@ -118,6 +119,28 @@ def test_every_decision_may_be_an_alert() -> None:
     for now[0] in (60.0, LATE):
         tell(decision)
     assert told.decisions == [decision]
+
+
+async def test_target_that_is_cold_or_full_is_strained(tmp_path: Path) -> None:
+    """As this process has met it: a cold one shows no room for a rollback, nor one at which the next client waits."""
+    laptop = Commanding(tmp_path)
+    text = POLICY.replace(
+        "endpoint: gpu, region", "endpoint: gpu, cold: {restore: 60s..5m}, limit: {min: 1, max: 1}, region"
+    )
+    laptop.policy.write_text(text)
+    given = {"policy": str(laptop.policy), "log": str(tmp_path / "log"), "state_copy": str(tmp_path)}
+    async with serving(read(given, {}), {}, static_credentials("a", "b")) as services:
+        target = services.policy.current.table.targets["gpu"]
+
+        def found() -> bool:
+            return strained(services.gates, services.temperatures, services.now, target)
+
+        assert not found()
+        assert services.gates.enter(target)
+        assert found()
+        services.gates.leave(target)
+        services.temperatures.met_cold(target, services.now())
+        assert found()
 
 
 class Told(Alerts):

@@ -31,7 +31,7 @@ log = logging.getLogger("pointsman.migrate")
 DUTY = "migrations"
 LEASE = 3.75
 """Looks that the lease of the one on duty holds: 15 seconds with the usual ones."""
-REPORT = 30.0
+REPORT = 10.0
 """Seconds after which what was seen is told again although it is the same, so that readers know that somebody looks."""
 
 PUBLISH = 3600.0

@@ -26,8 +26,8 @@ class OtherMigrationError(Exception):
     """The policy at hand is not the one that the fleet moves by; the message says what to do."""
 
 
-BELIEVED = 90.0
-"""Seconds for which the controller's word about room is good; it gives it every 30."""
+BELIEVED = 30.0
+"""Seconds for which the controller's word about room is good; it gives it every 10, and at once when it changes."""
 HOLDS = frozenset({Verb.PAUSE, Verb.ROLLBACK, Verb.BYPASS})
 """Verbs by which nothing grows: they go by the plan in force where the policy at hand is another."""
 TRIES = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_what_the_controller_saw_is_told(tmp_path: Path, capsys: pytest.CaptureF
     assert "gpu -> import; this window: old 900 requests, 3 errors; new 100, 1" in said
     assert "waits: holding: for another 1h" in said
     assert "gate: errors of apexguru: not yet: old 0.33 %, new 1 %; about 4,000 more requests, " in said
-    assert "room: the old target of apexguru is shown to take 100%" in said
+    assert "room: gpu is shown to take 100% of apexguru's traffic" in said
     assert pointsman("migrate", "status", "--json") == EXIT_OK
     (found,) = json.loads(capsys.readouterr().out)["migrations"]
     assert found["standing"] == "holding"
@@ -48,11 +49,33 @@ def test_what_the_controller_saw_is_told(tmp_path: Path, capsys: pytest.CaptureF
     assert found["seen"]["gates"][0]["more"] == 4000
 
 
-async def looked(ledger: Ledger, *, answer: Answer = Answer.NOT_YET, ago: float = 0.0) -> None:
+@pytest.mark.parametrize(
+    ("unknown", "room", "told"),
+    [
+        ("wait", None, "room: what gpu could take of apexguru's traffic is not known"),
+        ("trust", 1.0, "room: gpu counts as able to take 100% of apexguru's traffic"),
+    ],
+)
+def test_room_that_is_not_known_is_said(
+    unknown: str, room: float | None, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it is what the policy makes of it."""
+    pointsman = Commanding(tmp_path)
+    text = pointsman.policy.read_text().replace("can_take: 100%", f"unknown: {unknown}, can_take: 100%")
+    pointsman.policy.write_text(text)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    pointsman.kept(partial(looked, room=room))
+    assert pointsman("migrate", "status", "apexguru") == EXIT_OK
+    assert told in capsys.readouterr().out
+
+
+async def looked(
+    ledger: Ledger, *, answer: Answer = Answer.NOT_YET, ago: float = 0.0, room: float | None = 1.0
+) -> None:
     state = (await ledger.states())["apexguru"].state
     await ledger.saw("apexguru", state.window_id, "w", {"apexguru": Evidence(Side(900, 3), Side(100, 1))})
     verdict = Verdict("apexguru", Measure.ERRORS, answer, "old 0.33 %, new 1 %", more=4000)
-    seen = Seen(state.window_id, (verdict,), {"apexguru": 1.0})
+    seen = Seen(state.window_id, (verdict,), {} if room is None else {"apexguru": room})
     move = Move(state, (), (Wait(Waiting.HOLD, "for another 1h"),))
     await ledger.tell("apexguru", report(move, seen, time.time() - ago), 1)
 
@@ -78,7 +101,7 @@ def test_findings_make_it_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert pointsman("migrate", "status") == EXIT_FINDINGS
     said = capsys.readouterr().out
     assert "gate: errors of apexguru: not yet: " in said
-    assert "room: the old target of apexguru is shown to take 100%" in said
+    assert "room: gpu is shown to take 100% of apexguru's traffic" in said
     assert pointsman("bypass", "--all", "--for", "2h", "--reason", "night") == EXIT_OK
     assert pointsman("migrate", "status") == EXIT_FINDINGS
     said = capsys.readouterr().out

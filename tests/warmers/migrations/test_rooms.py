@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from policies.migrating import Keep
 from policies.migration_state import Phase, State
 from policies.table import Target
-from warmers.migrations.rooms import Rooms
+from warmers.migrations.rooms import AT_REST, ROLLING, Rooms
 
 from .fleet import PLAN, Fleet, table
 
+TRUSTING = replace(PLAN, members=(replace(PLAN.members[0], keep=Keep(0.8, trust=True)),))
 STARTED = replace(State.planned(PLAN, run=1), phase=Phase.RUNNING, step=0)
 
 
@@ -21,9 +23,11 @@ class Units:
 
     def __init__(self, *found: float | None) -> None:
         self._found = list(found)
+        self.ages: list[float] = []
 
-    async def __call__(self, target: Target) -> float | None:
+    async def __call__(self, target: Target, age: float) -> float | None:
         assert target.name == "gpu"
+        self.ages.append(age)
         return self._found.pop(0)
 
 
@@ -59,6 +63,28 @@ async def test_a_new_run_is_measured_anew() -> None:
 async def test_nothing_there_is_nothing_shown(units: float | None) -> None:
     """Unknown is left out; gone is 0, also when it was never there."""
     assert await shown(Fleet(), units, 0.0) == ({} if units is None else {"apexguru": 0.0})
+
+
+@pytest.mark.parametrize("strained", [False, True])
+async def test_target_that_is_full_or_cold_shows_nothing(strained: bool) -> None:
+    """However many instances it has: all of them are busy, or none is loaded. Nor is it trusted then."""
+    for plan in (PLAN, TRUSTING):
+        rooms = Rooms(Fleet().store, Units(4), lambda target: strained)
+        assert await rooms.shown(plan, STARTED, table(plan)) == ({} if strained else {"apexguru": 1.0})
+
+
+async def test_what_nobody_can_say_counts_as_the_policy_says() -> None:
+    """It is left out, or it counts as able to take what it has to; what can be said is not overruled."""
+    assert await Rooms(Fleet().store, Units(None)).shown(TRUSTING, STARTED, table(TRUSTING)) == {"apexguru": 0.8}
+    assert await Rooms(Fleet().store, Units(0)).shown(TRUSTING, STARTED, table(TRUSTING)) == {"apexguru": 0.0}
+
+
+async def test_a_rollback_looks_again() -> None:
+    """What was found out seconds ago is no word on where traffic goes next."""
+    units = Units(2, 2)
+    for phase in (Phase.RUNNING, Phase.ROLLING_BACK):
+        await Rooms(Fleet().store, units).shown(PLAN, replace(STARTED, phase=phase), table())
+    assert units.ages == [AT_REST, ROLLING]
 
 
 async def test_target_that_the_policy_has_no_more() -> None:
