@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -79,6 +80,20 @@ class Scripted:
                 raise answer
             case _:
                 return answer
+
+
+class Held(Scripted):
+    """A backend that answers one thing, once it is told to."""
+
+    def __init__(self, answer: Reply) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+        self.answer = answer
+
+    async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+        self.calls.append((target.name, call, deadline))
+        await self.go.wait()
+        return self.answer
 
 
 class Pieces:

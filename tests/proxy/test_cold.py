@@ -23,7 +23,7 @@ from proxy.services import Services
 from warmers.ping import Parts
 from warmers.restoring import Restorer
 
-from .parts import Scripted, invocation, services
+from .parts import Held, invocation, services
 
 COLD = FailureFacts(Fault.PLATFORM, retry_safe=True, cold=True)
 POLICY = """
@@ -45,23 +45,10 @@ endpoints:
 """
 
 
-class Asked(Scripted):
-    """Answers a probe when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.go = asyncio.Event()
-
-    async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
-        self.calls.append((target.name, call, deadline))
-        await self.go.wait()
-        return Reply(body=b"{}")
-
-
 class World:
     """Services at a moment of one's own choice, with a restorer that asks a scripted backend."""
 
-    def __init__(self, made: Services, backend: Asked) -> None:
+    def __init__(self, made: Services, backend: Held) -> None:
         self.now = 1000.0
         self.draw = 0.5
         self.backend = backend
@@ -114,8 +101,8 @@ class World:
 
 
 @asynccontextmanager
-async def world(backend: Asked | None = None) -> AsyncIterator[World]:
-    backend = backend or Asked()
+async def world(backend: Held | None = None) -> AsyncIterator[World]:
+    backend = backend or Held(Reply(body=b"{}"))
     made = World(await services(backend, text=POLICY), backend)
     try:
         yield made

@@ -14,7 +14,8 @@ from policies.table import Target
 from policies.temperature import Warmth
 from proxy import cold
 
-from .test_cold import Asked, World, world
+from .parts import Held
+from .test_cold import World, world
 
 COLD = FailureFacts(Fault.PLATFORM, retry_safe=True, cold=True)
 BROKEN = FailureFacts(Fault.NETWORK, retry_safe=True)
@@ -25,11 +26,11 @@ WAITS = [("wait", seconds) for seconds in ("1", "70", "400")]
 EVENTS = st.lists(st.sampled_from([*ASKS, *ASKS, *ENDS, *WAITS]), min_size=6, max_size=30)
 
 
-class Watched(Asked):
+class Watched(Held):
     """Answers a probe with what it is told next, and knows how many are out at a time."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Reply(body=b"{}"))
         self.told: asyncio.Queue[str] = asyncio.Queue()
         self.out: dict[str, int] = {}
         self.most = 0
@@ -44,7 +45,7 @@ class Watched(Asked):
                 case "broken":
                     raise BackendError(BROKEN, target, "scripted")
                 case _:
-                    return Reply(body=b"{}")
+                    return self.answer
         finally:
             self.out[target.name] -= 1
 

@@ -6,14 +6,13 @@ import asyncio
 
 import pytest
 
-from backends.base import Call, Reply, Usage
+from backends.base import Reply, Usage
 from backends.errors import BackendError
-from policies.table import Target
 from proxy.faces.failures import error_reply
 from proxy.pipeline import serve
 from proxy.record import Record
 
-from .parts import Scripted, invocation, services
+from .parts import Held, invocation, services
 
 ONE = "limit: {min: 1, max: 1, queue: 0}"
 POLICY = f"""
@@ -31,23 +30,10 @@ endpoints:
 """
 
 
-class Slow(Scripted):
-    """Answers when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.go = asyncio.Event()
-
-    async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
-        self.calls.append((target.name, call, deadline))
-        await self.go.wait()
-        return Reply(body=b"ok", usage=Usage(10, 10))
-
-
 class Client:
     """Requests to one set of services."""
 
-    def __init__(self, backend: Slow) -> None:
+    def __init__(self, backend: Held) -> None:
         self.backend = backend
 
     async def ask(self, endpoint: str) -> Record:
@@ -70,7 +56,7 @@ class Client:
 async def test_who_finds_no_place_is_told_at_once() -> None:
     """ThrottlingException with a time to come again, within milliseconds, and nothing is sent or tried again."""
     loop = asyncio.get_running_loop()
-    async with Client(Slow()) as client:
+    async with Client(Held(Reply(body=b"ok", usage=Usage(10, 10)))) as client:
         first = asyncio.create_task(client.ask("alone"))
         await asyncio.sleep(0)
         began = loop.time()
@@ -87,7 +73,7 @@ async def test_who_finds_no_place_is_told_at_once() -> None:
 
 async def test_who_finds_no_place_goes_to_the_fallback() -> None:
     """A declared fallback takes the overflow, at once and without a wait."""
-    async with Client(Slow()) as client:
+    async with Client(Held(Reply(body=b"ok", usage=Usage(10, 10)))) as client:
         tasks = [asyncio.create_task(client.ask("chat")) for _ in range(2)]
         await asyncio.sleep(0.01)
         assert [name for name, _, _ in client.backend.calls] == ["first", "second"]
@@ -97,7 +83,7 @@ async def test_who_finds_no_place_goes_to_the_fallback() -> None:
 
 async def test_an_owner_over_its_quota_is_turned_away() -> None:
     """Requests are counted when they come, tokens once they are known."""
-    async with Client(Slow()) as client:
+    async with Client(Held(Reply(body=b"ok", usage=Usage(10, 10)))) as client:
         client.backend.go.set()
         for endpoint in ("bounded", "counted"):
             await client.ask(endpoint)
