@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -49,15 +51,49 @@ async def temperatures(proxy: Proxy) -> dict[int, str]:
     return {row["worker"]: row["state"] for row in rows}
 
 
+async def processes(proxy: Proxy) -> dict[int, int]:
+    """Process of each worker that serves."""
+    answer = await exchanged(proxy.admin_port, "GET /readyz HTTP/1.1")
+    rows = json.loads(answer.partition(b"\r\n\r\n")[2])["workers"]
+    return {row["worker"]: row["pid"] for row in rows if row["state"] == "ready"}
+
+
+MODELS = {
+    "imported": {"kind": "import", "arn": IMPORT_ARN, "dialect": "openai-chat", "cold": {"starts": "cold"}},
+    "dedicated": {"kind": "endpoint", "dialect": "openai-chat"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_workers_killed_in_the_middle_of_a_restore(tmp_path: Path) -> None:
+    """Each in turn, so also the one whose probe is out: the lease runs out, another's probe brings the target back."""
+    async with running_emulator(config_of(MODELS)) as standin:
+        standin.emulator.clock.freeze()
+        starting = running_proxy(tmp_path, POLICY.format(arn=IMPORT_ARN, url=standin.url), "--workers", "2")
+        proxy = await asyncio.to_thread(starting.__enter__)
+        try:
+            while set((await temperatures(proxy)).values()) != {"warming"}:
+                assert set(await asyncio.gather(*(ask(proxy) for _ in range(20)))) == {"dedicated"}
+            for worker, pid in (await processes(proxy)).items():
+                os.kill(pid, signal.SIGKILL)
+                while (await processes(proxy)).get(worker, pid) == pid:
+                    pass  # each look is a round trip to the supervisor
+            standin.emulator.clock.advance(60)
+            while set((await temperatures(proxy)).values()) != {"ready"} or await ask(proxy) != "imported":
+                assert await ask(proxy) in {"dedicated", "imported"}
+        finally:
+            await asyncio.to_thread(starting.__exit__, None, None, None)
+    lines = [json.loads(line) for line in proxy.log.read_text().splitlines()]
+    assert {line["status"] for line in lines if line["operation"] != "Warm"} == {200}
+    assert [line["status"] for line in lines if line["operation"] == "Warm"][-1] == 200
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_two_workers_restore_once(tmp_path: Path) -> None:
     """Requests of both spill, one sends the probe, and the other hears that the import is back."""
-    models = {
-        "imported": {"kind": "import", "arn": IMPORT_ARN, "dialect": "openai-chat", "cold": {"starts": "cold"}},
-        "dedicated": {"kind": "endpoint", "dialect": "openai-chat"},
-    }
-    async with running_emulator(config_of(models)) as standin:
+    async with running_emulator(config_of(MODELS)) as standin:
         standin.emulator.clock.freeze()
         starting = running_proxy(tmp_path, POLICY.format(arn=IMPORT_ARN, url=standin.url), "--workers", "2")
         proxy = await asyncio.to_thread(starting.__enter__)
