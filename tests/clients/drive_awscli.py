@@ -25,7 +25,7 @@ from tests.clients.answers import UNARY, Ask, Done, Told, asks, pack, say, unpac
 SENTENCE = re.compile(
     r"An error occurred \((?P<code>[^)]*)\) when calling the \w+ operation(?: \([^)]*\))?: (?P<said>.*)"
 )
-LONGEST = 60
+LONGEST = 300
 
 
 def call(ask: Ask) -> Done:

@@ -110,7 +110,7 @@ class Engines:
         invocation = Invocation("chat", None, streaming=False, body=body, request_id="r-1")
         call = Call(invocation, body, "application/json", None, None, speaks=SPEAKS, translate=LLAMA_2)
         now = asyncio.get_running_loop().time
-        copy = await copied(self._backend, self._targets[name], call, now() + 60.0, 0, now)
+        copy = await copied(self._backend, self._targets[name], call, now() + 600.0, 0, now)
         assert copy.heard is not None, copy.failure
         return copy.heard
 
@@ -165,7 +165,7 @@ async def running(folder: Path) -> AsyncIterator[Engines]:
     """All engines, at work at the same time; their models lie in `folder`."""
     python, model = await asyncio.to_thread(installed, environments.cache_root())
     command = [str(python), str(MAKER), str(model), str(folder)]
-    await asyncio.to_thread(subprocess.run, command, check=True, timeout=120)
+    await asyncio.to_thread(subprocess.run, command, check=True, timeout=600)
     models = {"good": model, "no-end": folder / "no-end", "weights": folder / "weights"}
     plans = [
         EnginePlan(python, place, name, 0, folder / f"{name}.log", threads=1, context=512)

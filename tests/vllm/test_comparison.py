@@ -8,7 +8,7 @@ import pytest
 
 from .candidates import ASKED, Trial, running
 
-pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(900)]
 
 
 async def test_broken_candidates_are_caught_and_the_same_model_is_not(tmp_path: Path) -> None:
