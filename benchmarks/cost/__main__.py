@@ -20,7 +20,7 @@ import uvloop
 
 from .. import machine
 from ..load import load
-from . import gateways, latency, wrk
+from . import gateways, latency, page, wrk
 from .picture import as_svg
 from .report import as_markdown
 from .running import Running, running
@@ -79,6 +79,8 @@ def main() -> None:
         name.with_suffix(".md").write_text(text)
         name.with_suffix(".svg").write_text(picture)
         print(f"written to {name}.md, .json and .svg")
+        if arguments.page:
+            page.PAGE.write_text(page.written(page.PAGE.read_text(), name.with_suffix(".json")))
 
 
 def _arguments() -> argparse.Namespace:
@@ -95,8 +97,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cells", help="only these, by name, separated by semicolons; a trailing * matches the rest")
     parser.add_argument("--also", type=Path, action="append", default=[], help="another checkout, to compare with")
     parser.add_argument("--out", type=Path, help=f"folder of the results; {machine.RESULTS} for what is to be kept")
+    parser.add_argument("--page", action="store_true", help=f"keep the result, and write it into {page.PAGE.name}")
     parser.add_argument("--quick", action="store_true", help="what matters most, in under a minute; installs nothing")
     arguments = parser.parse_args()
+    if arguments.page:
+        arguments.out = machine.RESULTS  # where the page's links lead
     if arguments.quick:
         arguments.rounds, arguments.paced_rounds = min(arguments.rounds, 6), 0
         arguments.seconds = min(arguments.seconds, 0.3)

@@ -30,7 +30,7 @@ def as_markdown(
     lines = ["# What a request costs, side by side", "", *[f"- {key}: {value}" for key, value in about.items()]]
     lines += [f"- left out: {name}: {' '.join(why.split())[-300:]}" for name, why in missing.items()]
     lines += ["", "## Goals", "", "| goal | bound | found | verdict |", "|---|---|---|---|"]
-    lines += [_goal(each) for each in verdicts(cpu, waits)]
+    lines += [goal_line(each) for each in verdicts(cpu, waits)]
     for title, stream in (("Whole answers", False), ("Streams of 50 events", True)):
         if own := [cell for cell in cells if cell.stream == stream]:
             lines += ["", f"## {title}", "", *_table(own, cpu, stream)]
@@ -40,7 +40,8 @@ def as_markdown(
     return "\n".join([*lines, ""])
 
 
-def _goal(verdict: Verdict) -> str:
+def goal_line(verdict: Verdict) -> str:
+    """One row: the goal, its bound, what was found, the verdict."""
     goal, found = verdict.goal, verdict.found
     bound = f"{'at least' if goal.least else 'at most'} {goal.bound:g}{' (aim)' if goal.aim else ''}"
     return f"| {goal.text} | {bound} | {_found(goal, found) if found else ''} | {verdict.word} |"

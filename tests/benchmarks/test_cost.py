@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import upstream
-from benchmarks.cost import gateways, systems
+from benchmarks.cost import gateways, page, systems
 from benchmarks.cost.goals import GOALS, Goal, verdicts
 from benchmarks.cost.latency import paced
 from benchmarks.cost.picture import as_svg
@@ -19,10 +19,12 @@ from benchmarks.cost.report import as_markdown
 from benchmarks.cost.running import difference
 from benchmarks.cost.sums import Interval, interval, ratios
 from benchmarks.load import Shot, shot
+from benchmarks.machine import RESULTS
 from tests.checkout import ROOT, ended
 
 ALL = (*systems.CELLS, *gateways.CELLS)
 ABOUT = {"date": "today", "commit": "abc", "cpu": "one & only", "rounds": "3", "rate": "200 requests/s"}
+PLACED = ABOUT | {"cores": "2", "load before": "1.0", "load after": "1.0"}
 
 
 def cpu(**of: float) -> dict[str, dict[str, list[float]]]:
@@ -88,6 +90,31 @@ def test_report_names_what_was_left_out() -> None:
     assert all(f"| {cell.name} |" in text for cell in own)
     assert "| ours | 100.0 (50.0) | 0.50 [0.50, 0.50] | 0.50 [0.50, 0.50] | 1 | 0% |" in text
     assert "| ours | 250 | +150 [+150, +150] | 250 | +150 [+150, +150] | 250 |" in text
+
+
+def test_page_shows_the_result_that_it_names() -> None:
+    """Its tables are what the command writes for that result, and the result is kept."""
+    text = page.PAGE.read_text()
+    name = text.partition("From [")[2].partition("]")[0]
+    assert page.written(text, RESULTS / f"{name}.json") == text
+    assert (RESULTS / f"{name}.md").exists()
+    assert (RESULTS / f"{name}.svg").exists()
+
+
+def test_page_without_marks_is_left_alone(tmp_path: Path) -> None:
+    """A page that is somebody's own is not written into; neither is one without any result."""
+    with pytest.raises(SystemExit, match="lacks its marks"):
+        page.written("# Mine\n", next(RESULTS.glob("cost-*.json")))
+    with pytest.raises(SystemExit, match="make bench-cost"):
+        page.newest(tmp_path)
+
+
+def test_page_has_a_row_for_each_server() -> None:
+    """Figures of what was not asked at a fixed rate are left out there, and nothing else."""
+    text = "\n".join(page.figures({"cells": cpu(ours=50.0), "waits": waits(150.0), "about": PLACED}, "cost-x"))
+    assert all(f"\n| {cell.name} |" in text for cell in ALL)
+    assert "\n| ours | 150 [150, 150] | 150 [150, 150] |" in text
+    assert "added at" not in "\n".join(page.figures({"cells": cpu(), "waits": {}, "about": PLACED}, "cost-x"))
 
 
 def test_picture_has_a_bar_for_each_server() -> None:
