@@ -209,7 +209,7 @@ def _welcome(addresses: Addresses, engine: Engine, routes: Mapping[tuple[str, st
         """"temperature": 0, "stream": true}'""",
         "",
         f"Metrics: http://127.0.0.1:{addresses.admin_port}/metrics. Why a request went where it went:",
-        f"  pointsman why REQUEST_ID --log {log}",
+        f"  {Path(sys.executable).parent / 'pointsman'} why REQUEST_ID --log {log}",
         "Ctrl-C ends all of it.",
     ]
     return "\n".join(lines)

@@ -47,11 +47,16 @@ class RuntimeApi:
             operation = self._read_operation(exchange.method, path)
         record.operation = operation.name
         limit = self._services.body_limit
-        body = exchange.body_at_hand(limit)
-        if body is None:
-            body = await exchange.read_body(limit, exchange.arrived + self._services.body_time)
-        invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
-        failures.refuse_loop(invocation, MAX_HOPS)
+        try:
+            body = exchange.body_at_hand(limit)
+            if body is None:
+                body = await exchange.read_body(limit, exchange.arrived + self._services.body_time)
+            invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
+            failures.refuse_loop(invocation, MAX_HOPS)
+        except BaseException:  # refused, or the client left: log and metrics still say which endpoint it was about
+            if operation.endpoint in self._services.policy.current.table.endpoints:
+                record.endpoint = operation.endpoint
+            raise
         return invocation
 
     def _read_operation(self, method: str, path: str) -> wire.Operation:

@@ -184,6 +184,26 @@ async def test_each_request_is_one_line_without_its_contents() -> None:
     assert b"secret" not in log.getvalue()
 
 
+async def test_a_refused_request_still_says_which_endpoint_it_was_about() -> None:
+    """A header that can't be, a body over the limit and one that never came are looked for by the endpoint's name."""
+    async with serving() as (port, _, log):
+        await post(port, "/endpoints/chat/invocations", b"{}", "X-Amzn-SageMaker-Target-Variant: ?")
+        await post(port, "/endpoints/alone/invocations", b"x" * 1025)
+        await post(port, "/endpoints/nowhere/invocations", b"x" * 1025)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /endpoints/again/invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n")
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [(line["endpoint"], line["status"]) for line in lines] == [
+        ("chat", 400),
+        ("alone", 413),
+        ("", 413),
+        ("again", 499),
+    ]
+
+
 async def test_garbage_gets_the_contracts_error() -> None:
     """What is no HTTP is a ValidationError with a request id."""
     async with serving() as (port, _, _):
