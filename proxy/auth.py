@@ -10,7 +10,7 @@ credentials that we issued (`pointsman key new`), unchanged otherwise.
 
 Replays: boto3 (1.44.5) signs no nonce and its time has full seconds, so two equal calls within one second have equal
 signatures. A signature may therefore come again for `REPEAT` seconds after it was first seen, and never later. The
-memory for that is bounded; what it forgets first is oldest, and nothing older than the window would be accepted.
+memory for that is bounded, and one for all workers (`replays`); nothing older than the window would be accepted.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ import hmac
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-from cachetools import TTLCache
 
 from backends.base import Headers
 from backends.http.edge import Exchange
@@ -31,13 +29,12 @@ from backends.wire.sigv4 import Signer
 from backends.wire.sigv4_verify import WINDOW, Claim, Flaw, Unverified, is_signature, read_claim, verify
 
 from .keys import Key, KeyFile, Principal, derived, digest, read_token
+from .replays import Replays
 
 log = logging.getLogger("pointsman.auth")
 
 REPEAT = 2.0
 """Seconds in which an equal signature is taken for an equal call of the same second."""
-REMEMBERED = 65_536
-"""Signatures remembered by one worker: 109 requests a second over the whole window."""
 
 _UNKNOWN = ErrorReply(403, "UnrecognizedClientException", "The security token included in the request is invalid.")
 _MISSING = not_authenticated(
@@ -74,14 +71,17 @@ class Claimed:
 class Doorkeeper:
     """Authenticates requests; one for a process. `keys` may be replaced at any time."""
 
-    def __init__(self, keys: KeyFile, master: bytes | None, now: Callable[[], float], *, certificates: bool) -> None:
-        """`now`: seconds since the epoch. `certificates`: TLS asks clients for them, so their names can be trusted."""
+    def __init__(
+        self, keys: KeyFile, master: bytes | None, now: Callable[[], float], seen: Replays, *, certificates: bool
+    ) -> None:
+        """`now`: seconds since the epoch. `seen`: the signatures that were. `certificates`: TLS asks clients for them,
+        so their names can be trusted."""
         self.keys = keys
         self._master = master
         self._now = now
         self._certificates = certificates
         self._signer = Signer()
-        self._seen: TTLCache[bytes, float] = TTLCache(REMEMBERED, 2 * WINDOW, timer=now)
+        self._seen = seen
 
     def claim(self, headers: Headers, common_name: str | None) -> Claimed:
         """Who sent a head, unless it can't be true. Raises WireError."""
@@ -157,12 +157,8 @@ class Doorkeeper:
         return key
 
     def _once(self, claim: Claim) -> None:
-        signature = bytes.fromhex(claim.signature)
         now = self._now()
-        first = self._seen.get(signature)
-        if first is None:
-            self._seen[signature] = now
-        elif now - first > REPEAT:
+        if now - self._seen.first_seen(bytes.fromhex(claim.signature), now, 2 * WINDOW) > REPEAT:
             raise WireError(_REPLAYED)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .auth import Doorkeeper
 from .keys import MASTER_BYTES, NO_KEYS, KeyFile, KeyFileError, read_keys
+from .replays import Replays
 from .settings import Settings, SettingsError
 
 log = logging.getLogger("pointsman.auth")
@@ -27,8 +28,8 @@ CERTIFICATE_POLL = 30.0
 class Door:
     """The doorkeeper with the files that it works from; made when a process starts."""
 
-    def __init__(self, settings: Settings, now: Callable[[], float]) -> None:
-        """Raises SettingsError when a file can't be used. `now`: seconds since the epoch."""
+    def __init__(self, settings: Settings, now: Callable[[], float], seen: Replays | None = None) -> None:
+        """Raises SettingsError when a file can't be used. `now`: seconds since the epoch. `seen`: shared memory."""
         self._path = Path(settings.keys) if settings.keys else None
         self._version = self._looked()
         try:
@@ -36,7 +37,8 @@ class Door:
         except KeyFileError as error:
             raise SettingsError(str(error)) from error
         master = read_master(Path(settings.keys_secret)) if settings.keys_secret else None
-        self.keeper = Doorkeeper(keys, master, now, certificates=settings.tls_client_ca is not None)
+        certificates = settings.tls_client_ca is not None
+        self.keeper = Doorkeeper(keys, master, now, seen or Replays(), certificates=certificates)
 
     async def watch(self, pause: Callable[[float], Awaitable[None]]) -> None:
         """Read the key file again whenever it changes, until cancelled. `pause` waits that many seconds."""

@@ -38,6 +38,7 @@ from .handlers.loads import Loader
 from .handlers.registry import Handlers
 from .migrating import deciding, follower_of, where_they_stand
 from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
+from .replays import Replays
 from .request_ids import FIRST_BITS, PREFIX_BITS, request_ids
 from .services import Services
 from .settings import Settings
@@ -63,7 +64,7 @@ async def serving(
     Raises PolicyError or UnreadableError where the policy can't be used, OSError the log, StoreError the shared state.
     """
     async with AsyncExitStack() as parts:
-        ground = _ground(settings, parts, world or _real())
+        ground = _ground(settings, parts, world or real())
         world, meters = ground.world, ground.meters
         chain = AwsCredentials()
         parts.push_async_callback(chain.aclose)
@@ -133,11 +134,12 @@ class _Ground:
 
 
 def _door(settings: Settings, world: World) -> Door | None:
-    return Door(settings, world.wall) if settings.keys or settings.tls_client_ca else None
+    return Door(settings, world.wall, world.replays) if settings.keys or settings.tls_client_ca else None
 
 
-def _real() -> World:
-    return World(time.monotonic, time.time, random.random, random.getrandbits, open_store)
+def real(replays: Replays | None = None) -> World:
+    """The world as it is. `replays`: memory of signatures that this process shares with others."""
+    return World(time.monotonic, time.time, random.random, random.getrandbits, open_store, replays=replays)
 
 
 def _ground(settings: Settings, parts: AsyncExitStack, world: World) -> _Ground:
@@ -198,7 +200,7 @@ async def warming(
 ) -> AsyncIterator[Warmer]:
     """A warmer of its own, without a proxy, for one policy. Raises OSError or StoreError."""
     async with AsyncExitStack() as parts:
-        world = _real()
+        world = real()
         ground = _ground(settings, parts, world)
         if credentials is None:
             credentials = chain = AwsCredentials()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from backends.state import Store
 
 from .access_log import RequestLog
+from .replays import Replays
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,5 @@ class World:
     """The shared state at an address. Raises StoreError."""
     log: RequestLog | None = None
     """Where the request log goes, instead of the place that the settings name."""
+    replays: Replays | None = None
+    """Memory of signatures that several processes share; None: each has its own."""

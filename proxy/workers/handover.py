@@ -80,23 +80,26 @@ async def start_successor(
     variables: Mapping[str, str],
     ports: tuple[socket.socket, socket.socket | None],
     generation: int,
+    replays: int = -1,
 ) -> Successor:
-    """Start `command` and leave it the listening sockets `ports`, of clients and operators. Raises OSError."""
+    """Start `command` and leave it the listening sockets `ports`, of clients and operators, and the memory of
+    signatures. Raises OSError."""
     ours, theirs = socket.socketpair()
     left = [port.fileno() for port in ports if port is not None]
+    memory = [replays] if replays >= 0 else []
     with theirs:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno(), *left],
+                pass_fds=[theirs.fileno(), *left, *memory],
                 env={**variables, TAKE_OVER: str(theirs.fileno())},
             )
         except OSError:
             ours.close()
             raise
     channel = await channel_of(ours)
-    channel.tell(Legacy(left[0], left[1] if len(left) > 1 else -1, generation))
+    channel.tell(Legacy(left[0], left[1] if len(left) > 1 else -1, generation, replays))
     return Successor(process, channel)
 
 

@@ -34,7 +34,8 @@ class Told:
 class Begin:
     """The first thing that a worker is told. `settings` are fields of `Settings`, descriptors are numbers.
 
-    `near` is the address of a store that the workers share where the fleet has none.
+    `near` is the address of a store that the workers share where the fleet has none; `replays` is of the memory of
+    signatures that they share, -1 where nobody signs.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Begin:
     listening: int
     board: int
     near: str | None
+    replays: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +122,13 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
-    """What a supervisor leaves to its successor; descriptors are numbers, -1 where there is no admin port."""
+    """What a supervisor leaves to its successor; descriptors are numbers, -1 where there is no admin port, and where
+    nobody signs."""
 
     listening: int
     admin: int
     generation: int
+    replays: int = -1
 
 
 @dataclass(frozen=True, slots=True)

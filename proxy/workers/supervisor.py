@@ -27,6 +27,7 @@ from policies.table import RouteTable
 
 from ..faces.admin import State
 from ..policy_source import InForce, Overheard, Policy
+from ..replays import new_memory
 from ..server import Addresses
 from ..settings import MIB, Settings, of_one_worker
 from .child import Child, start_child
@@ -88,6 +89,8 @@ class Supervisor:
         self._upgrade = asyncio.Event()
         self._successor: Successor | None = None
         self._pool: Pool | None = None
+        self._replays = -1
+        """Of the memory of signatures that the workers share; -1 where nobody signs."""
 
     async def supervise(self, announce: Callable[[Addresses, str], None]) -> None:
         """Serve until told to end; `announce` is called once clients are served.
@@ -105,6 +108,7 @@ class Supervisor:
                 admin_port=operators.getsockname()[1] if operators is not None else self._settings.admin_port,
             )
             policy = await self._load(settings, before)
+            self._replays = self._memory(before, parts)
             page = new_page(settings.workers)
             parts.callback(os.close, page)
             board = Board(page, settings.workers)
@@ -131,6 +135,16 @@ class Supervisor:
         if settings.face == "container":
             return clients, None
         return clients, parts.enter_context(listening("127.0.0.1", settings.admin_port, "--admin-port"))
+
+    def _memory(self, before: Predecessor | None, parts: ExitStack) -> int:
+        """The memory of signatures: a successor goes on with what the one before knew."""
+        left = before.legacy.replays if before is not None else -1
+        if left < 0 and self._settings.keys_secret is None:
+            return -1
+        memory = left if left >= 0 else new_memory()
+        os.set_inheritable(memory, False)
+        parts.callback(os.close, memory)
+        return memory
 
     async def _load(self, settings: Settings, before: Predecessor | None) -> Policy:
         """The policy, read and checked; a successor numbers on from where the one before was."""
@@ -171,12 +185,13 @@ class Supervisor:
         page, board = shared
         variables = alone(self._outside.variables)
         each = dataclasses.asdict(of_one_worker(settings))
+        memory = [self._replays] if self._replays >= 0 else []
 
         async def one(number: int) -> Child:
-            return await start_child(number, (clients.fileno(), page), variables)
+            return await start_child(number, (clients.fileno(), page, *memory), variables)
 
         def begin(number: int, told: Told) -> Begin:
-            return Begin(number, each, told, clients.fileno(), page, near)
+            return Begin(number, each, told, clients.fileno(), page, near, self._replays)
 
         def ended(number: int, child: Child) -> None:
             board.put(number, ABSENT)
@@ -270,7 +285,8 @@ class Supervisor:
         """Whether a successor serves."""
         log.info("upgrade: starting a successor")
         command, variables = own_command(), alone(self._outside.variables)
-        starts = start(start_successor(command, variables, ports, policy.current.generation), name="successor-starts")
+        succeeds = start_successor(command, variables, ports, policy.current.generation, self._replays)
+        starts = start(succeeds, name="successor-starts")
         try:
             successor = await asyncio.shield(starts)
             ready = await successor.ready()

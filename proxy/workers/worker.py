@@ -23,10 +23,11 @@ from policies.errors import PolicyError
 
 from ..faces.admin import Admin, State, up_to_date
 from ..policy_source import ToldSource, UnreadableError
+from ..replays import Replays
 from ..server import contracts_of, duties_of, settle
 from ..services import Services
 from ..settings import Settings, SettingsError
-from ..wiring import serving
+from ..wiring import real, serving
 from .channel import Channel
 from .messages import (
     Accept,
@@ -71,8 +72,12 @@ async def work(channel: Channel, variables: Mapping[str, str]) -> int:
 
 async def _serve(channel: Channel, begin: Begin, variables: Mapping[str, str]) -> None:
     settings, told = Settings(**begin.settings), begin.policy
+    replays = None
+    if begin.replays >= 0:
+        replays = Replays(begin.replays)
+        os.close(begin.replays)
     source = ToldSource(told.name, told.text, told.files, told.generation)
-    async with serving(settings, variables, told=source, near=begin.near) as services:
+    async with serving(settings, variables, told=source, near=begin.near, world=real(replays)) as services:
         contracts, tls = contracts_of(settings, services)
         await Worker(begin, settings, services, source, contracts, channel).serve(tls)
 

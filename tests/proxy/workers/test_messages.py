@@ -28,7 +28,7 @@ from proxy.workers.messages import (
 
 TOLD = Told("policy.yaml", "text: ü\n", {"chat.jinja": "{{ x }}"}, 3, "aaaaaaaaaaaa/3")
 ALL: tuple[Message, ...] = (
-    Begin(1, {"policy": "p", "port": 1, "state": None}, TOLD, 5, 6, None),
+    Begin(1, {"policy": "p", "port": 1, "state": None}, TOLD, 5, 6, None, 7),
     Ready("aaaaaaaaaaaa/3"),
     Failed("no"),
     Accept(),
@@ -38,7 +38,7 @@ ALL: tuple[Message, ...] = (
     Answered(7, 200, {"rows": [1]}),
     Facts(0, 3, 2, 0.25, 1, 0, None, "{}"),
     Drain(),
-    Legacy(3, -1, 9),
+    Legacy(3, -1, 9, 5),
     Yours("{}"),
     Counted("{}"),
 )
@@ -56,7 +56,7 @@ def test_a_message_comes_out_as_it_went_in(message: Message) -> None:
 
 def test_what_a_newer_release_adds_is_ignored() -> None:
     """An upgrade's two ends are of different releases."""
-    assert decoded(b'["Legacy",{"listening":3,"admin":4,"generation":9,"more":true}]') == Legacy(3, 4, 9)
+    assert decoded(b'["Legacy",{"listening":3,"admin":4,"generation":9,"replays":5,"more":true}]') == Legacy(3, 4, 9, 5)
 
 
 @pytest.mark.parametrize(
