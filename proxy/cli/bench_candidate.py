@@ -1,8 +1,13 @@
-"""`pointsman bench-candidate NAME`: today's target and the candidate under load, as stand-ins, in virtual time."""
+"""`pointsman bench-candidate NAME`: today's target and the candidate under load, through the proxy, and their cost.
+
+In real time against the policy's own targets or a proxy that runs, or in virtual time against stand-ins.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,14 +18,20 @@ from policies.table import ImportCost, InstanceCost, Route, RouteTable, Target
 from warmers.prices import SHIPPED, Prices, open_prices
 
 from ..chat_templates import template_reader
-from ..rehearsal.candidate import Load, Row, measured, only, table
+from ..rehearsal.candidate_table import Hourly, Row, Sided, as_json, compared, notes, table
+from ..rehearsal.live import as_written
+from ..rehearsal.pressing import Load
 from ..rehearsal.report import columns
-from ..rehearsal.standins import pointed, stand_in
+from ..rehearsal.standins import Pointed
 from ..settings import environment
-from . import EXIT_FINDINGS, EXIT_OK, StartError
-from .emulate import read_config
+from . import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_OK, StartError
+from .bench_sides import Measure, live, of_stand_ins, of_url
 from .given import usable
 from .policy_file import print_refusal, read_policy_text
+
+HELP = "measure a route's target and its candidate under load, with cost: for real, or as stand-ins"
+MOST_CALLS = 2000
+"""Calls that one row makes for real, unless more are asked for: they cost money."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,71 +39,101 @@ def configure(parser: argparse.ArgumentParser) -> None:
     more = parser.add_argument
     more("name", metavar="NAME", help="endpoint, or endpoint/component")
     more("--policy", metavar="FILE", required=True, help="the policy; its route names today's target and the candidate")
-    more("--stand-ins", metavar="FILE", required=True, help="the targets' stand-ins, with latencies that were measured")
-    more("--to", metavar="TARGET", help="the candidate (default: what the route migrates to)")
-    more("--concurrency", metavar="N,N", default="1,4,16,32", help="clients at a time (default 1,4,16,32)")
-    more("--seconds", metavar="TIME", default="10m", help="how long each is measured, in virtual time (default 10m)")
-    more("--settle", metavar="TIME", default="2m", help="time before that, uncounted (default 2m)")
+    more("--stand-ins", metavar="FILE", help="measure these in virtual time, instead of the policy's own targets")
+    more("--url", metavar="URL", help="a proxy that runs and serves this policy, instead of one started here")
+    more("--token", metavar="FILE", help="with --url: a bearer token for that proxy")
+    more("--to", metavar="TARGET", help="the candidate [what the route migrates to]")
+    more("--concurrency", metavar="N,N", default="1,4,16,32", help="clients at a time [1,4,16,32]")
+    more("--seconds", metavar="TIME", help="how long each is measured [1m; 10m of virtual time]")
+    more("--settle", metavar="TIME", help="time before that, uncounted [10s; none of virtual time]")
+    more("--calls", metavar="N", type=int, default=MOST_CALLS, help="calls of one row at most, for real [2000]")
+    more("--body", metavar="FILE", help="what every request holds [a short question in the clients' dialect]")
     more("--prices", metavar="FILE", help="dated prices; without it those that ship with the product")
-    more("--seed", metavar="N", type=int, default=0, help="the same seed gives the same numbers (default 0)")
+    more("--seed", metavar="N", type=int, default=0, help="of virtual time: the same seed gives the same numbers [0]")
     more("--published", action="store_true", help="beside it what Salesforce published of such a move")
+    more("--json", action="store_true", help="print one JSON document")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0: measured; 1: the policy is refused. Raises StartError when a target answers nothing."""
+    """0: measured; 1: the policy is refused; 130: stopped, with what there was. Raises StartError for no answer."""
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     text, folder = read_policy_text(arguments.policy), Path(arguments.policy).parent
-    config = read_config(arguments.stand_ins)
-    reader, variables = template_reader(folder), environment()
     try:
-        policy, stand_ins = usable("--stand-ins", lambda: pointed(text, arguments.policy, variables, reader, config))
+        policy = as_written(text, arguments.policy, environment(), template_reader(folder))
     except PolicyError as error:
-        print_refusal(error, in_json=False)
+        print_refusal(error, in_json=arguments.json)
         return EXIT_FINDINGS
     prices = usable("--prices", lambda: open_prices(Path(arguments.prices) if arguments.prices else SHIPPED))
     route = _route(policy.table, arguments.name)
-    today, candidate = _today(route), _candidate(policy.table, route, arguments.to)
-    load = Load(
-        usable("--concurrency", lambda: _numbers(arguments.concurrency)),
-        usable("--seconds", lambda: _positive(arguments.seconds)),
-        usable("--settle", lambda: seconds(arguments.settle)),
-        arguments.seed,
-    )
-    sides: list[tuple[str, tuple[Row, ...]]] = []
-    for target in (today, candidate):
-        print(f"measuring {target.name}", file=sys.stderr, flush=True)
-        alone = only(policy, route, target.name)
-        rows = measured(alone, stand_ins, route.key, stand_in(target, stand_ins), load)
-        if all(row.p95 is None for row in rows):
-            raise StartError(_nothing(target, rows))
-        sides.append((target.name, rows))
-    hourly = {target.name: _hourly(target, prices) for target in (today, candidate)}
-    print("\n".join(columns(table(sides, hourly, published=arguments.published))))
-    for line in _compared(sides):
+    pair = _today(route), _candidate(policy.table, route, arguments.to)
+    load = _load(arguments)
+    how, measure = _way(arguments, text, policy, route, load)
+    sides = [Sided(one.name, [], _hourly(one, prices)) for one in pair]
+    done = EXIT_OK
+    try:
+        for target, side in zip(pair, sides, strict=True):
+            measure(target, side.rows)
+            if all(row.p95 is None for row in side.rows):
+                raise StartError(_nothing(target, side.rows, arguments))
+    except KeyboardInterrupt:
+        done = EXIT_INTERRUPTED
+        print("stopped; what was measured:", file=sys.stderr)
+    _print(arguments, route, how, [side for side in sides if side.rows])
+    return done
+
+
+def _way(arguments: argparse.Namespace, text: str, policy: Pointed, route: Route, load: Load) -> tuple[str, Measure]:
+    """How a side is measured, in words and as a function."""
+    if arguments.stand_ins and arguments.url:
+        message = "--url and --stand-ins: a proxy that runs has targets of its own; give one of the two"
+        raise StartError(message)
+    body = usable("--body", lambda: Path(arguments.body).read_bytes()) if arguments.body else None
+    if arguments.stand_ins:
+        return "stand-ins", of_stand_ins(arguments.policy, arguments.stand_ins, text, route, load)
+    if arguments.url:
+        token = usable("--token", lambda: Path(arguments.token).read_text().strip()) if arguments.token else None
+        return "a proxy that runs", of_url(arguments.url, token, policy.table, route, load, body)
+    return "the policy's targets", live(arguments.policy, policy, route, load, body)
+
+
+def _print(arguments: argparse.Namespace, route: Route, how: str, sides: list[Sided]) -> None:
+    if arguments.json:
+        print(json.dumps(as_json(route.key, how, sides, published=arguments.published), indent=2))
+        return
+    print("\n".join(columns(table(sides, published=arguments.published))))
+    for line in compared(sides):
         print(line)
-    return EXIT_OK
+    for note in notes(sides):
+        print(f"Note: {note}")
 
 
-def _compared(sides: list[tuple[str, tuple[Row, ...]]]) -> list[str]:
-    (today, old), (candidate, new) = sides
-    lines = []
-    for before, after in zip(old, new, strict=True):
-        if before.p95 and after.p95:
-            change = after.p95 / before.p95 - 1
-            where = f"{abs(change):.0%} {'below' if change < 0 else 'above'}"
-            lines.append(f"at concurrency {before.concurrency} the P95 of {candidate} is {where} that of {today}")
-    return lines
+def _load(arguments: argparse.Namespace) -> Load:
+    virtual = bool(arguments.stand_ins)
+    calls = None if virtual else arguments.calls
+    if calls is not None and calls < 1:
+        message = f"--calls {calls}: give at least one"
+        raise StartError(message)
+    return Load(
+        usable("--concurrency", lambda: _numbers(arguments.concurrency)),
+        usable("--seconds", lambda: _positive(arguments.seconds or ("10m" if virtual else "1m"))),
+        usable("--settle", lambda: seconds(arguments.settle or ("0s" if virtual else "10s"))),
+        arguments.seed,
+        calls,
+    )
 
 
-def _nothing(target: Target, rows: tuple[Row, ...]) -> str:
+def _nothing(target: Target, rows: list[Row], arguments: argparse.Namespace) -> str:
     """Why a target has no row at all, and how to go on."""
     failures = sum((Counter(row.failures) for row in rows), Counter[str]())
     if not failures:
         return f"{target.name} answered no call in the time that was counted: give a longer --seconds"
     status, _ = failures.most_common(1)[0]
-    return (
-        f"every call to {target.name} failed, most with {status}: look at its faults, cold start, latency and limits "
-        "in --stand-ins, and at the route's deadline in --policy"
-    )
+    where = "its credentials, the request (--body), and its own state: `pointsman serve` on this policy says more"
+    if arguments.stand_ins:
+        where = "its faults, cold start, latency and limits in --stand-ins, and at the route's deadline in --policy"
+    elif arguments.url:
+        where = "the proxy's log, at --token where it asks callers who they are, and at the request (--body)"
+    return f"every call to {target.name} failed, most with {status}: look at {where}"
 
 
 def _route(policy: RouteTable, name: str) -> Route:
@@ -118,14 +159,14 @@ def _candidate(policy: RouteTable, route: Route, named: str | None) -> Target:
     raise StartError(message)
 
 
-def _hourly(target: Target, prices: Prices) -> float | None:
-    """USD an hour of one copy of an import, or of the instances; None where the policy or the prices do not say."""
+def _hourly(target: Target, prices: Prices) -> Hourly | None:
+    """What a target costs an hour; None where the policy or the prices do not say."""
     try:
         match target.cost:
-            case ImportCost(units=units, version=version):
-                return units * prices.unit_minute(target.region, version).usd * 60
+            case ImportCost(units=units, version=version, copies=copies):
+                return Hourly(units * prices.unit_minute(target.region, version).usd * 60, copies)
             case InstanceCost(instance=instance, count=count, share=share):
-                return prices.instance_hour(target.region, instance).usd * count * share
+                return Hourly(prices.instance_hour(target.region, instance).usd * count * share)
             case _:
                 return None
     except ValueError:

@@ -31,8 +31,9 @@ class Asked:
 class Questions:
     """Makes requests; the same seed makes the same."""
 
-    def __init__(self, seed: int, streams: float) -> None:
-        """`streams` is the share of requests that ask for a stream."""
+    def __init__(self, seed: int, streams: float, body: bytes | None = None) -> None:
+        """`streams` is the share of requests that ask for a stream. `body`: what all of them hold, if not made up."""
+        self._body = body
         self._chance = Random(seed)  # noqa: S311 - dice of a rehearsal
         self._streams = streams
 
@@ -52,10 +53,13 @@ class Questions:
             case "header" if route.sticky.header is not None:
                 headers.append((route.sticky.header, f"caller-{caller}"))
         text = f"{caller:04d}: {_TEXT}" if route.sticky.by == "prefix" else _TEXT
+        body = self._body
+        if body is None:
+            body = json.dumps(_body(route.clients_speak, text, stream), separators=(",", ":")).encode()
         return Asked(
             f"/endpoints/{quote(route.endpoint)}/{operation}",
             tuple(headers),
-            json.dumps(_body(route.clients_speak, text, stream), separators=(",", ":")).encode(),
+            body,
         )
 
 

@@ -58,7 +58,7 @@ def pointed(
     table = load_policy(text, variables, source, read)
     stand_ins = config if config is not None else invented(table)
     names = {stand_ins.address(name): name for name in stand_ins.models}
-    document: Any = _resolved(interpolate(read_document(text), variables).data)
+    document: Any = resolved(interpolate(read_document(text), variables).data)
     notes = list(_without_handlers(document))
     for name, target in table.targets.items():
         written = document["targets"][name]
@@ -147,15 +147,15 @@ def _point(written: dict[str, Any], target: Target, name: str) -> None:
         written["url"] = f"{url}/_engine/{name}"
 
 
-def _resolved(value: Any) -> Any:
+def resolved(value: Any) -> Any:
     """The same, so that it reads alike with no variables at all: what they gave is never looked at again."""
     match value:
         case str():
             return value.replace("${", "$${")
         case dict():
-            return {key: _resolved(child) for key, child in value.items()}
+            return {key: resolved(child) for key, child in value.items()}
         case list():
-            return [_resolved(child) for child in value]
+            return [resolved(child) for child in value]
         case _:
             return value
 

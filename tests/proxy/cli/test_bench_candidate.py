@@ -27,13 +27,16 @@ def files(folder: Path, policy: tuple[str, str] = ("", ""), stand_ins: tuple[str
 def test_both_sides_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A row for each side and concurrency with its cost, and how far they are apart."""
     assert main(files(tmp_path)) == 0
-    head, *rows, apart, _ = capsys.readouterr().out.splitlines()
+    head, *more = capsys.readouterr().out.splitlines()
+    rows, (apart, _, *notes) = more[:4], more[4:]
     assert head.split()[:3] == ["target", "concurrency", "P95"]
     sides = [row.split()[:2] for row in rows]
     assert sides == [["apexguru-gpu", "1"], ["apexguru-gpu", "2"], ["apexguru-import", "1"], ["apexguru-import", "2"]]
     assert all(float(row.split()[-1]) > 0 for row in rows)
     assert apart.startswith("at concurrency 1 the P95 of apexguru-import is")
-    assert apart.endswith("below that of apexguru-gpu")
+    assert "below that of apexguru-gpu, and a request costs" in apart
+    assert apart.endswith("% less")
+    assert all("answers only" in note for note in notes)
 
 
 def test_published_figures_stand_beside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

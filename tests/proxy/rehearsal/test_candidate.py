@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from backends.emulator.config import EmulatorConfig, load_config
-from proxy.rehearsal.candidate import NO_ANSWER, PAUSE, PUBLISHED, Load, Row, measured, only, table
+from proxy.rehearsal.candidate import measured, only
+from proxy.rehearsal.candidate_table import PUBLISHED, Row
+from proxy.rehearsal.pressing import PAUSE, Load
 from proxy.rehearsal.standins import Pointed, pointed, stand_in
 
 CALIBRATED = Path(__file__).parents[3] / "examples" / "bench-candidate"
@@ -43,7 +45,7 @@ def salesforce(target: str, load: Load, change: tuple[str, str] = ("", "")) -> t
     policy, config = ready((CALIBRATED / "policy.yaml").read_text(), text.replace(*change) if change[0] else text)
     route = next(iter(policy.table.routes.values()))
     alone = only(policy, route, target)
-    return measured(alone, config, route.key, stand_in(policy.table.targets[target], config), load)
+    return tuple(measured(alone, config, route.key, stand_in(policy.table.targets[target], config), load))
 
 
 def test_two_published_rows_predict_the_other_two() -> None:
@@ -84,16 +86,3 @@ def test_a_side_is_measured_alone() -> None:
     assert [one.target.name for one in there.serve] == ["new"]
     assert there.fallback == ()
     assert list(json.loads(alone.text)["endpoints"]) == ["pack"]
-
-
-def test_a_table_has_what_is_known() -> None:
-    """Cost where there is a price, published figures beside the candidate's rows only, and a dash for the rest."""
-    sides = [
-        ("old", (Row(1, 10.0, 6, {}, 1),)),
-        ("new", (Row(1, 7.92, 11, {"503": 1, NO_ANSWER: 2}, 2), Row(5, None, 0, {}, 1))),
-    ]
-    _, old, new, nothing = table(sides, {"old": None, "new": 6.6}, published=True)
-    assert old == ("old", "1", "10.00s", "6", "1", "0", "-", "-", "-", "-", "-")
-    assert new == ("new", "1", "7.92s", "11", "2", "3", "20.00", "7.20s", "11", "+10%", "+0%")
-    assert nothing == ("new", "5", "-", "0", "1", "0", "-", "-", "-", "-", "-")
-    assert len(table(sides, {"old": None, "new": 6.6}, published=False)[1]) == 7
