@@ -214,8 +214,11 @@ async def test_hold_is_bounded_by_the_deadline_and_the_queue() -> None:
     """Nobody is held who cannot be served, nor more than the queue may hold; they fail at once."""
     async with world() as made:
         made.temperatures.met_cold(made.target("imported"), made.now)
+        hopeless = asyncio.ensure_future(made.passed("holds", deadline=60.0))
+        await asyncio.wait([hopeless], timeout=10)
+        assert hopeless.done()  # 60 s for the quickest restore leave none for an answer
         with pytest.raises(BackendError, match="imported is"):
-            await made.passed("holds", deadline=60.0)  # 60 s for the quickest restore leave none for an answer
+            await hopeless
         held = [asyncio.ensure_future(made.passed("holds")) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(BackendError, match="imported is"):
