@@ -35,7 +35,7 @@ GROUPS = {
     },
     "Move a model to another hosting": {
         "rehearse": "replay a recorded trace through the real proxy against stand-ins: a day in minutes",
-        "bench-candidate": "measure a route's target and its candidate under load, with cost: for real, or as stand-ins",
+        "bench-candidate": "measure a route's target and its candidate under load, and what they cost",
         "migrate": "move traffic from one hosting to another, step by step, and back",
         "bypass": "send everything back to the old targets for a while, at once",
     },

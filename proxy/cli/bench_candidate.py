@@ -42,14 +42,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     more("--stand-ins", metavar="FILE", help="measure these in virtual time, instead of the policy's own targets")
     more("--url", metavar="URL", help="a proxy that runs and serves this policy, instead of one started here")
     more("--token", metavar="FILE", help="with --url: a bearer token for that proxy")
-    more("--to", metavar="TARGET", help="the candidate [what the route migrates to]")
-    more("--concurrency", metavar="N,N", default="1,4,16,32", help="clients at a time [1,4,16,32]")
-    more("--seconds", metavar="TIME", help="how long each is measured [1m; 10m of virtual time]")
-    more("--settle", metavar="TIME", help="time before that, uncounted [10s; none of virtual time]")
-    more("--calls", metavar="N", type=int, default=MOST_CALLS, help="calls of one row at most, for real [2000]")
-    more("--body", metavar="FILE", help="what every request holds [a short question in the clients' dialect]")
+    more("--to", metavar="TARGET", help="the candidate (default: what the route migrates to)")
+    more("--concurrency", metavar="N,N", default="1,4,16,32", help="clients at a time (default 1,4,16,32)")
+    more("--seconds", metavar="TIME", help="how long each is measured (default: 1m; 10m of virtual time)")
+    more("--settle", metavar="TIME", help="time before that, uncounted (default: 10s; none of virtual time)")
+    more("--calls", metavar="N", type=int, default=MOST_CALLS, help="calls of one row at most, for real (default 2000)")
+    more("--body", metavar="FILE", help="what every request holds (default: a short question in the clients' dialect)")
     more("--prices", metavar="FILE", help="dated prices; without it those that ship with the product")
-    more("--seed", metavar="N", type=int, default=0, help="of virtual time: the same seed gives the same numbers [0]")
+    more(
+        "--seed",
+        metavar="N",
+        type=int,
+        default=0,
+        help="of virtual time: the same seed gives the same numbers (default 0)",
+    )
     more("--published", action="store_true", help="beside it what Salesforce published of such a move")
     more("--json", action="store_true", help="print one JSON document")
 

@@ -48,7 +48,13 @@ def add_reason(parser: argparse.ArgumentParser) -> None:
     """The arguments of commands that change something."""
     more = parser.add_argument
     more("--reason", metavar="TEXT", required=True, type=one_line, help="why; it stands in the audit record")
-    more("--as", dest="who", metavar="WHO", type=one_line, help="who you are, for the audit record [user@machine]")
+    more(
+        "--as",
+        dest="who",
+        metavar="WHO",
+        type=one_line,
+        help="who you are, for the audit record (default: user@machine)",
+    )
 
 
 def one_line(text: str) -> str:
