@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -13,7 +14,7 @@ import yaml
 
 from policies.load import load_policy
 from proxy.cli import COMMANDS
-from proxy.settings import read
+from proxy.settings import add_flags, read
 from tests.checkout import ROOT, ended, started, variables
 
 FOLDER = ROOT / "deploy"
@@ -71,6 +72,22 @@ def test_what_the_manifest_starts_is_ready_by_its_own_probes(tmp_path: Path) -> 
             assert python == "python"
             done = ended([sys.executable, *(word.replace("8081", str(port)) for word in words)], tmp_path)
             assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_unit_starts_and_ends_a_supervisor() -> None:
+    """Its words are ours, systemd is told by whoever is the main process, and a drain ends before it is killed."""
+    lines = (FOLDER / "systemd" / "pointsman.service").read_text().splitlines()
+    unit = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    _, word, *flags = unit["ExecStart"].split()
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    settings = read(vars(parser.parse_args(flags)), {}, Path("/nonexistent"))
+    assert word in COMMANDS
+    assert settings.workers > 1
+    assert float(unit["TimeoutStopSec"]) > settings.drain
+    assert (unit["Type"], unit["NotifyAccess"], unit["KillMode"]) == ("notify", "all", "mixed")
+    assert unit["Environment"] == f"HOME=/var/cache/{unit['CacheDirectory']}"
+    assert int(unit["LimitNOFILE"]) > 2 * settings.connections
 
 
 def test_the_role_allows_what_the_page_says_and_nothing_everywhere() -> None:
