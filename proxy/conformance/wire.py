@@ -34,8 +34,6 @@ class Exchange:
     body: bytes = field(repr=False)
     whole: bool
     """The body ended as its framing promised."""
-    interim: tuple[int, ...] = ()
-    """Statuses of interim answers (100) that came before."""
 
     def header(self, name: str) -> str | None:
         """The first value of a header field; `name` in lower case."""
@@ -98,15 +96,12 @@ class Connection:
             return
 
     async def read(self) -> Exchange:
-        """The next answer, interim ones before it included. Raises NoAnswer."""
-        interim: list[int] = []
-        while True:
+        """The next answer; interim ones (1xx) before it are passed over. Raises NoAnswer."""
+        status, headers = await self._head()
+        while 100 <= status < 200:
             status, headers = await self._head()
-            if not 100 <= status < 200:
-                break
-            interim.append(status)
         whole, body = await self._body(status, headers)
-        return Exchange(status, headers, body, whole, tuple(interim))
+        return Exchange(status, headers, body, whole)
 
     async def read_interim(self) -> int:
         """The status of the next head, whatever it is. Raises NoAnswer."""
