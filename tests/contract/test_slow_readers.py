@@ -96,7 +96,9 @@ async def test_memory_is_bounded_while_a_thousand_clients_dawdle(tmp_path: Path)
                 sizes = []
                 for _ in range(6):
                     for client in clients:
-                        await loop.sock_recv(client, 4096)
+                        # On a machine so busy that this takes a minute Linux drops those whose window stays too small.
+                        with contextlib.suppress(ConnectionError):
+                            await loop.sock_recv(client, 4096)
                     sizes.append(memory(proxy.process.pid))
                 for client in clients:
                     client.close()
