@@ -34,6 +34,20 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "an alert that has not gone out yet counts as told",
+        "warmers/migrations/telling.py",
+        "self._told != self._marked and self._settled()",
+        "self._told != self._marked",
+        "tests/warmers/migrations/test_telling.py",
+    ),
+    Mutant(
+        "whoever started a migration approves its steps",
+        "policies/migration_commands.py",
+        "_person(state.started_by) == _person(command.who)",
+        "state.started_by == command.who",
+        "tests/policies/test_migration_commands.py",
+    ),
+    Mutant(
         "whoever writes a migration's state last wins",
         "backends/state/valkey.py",
         "if version ~= ARGV[2] or (found and version == '0') then return 0 end",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.migration.journey import BODY, CREDENTIALS, Fleet, policy_of
+from tests.migration.journey import BODY, CREDENTIALS, Fleet, pager, policy_of
 from tests.standins import emulator_in_thread
 
 PATIENCE = 120.0
@@ -21,7 +21,7 @@ PATIENCE = 120.0
 
 
 @contextmanager
-def container(fleet: Fleet, log: Path) -> Iterator[str]:
+def container(fleet: Fleet, log: Path, *flags: str) -> Iterator[str]:
     """A proxy as SageMaker starts it: one port, which serves one endpoint's contract, and nothing for operators."""
     words = (
         "--policy",
@@ -35,7 +35,9 @@ def container(fleet: Fleet, log: Path) -> Iterator[str]:
     )
     face = ("--face", "container", "--endpoint", "apexguru", "--host", "127.0.0.1", "--port", "0")
     process = subprocess.Popen(
-        [sys.executable, "-m", "proxy", "serve", *words, *face], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "proxy", "serve", *words, *face, *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     assert process.stdout is not None
     with process.stdout:
@@ -68,15 +70,19 @@ def answering(url: str) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_command_is_in_force_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start, and everything home again, with nothing but the policy file and the shared state."""
+    """Start, and everything home again, with nothing but the policy file and the shared state; the pager rings."""
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     fleet = Fleet(tmp_path / "policy.yaml", f"sqlite:///{tmp_path / 'state.db'}")
-    with emulator_in_thread() as standin:
+    with emulator_in_thread() as standin, pager() as hook:
         fleet.policy.write_text(policy_of(standin, "[{share: 50%, hold: 1h}, {share: 100%}]"))
-        with container(fleet, tmp_path / "log") as one, container(fleet, tmp_path / "log") as other:
+        flags = tmp_path / "log", "--alert-url", hook.url
+        with container(fleet, *flags) as one, container(fleet, *flags) as other:
             until_served_by([one, other], {"gpu"})
             assert fleet.order("migrate", "start", "apexguru", "--reason", "cheaper") == 0
             until_served_by([one, other], {"gpu", "import"})
             assert fleet.order("bypass", "--all", "--for", "1h", "--reason", "odd answers") == 0
             until_served_by([one, other], {"gpu"})
+            assert hook.came.wait(PATIENCE)
+    # A set: who has the duty next tells again what may not have arrived.
+    assert {(one["event"], one["share_before"], one["alert"]) for one in hook.told} == {("bypassed", 0.5, True)}

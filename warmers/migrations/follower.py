@@ -14,7 +14,7 @@ from typing import Protocol
 
 from backends.state import StoreError
 from policies.evidence import Evidence
-from policies.migration_state import Phase, State
+from policies.migration_state import Event, Phase, State
 from policies.overlay import laid, overlay
 from policies.quantities import show_share
 from policies.table import RouteTable
@@ -222,6 +222,7 @@ def _commanded(records: Sequence[bytes]) -> str | None:
         done = [audit.read(record) for record in records]
     except ValueError:
         return None  # the history says it; hearing of the state must not depend on it
+    done = [record for record in done if record["event"] != Event.REFUSED.value]  # it led to nothing
     command = next((record for record in done if record.get("command") is not None), None)
     if command is None:
         return None
