@@ -33,6 +33,8 @@ def lock_of(name: str, locks: Path = LOCKS) -> Path:
 def environment(name: str, *, say: Say | None = None, locks: Path = LOCKS, cache: Path | None = None) -> Path:
     """The python of environment `name`, built now if its lock has not been built on this machine before.
 
+    A build that fails is tried once more: what pip has fetched by then it has, and registries have bad moments.
+
     Raises:
         EnvironmentFailedError: there is no such lock, or the installer failed.
     """
@@ -40,7 +42,12 @@ def environment(name: str, *, say: Say | None = None, locks: Path = LOCKS, cache
     if not lock.exists():
         known = ", ".join(sorted(path.stem for path in locks.glob("*.lock")))
         raise EnvironmentFailedError(f"no lock {lock}; there are: {known}")
-    return deploy.engine.environment(lock, cache or cache_root(), say=say)
+    try:
+        return deploy.engine.environment(lock, cache or cache_root(), say=say)
+    except EnvironmentFailedError as error:
+        if say:
+            say(f"{error}; once more")
+        return deploy.engine.environment(lock, cache or cache_root(), say=say)
 
 
 if __name__ == "__main__":

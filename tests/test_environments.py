@@ -92,3 +92,13 @@ def test_lock_pins_every_package_with_a_hash(name: str) -> None:
     entries = [line for line in text.splitlines() if line[:1].isalnum()]
     assert entries
     assert [line for line in entries if "==" not in line or "--hash=sha256:" not in line] == []
+
+
+def test_a_build_that_fails_is_tried_once_more(locks: Path, tmp_path: Path) -> None:
+    """And no more often; what had failed is said."""
+    (locks / "bad.lock").write_text("idna==3.20\n")
+    said: list[str] = []
+    with pytest.raises(EnvironmentFailedError, match="Hashes are required"):
+        environment("bad", locks=locks, cache=tmp_path / "cache", say=said.append)
+    assert [line.partition("-")[0] for line in said if "building" in line] == ["building bad", "building bad"]
+    assert sum("; once more" in line for line in said) == 1
