@@ -21,7 +21,8 @@ COST = Gate(Measure.COST, 0.8)
 def seen(failed: int, at: float, cost: float) -> Evidence:
     """Of a day; the cost was worked out just now."""
     times = {5: 40_000}
-    return Evidence(Side(40_000, 40, 0, times, times), Side(20_000, failed, 0, times, times), cost=(NOW, cost, cost), at=at)
+    old, new = Side(40_000, 40, 0, times, times), Side(20_000, failed, 0, times, times)
+    return Evidence(old, new, cost=(NOW, cost, cost), at=at)
 
 
 @PATIENT
