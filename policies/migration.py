@@ -223,7 +223,9 @@ def _unfinished(state: State, plan: Migration, seen: Seen, now: float) -> Iterat
             elif verdict.answer is not Answer.GREEN and (verdict.far or not state.waived):
                 yield Wait(Waiting.EVIDENCE, f"{name}: {verdict.text}")
     if at.approve is not None and state.approved is None:
-        yield Wait(Waiting.APPROVAL, f"of {at.approve}")
+        may = f", by {' or '.join(plan.approvals.by)}" if plan.approvals.by else ""
+        but = f", not by {state.started_by}" if plan.approvals.four_eyes and state.started_by is not None else ""
+        yield Wait(Waiting.APPROVAL, f"of {at.approve}{may}{but}")
 
 
 def _unsafe(state: State, plan: Migration, seen: Seen, now: float) -> Iterator[Wait]:

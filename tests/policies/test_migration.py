@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from policies.migrating import Keep, Member, Step
+from policies.migrating import Approvals, Keep, Member, Step
 from policies.migration import step
 from policies.migration_state import Phase, Seen, State, Verb, standing
 from policies.verdicts import Answer, Verdict
@@ -144,6 +144,16 @@ def test_end_of_a_bypass_asks_for_approval_again() -> None:
     assert (events(move), move.state.approved, move.state.share) == (["bypass over"], None, 0.5)
     later = step(move.state, plan(), fine(plan(), move.state), [], NOW + 2 * HOUR)
     assert kinds(later) == ["awaiting approval"]
+
+
+def test_who_may_approve_is_said() -> None:
+    """Whoever looks knows whom to ask, and whom not."""
+    whole = plan(approvals=Approvals(("ann", "bob"), four_eyes=True))
+    state = replace(reached(whole, 2), started_by="ann@laptop")
+    (wait,) = step(state, whole, fine(whole, state), [], NOW + HOUR).waits
+    assert wait.text == "of owner, by ann or bob, not by ann@laptop"
+    (wait,) = step(replace(state, started_by=None), whole, fine(whole, state), [], NOW + HOUR).waits
+    assert wait.text == "of owner, by ann or bob"
 
 
 def test_breach_while_paused_frozen_or_without_a_store() -> None:
