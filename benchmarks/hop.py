@@ -42,14 +42,15 @@ POLICY = """\
 apiVersion: pointsman/v1
 account: "123456789012"
 targets:
-  vllm: {kind: vllm, urls: ["URL"], model: static, speaks: openai-chat}
-  endpoint: {kind: endpoint, endpoint: static, region: us-east-1, url: "URL", speaks: openai-chat}
-  bedrock: {kind: bedrock, model: "ARN", url: "URL", speaks: openai-chat}
+  vllm: {kind: vllm, urls: ["URL"], model: static, speaks: openai-chat, limit: {min: 64}}
+  endpoint: {kind: endpoint, endpoint: static, region: us-east-1, url: "URL", speaks: openai-chat, limit: {min: 64}}
+  bedrock: {kind: bedrock, model: "ARN", url: "URL", speaks: openai-chat, limit: {min: 64}}
 endpoints:
   vllm: {serve_from: vllm}
   endpoint: {serve_from: endpoint}
   bedrock: {serve_from: bedrock}
 """
+"""The adaptive limits are on, but start at more than the connections: a machine that stalls is no overloaded target."""
 
 DIRECT = {
     ("vllm", "whole"): "/invocations",

@@ -8,7 +8,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import given, settings
@@ -267,6 +267,21 @@ def test_workers_that_share_a_pipe_do_not_mix_their_lines() -> None:
     assert sum(sizes) == 50 * len(line(outcome()))
     assert max(sizes) <= 4096
     assert len(sizes) < 50
+
+
+def test_a_file_takes_many_lines_at_once(tmp_path: Path) -> None:
+    """A file has no such limit, and each write costs the requests' own thread a turn."""
+    sizes = []
+
+    class Sizes(io.FileIO):
+        def write(self, data: Any) -> int:
+            sizes.append(len(data))
+            return super().write(data)
+
+    with Sizes(tmp_path / "log", "w") as sink:
+        assert logged(*[outcome()] * 2000, into=sink).lost == 0
+    assert (tmp_path / "log").read_bytes() == line(outcome()) * 2000
+    assert 4096 < max(sizes) < 64 * 1024
 
 
 @pytest.mark.parametrize(("operation", "word"), [("Warm", b"warm"), ("Shadow", b"shadow")])
