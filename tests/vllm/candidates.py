@@ -31,6 +31,8 @@ MAKER = Path(__file__).with_name("make_broken_models.py")
 LLAMA_2 = TranslateRule(chat_template="{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}")
 """Another family's chat template."""
 SPEAKS = "openai-chat"
+PATIENCE = 300.0
+"""Seconds that an answer may take: engines share what the machine has left."""
 BOUND, FALSE_ALARMS = 0.97, 0.01
 _LANDS = (
     "France",
@@ -128,6 +130,8 @@ class Trial:
         self._evidence = {name: Agreement(BOUND) for name in candidates}
         self.took: dict[str, int] = {}
         """After how many requests each candidate was called red."""
+        self.green: dict[str, int] = {}
+        """After how many each was called as good as the model itself, for the first time."""
         self.why: dict[str, str] = {}
 
     @property
@@ -158,11 +162,13 @@ class Trial:
         self.why[name] = verdict.why
         if verdict.answer is Answer.RED:
             self.took[name] = evidence.requests
+        elif verdict.answer is Answer.GREEN:
+            self.green.setdefault(name, evidence.requests)
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Engines]:
-    """All engines, at work at the same time; their models lie in `folder`."""
+async def running(folder: Path, names: tuple[str, ...] = ("good", "no-end", "weights")) -> AsyncIterator[Engines]:
+    """These engines, at work at the same time; their models lie in `folder`."""
     python, model = await asyncio.to_thread(installed, environments.cache_root())
     command = [str(python), str(MAKER), str(model), str(folder)]
     await asyncio.to_thread(subprocess.run, command, check=True, timeout=600)
@@ -170,6 +176,7 @@ async def running(folder: Path) -> AsyncIterator[Engines]:
     plans = [
         EnginePlan(python, place, name, 0, folder / f"{name}.log", threads=1, context=512)
         for name, place in models.items()
+        if name in names
     ]
     async with AsyncExitStack() as stack:
         # One after the other: at the same time they would need little less in all, and each much longer.
