@@ -1,8 +1,8 @@
-"""That the comparison leaves a model alone that is the same, for longer than a test may: `python -m tests.vllm.no_alarm`.
+"""The comparison leaves a model alone that is the same: longer than a test may ask, `python -m tests.vllm.no_alarm`.
 
-It gives docs/comparison.md its figures. It asks a real vLLM on the CPU the questions of `candidates`, again and again, at temperature 0 and at 0.8, and prints
-what a gate of agreement says after each turn. On two busy cores a turn of 42 requests takes two to four minutes, which
-is why the test of the suite asks nine.
+It gives docs/comparison.md its figures. It asks a real vLLM on the CPU the questions of `candidates`, again and again,
+at temperature 0 and at 0.8, and prints what a gate of agreement says after each turn. On two busy cores a turn of 42
+requests takes two to four minutes, which is why the test of the suite asks nine.
 """
 
 from __future__ import annotations
