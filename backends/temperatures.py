@@ -5,7 +5,8 @@ Tracked are the targets that the policy says may go cold (`cold:`) and those tha
 holds until its idle limit has passed, and an answer moves that moment on.
 
 `replicas` of a target are told apart by nobody here: one with several addresses is never tracked, since one cold copy
-of three says nothing of the others; the next attempt goes to another copy, as ever.
+of three says nothing of the others; the next attempt goes to another copy, as ever. So it is with a call that names one
+model or variant of an endpoint: that one is not loaded, and the others may be.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from policies import temperature as heat
 from policies.table import Target
 from policies.temperature import Estimate, Temperature, Warmth
 
+from .base import Call
+
 VERDICT = 1.0
 """Seconds that callers wait for the first one's answer at a target that may be cold: a service that refuses a cold call
 does so within milliseconds, and one that is warm is not held up for long."""
@@ -26,6 +29,12 @@ does so within milliseconds, and one that is warm is not held up for long."""
 
 RECENT = 0.1
 """Weight of the newest answer in what an answer is expected to take."""
+
+
+def in_part(target: Target, call: Call) -> bool:
+    """Whether `call` is for one model or variant of its target, so that a refusal says nothing of the whole."""
+    asked = call.invocation
+    return target.kind == "endpoint" and (asked.target_model is not None or asked.target_variant is not None)
 
 
 class Full(Exception):
@@ -184,7 +193,7 @@ class Temperatures:
         return after.restores[-1] if after.restored > before.restored else None
 
     def met_cold(self, target: Target, now: float) -> None:
-        """The target refused a call in words that mean cold."""
+        """The target refused a call in words that mean cold, and the call was not for a part of it (`in_part`)."""
         if target.replicas > 1:
             return
         entry = self.tracked.get(target.name)

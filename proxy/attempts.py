@@ -14,6 +14,7 @@ from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError, let_go
 from backends.gates import Refused
 from backends.http.edge import BodyTooLarge
+from backends.temperatures import in_part
 from policies import sessions
 from policies.choose import Attempt, Plan, after_failure, attempt_deadline, first_plan, plan_for, sticky_key
 from policies.facts import FailureFacts, Fault
@@ -170,7 +171,8 @@ async def _first_answer(
             finally:
                 plan = race.plan
         except BackendError as error:
-            if error.facts.cold and attempt.target.name in services.temperatures.tracked:
+            tracked = error.facts.cold and attempt.target.name in services.temperatures.tracked
+            if tracked and not in_part(attempt.target, call):
                 let_go(error)
                 continue  # cold is a state by now: what becomes of the request is not the retries' to say
             now = services.now()
@@ -243,7 +245,8 @@ async def _attempt(
         ended = services.now()
         record.attempted(attempt, ended - began, failure, answered=answered)
         if not answered:
-            _end(attempt, failure, services, cold=cold.refused(target, failure, began, ended, services))
+            part = in_part(target, call)
+            _end(attempt, failure, services, cold=cold.refused(target, failure, began, ended, services, part=part))
 
 
 def _sent(plan: Plan, call: Call, began: float, deadline: float, services: Services) -> Awaitable[Reply]:

@@ -73,12 +73,15 @@ def answered(target: Target, sent_at: float, now: float, services: Services) -> 
         services.meters.cold.restored(target.name, took)
 
 
-def refused(target: Target, failure: BackendError | None, sent_at: float, now: float, services: Services) -> bool:
+def refused(
+    target: Target, failure: BackendError | None, sent_at: float, now: float, services: Services, *, part: bool = False
+) -> bool:
     """Write down that an attempt of `sent_at` failed, or was given up. True: the target is cold, and not at fault.
 
-    It is cold by its own word, or because it has held the call for as long as a restore takes.
+    It is cold by its own word, unless the call was for a `part` of it, or because it has held the call for as long as a
+    restore takes.
     """
-    if failure is not None and failure.facts.cold:
+    if failure is not None and failure.facts.cold and not part:
         services.temperatures.met_cold(target, now)
         return True
     return services.temperatures.failed(target, sent_at, now)

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from backends.temperatures import VERDICT, Full, Temperatures
-from policies.table import LimitRule, Target
+from backends.base import Call, Invocation
+from backends.temperatures import VERDICT, Full, Temperatures, in_part
+from policies.table import EndpointSpec, LimitRule, Target, VllmSpec
 from policies.temperature import SLOW_START, Warmth
 from tests.policies.written import engine, target
 
@@ -217,3 +218,19 @@ def test_what_operators_see() -> None:
     (seen,) = temperatures.seen(40.0)
     assert (seen.target, seen.warmth, seen.since, seen.copies) == ("imported", Warmth.COLD, 30.0, None)
     assert (seen.restore.p90, seen.restore.measured) == (300.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "part"),
+    [
+        ("endpoint", {}, False),
+        ("endpoint", {"target_model": "a.tar.gz"}, True),
+        ("endpoint", {"target_variant": "v2"}, True),
+        ("vllm", {"target_model": "a.tar.gz"}, False),
+    ],
+)
+def test_calls_for_a_part_of_an_endpoint(kind: str, asked: dict[str, str], part: bool) -> None:
+    """A model or a variant is a part; targets of other kinds have one model, whatever the header says."""
+    invocation = Invocation("e", None, False, b"", "r", **asked)  # type: ignore[arg-type]  # fields of text
+    spec = EndpointSpec("e") if kind == "endpoint" else VllmSpec(("http://h",), "m")
+    assert in_part(Target("t", kind, spec), Call(invocation, b"", None, None, None)) is part

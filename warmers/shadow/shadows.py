@@ -21,7 +21,7 @@ from backends.gates import Gates
 from backends.meters import Meters
 from backends.outcome import Outcome
 from backends.tasks import start
-from backends.temperatures import Temperatures
+from backends.temperatures import Temperatures, in_part
 from backends.wire.comparison import Comparison, Heard, comparing
 from policies import sessions
 from policies.agreement import observed
@@ -250,7 +250,7 @@ class Shadows:
                 sent = replace(call, trace=context)
                 copy = await copied(parts.backends[target.kind], target, sent, deadline, number, parts.now)
         finally:
-            self._known(target, number, begin, copy)
+            self._known(target, number, begin, copy, part=in_part(target, call))
         usd = parts.purse.charge(taken.plan.migration, target, copy.seconds, parts.wall())
         parts.meters.shadow.usd(route.key, usd)
         outcome = outcome_of(taken, call, copy, number, started, parts.table()[1], trace.trace_id)
@@ -258,7 +258,7 @@ class Shadows:
         parts.tell(outcome)
         return copy
 
-    def _known(self, target: Target, number: int, begin: float, copy: Copy | None) -> None:
+    def _known(self, target: Target, number: int, begin: float, copy: Copy | None, *, part: bool) -> None:
         """What a request that began at `begin` says of its target is told as of a client's; None: it was given up."""
         parts, now = self._parts, self._parts.now()
         failure = copy.failure if copy is not None else None
@@ -267,7 +267,7 @@ class Shadows:
             took = parts.temperatures.answered(target, begin, begin + copy.first)
             if took is not None:
                 parts.meters.cold.restored(target.name, took)
-        elif failure is not None and failure.facts.cold:
+        elif failure is not None and failure.facts.cold and not part:
             parts.temperatures.met_cold(target, now)
         else:
             parts.temperatures.failed(target, begin, now)
