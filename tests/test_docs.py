@@ -252,7 +252,8 @@ def test_version_has_its_place_in_the_changelog() -> None:
 
 def test_proofs_of_reliability_exist() -> None:
     """Each row of the table of promises names a test that is there."""
-    rows = re.findall(r"^\| .* \| `(tests/\S+)::(test_\w+)` \|$", (ROOT / "docs" / "reliability.md").read_text(), re.M)
+    text = (ROOT / "docs" / "reliability.md").read_text().partition("## Proofs")[2].partition("\n## ")[0]
+    rows = re.findall(r"`(tests/\S+)::(test_\w+)`", text)
     assert rows
     missing = [f"{file}::{name}" for file, name in rows if f"def {name}(" not in (ROOT / file).read_text()]
     assert missing == []

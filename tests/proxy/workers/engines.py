@@ -28,8 +28,8 @@ class Seen(NamedTuple):
 
 
 class Engine:
-    """One server. `does` is `answers`, `fails`, `hangs`, `streams` (one event, then nothing), `holds`, `dawdles` or
-    `talks` (keeps sessions)."""
+    """One server. `does` is `answers`, `fails`, `hangs`, `streams` (one event, then nothing), `holds`, `dawdles`,
+    `throttles` or `talks` (keeps sessions)."""
 
     def __init__(self, does: str, changed: threading.Condition) -> None:
         self.does = does
@@ -75,6 +75,8 @@ class Engine:
                 await reader.read(1)
             return False
         status, body, more = b"200 OK", ANSWER, b""
+        if self.does == "throttles":
+            status, more = b"429 Too Many Requests", b"Retry-After: 7\r\n"
         if self.does == "fails":
             status = b"500 Internal Server Error"
         elif self.does == "talks":  # keeps sessions, as a SageMaker endpoint does
