@@ -73,7 +73,10 @@ def pointed(
 
 def invented(table: RouteTable) -> EmulatorConfig:
     """Stand-ins for all targets of a policy, as far as it describes them."""
-    models = {_name(_address(target)): _model(target) for target in table.targets.values()}
+    models: dict[str, dict[str, object]] = {}
+    for address, target in {_address(one): one for one in table.targets.values()}.items():
+        short = _name((target.name,))  # as people know it, unless another's is the same but for its signs
+        models[short if short not in models else _name(address)] = _model(target)
     return EmulatorConfig.model_validate(
         {
             "apiVersion": "pointsman-emulator/v1",

@@ -50,7 +50,7 @@ def test_every_target_is_at_a_stand_in_and_nothing_else_changes() -> None:
     assert {name: target.kind for name, target in table.targets.items()} == {
         name: target.kind for name, target in made.table.targets.items()
     }
-    assert stand_in(table.targets["gpu"], config) == "endpoint-gpu"
+    assert stand_in(table.targets["gpu"], config) == "gpu"
 
 
 def test_stand_ins_are_what_the_policy_says() -> None:
@@ -81,3 +81,12 @@ def test_variables_are_looked_at_once() -> None:
     table = load_policy(made.text, {}, "policy.yaml")
     assert table.account == "123456789012"
     assert "model='${X}'" in repr(table.targets["engine"].spec)
+
+
+def test_stand_ins_are_called_as_their_targets() -> None:
+    """As people know them; two names that differ in their signs alone are two stand-ins all the same."""
+    twice = POLICY.replace("  packed:", "  g-p: {kind: endpoint, endpoint: one, region: us-east-1}\n  g.p:")
+    twice = twice.replace("serve_from: packed", "serve_from: g.p")
+    config = invented(load_policy(twice, {}, "policy.yaml"))
+    assert {"gpu", "import", "engine", "g-p"} < set(config.models)
+    assert len(config.models) == 5
