@@ -171,7 +171,8 @@ def _lines(one: Standing) -> Iterator[str]:
 def _room(member: Member, report: Report) -> str:
     part = report.rooms.get(member.route)
     if part is None:
-        return f"  room: what {member.old} could take of {member.route}'s traffic is not known"
+        why = "" if member.keep.trust else ", or nobody can say (`unknown: trust` under `keep` counts it then)"
+        return f"  room: what {member.old} could take of {member.route}'s traffic is not known: it is full or cold{why}"
     word = "counts as able" if member.keep.trust else "is shown"
     return f"  room: {member.old} {word} to take {show_share(part)} of {member.route}'s traffic"
 

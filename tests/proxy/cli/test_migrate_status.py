@@ -52,7 +52,12 @@ def test_what_the_controller_saw_is_told(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("unknown", "room", "told"),
     [
-        ("wait", None, "room: what gpu could take of apexguru's traffic is not known"),
+        (
+            "wait",
+            None,
+            "room: what gpu could take of apexguru's traffic is not known: it is full or cold, or nobody can say",
+        ),
+        ("trust", None, "room: what gpu could take of apexguru's traffic is not known: it is full or cold\n"),
         ("trust", 1.0, "room: gpu counts as able to take 100% of apexguru's traffic"),
     ],
 )
