@@ -52,7 +52,7 @@ def _of_member(migration: Migration, member: Member, route: Route, table: RouteT
                 yield _at(migration, member, ".gates.cost_at_full_share", told)
     if table.targets[member.old].kind == "bedrock" and not member.keep.trust:
         told = (
-            "what an import could take back can't be known, so that nothing grows beyond the first share and a rollback "
+            "what an import could take back can't be known: nothing grows beyond the first share, and a way back "
             f"takes minutes; if you know that it can take all, say `keep: {{{member.old}: {{unknown: trust}}}}`"
         )
         yield _at(migration, member, ".keep", told)
