@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,20 +35,22 @@ def container(fleet: Fleet, log: Path, *flags: str) -> Iterator[str]:
         str(log),
     )
     face = ("--face", "container", "--endpoint", "apexguru", "--host", "127.0.0.1", "--port", "0")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "proxy", "serve", *words, *face, *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    errors = log.with_name(f"{uuid.uuid4().hex}.err")
+    with errors.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "proxy", "serve", *words, *face, *flags], stdout=subprocess.PIPE, stderr=stderr
+        )
     assert process.stdout is not None
     with process.stdout:
         try:
-            ready = json.loads(process.stdout.readline())
+            line = process.stdout.readline()
+            assert line, errors.read_text()
+            ready = json.loads(line)
             assert ready["admin_port"] is None
             yield f"http://127.0.0.1:{ready['port']}"
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def until_served_by(urls: list[str], targets: set[str]) -> None:
