@@ -4,9 +4,9 @@ Tracked are the targets that the policy says may go cold (`cold:`) and those tha
 `tracked` is empty and a request pays one look at it. A target that is ready costs two comparisons a request: `calm`
 holds until its idle limit has passed, and an answer moves that moment on.
 
-`replicas` of a target are told apart by nobody here: one with several addresses is never tracked, since one cold copy
-of three says nothing of the others; the next attempt goes to another copy, as ever. So it is with a call that names one
-model or variant of an endpoint: that one is not loaded, and the others may be.
+A target with several addresses is one target here: it is cold when each of them has refused a call for being cold and
+none has answered since. One cold replica of three says nothing of the others; the next attempt goes to another. So it
+is with a call that names one model or variant of an endpoint: that one is not loaded, and the others may be.
 """
 
 from __future__ import annotations
@@ -114,15 +114,18 @@ class _Entry:
 class Temperatures:
     """The temperatures of one process's targets, made and used inside its loop."""
 
-    __slots__ = ("tracked",)
+    __slots__ = ("_out", "tracked")
 
     def __init__(self) -> None:
         self.tracked: dict[str, _Entry] = {}
         """By target; empty while nothing can be cold."""
+        self._out: dict[str, dict[int, float]] = {}
+        """By target with several addresses: which of them were last found cold, and when."""
 
     def keep(self, targets: Iterable[Target]) -> None:
         """Track those of a new policy that declare `cold`, and forget what it does not name."""
-        named = {target.name: target for target in targets if target.replicas == 1}
+        named = {target.name: target for target in targets}
+        self._out = {name: out for name, out in self._out.items() if name in named}
         self.tracked = {name: entry for name, entry in self.tracked.items() if name in named or entry.waiting}
         for name, target in named.items():
             entry = self.tracked.get(name)
@@ -192,15 +195,23 @@ class Temperatures:
         entry.become(after, now)
         return after.restores[-1] if after.restored > before.restored else None
 
-    def met_cold(self, target: Target, now: float) -> None:
-        """The target refused a call in words that mean cold, and the call was not for a part of it (`in_part`)."""
-        if target.replicas > 1:
-            return
+    def met_cold(self, target: Target, now: float, replica: int = 0) -> None:
+        """The target, at that one of its addresses, refused a call in words that mean cold.
+
+        And the call was not for a part of it (`in_part`).
+        """
         entry = self.tracked.get(target.name)
+        if target.replicas > 1 and not self._all_out(target, entry, now, replica):
+            return
         if entry is None:
             entry = self.tracked[target.name] = _Entry(target)
         entry.again = max(entry.again, now + heat.pace(target.restore))
         entry.become(heat.met_cold(entry.now_known(), now), now)
+
+    def is_state(self, target: Target, call: Call) -> bool:
+        """Whether the refusal of `call` for cold is a state of the target by now, not of a part or address of it alone."""
+        known = target.name in self.tracked and not in_part(target, call)
+        return known and (target.replicas == 1 or self.proven(target))
 
     def failed(self, target: Target, sent_at: float, now: float) -> bool:
         """A call of `sent_at` ended without an answer, and not in words that mean cold. True: it was held, for cold."""
@@ -227,7 +238,7 @@ class Temperatures:
         """A probe, or a warm-up, goes out (+1) or is over (-1)."""
         entry = self.tracked.get(target.name)
         if entry is None:
-            if delta < 0 or target.replicas > 1:
+            if delta < 0:
                 return
             entry = self.tracked[target.name] = _Entry(target)  # what is kept warm may be cold
         entry.askers = max(0, entry.askers + delta)
@@ -285,6 +296,15 @@ class Temperatures:
         finally:
             entry.waiting -= 1
             entry.bytes -= size
+
+    def _all_out(self, target: Target, entry: _Entry | None, now: float, replica: int) -> bool:
+        """Whether each address was found cold, since the last answer and no longer ago than a restore may take."""
+        out = self._out.setdefault(target.name, {})
+        out[replica] = now
+        since = now - (target.restore or heat.RESTORE)[1]
+        if entry is not None and entry.used is not None:
+            since = max(since, entry.used)
+        return sum(at >= since for number, at in out.items() if number < target.replicas) == target.replicas
 
     def states(self, now: float) -> Iterator[tuple[str, Warmth]]:
         """Every tracked target and what it is."""

@@ -168,14 +168,16 @@ def after_failure(plan: Plan, facts: FailureFacts, left: float = math.inf, draw:
         return None
     if facts.retry_safe is None and not plan.idempotent:
         return None
-    failed = plan.attempts[0].target.name
+    failed, tried = plan.attempts[0].target.name, plan.attempts[0].replica
     following = plan.attempts[1:]
     if facts.cold or facts.shed:
         # A cold copy has been woken and will be minutes; who was shed is told so at once, and has not been counted.
-        following = tuple(attempt for attempt in following if attempt.target.name != failed)
+        following = tuple(
+            one for one in following if one.target.name != failed or (facts.cold and one.replica != tried)
+        )
     if left <= 0 or not following:
         return None
-    same = following[0].target.name == failed
+    same = following[0].target.name == failed and not facts.cold
     repeats = plan.repeats + 1 if same else 0
     wait = wait_before(repeats, facts, draw) if same else 0.0
     if wait >= left:

@@ -31,6 +31,10 @@ OVER = 1.25
 """Times the average load from which a replica takes no more callers by their key (Google, "Consistent Hashing with
 Bounded Loads", 2017): without a bound one popular prefix would bury one replica."""
 
+COLD_SHARE = 0.05
+"""Of the requests that may still go to a replica that was found cold while another was not: it refuses at once, so that
+it would else be the least busy, and each such request costs a repeat. What it gets keeps it being restored."""
+
 
 def health(target: Target, views: Views) -> float:
     """The share of its usual traffic that a target may get: that of its best replica."""
@@ -58,12 +62,16 @@ def ejected(targets: Sequence[Target], views: Views, draw: Draw) -> Sequence[Tar
 
 
 def replica(target: Target, views: Views, key: str | None, draw: Draw) -> int:
-    """The replica for one request; one that is ejected only when all are."""
+    """The replica for one request; one that is ejected only when all are, and one that was found cold now and then."""
     count = target.replicas
     if count < 2:
         return 0
     seen = views.get(target.name, ())
     well = [index for index in range(count) if index >= len(seen) or seen[index].health > 0.0] or list(range(count))
+    if any(view.cold for view in seen):
+        warm = [index for index in well if index >= len(seen) or not seen[index].cold]
+        if warm and len(warm) < len(well) and draw() >= COLD_SHARE:
+            well = warm
     if len(well) == 1:
         return well[0]
     if key is not None:

@@ -171,8 +171,7 @@ async def _first_answer(
             finally:
                 plan = race.plan
         except BackendError as error:
-            tracked = error.facts.cold and attempt.target.name in services.temperatures.tracked
-            if tracked and not in_part(attempt.target, call):
+            if error.facts.cold and services.temperatures.is_state(attempt.target, call):
                 let_go(error)
                 continue  # cold is a state by now: what becomes of the request is not the retries' to say
             now = services.now()
@@ -246,7 +245,7 @@ async def _attempt(
         record.attempted(attempt, ended - began, failure, answered=answered)
         if not answered:
             part = in_part(target, call)
-            _end(attempt, failure, services, cold=cold.refused(target, failure, began, ended, services, part=part))
+            _end(attempt, failure, services, cold=cold.refused(attempt, failure, began, ended, services, part=part))
 
 
 def _sent(plan: Plan, call: Call, began: float, deadline: float, services: Services) -> Awaitable[Reply]:

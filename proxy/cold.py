@@ -21,7 +21,7 @@ from backends.base import Call
 from backends.errors import BackendError
 from backends.temperatures import VERDICT, Full
 from policies import sessions
-from policies.choose import Plan
+from policies.choose import Attempt, Plan
 from policies.facts import FailureFacts, Fault
 from policies.spilling import spilled
 from policies.table import Route, Target
@@ -74,7 +74,13 @@ def answered(target: Target, sent_at: float, now: float, services: Services) -> 
 
 
 def refused(
-    target: Target, failure: BackendError | None, sent_at: float, now: float, services: Services, *, part: bool = False
+    attempt: Attempt,
+    failure: BackendError | None,
+    sent_at: float,
+    now: float,
+    services: Services,
+    *,
+    part: bool = False,
 ) -> bool:
     """Write down that an attempt of `sent_at` failed, or was given up. True: the target is cold, and not at fault.
 
@@ -82,9 +88,9 @@ def refused(
     restore takes.
     """
     if failure is not None and failure.facts.cold and not part:
-        services.temperatures.met_cold(target, now)
+        services.temperatures.met_cold(attempt.target, now, attempt.replica)
         return True
-    return services.temperatures.failed(target, sent_at, now)
+    return services.temperatures.failed(attempt.target, sent_at, now)
 
 
 class _Passage:

@@ -159,7 +159,7 @@ class _Asked:
         except BackendError as error:
             failure = error
             if error.facts.cold:
-                parts.temperatures.met_cold(target, parts.now())
+                parts.temperatures.met_cold(target, parts.now(), replica)
             raise
         finally:
             seconds = parts.now() - begin

@@ -90,8 +90,15 @@ class Restorer:
             log.warning("%s was not back within %.3g s", target.name, answer.seconds)
 
     async def _asked(self, route: Route, target: Target) -> Answer:
+        """Every address of it, so that all are restored; it is back with the first answer, and callers go by that."""
+        if target.replicas == 1:
+            return await self._one(route, target, 0)
+        answers = await asyncio.gather(*(self._one(route, target, number) for number in range(target.replicas)))
+        return min(answers, key=lambda answer: (answer.failure is not None, not answer.cold, answer.seconds))
+
+    async def _one(self, route: Route, target: Target, replica: int) -> Answer:
         try:
-            return await ask(self._parts, route, target, 0, f"restore of {target.name}, which was found cold")
+            return await ask(self._parts, route, target, replica, f"restore of {target.name}, which was found cold")
         except Exception as error:
             # What breaks here must reach neither the callers, who wait for a state, nor the next probe.
             log.exception("the restore probe of %s broke", target.name)

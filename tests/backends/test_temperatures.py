@@ -143,12 +143,58 @@ def test_a_call_that_was_held_for_too_long_was_held_for_cold() -> None:
     assert temperatures.failed(IMPORTED, 2.0, 62.0) is False
 
 
-def test_replicas_are_not_tracked() -> None:
-    """One cold copy of three says nothing of the others."""
-    temperatures = tracking(replace(engine("engine", 3), restore=(1.0, 2.0)))
-    temperatures.met_cold(engine("engine", 3), 1.0)
-    temperatures.asking(engine("engine", 3), 1.0, 1)
+REPLICATED = replace(engine("engine", 2), restore=(60.0, 300.0))
+CALL = Call(Invocation("x", None, False, b"", "id"), b"", None, None, None)
+
+
+def test_target_is_cold_when_each_of_its_addresses_is() -> None:
+    """One cold replica says nothing of the others, and neither does one that was cold before another answered."""
+    temperatures = tracking(REPLICATED)
+    answer(temperatures, 1.0, REPLICATED)
+    temperatures.met_cold(REPLICATED, 2.0, 0)
+    temperatures.met_cold(REPLICATED, 3.0, 0)
+    assert temperatures.warmth(REPLICATED, 3.0) is Warmth.READY
+    assert not temperatures.is_state(REPLICATED, CALL)
+    answer(temperatures, 4.0, REPLICATED)
+    temperatures.met_cold(REPLICATED, 5.0, 1)
+    assert temperatures.warmth(REPLICATED, 5.0) is Warmth.READY
+    temperatures.met_cold(REPLICATED, 6.0, 0)
+    assert temperatures.warmth(REPLICATED, 6.0) is Warmth.COLD
+    assert temperatures.is_state(REPLICATED, CALL)
+    assert answer(temperatures, 66.1, REPLICATED) == pytest.approx(60.0)
+    assert temperatures.warmth(REPLICATED, 66.1) is Warmth.READY
+
+
+def test_address_that_was_cold_long_ago_counts_for_nothing() -> None:
+    """A restore is over after 300 seconds at most, whether anybody has seen it or not."""
+    temperatures = tracking(replace(REPLICATED, restore=None))
+    temperatures.met_cold(REPLICATED, 1.0, 0)
+    temperatures.met_cold(REPLICATED, 301.5, 1)
     assert not temperatures.tracked
+    temperatures.keep((REPLICATED,))
+    temperatures.met_cold(REPLICATED, 302.0, 0)
+    assert temperatures.warmth(REPLICATED, 302.0) is Warmth.COLD
+
+
+def test_address_that_a_new_policy_does_not_have_counts_for_nothing() -> None:
+    """Nor does what was known of a target that is gone."""
+    temperatures = tracking(replace(engine("engine", 3), restore=(60.0, 300.0)))
+    temperatures.met_cold(engine("engine", 3), 1.0, 2)
+    temperatures.keep((REPLICATED,))
+    temperatures.met_cold(REPLICATED, 2.0, 0)
+    assert temperatures.warmth(REPLICATED, 2.0) is Warmth.UNKNOWN
+    temperatures.keep(())
+    temperatures.keep((REPLICATED,))
+    temperatures.met_cold(REPLICATED, 3.0, 1)
+    assert temperatures.warmth(REPLICATED, 3.0) is Warmth.UNKNOWN
+
+
+def test_refusal_of_a_target_that_is_not_tracked_is_no_state() -> None:
+    """It is the retries' to say then what becomes of the request."""
+    temperatures = tracking(PLAIN)
+    assert not temperatures.is_state(PLAIN, CALL)
+    temperatures.met_cold(PLAIN, 1.0)
+    assert temperatures.is_state(PLAIN, CALL)
 
 
 def test_what_is_warmed_is_tracked() -> None:

@@ -208,6 +208,18 @@ def test_plan_that_is_spent_ends() -> None:
     assert after_failure(Plan(TWO.attempts[:1], 0, "", RetryRule(5), idempotent=True), NOT_SENT) is None
 
 
+def test_cold_replica_is_followed_by_another_at_once() -> None:
+    """Nothing ran and another host is asked, so that neither is there a wait nor is anything taken from the budget."""
+    plan = first_plan(Route("x", None, (Weighted(engine("e", 2), 1.0),), retry=RetryRule(3)), {}, None, half)
+    assert [one.replica for one in plan.attempts] == [1, 0, 1]
+    following = after_failure(plan, COLD)
+    assert following is not None
+    assert ([one.replica for one in following.attempts], following.wait, following.charged) == ([0], 0.0, False)
+    assert after_failure(following, COLD) is None
+    shed = FailureFacts(Fault.PLATFORM, True, throttled=True, shed=True)
+    assert after_failure(plan, shed) is None
+
+
 def test_cold_target_is_not_asked_again_at_once() -> None:
     """A cold copy is minutes away: the same target is tried again after other failures only."""
     assert after_failure(AGAIN, COLD) is None

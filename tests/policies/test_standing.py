@@ -136,3 +136,23 @@ def test_never_more_than_half_and_never_nothing(shares: list[float], drawn: floa
     assert all(views[each.name][0].health < 1.0 for each in left_out)
     route = Route("x", None, tuple(Weighted(each, 1.0) for each in targets), retry=RetryRule(9))
     assert first_plan(route, views, "key", lambda: drawn).attempts
+
+
+def test_a_cold_replica_is_asked_now_and_then() -> None:
+    """It refuses at once and would else be the least busy; without any request nobody would see it come back."""
+    three = engine("engine", 3)
+    views = {"engine": (TargetView(0, cold=True), TargetView(5), TargetView(5))}
+    draws = [number / 1000 for number in range(1000)]
+    asked = [replica(three, views, None, drawing(draw, 0.1, 0.6)) for draw in draws]
+    assert (asked.count(0), set(asked[50:])) == (50, {1})
+    assert replica(three, views, None, drawing(0.9, 0.6, 0.1)) == 2
+    for key in map(str, range(50)):
+        assert replica(three, views, key, half) in (1, 2)
+
+
+def test_of_cold_replicas_alone_any_is_asked() -> None:
+    """Nothing is drawn for it: all of them, or those that are not ejected, are alike."""
+    two = engine("engine", 2)
+    assert replica(two, {"engine": (TargetView(1, cold=True), TargetView(0, cold=True))}, None, drawing(0.1, 0.6)) == 1
+    mixed = {"engine": (TargetView(0, cold=True), TargetView(health=0.0, back_at=9.0))}
+    assert replica(two, mixed, None, drawing()) == 0

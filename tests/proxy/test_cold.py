@@ -12,7 +12,7 @@ import pytest
 from backends.base import Call, Reply
 from backends.errors import BackendError
 from backends.temperatures import Temperatures
-from policies.choose import Plan, first_plan
+from policies.choose import Attempt, Plan, first_plan
 from policies.facts import FailureFacts, Fault
 from policies.sessions import marked
 from policies.table import Route, RouteTable, Target
@@ -35,6 +35,8 @@ targets:
              limit: {queue: 2}}
   silent: {kind: vllm, url: "http://127.0.0.1:1", model: m, cold: {restore: 60s..5m}}
   quick: {kind: vllm, url: "http://127.0.0.1:1", model: m, speaks: openai-chat, cold: {restore: 1s..5m}}
+  several: {kind: vllm, urls: ["http://127.0.0.1:1", "http://127.0.0.1:2"], model: m, speaks: openai-chat,
+            cold: {restore: 60s..5m}}
   warm: {kind: vllm, url: "http://127.0.0.1:2", model: m}
 endpoints:
   spills: {serve_from: imported, fallback: [warm]}
@@ -43,6 +45,7 @@ endpoints:
   fails: {serve_from: imported, fallback: [warm], when_cold: fail}
   opaque: {serve_from: silent, when_cold: fail}
   hurried: {serve_from: quick, when_cold: fail}
+  replicated: {serve_from: several, when_cold: hold, timeout: 5m, retry: {attempts: 2}}
 """
 
 
@@ -138,7 +141,10 @@ async def test_the_first_goes_and_the_others_learn_from_it() -> None:
         await made.passed("spills")
         other = asyncio.ensure_future(made.passed("spills"))
         await asyncio.sleep(0)
-        assert cold.refused(made.target("imported"), failure(made, COLD), made.now, made.now, made.services) is True
+        assert (
+            cold.refused(Attempt(made.target("imported")), failure(made, COLD), made.now, made.now, made.services)
+            is True
+        )
         assert await other == ["warm"]
 
 
@@ -150,7 +156,7 @@ async def test_a_first_one_that_failed_holds_nobody_up() -> None:
         others = [asyncio.ensure_future(made.passed("spills")) for _ in range(2)]
         await asyncio.sleep(0)
         broken = FailureFacts(Fault.NETWORK, retry_safe=True)
-        cold.refused(made.target("imported"), failure(made, broken), made.now, made.now, made.services)
+        cold.refused(Attempt(made.target("imported")), failure(made, broken), made.now, made.now, made.services)
         async with asyncio.timeout(0.5):
             assert await asyncio.gather(*others) == [["imported", "warm"]] * 2
 
@@ -330,11 +336,11 @@ async def test_who_is_refused_or_held_for_cold() -> None:
     async with world() as made:
         imported = made.target("imported")
         broken = FailureFacts(Fault.NETWORK, retry_safe=True)
-        assert cold.refused(imported, failure(made, broken), made.now, made.now, made.services) is False
+        assert cold.refused(Attempt(imported), failure(made, broken), made.now, made.now, made.services) is False
         made.temperatures.sent(imported, made.now)
         made.now += 61
         late = failure(made, replace(broken, timed_out=True))
-        assert cold.refused(imported, late, made.now - 61, made.now, made.services) is True
+        assert cold.refused(Attempt(imported), late, made.now - 61, made.now, made.services) is True
         assert made.temperatures.warmth(imported, made.now) is Warmth.COLD
 
 

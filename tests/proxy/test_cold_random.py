@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from backends.base import Call, Reply
 from backends.errors import BackendError
+from policies.choose import Attempt
 from policies.facts import FailureFacts, Fault
 from policies.table import Target
 from policies.temperature import Warmth
@@ -78,7 +79,7 @@ def happened(made: World, what: str) -> None:
         made.temperatures.answered(imported, made.now, made.now)
         return
     error = BackendError(COLD if what == "cold" else BROKEN, imported, "scripted")
-    cold.refused(imported, error, made.now, made.now, made.services)
+    cold.refused(Attempt(imported), error, made.now, made.now, made.services)
 
 
 async def played(events: list[tuple[str, str]]) -> None:

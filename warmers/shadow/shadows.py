@@ -268,7 +268,7 @@ class Shadows:
             if took is not None:
                 parts.meters.cold.restored(target.name, took)
         elif failure is not None and failure.facts.cold and not part:
-            parts.temperatures.met_cold(target, now)
+            parts.temperatures.met_cold(target, now, number)
         else:
             parts.temperatures.failed(target, begin, now)
         parts.book.end(target, number, failure.facts if failure is not None else None, now)
