@@ -38,6 +38,7 @@ SECTIONS = {
     "Step": "### Migrations",
     "Gates": "### Migrations",
     "Keep": "### Migrations",
+    "Approvals": "### Migrations",
     "KeepDifferences": "### Migrations",
     "Redact": "### Migrations",
     "Handler": "### The customer's code",
