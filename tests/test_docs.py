@@ -237,7 +237,8 @@ def test_contributing_names_only_commands_that_ci_runs() -> None:
         for line in block.splitlines()
     ]
     script, makefile = (ROOT / ".ci" / "run").read_text(), (ROOT / "Makefile").read_text()
-    local_only = {"make format", "make test-fast", "make run", "make coverage"}  # parts of what CI runs, or what its tests start
+    # Parts of what CI runs, or what its tests start.
+    local_only = {"make format", "make test-fast", "make run", "make coverage"}
     known = {".ci/run", *re.findall(r"make [a-z-]+", script), *local_only}
     assert [each for each in commands if each and each not in known] == []
     targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
