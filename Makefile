@@ -17,7 +17,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "setup: creating $(VENV) from requirements.lock (about 90 MB, under a minute)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "make setup: $(PYTHON) is older than 3.11; run \`make setup PYTHON=/path/to/python3.11\`" >&2; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+	  echo "make setup: $(PYTHON) can't make an environment (above); Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.lock-*; touch $@

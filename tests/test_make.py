@@ -60,6 +60,25 @@ def test_setup_refuses_an_old_python(tmp_path: Path) -> None:
     assert not (tmp_path / ".venv").exists()
 
 
+def test_setup_without_ensurepip_says_so_and_leaves_no_half(tmp_path: Path) -> None:
+    """Debian's Python makes half an environment and fails; once its package is there, setup has to begin anew."""
+    bare = tmp_path / "python3"
+    bare.write_text(
+        "#!/bin/sh\n"
+        '[ "$2" = venv ] || exit 0\n'
+        'mkdir -p "$4/bin" && touch "$4/bin/python" && chmod +x "$4/bin/python"\n'
+        "echo 'ensurepip is not available' >&2\n"
+        "exit 1\n"
+    )
+    bare.chmod(0o755)
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    done = ended(["make", "setup", f"PYTHON={bare}"], tmp_path)
+    assert done.returncode == 2
+    assert f"make setup: {bare} can't make an environment (above); Debian and Ubuntu: apt install" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
 def test_a_folder_that_can_not_be_written_is_one_line() -> None:
     """The remedy is named, and nothing is begun; as root the command runs as nobody, since root may write anywhere."""
     with tempfile.TemporaryDirectory() as name:
