@@ -181,6 +181,27 @@ MUTANTS = (
         "tests/policies/test_hedging.py",
     ),
     Mutant(
+        "what is slow and cancelled is left out of what is known of a target",
+        "proxy/hedges.py",
+        "if answered or self._late:",
+        "if answered:",
+        "tests/proxy/test_hedges.py",
+    ),
+    Mutant(
+        "a captured request is new to another worker",
+        "proxy/replays.py",
+        "mmap.mmap(descriptor, SIZE)",
+        "mmap.mmap(-1, SIZE)",
+        "tests/proxy/test_replays.py",
+    ),
+    Mutant(
+        "what nobody has counted is free",
+        "proxy/charging.py",
+        "return estimated(asked, len(reply.body))",
+        "return 0",
+        "tests/proxy/test_charging.py",
+    ),
+    Mutant(
         "an answer that differs little is rounded into the proof of it",
         "policies/agreement.py",
         "edge = 1 if side < 0 else 0",
