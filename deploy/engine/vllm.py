@@ -22,7 +22,7 @@ from pathlib import Path
 
 from .environment import Say
 
-START_SECONDS = 180.0
+START_SECONDS = 400.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.25
 SAY_EVERY = 5.0
