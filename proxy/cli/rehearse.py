@@ -24,6 +24,7 @@ from warmers.prices import SHIPPED, open_prices
 from warmers.traces import Traces, read_traces
 
 from ..chat_templates import template_reader
+from ..rehearsal.clients import MODES
 from ..rehearsal.costs import spent
 from ..rehearsal.loop import VirtualLoop
 from ..rehearsal.page import page
@@ -55,6 +56,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     more("--stand-ins", metavar="FILE", help="models as of `pointsman emulate`; without it they are made of the policy")
     more("--streams", metavar="SHARE", default="0%", help="share of the requests that ask for a stream (default 0%%)")
     more("--prices", metavar="FILE", help="dated prices; without it those that ship with the product")
+    more("--handlers", action="store_true", help="run customers' handlers as well, in the proxy's own loop")
+    more("--body", metavar="FILE", help="what every request holds [a short question in the clients' dialect]")
+    more("--client-retries", choices=sorted(MODES), default="none", help="clients try again as botocore does [none]")
     more("--seed", metavar="N", type=int, default=0, help="the same seed gives the same rehearsal (default 0)")
     more("--html", metavar="OUT", help="write a page with pictures as well")
 
@@ -67,7 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
     variables = environment()
     try:
         policy, stand_ins = usable(
-            "--stand-ins", lambda: pointed(text, arguments.file, variables, template_reader(folder), config)
+            "--stand-ins",
+            lambda: pointed(
+                text, arguments.file, variables, template_reader(folder), config, handlers=arguments.handlers
+            ),
         )
     except PolicyError as error:
         print_refusal(error, arguments.json)
@@ -87,6 +94,9 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         streams=usable("--streams", lambda: share(arguments.streams)),
         prices=arguments.prices,
+        retries=MODES[arguments.client_retries],
+        body=usable("--body", lambda: Path(arguments.body).read_bytes()) if arguments.body else None,
+        folder=str(folder),
     )
     tally, played = _played(rehearsal)
     costs = spent(policy.table, stand_ins, played.ledgers, rehearsal.span, prices)

@@ -48,7 +48,8 @@ rect{stroke:none!important}@media print{body{max-width:none}}
 ASSUMED = (
     "Targets are stand-ins: their latencies, restores and idle limits are what the policy or --stand-ins says of them.",
     "The trace says when requests came, not what they held; their bodies are made up.",
-    "One proxy serves, the network takes no time, and clients do not try again when they get an error.",
+    "One proxy serves, and the network takes no time.",
+    "Clients do not try again when they get an error, unless --client-retries says so: then each attempt is a request.",
     "Migrations begin with the rehearsal, and every approval is given within a minute.",
 )
 

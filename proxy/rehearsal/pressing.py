@@ -17,7 +17,7 @@ from backends.http.transport import Outgoing, Transport, TransportError
 from backends.tasks import start
 
 from .candidate_table import NO_ANSWER, Row
-from .replay import LARGEST, PATIENCE
+from .clients import LARGEST, PATIENCE
 from .tally import quantile
 
 OK = 200

@@ -1,8 +1,8 @@
 """A trace against the real proxy and the stand-ins, in one virtual loop: every byte of both hops is made and parsed.
 
 What is real: the listener, faces, pipeline, book, gates, breakers, temperatures, warmer, restore probes, migrations,
-their controller, gates and copies. What is not: targets (stand-ins), the network (pipes without delay), the fleet's
-shared state (memory), customers' handlers (left out). One process is rehearsed.
+their controller, gates and copies; customers' handlers, where they are wanted, in the proxy's loop. What is not:
+targets (stand-ins), the network (pipes without delay), the fleet's shared state (memory). One process is rehearsed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from backends.aws import CredentialSource
 from backends.emulator.clock import Clock
 from backends.emulator.config import EmulatorConfig
 from backends.emulator.server import Emulator
-from backends.http.transport import HttpTransport, Outgoing, TransportError
+from backends.http.transport import HttpTransport, Outgoing
 from backends.outcome import Outcome
 from backends.tasks import start
 from policies.migrating import START
 from policies.migration_state import Command, Phase, Verb
-from policies.table import Route, RouteTable
+from policies.table import RouteTable
 from warmers.arrivals import GRAIN, Arrivals
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.orders import order
@@ -37,14 +37,11 @@ from ..services import Services
 from ..settings import Settings
 from ..wiring import serving, static_credentials
 from ..world import World
+from .clients import MODES, Calls, Retries, call
 from .memory import MemoryStore
 from .questions import Questions
 from .standins import PORT, Pointed
 
-LARGEST = 64 * 1024 * 1024
-"""Bytes of an answer that are read at most."""
-PATIENCE = 3600.0
-"""Seconds that a client waits: longer than any route."""
 APPROVALS = 60.0
 """Seconds between two looks for an approval that a migration waits for."""
 WHO = "rehearsal"
@@ -80,6 +77,11 @@ class Play:
     prices: str | None = None
     look: float = 60.0
     """Seconds between two looks at the stand-ins."""
+    retries: Retries = MODES["none"]
+    body: bytes | None = None
+    """What every request holds; None: it is made up."""
+    folder: str = "."
+    """Where relative paths of handlers start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,13 @@ class Played:
     """What the stand-ins counted, by name."""
     histories: Mapping[str, list[dict[str, Any]]]
     """The records of each migration, oldest first."""
-    unanswered: int
-    """Requests whose connection broke: what a client would not have had any answer to."""
+    calls: Calls
+    """What clients saw."""
+
+    @property
+    def unanswered(self) -> int:
+        """Requests whose connection broke: what a client would not have had any answer to."""
+        return self.calls.unanswered
 
 
 class _Log:
@@ -129,12 +136,12 @@ async def play(play: Play, audience: Audience) -> Played:
             start(_steer(stage.table, stage.ledger, stage.wall), name="rehearsal-approve"),
         ]
         try:
-            unanswered = await _send(play, stage.table, stage.port, began)
+            calls = await _send(play, stage.table, stage.port, began)
         finally:
             await _ended(beside)
         histories = {name: await stage.ledger.history(name) for name in stage.table.migrations}
         ledgers = {name: hosted.ledger.report() for name, hosted in stage.emulator.models.items()}
-    return Played(ledgers, histories, unanswered)
+    return Played(ledgers, histories, calls)
 
 
 @asynccontextmanager
@@ -163,7 +170,7 @@ async def _proxy(play: Play, world: World) -> AsyncIterator[tuple[Services, int]
     """The proxy on the loop's own network, with all that it does beside serving."""
     pointed = play.pointed
     settings = Settings(
-        policy="policy.yaml",
+        policy=f"{play.folder}/policy.yaml",
         port=0,
         admin_port=0,
         drain=1.0,
@@ -194,29 +201,25 @@ async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _send(play: Play, table: RouteTable, port: int, began: float) -> int:
-    """Send every request in its moment and wait for the answers; how many there were none to."""
+async def _send(play: Play, table: RouteTable, port: int, began: float) -> Calls:
+    """Send every request in its moment and wait for the answers."""
     loop = asyncio.get_running_loop()
     routes = {route.key: route for route in table.routes.values()}
-    questions = Questions(play.seed, play.streams)
-    transport = HttpTransport()
-    out: set[asyncio.Task[bool]] = set()
-    unanswered = 0
-
-    def over(task: asyncio.Task[bool]) -> None:
-        nonlocal unanswered
-        out.discard(task)
-        if not task.cancelled():
-            unanswered += not task.result()
-
+    questions = Questions(play.seed, play.streams, play.body)
+    chance = Random(f"{play.seed}/clients")  # noqa: S311 - dice of a rehearsal
+    transport, calls = HttpTransport(), Calls()
+    out: set[asyncio.Task[None]] = set()
     try:
         for moment, key in _moments(play):
             wait = began + moment - loop.time()
             if wait > 0:
                 await asyncio.sleep(wait)
-            task = start(_ask(transport, port, questions, routes[key]), name="rehearsal-client")
+            asked = questions.next(routes[key])
+            request = Outgoing("POST", f"http://127.0.0.1:{port}{asked.path}", asked.headers, asked.body)
+            one = call(transport, request, play.retries, chance.random, calls)
+            task = start(one, name="rehearsal-client")
             out.add(task)
-            task.add_done_callback(over)
+            task.add_done_callback(out.discard)
         await asyncio.sleep(max(0.0, began + play.span - loop.time()))
         while out:
             await asyncio.wait(tuple(out))
@@ -224,22 +227,7 @@ async def _send(play: Play, table: RouteTable, port: int, began: float) -> int:
         for task in out:
             task.cancel()
         await transport.aclose()
-    return unanswered
-
-
-async def _ask(transport: HttpTransport, port: int, questions: Questions, route: Route) -> bool:
-    asked = questions.next(route)
-    deadline = asyncio.get_running_loop().time() + PATIENCE
-    request = Outgoing("POST", f"http://127.0.0.1:{port}{asked.path}", asked.headers, asked.body)
-    try:
-        answer = await transport.send(request, deadline=deadline, connect_timeout=5.0)
-        try:
-            await answer.read(LARGEST)
-        finally:
-            await answer.aclose()
-    except TransportError:
-        return False
-    return True
+    return calls
 
 
 def _moments(play: Play) -> Iterator[tuple[float, str]]:

@@ -57,6 +57,10 @@ def report(story: Story) -> str:
     for name, history in sorted(story.played.histories.items()):
         lines += ["", f"migration {name}:"]
         lines += [f"  {_moment(each['at'])}  {each['summary']}" for each in history] or ["  nothing was decided"]
+    calls = story.played.calls
+    if calls.again:
+        became = f"{calls.saved:,} were answered so, {calls.failed:,} failed in the end"
+        lines += ["", f"clients made {calls.calls:,} calls and tried {calls.again:,} times again: {became}"]
     if story.played.unanswered:
         lines += ["", f"{story.played.unanswered:,} requests got no answer at all"]
     lines += [f"Note: {note}" for note in story.notes]
@@ -104,6 +108,12 @@ def as_json(story: Story) -> dict[str, Any]:
         "seed": story.seed,
         "requests": tally.requests,
         "unanswered": story.played.unanswered,
+        "clients": {
+            "calls": story.played.calls.calls,
+            "tried_again": story.played.calls.again,
+            "saved": story.played.calls.saved,
+            "failed": story.played.calls.failed,
+        },
         "models": {key: _model(model) for key, model in sorted(tally.models.items())},
         "warm": {
             name: {"sent": one.sent, "met_cold": one.met_cold, "failed": one.failed}

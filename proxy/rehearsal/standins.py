@@ -43,10 +43,17 @@ class Pointed:
 
 
 def pointed(
-    text: str, source: str, variables: Mapping[str, str], read_file: Callable[[str], str], config: EmulatorConfig | None
+    text: str,
+    source: str,
+    variables: Mapping[str, str],
+    read_file: Callable[[str], str],
+    config: EmulatorConfig | None,
+    *,
+    handlers: bool = False,
 ) -> tuple[Pointed, EmulatorConfig]:
     """The policy with every target at a stand-in, and the stand-ins. Raises PolicyError as `load_policy` does.
 
+    `handlers`: customers' code stays in, and runs in the proxy's loop; else it is left out.
     Raises ValueError when `config` lacks one of the targets.
     """
     files: dict[str, str] = {}
@@ -59,7 +66,7 @@ def pointed(
     stand_ins = config if config is not None else invented(table)
     names = {stand_ins.address(name): name for name in stand_ins.models}
     document: Any = resolved(interpolate(read_document(text), variables).data)
-    notes = list(_without_handlers(document))
+    notes = list(_handlers(document, handlers))
     for name, target in table.targets.items():
         written = document["targets"][name]
         written.pop("assume_role", None)
@@ -163,9 +170,13 @@ def resolved(value: Any) -> Any:
             return value
 
 
-def _without_handlers(document: Any) -> Iterator[str]:
-    """Take customers' code out: it runs in threads and processes, which know no virtual time."""
+def _handlers(document: Any, stay: bool) -> Iterator[str]:
+    """Take customers' code out, or into the loop: threads and processes know no virtual time."""
     for endpoint, block in document["endpoints"].items():
         for part in (block, *block.get("components", {}).values()):
-            if part.pop("handler", None) is not None:
-                yield f"{endpoint}: its handler is left out"
+            handler = part.get("handler")
+            if handler is not None and stay:
+                handler["run"] = "inline"
+                yield f"{endpoint}: its handler runs in the proxy's loop, and takes no virtual time"
+            elif part.pop("handler", None) is not None:
+                yield f"{endpoint}: its handler is left out; --handlers leaves it in"

@@ -66,3 +66,71 @@ def test_a_policy_that_is_refused_is_a_finding(tmp_path: Path, capsys: pytest.Ca
     Path(words[0]).write_text(COLD.replace("serve_from: import", "serve_from: nobody"))
     assert main(["rehearse", *words]) == 1
     assert "nobody" in capsys.readouterr().err
+
+
+HANDLED = COLD.replace("serve_from: import,", "serve_from: import, handler: {path: model.py},")
+HANDLER = """\
+def before(call):
+    return call.reply({"said": "by the handler"}) if call.json()["ask"] == "us" else None
+"""
+
+
+def test_handlers_run_where_they_are_wanted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With what every request holds; else they are left out, and that is told."""
+    words = ["rehearse", *files(tmp_path), "--json"]
+    (tmp_path / "policy.yaml").write_text(HANDLED)
+    (tmp_path / "model.py").write_text(HANDLER)
+    body = tmp_path / "body.json"
+    body.write_text('{"ask": "us", "messages": [{"role": "user", "content": "x"}]}')
+    told = []
+    for more in ([], ["--handlers", "--body", str(body)]):
+        assert main([*words, *more]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    without, within = told
+    assert any("is left out" in note for note in without["notes"])
+    assert sum(without["models"]["chat"]["answered_by"].values()) == 12
+    assert any("runs in the proxy's loop" in note for note in within["notes"])
+    assert within["models"]["chat"]["statuses"] == {"200": 12}
+    assert not {"import", "gpu"} & set(within["models"]["chat"]["answered_by"])
+
+
+def test_clients_try_again_where_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each attempt is a request; in legacy mode a cold model's 429 is tried four times more, all within the restore."""
+    words = ["rehearse", *files(tmp_path), "--json"]
+    (tmp_path / "policy.yaml").write_text(COLD.replace("fallback: [gpu]", "when_cold: fail"))
+    told = []
+    for mode in ("none", "legacy"):
+        assert main([*words, "--client-retries", mode]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    none, legacy = told
+    assert none["clients"] == {"calls": 12, "tried_again": 0, "saved": 0, "failed": none["models"]["chat"]["met_cold"]}
+    assert none["clients"]["failed"] > 0
+    assert legacy["clients"]["calls"] == 12
+    assert legacy["requests"] == 12 + legacy["clients"]["tried_again"]
+
+
+def test_a_day_is_rehearsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A call in the middle of every hour, of a model that goes after 15 minutes and is warmed from 08:00 to 20:00.
+
+    So the twelve calls of these hours find it warm. The other twelve meet it cold and go to the GPU, each restoring it
+    once, as the first warm-up of the day does. The GPU costs its 24 hours.
+    """
+    policy, trace = tmp_path / "policy.yaml", tmp_path / "requests.csv"
+    warm = '[gpu], warm: {import: {every: 14m, jitter: 0%, hours: "08:00-20:00 UTC"}}'
+    policy.write_text(COLD.replace("[gpu]", warm))
+    rows = "".join(f"2026-07-06T{hour:02d}:00:00Z,chat,1\n" for hour in range(24))
+    trace.write_text(f"time,model,requests\n{rows}")
+    out = tmp_path / "report.html"
+    assert main(["rehearse", str(policy), "--trace", str(trace), "--json", "--html", str(out)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    chat = told["models"]["chat"]
+    assert (told["requests"], chat["statuses"], told["unanswered"]) == (24, {"200": 24}, 0)
+    assert (chat["met_cold"], chat["spilled"], chat["answered_by"]) == (12, 12, {"gpu": 12, "import": 12})
+    assert (told["warm"]["import"]["met_cold"], told["warm"]["import"]["failed"]) == (13, 0)
+    assert told["warm"]["import"]["sent"] > 13 + 12 * 60 / 14 / 2
+    assert told["cost"]["gpu"]["for"] == "1 x ml.g6e.xlarge, 24.0 hours"
+    colds = [at / 3600 for at, state in told["states"]["import"] if state == "cold"]
+    assert not any(8.1 < at < 20 for at in colds)
+    text = out.read_text()
+    assert "<b>24</b>requests" in text
+    assert "met a cold model (50.00%): 12 went to another target" in text

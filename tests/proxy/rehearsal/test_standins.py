@@ -45,7 +45,7 @@ def test_every_target_is_at_a_stand_in_and_nothing_else_changes() -> None:
     assert document["targets"]["gpu"]["url"] == f"http://127.0.0.1:{PORT}"
     assert "assume_role" not in document["targets"]["gpu"]
     assert len(set(document["targets"]["engine"]["urls"])) == 2
-    assert made.notes == ("a: its handler is left out",)
+    assert made.notes == ("a: its handler is left out; --handlers leaves it in",)
     table = load_policy(made.text, {}, "policy.yaml")
     assert {name: target.kind for name, target in table.targets.items()} == {
         name: target.kind for name, target in made.table.targets.items()
