@@ -209,7 +209,7 @@ class Temperatures:
         entry.become(heat.met_cold(entry.now_known(), now), now)
 
     def is_state(self, target: Target, call: Call) -> bool:
-        """Whether the refusal of `call` for cold is a state of the target by now, not of a part or address of it alone."""
+        """Whether a refusal of `call` for cold is a state of the target by now, and not of a part or address."""
         known = target.name in self.tracked and not in_part(target, call)
         return known and (target.replicas == 1 or self.proven(target))
 

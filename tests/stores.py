@@ -72,9 +72,13 @@ class Valkey:
 
     def set(self, key: str, value: int) -> None:
         """Write a key, as another program would."""
+        self.tell(f"SET {key} {value}")
+
+    def tell(self, command: str) -> None:
+        """Give it a command, as another program would."""
         with socket.create_connection(("127.0.0.1", self.port)) as line:
-            line.sendall(f"SET {key} {value}\r\n".encode())
-            assert line.recv(64) == b"+OK\r\n"
+            line.sendall(f"{command}\r\n".encode())
+            assert line.recv(64).startswith(b"+OK")
 
 
 @contextmanager

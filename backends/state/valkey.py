@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from .store import SCHEMA_VERSION, Item, Lease, StoreError
 
@@ -138,6 +138,11 @@ class ValkeyStore:
     async def _within(self, work: Awaitable[Any]) -> Any:
         try:
             return await work
+        except ReadOnlyError as error:
+            # A failover has made a replica of it: its name leads to another server by now, this connection does not.
+            await self._server.connection_pool.disconnect(inuse_connections=False)
+            msg = f"{self._name}: is a replica that takes no writes; it is looked up anew"
+            raise StoreError(msg) from error
         except (RedisError, OSError, TimeoutError) as error:
             msg = f"{self._name}: {str(error) or type(error).__name__}"
             raise StoreError(msg) from error

@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser)
     more = parser.add_argument
     more("--once", action="store_true", help="send what is due now, wait for it, and end")
-    more("--state", metavar="URL", help="the fleet's shared state: sqlite:///PATH (POINTSMAN_STATE)")
+    more("--state", metavar="URL", help="the fleet's shared state, as for serve (POINTSMAN_STATE)")
     more(
         "--prices", metavar="FILE", help="dated prices; without it those that ship with the product (POINTSMAN_PRICES)"
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -49,6 +51,51 @@ async def test_server_that_was_never_there() -> None:
     with pytest.raises(StoreError, match=r"127\.0\.0\.1:1"):
         await store.items("migrations")
     await store.aclose()
+
+
+class Name:
+    """A name that leads to one server or another, as that of a managed primary does: who is connected stays there."""
+
+    def __init__(self, server: Valkey) -> None:
+        self.server = server
+        self.url = ""
+        self._lines = set[asyncio.Task[None]]()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Name]:
+        listener = await asyncio.start_server(self._joined, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            listener.close()
+            await asyncio.gather(*self._lines)
+
+    async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, away = await asyncio.open_connection("127.0.0.1", self.server.port)
+        lines = [asyncio.ensure_future(_passed(reader, away)), asyncio.ensure_future(_passed(there, writer))]
+        self._lines.update(lines)
+        await asyncio.gather(*lines)
+
+
+async def _passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while piece := await reader.read(65_536):
+        writer.write(piece)
+    writer.close()
+
+
+async def test_after_a_failover_the_new_primary_is_asked(server: Valkey) -> None:
+    """The old one is a replica now and keeps its connections: one call is refused, the next finds who took over."""
+    with valkey() as successor:
+        async with Name(server).listening() as name:
+            store = ValkeyStore(name.url, "fleet")
+            assert await store.take("warmer", "a", 100.0, 15.0) is not None
+            name.server = successor
+            server.tell(f"REPLICAOF 127.0.0.1 {successor.port}")
+            with pytest.raises(StoreError, match="is a replica that takes no writes"):
+                await store.take("warmer", "a", 105.0, 15.0)
+            assert await store.take("warmer", "a", 110.0, 15.0) is not None
+            await store.aclose()
 
 
 async def test_prefixes_are_apart(server: Valkey) -> None:
