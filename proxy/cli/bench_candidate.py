@@ -81,6 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
             measure(target, side.rows)
             if all(row.p95 is None for row in side.rows):
                 raise StartError(_nothing(target, side.rows, arguments))
+    except PolicyError as error:  # a handler that can't be loaded
+        print_refusal(error, in_json=arguments.json)
+        return EXIT_FINDINGS
     except KeyboardInterrupt:
         done = EXIT_INTERRUPTED
         print("stopped; what was measured:", file=sys.stderr)

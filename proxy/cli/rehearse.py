@@ -98,7 +98,11 @@ def run(arguments: argparse.Namespace) -> int:
         body=usable("--body", lambda: Path(arguments.body).read_bytes()) if arguments.body else None,
         folder=str(folder),
     )
-    tally, played = _played(rehearsal)
+    try:
+        tally, played = _played(rehearsal)
+    except PolicyError as error:  # a handler that can't be loaded
+        print_refusal(error, arguments.json)
+        return EXIT_FINDINGS
     costs = spent(policy.table, stand_ins, played.ledgers, rehearsal.span, prices)
     story = Story(
         arguments.file,

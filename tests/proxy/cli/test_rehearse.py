@@ -94,6 +94,17 @@ def test_handlers_run_where_they_are_wanted(tmp_path: Path, capsys: pytest.Captu
     assert not {"import", "gpu"} & set(within["models"]["chat"]["answered_by"])
 
 
+def test_a_handler_that_cannot_be_loaded_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its place in the policy and what it raised."""
+    words = ["rehearse", *files(tmp_path), "--handlers"]
+    (tmp_path / "policy.yaml").write_text(HANDLED)
+    (tmp_path / "model.py").write_text("import nowhere_at_all\n")
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert "endpoints.chat.handler" in said
+    assert "No module named 'nowhere_at_all'" in said
+
+
 def test_clients_try_again_where_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each attempt is a request; in legacy mode a cold model's 429 is tried four times more, all within the restore."""
     words = ["rehearse", *files(tmp_path), "--json"]
