@@ -39,7 +39,8 @@ def draw_plan(plan: Plan, prices: Prices, cold_share: float) -> str:
     title = f"Hosting a month: today {dollars(plan.today)}, as planned {dollars(after)}"
     if plan.moves and plan.proxies:
         title += f", of which proxies {dollars(plan.proxies)}"
-    head = [_text(20, 30, title, "title"), *_legend(), _text(WIDTH - 20, 56, f"prices of {prices.date}", "note end")]
+    note = f"each model to its own scale, prices of {prices.date}"
+    head = [_text(20, 30, title, "title"), *_legend(), _text(WIDTH - 20, 56, note, "note end")]
     return _document(y + 10, [*head, *body])
 
 
