@@ -168,7 +168,8 @@ def _started(settings: Settings, services: Services) -> Started | None:
     inside = settings.face == "container"
     if not inside and settings.endpoint is None and settings.endpoint_attribute is None:
         return None
-    started = Started(settings.endpoint, settings.endpoint_attribute, inside=inside)
+    named = settings.endpoint, settings.endpoint_attribute
+    started = Started(*named, inside=inside, cut=settings.platform_time)
     why = started.unready(services.policy.current.table, lambda _: None)
     if why is not None:
         msg = f"can't be a container: {why}"
