@@ -107,6 +107,13 @@ async def test_a_call_is_addressed_signed_and_counted(upstream: Upstream, transp
     assert "X-Amzn-SageMaker-Custom-Attributes" not in request.headers
 
 
+async def test_a_whole_answer_that_breaks_off_is_a_failure(upstream: Upstream, transport: HttpTransport) -> None:
+    """Half a document is no answer, and what was asked may have run."""
+    upstream.streams(ANSWER[:20], headers={"Content-Type": "application/json"}, cut=True)
+    broken = await failure(scripted(transport), target(upstream.url))
+    assert broken.facts == FailureFacts(Fault.NETWORK, retry_safe=None)
+
+
 async def test_without_a_url_it_is_aws_that_is_called() -> None:
     """The regional host over TLS, which gets neither hop count nor trace."""
     nobody = Unreachable()
