@@ -23,7 +23,6 @@ from .wire.verdicts import GARBLED
 Piece = bytes | tuple[FailureFacts, Said]
 """What a frame came to: bytes for the client (b"": none), or the failure it told of."""
 
-
 _BROKEN = Said(502, "The stream of the model's answer broke.", "ModelStreamError", error_code=STREAM_BROKEN)
 
 
@@ -91,10 +90,7 @@ class FramedPieces:
                 else:
                     self._end()
             except EventStreamError as error:
-                said = Said(
-                    502, "The stream of the model's answer broke.", "ModelStreamError", error_code=STREAM_BROKEN
-                )
-                self._failure = BackendError(GARBLED, self._target, str(error), said)
+                self._failure = BackendError(GARBLED, self._target, str(error), _BROKEN)
         return waiting.popleft()
 
     async def aclose(self) -> None:

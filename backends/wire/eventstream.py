@@ -124,7 +124,7 @@ class Decoder:
     a timestamp as decimal milliseconds since 1970, a byte array in base64, a UUID in its usual form with hyphens.
     """
 
-    __slots__ = ("_blocks", "_error", "_held", "_needed", "_pieces")
+    __slots__ = ("_blocks", "_damage", "_held", "_needed", "_pieces")
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -132,7 +132,8 @@ class Decoder:
         self._needed = _START
         """Bytes that must be held before anything can be decided."""
         self._blocks: dict[bytes, Mapping[str, str]] = {}
-        self._error: EventStreamError | None = None
+        self._damage: str | None = None
+        """In words: a kept exception would keep, by its traceback, whoever asked."""
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that `data` completes.
@@ -151,7 +152,7 @@ class Decoder:
         try:
             rest = self._take(data, frames)
         except EventStreamError as error:
-            self._error = error
+            self._damage = str(error)
             self._pieces = []
             if not frames:
                 raise
@@ -162,8 +163,8 @@ class Decoder:
 
     def check(self) -> None:
         """Raises EventStreamError when the stream is known to be damaged, though more may never come of it."""
-        if self._error is not None:
-            raise self._error
+        if self._damage is not None:
+            raise EventStreamError(self._damage)
 
     def finish(self) -> None:
         """Says that no byte follows. Raises EventStreamError when the stream is damaged or ends inside a frame."""
