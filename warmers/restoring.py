@@ -76,11 +76,13 @@ class Restorer:
     async def _probe(self, route: Route, target: Target) -> None:
         try:
             async with self._turn(target) as ours:
-                answer = await self._asked(route, target) if ours else None
+                if ours:
+                    self._count(target, await self._asked(route, target))
         finally:
             self._running.pop(target.name, None)
-        if answer is None:
-            return
+
+    def _count(self, target: Target, answer: Answer) -> None:
+        """What came of a probe; before the others hear of it: who sees the target back sees this, too."""
         result = "ready" if answer.failure is None else "given_up" if answer.cold else "failed"
         self._parts.meters.cold.restore(target.name, result)
         if result == "failed":

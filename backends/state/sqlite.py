@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 BUSY = 2.0
 """Seconds that SQLite waits for another process's write; one takes a few milliseconds."""
+TRIES = 100
+"""Processes that may set a new file's journal before this one."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL);
@@ -137,7 +139,7 @@ class SqliteStore:
             raise StoreError(msg)
         database = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)
         try:
-            database.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(database)
             database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
             database.execute(
                 "INSERT INTO schema_version SELECT ? WHERE NOT EXISTS (SELECT 1 FROM schema_version)", (SCHEMA_VERSION,)
@@ -178,6 +180,20 @@ class SqliteStore:
 
     def _lost(self, error: Exception) -> StoreError:
         return StoreError(f"{self._path}: {error}")
+
+
+def _write_ahead(database: sqlite3.Connection) -> None:
+    """Processes that are started together all find a new file. Only one at a time can set its journal, and SQLite does
+    not wait for that one here, as it does for one that writes: so an empty write waits for it."""
+    for left in reversed(range(TRIES)):
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not left:
+                raise
+            database.executescript("BEGIN IMMEDIATE;COMMIT;")
+        else:
+            return
 
 
 def _file(path: Path) -> tuple[int, int] | None:

@@ -120,7 +120,9 @@ async def test_two_workers_restore_once(tmp_path: Path) -> None:
             metrics = (await exchanged(proxy.admin_port, "GET /metrics HTTP/1.1")).decode()
         finally:
             await asyncio.to_thread(starting.__exit__, None, None, None)
-    assert 'pointsman_restores_total{target="imported",result="ready"} 1' in metrics
+    assert [each for each in metrics.splitlines() if each.startswith("pointsman_restores_total")] == [
+        'pointsman_restores_total{target="imported",result="ready"} 1'
+    ]
     lines = [json.loads(line) for line in proxy.log.read_text().splitlines()]
     assert [line["operation"] for line in lines].count("Warm") == 1
     assert {line["status"] for line in lines} == {200}

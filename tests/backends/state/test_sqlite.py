@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import multiprocessing
 import sqlite3
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -24,6 +28,28 @@ async def test_file_that_is_only_to_be_opened(tmp_path: Path) -> None:
     assert not path.exists()
     await SqliteStore(path).aclose()
     await SqliteStore(path, make=False).aclose()
+
+
+def opened(folder: Path, together: Barrier) -> list[str]:
+    """Runs in a process of its own: what came of opening files that others open in the same moment."""
+    failures = []
+    for number in range(60):
+        together.wait(60)
+        try:
+            asyncio.run(SqliteStore(folder / f"{number}.db").aclose())
+        except StoreError as error:
+            failures.append(str(error))
+    return failures
+
+
+@pytest.mark.slow
+def test_processes_that_start_together_make_one_file(tmp_path: Path) -> None:
+    """Each opens it, whoever is first: none is told that it is locked."""
+    processes = 6
+    with multiprocessing.Manager() as manager:
+        together = manager.Barrier(processes)
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+            assert list(pool.map(opened, [tmp_path] * processes, [together] * processes)) == [[]] * processes
 
 
 @pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
