@@ -198,6 +198,11 @@ class Answer:
             self.head.set_exception(error)
         self._wake()
 
+    def heard_again(self) -> None:
+        """The socket is read again after a time in which it was not: what the other side was then is not known."""
+        if self._due != math.inf:
+            self._due = self._connection.loop.time() + self._between
+
     def looked_at(self, now: float) -> float | None:
         """When to look again; None once it has failed: the deadline passed, or nothing came for too long."""
         where = "while the answer was arriving" if self.head.done() else "before the answer began"
@@ -280,6 +285,8 @@ class Connection(asyncio.Protocol):
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
+            if self._answer is not None:
+                self._answer.heard_again()
 
     def release(self, answer: Answer) -> None:
         """`answer` is not wanted any more, read or not."""

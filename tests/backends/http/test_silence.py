@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
-from backends.http.connection import READ_AHEAD
+from backends.http.connection import READ_AHEAD, Connection
 from backends.http.transport import HttpTransport, TransportError
 
 from .scripts import outgoing, scripted, send
@@ -81,20 +83,73 @@ async def test_a_trickle_that_is_quick_enough_is_let_through(transport: HttpTran
         assert loop.time() - began > 2.0
 
 
-async def test_a_reader_that_is_behind_is_not_an_upstream_that_is_silent(transport: HttpTransport) -> None:
+class ByHand:
+    """A loop's clock that stands until it is moved, and one timer that fires then."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.due: float | None = None
+        self._look: Callable[[], None] | None = None
+
+    def time(self) -> float:
+        return self.now
+
+    def create_future(self) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+    def call_at(self, due: float, look: Callable[[], None]) -> ByHand:
+        self.due, self._look = due, look
+        return self
+
+    def cancel(self) -> None:
+        self.due = self._look = None
+
+    def pass_on(self, seconds: float) -> None:
+        """Let `seconds` pass; the timer fires at its moment."""
+        end = self.now + seconds
+        while self.due is not None and self._look is not None and self.due <= end:
+            self.now, look = self.due, self._look
+            self.cancel()
+            look()
+        self.now = end
+
+
+class Socket(asyncio.Transport):
+    """Takes what is written, and remembers what else was done to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[str] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Nobody is there to read it."""
+
+    def pause_reading(self) -> None:
+        self.done.append("pause")
+
+    def resume_reading(self) -> None:
+        self.done.append("resume")
+
+    def abort(self) -> None:
+        self.done.append("abort")
+
+
+async def test_a_reader_that_is_behind_is_not_an_upstream_that_is_silent() -> None:
     """While what has come waits for its reader nothing more is read, so nothing is known of the other side."""
-    size = READ_AHEAD * 4
-    loop = asyncio.get_running_loop()
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(HEAD + b"%x\r\n" % size + b"x" * size + b"\r\n0\r\n\r\n")
-        await writer.drain()
-
-    async with scripted(script) as url:
-        answer = await send(transport, replace(outgoing(url), first_byte=SHORT, between_chunks=SHORT))
-        rested = loop.create_future()
-        loop.call_later(SHORT * 4, rested.set_result, None)
-        await rested
-        assert len(await answer.read(size)) == size
-        await answer.aclose()
+    clock, socket = ByHand(), Socket()
+    connection = Connection(cast("asyncio.AbstractEventLoop", clock), lambda _: None)
+    connection.connection_made(socket)
+    answer = connection.send(b"GET / HTTP/1.1\r\n\r\n", deadline=1000.0, first_byte=10.0, between=10.0)
+    size = READ_AHEAD + 1
+    connection.data_received(HEAD + b"%x\r\n" % size + b"x" * size)
+    assert socket.done == ["pause"]
+    clock.pass_on(39)  # a look was at 30, so the next one is a second from here
+    assert len(await answer.piece()) == size
+    clock.pass_on(9)
+    assert socket.done == ["pause", "resume"]
+    connection.data_received(b"\r\n2\r\nok\r\n")
+    assert await answer.piece() == b"ok"
+    clock.pass_on(10)
+    assert socket.done == ["pause", "resume", "abort"]
+    with pytest.raises(TransportError, match="silent for too long"):
+        await answer.piece()
