@@ -4,9 +4,10 @@ First: a handler that computes for 20 ms, at 50 requests a second, beside a rout
 a second and measured. It runs in a process, in a thread, inline, and not at all, in turn, and the rounds repeat;
 `elsewhere` is the control: the same computing by two processes that the proxy knows nothing of, nice as a worker is.
 Then: 50 handlers with 5 different requirements.txt in one proxy: how long until it serves, what they take, and what the
-plain route costs among them. Requests leave on time whether or not earlier ones have come back (open loop), so that a
-proxy that stalls cannot slow down its own measurement. Nothing is pinned: workers compete with the proxy for the cores
-as they would. Client and target stand for other machines, so they run before all other work where that is allowed.
+plain route costs among them. Requests leave at random moments, the same in each mode, whether or not earlier ones have
+come back (open loop), so that a proxy that stalls cannot slow down its own measurement. Nothing is pinned: workers
+compete with the proxy for the cores as they would. Client and target stand for other machines, so they run before all
+other work where that is allowed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from statistics import quantiles
 from typing import Any
 
@@ -126,7 +128,7 @@ async def beside_a_burner(folder: Path, url: str, rounds: int, seconds: float) -
                 plain, burner = (_shot(proxy, name) for name in ("plain", "burner"))
                 await asyncio.gather(once(plain), once(burner))
                 with _burning() if mode == "elsewhere" else nullcontext():
-                    both = await asyncio.gather(paced(plain, IDLE_RATE, seconds), paced(burner, BURN_RATE, seconds))
+                    both = await asyncio.gather(paced(plain, IDLE_RATE, seconds), paced(burner, BURN_RATE, seconds, 1))
                 samples[mode] += both[0]
                 burned[mode] += both[1]
             print(f"round {number + 1} of {rounds}: {mode}", file=sys.stderr, flush=True)
@@ -156,7 +158,7 @@ async def many_handlers(folder: Path, url: str, seconds: float) -> dict[str, flo
         idle = await paced(_shot(proxy, "plain"), IDLE_RATE, seconds)
         both = await asyncio.gather(
             paced(_shot(proxy, "plain"), IDLE_RATE, seconds),
-            *(paced(each, 2, seconds, number / 100) for number, each in enumerate(shots)),
+            *(paced(each, 2, seconds, number) for number, each in enumerate(shots, 1)),
         )
         workers = _children(proxy.pid)
         sizes = [_private_kib(pid) for pid in workers]
@@ -174,9 +176,12 @@ async def many_handlers(folder: Path, url: str, seconds: float) -> dict[str, flo
         }
 
 
-async def paced(one: Shot, rate: float, seconds: float, offset: float = 0.0) -> list[float]:
-    """Milliseconds of requests that leave at fixed times, the first after `offset` seconds."""
-    began, taken = time.perf_counter() + offset, []
+async def paced(one: Shot, rate: float, seconds: float, seed: int = 0) -> list[float]:
+    """Milliseconds of requests, each of which leaves at a random moment of its own part of the time.
+
+    At even times two streams of requests would meet each time, or never.
+    """
+    began, taken, chance = time.perf_counter(), [], Random(seed)
 
     async def fire() -> None:
         sent = time.perf_counter()
@@ -185,7 +190,7 @@ async def paced(one: Shot, rate: float, seconds: float, offset: float = 0.0) -> 
 
     async with asyncio.TaskGroup() as tasks:
         for number in range(int(rate * seconds)):
-            await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
+            await asyncio.sleep(max(0.0, began + (number + chance.random()) / rate - time.perf_counter()))
             tasks.create_task(fire())
     return taken
 

@@ -22,6 +22,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
+from cachetools import LRUCache
+
 from policies.values import value
 
 from ..base import Headers
@@ -154,7 +156,7 @@ class HttpTransport:
         self._proxies = dict(proxies or {})
         self._idle: dict[tuple[bool, str, int], list[Connection]] = {}
         self._keys: dict[Connection, tuple[bool, str, int]] = {}
-        self._addresses: dict[str, _Address] = {}
+        self._addresses: LRUCache[str, _Address] = LRUCache(ADDRESSES)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -184,8 +186,6 @@ class HttpTransport:
         return answer
 
     def _remember(self, url: str) -> _Address:
-        if len(self._addresses) >= ADDRESSES:
-            self._addresses.clear()
         address = _address(url)
         if not address.tls and self._proxy(address) is not None:
             address = replace(address, line=f"http://{address.authority}{address.line}")

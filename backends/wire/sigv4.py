@@ -22,16 +22,16 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from urllib.parse import SplitResult, quote, urlsplit
 
+from cachetools import LRUCache
+
 from ..base import Headers
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 
 _KEYS = 256
-"""Signing keys remembered: one per credential, region and service in use, and those of days before until then."""
+"""Signing keys remembered: one per credential, region and service in use, and the day before's around midnight."""
 _PLACES, _NAMES = 4096, 1024
 """URLs and names of header fields remembered."""
-_BLOCK = 64
-"""Bytes of a block of SHA-256."""
 _OURS = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -121,9 +121,9 @@ class Signer:
     __slots__ = ("_keys", "_names", "_places", "_second", "_stamp")
 
     def __init__(self) -> None:
-        self._keys: dict[tuple[str, str, str, str, str], _Key] = {}
-        self._places: dict[tuple[str, str], tuple[str, str, str]] = {}
-        self._names: dict[str, str] = {}
+        self._keys: LRUCache[tuple[str, str, str, str, str], _Key] = LRUCache(_KEYS)
+        self._places: LRUCache[tuple[str, str], tuple[str, str, str]] = LRUCache(_PLACES)
+        self._names: LRUCache[str, str] = LRUCache(_NAMES)
         self._second: datetime | None = None
         self._stamp = ""
 
@@ -159,13 +159,17 @@ class Signer:
             added.append(("X-Amz-Security-Token", credentials.token))
         if service == "s3":
             added.append(("X-Amz-Content-SHA256", body_hash))
-        host, path, query = self._places.get((url, service)) or self._placed(url, service)
+        try:
+            host, path, query = self._places[url, service]
+        except KeyError:
+            host, path, query = self._placed(url, service)
         signed = {"host": host}
         for name, value in added:
             signed[name.lower()] = value
         for name, value in headers:
-            key = self._names.get(name)
-            if key is None:
+            try:
+                key = self._names[name]
+            except KeyError:
                 key = self._named(name)
             if key:
                 tidy = " ".join(value.split())
@@ -182,15 +186,11 @@ class Signer:
         if key in _OURS:
             message = f"the request already has the header {name}; remove it before signing"
             raise ValueError(message)
-        if len(self._names) >= _NAMES:
-            self._names.clear()
         known = self._names[name] = key if _is_signed(key) else ""
         return known
 
     def _placed(self, url: str, service: str) -> tuple[str, str, str]:
         """What of a URL is signed: host, path and query. A proxy calls few, again and again."""
-        if len(self._places) >= _PLACES:
-            self._places.clear()
         parts = urlsplit(url)
         place = self._places[url, service] = (wire_host(parts), _path(parts.path, service), _query(parts.query))
         return place
@@ -208,36 +208,31 @@ class Signer:
     def _key(self, credentials: Credentials, day: str, region: str, service: str) -> _Key:
         # The secret is part of the key: a test or an operator may reuse a key id with another secret.
         index = (credentials.access_key, credentials.secret_key, day, region, service)
-        key = self._keys.get(index)
-        if key is None:
-            if len(self._keys) >= _KEYS:
-                self._keys.clear()
+        try:
+            return self._keys[index]
+        except KeyError:
             key = self._keys[index] = _Key(credentials, day, region, service)
-        return key
+            return key
 
 
 class _Key:
     """A signing key for one day, region and service, with the texts that go with it.
 
-    HMAC begins with a block that holds nothing but the key (RFC 2104). Both hashes are kept as they are after it, and
-    copied: half of what OpenSSL takes, which sets a key up anew each time.
+    The HMAC is begun once and copied, since OpenSSL sets a key up anew each time.
     """
 
-    __slots__ = ("_inner", "_outer", "named", "scope")
+    __slots__ = ("_begun", "named", "scope")
 
     def __init__(self, credentials: Credentials, day: str, region: str, service: str) -> None:
         secret = f"AWS4{credentials.secret_key}".encode()
         for part in (day, region, service, "aws4_request"):
             secret = hmac.digest(secret, part.encode(), "sha256")
-        padded = secret.ljust(_BLOCK, b"\0")
-        self._inner = sha256(bytes(each ^ 0x36 for each in padded))
-        self._outer = sha256(bytes(each ^ 0x5C for each in padded))
+        self._begun = hmac.new(secret, digestmod="sha256")
         self.scope = f"{day}/{region}/{service}/aws4_request"
         self.named = f"{ALGORITHM} Credential={credentials.access_key}/{self.scope}, SignedHeaders="
 
     def sign(self, text: bytes) -> str:
         """The HMAC of `text`, in hexadecimal."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(text)
-        outer.update(inner.digest())
-        return outer.hexdigest()
+        signing = self._begun.copy()
+        signing.update(text)
+        return signing.hexdigest()

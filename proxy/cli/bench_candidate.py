@@ -29,7 +29,6 @@ from .bench_sides import Measure, live, of_stand_ins, of_url
 from .given import usable
 from .policy_file import print_refusal, read_policy_text
 
-HELP = "measure a route's target and its candidate under load, with cost: for real, or as stand-ins"
 MOST_CALLS = 2000
 """Calls that one row makes for real, unless more are asked for: they cost money."""
 

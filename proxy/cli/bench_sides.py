@@ -52,7 +52,7 @@ def live(path: str, policy: Pointed, route: Route, load: Load, body: bytes | Non
 
         _announce(target.name, load)
         try:
-            _run(whole)
+            asyncio.run(whole())
         except (OSError, UnreadableError) as error:
             raise StartError(str(error)) from error
 
@@ -81,14 +81,9 @@ def of_url(url: str, token: str | None, policy: RouteTable, route: Route, load: 
             await measure(url, by, load, rows, _progress(target.name), body, more)
 
         _announce(target.name, load)
-        _run(whole)
+        asyncio.run(whole())
 
     return side
-
-
-def _run(whole: Callable[[], object]) -> None:
-    with asyncio.Runner() as runner:
-        runner.run(whole())  # type: ignore[arg-type]  # a coroutine function without arguments
 
 
 def _announce(name: str, load: Load) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+from cachetools import LRUCache
+
 from backends.base import Headers, Invocation, Reply
 from backends.errors import BackendError
 from backends.http.edge import Answer, Exchange
@@ -29,7 +31,7 @@ class RuntimeApi:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._known: dict[str, wire.Operation] = {}
+        self._known: LRUCache[str, wire.Operation] = LRUCache(KEPT)
 
     def handle(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
         """Answer one request, and record it once."""
@@ -63,8 +65,6 @@ class RuntimeApi:
         """Clients call a few paths again and again: taking one apart costs ten times as much as finding it."""
         operation = wire.read_operation(method, path)
         if len(path) <= LONGEST_KEPT:
-            if len(self._known) >= KEPT:
-                self._known.clear()
             self._known[path] = operation
         return operation
 

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backends.http.transport import Outgoing, Transport, TransportError
+from backends.http.transport import Incoming, Outgoing, Transport, TransportError
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of an answer that are read at most."""
@@ -112,6 +112,16 @@ def _wait(retries: Retries, attempt: int, status: int | None, code: str, draw: C
 
 async def _attempt(transport: Transport, asked: Outgoing, patience: float) -> tuple[int | None, str, float | None]:
     """The status of a whole answer, None for none; its error code; the seconds after which it says to come back."""
+    answer = await answered(transport, asked, patience)
+    if answer is None:
+        return None, "", None
+    told = answer.header("x-amz-retry-after")
+    code = (answer.header("x-amzn-errortype") or "").partition(":")[0]
+    return answer.status, code, int(told) / 1000 if told is not None and told.isdecimal() else None
+
+
+async def answered(transport: Transport, asked: Outgoing, patience: float = PATIENCE) -> Incoming | None:
+    """The head of an answer that came whole within `patience` seconds; None for none."""
     deadline = asyncio.get_running_loop().time() + patience
     try:
         answer = await transport.send(asked, deadline=deadline, connect_timeout=5.0)
@@ -120,7 +130,5 @@ async def _attempt(transport: Transport, asked: Outgoing, patience: float) -> tu
         finally:
             await answer.aclose()
     except TransportError:
-        return None, "", None
-    told = answer.header("x-amz-retry-after")
-    code = (answer.header("x-amzn-errortype") or "").partition(":")[0]
-    return answer.status, code, int(told) / 1000 if told is not None and told.isdecimal() else None
+        return None
+    return answer

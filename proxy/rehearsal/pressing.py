@@ -13,14 +13,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from backends.http.transport import Outgoing, Transport, TransportError
+from backends.http.transport import Outgoing, Transport
 from backends.tasks import start
 
 from .candidate_table import NO_ANSWER, Row
-from .clients import LARGEST, PATIENCE
+from .clients import OK, answered
 from .tally import quantile
 
-OK = 200
 PAUSE = 1.0
 """Seconds that a client waits after a call that failed."""
 
@@ -69,14 +68,14 @@ async def press(transport: Transport, ask: Callable[[], Outgoing], load: Load, p
         while load.calls is None or pressed.sent < load.calls:
             pressed.sent += 1
             sent = loop.time()
-            status, by = await _answer(transport, ask())
+            answer = await answered(transport, ask())
             counts = loop.time() >= pressed.begin
-            if status == OK and counts:
-                pressed.seen.append(loop.time() - sent)
-                pressed.served[by] += 1
-            elif status != OK:
-                pressed.failures[NO_ANSWER if status is None else str(status)] += counts
+            if answer is None or answer.status != OK:
+                pressed.failures[NO_ANSWER if answer is None else str(answer.status)] += counts
                 await asyncio.sleep(PAUSE)
+            elif counts:
+                pressed.seen.append(loop.time() - sent)
+                pressed.served[answer.header("x-pointsman-target") or ""] += 1
 
     clients = [start(client(), name="bench-client") for _ in range(pressed.concurrency)]
     try:
@@ -86,17 +85,3 @@ async def press(transport: Transport, ask: Callable[[], Outgoing], load: Load, p
         for one in clients:
             one.cancel()
         await asyncio.gather(*clients, return_exceptions=True)
-
-
-async def _answer(transport: Transport, asked: Outgoing) -> tuple[int | None, str]:
-    """The status of an answer that came whole, and which target gave it."""
-    deadline = asyncio.get_running_loop().time() + PATIENCE
-    try:
-        answer = await transport.send(asked, deadline=deadline, connect_timeout=5.0)
-        try:
-            await answer.read(LARGEST)
-        finally:
-            await answer.aclose()
-    except TransportError:
-        return None, ""
-    return answer.status, answer.header("x-pointsman-target") or ""

@@ -152,7 +152,7 @@ class Ledger:
         await self._store.write(_report(name), report.to_json(), token)
 
     async def plans(self) -> Mapping[str, Migration] | None:
-        """The plans that the controller goes by, but for their freezes; None when none has been here ever."""
+        """The plans that the controller goes by; None when none has been here ever."""
         text = await self._store.read(PLANS)
         if text is None:
             return None

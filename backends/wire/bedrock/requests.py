@@ -8,10 +8,10 @@ Bedrock's own counts. A body that does not hold the word `"stream"` goes out byt
 
 from __future__ import annotations
 
-from functools import lru_cache
 from urllib.parse import quote
 
 import orjson
+from cachetools import LRUCache, cached
 
 from policies.table import BedrockSpec
 from policies.values import value
@@ -49,7 +49,7 @@ def write_request(base_url: str, spec: BedrockSpec, call: Call) -> Asked:
     return Asked(Unsigned(url, tuple(headers), body), streams, include_usage)
 
 
-@lru_cache(maxsize=1024)
+@cached(LRUCache(1024))
 def _quoted(model: str) -> str:
     """Kept, as a policy names few models and taking an ARN apart costs as much as signing."""
     return quote(model, safe="")
