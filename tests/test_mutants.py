@@ -300,8 +300,15 @@ MUTANTS = (
         "tests/proxy/faces/test_runtime_api.py",
     ),
     Mutant(
-        "lost answer counts as safe to send again",
+        "reader that was behind has its upstream called silent",
         "backends/http/connection.py",
+        "                self._answer.heard_again()",
+        "                pass",
+        "tests/backends/http/test_arriving.py",
+    ),
+    Mutant(
+        "lost answer counts as safe to send again",
+        "backends/http/arriving.py",
         "retry_safe=None if self.sent else True",
         "retry_safe=True",
         "tests/backends/http/test_transport.py",

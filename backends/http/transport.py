@@ -27,7 +27,8 @@ from cachetools import LRUCache
 from policies.values import value
 
 from ..base import Headers
-from .connection import READ_AHEAD, Connection, TransportError
+from .arriving import READ_AHEAD, TransportError
+from .connection import Connection
 
 __all__ = ["READ_AHEAD", "HttpTransport", "Incoming", "Outgoing", "Transport", "TransportError"]
 

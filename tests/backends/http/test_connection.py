@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.http.connection import FIELD_LIMIT, HEAD_LIMIT, READ_AHEAD, Answer
+from backends.http.arriving import READ_AHEAD, Answer
+from backends.http.connection import FIELD_LIMIT, HEAD_LIMIT
 from backends.http.transport import HttpTransport, Outgoing, TransportError
 
 from .scripts import Script, answering, close_after_request, outgoing, read, scripted, send

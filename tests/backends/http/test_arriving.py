@@ -9,7 +9,8 @@ from typing import cast
 
 import pytest
 
-from backends.http.connection import READ_AHEAD, Connection
+from backends.http.arriving import READ_AHEAD
+from backends.http.connection import Connection
 from backends.http.transport import HttpTransport, TransportError
 
 from .scripts import outgoing, scripted, send

@@ -1,0 +1,211 @@
+"""An answer of an upstream as it arrives: what has come, who waits for it, and when the wait has been too long.
+
+Strategy: pieces collect until their reader takes them, all at once. What is ahead of the reader is bounded by
+`READ_AHEAD`: past it the connection is not read. Silence of the other side counts only while the connection is read, so
+a reader that is behind is not taken for an upstream that says nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING
+
+from policies.facts import FailureFacts, Fault
+
+from ..base import Headers
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+READ_AHEAD = 64 * 1024
+"""Bytes of one answer that may wait for their reader before the socket is no longer read."""
+
+
+class TransportError(Exception):
+    """No whole answer came. `sent` is False when the request surely did not reach the other side."""
+
+    def __init__(self, cause: str, *, sent: bool, timed_out: bool = False) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.sent = sent
+        self.timed_out = timed_out
+
+    @property
+    def facts(self) -> FailureFacts:
+        """A request that never left is safe to repeat; one that did may have run."""
+        return FailureFacts(Fault.NETWORK, retry_safe=None if self.sent else True, timed_out=self.timed_out)
+
+
+class Answer:
+    """The answer to one request, arriving. `headers` and `status` are set once `head` is done."""
+
+    __slots__ = (
+        "_between",
+        "_connection",
+        "_deadline",
+        "_due",
+        "_error",
+        "_fields",
+        "_first",
+        "_pieces",
+        "_waiter",
+        "_waiting_bytes",
+        "complete",
+        "head",
+        "status",
+        "until_close",
+    )
+
+    def __init__(self, connection: Connection, deadline: float, first_byte: float, between: float) -> None:
+        loop = connection.loop
+        self._deadline = deadline
+        self._between = between
+        self._due = first_byte if first_byte == math.inf else loop.time() + first_byte
+        self._connection = connection
+        self._pieces: list[bytes] = []
+        self._waiting_bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: TransportError | None = None
+        self.head: asyncio.Future[None] = loop.create_future()
+        self.status = 0
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._first: Mapping[bytes, bytes] = {}
+        self.complete = False
+        self.until_close = False
+        connection.watch(self._due if self._due < deadline else deadline)
+
+    @property
+    def headers(self) -> Headers:
+        """All fields in their order; decoded when they are asked for, as most answers are read by a few of them."""
+        return tuple((name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in self._fields)
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header field; `name` in lower case."""
+        value = self._first.get(name.encode("latin-1"))
+        return None if value is None else value.decode("utf-8", "surrogateescape")
+
+    def at_hand(self, limit: int) -> bytes | None:
+        """The whole body where it has arrived already and is no longer than `limit`: the connection is then free.
+
+        None otherwise, and nothing is taken. Most answers come in one piece with their head, and this spares them the
+        three coroutines of `read` and `aclose`.
+        """
+        if not self.complete or self._error is not None or self._waiting_bytes > limit:
+            return None
+        whole = self._taken() if self._pieces else b""
+        self._connection.release(self)
+        return whole
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises TransportError when it breaks, is late, or is longer than `limit` bytes."""
+        whole = self._taken()
+        pieces = [whole]
+        size = len(whole)
+        while size <= limit and await self._more():
+            piece = self._taken()
+            size += len(piece)
+            pieces.append(piece)
+        if size > limit:
+            cause = f"the answer is longer than {limit} bytes"
+            raise TransportError(cause, sent=True)
+        return whole if len(pieces) == 1 else b"".join(pieces)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, in non-empty pieces. Raises TransportError when it breaks or is late."""
+        while self._pieces or await self._more():
+            yield self._taken()
+
+    async def piece(self) -> bytes:
+        """All of the body that has arrived since, at least a byte; empty at its end. Raises as `chunks` does."""
+        return self._taken() if self._pieces or await self._more() else b""
+
+    def _taken(self) -> bytes:
+        """All that has arrived, at once: one turn through the layers above for many small chunks."""
+        pieces = self._pieces
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._waiting_bytes = 0
+        self._connection.resume()
+        return piece
+
+    async def _more(self) -> bool:
+        """Wait until there is something to take; False at the proper end."""
+        while not self._pieces:
+            if self.complete:
+                return False
+            if self._error is not None:
+                raise self._error
+            self._waiter = self._connection.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return True
+
+    async def aclose(self) -> None:
+        """Free the connection; one whose answer was not read to its end is closed, not reused."""
+        self._connection.release(self)
+
+    @property
+    def emptied(self) -> bool:
+        """The whole answer has arrived and been read."""
+        return self.complete and not self._pieces
+
+    def began(
+        self, status: int, fields: list[tuple[bytes, bytes]], first: Mapping[bytes, bytes], *, until_close: bool
+    ) -> None:
+        """The head is here; `first` has the first value of each field by its name in lower case."""
+        self.status, self._fields, self._first, self.until_close = status, fields, first, until_close
+        if not self.head.done():
+            self.head.set_result(None)
+
+    def arrived(self, piece: bytes) -> bool:
+        """A piece of the body is here; True when the reader is too far behind for more."""
+        self._pieces.append(piece)
+        self._waiting_bytes += len(piece)
+        if self._between != math.inf or self._due != math.inf:
+            before, self._due = self._due, self._connection.loop.time() + self._between
+            if self._due < before:  # the wait for a first piece was the longer one
+                self._connection.watch(min(self._deadline, self._due))
+        self._wake()
+        return self._waiting_bytes > READ_AHEAD
+
+    def ended(self) -> None:
+        """The last piece has arrived."""
+        self.complete = True
+        self._wake()
+
+    def failed(self, error: TransportError) -> None:
+        """No more will arrive; what has is still read first."""
+        if self.complete or self._error is not None:
+            return
+        self._error = error
+        if not self.head.done():
+            self.head.set_exception(error)
+        self._wake()
+
+    def heard_again(self) -> None:
+        """The socket is read again after a time in which it was not: what the other side was then is not known."""
+        if self._due != math.inf:
+            self._due = self._connection.loop.time() + self._between
+
+    def looked_at(self, now: float) -> float | None:
+        """When to look again; None once it has failed: the deadline passed, or nothing came for too long."""
+        where = "while the answer was arriving" if self.head.done() else "before the answer began"
+        if now >= self._deadline:
+            cause = f"the deadline passed {where}"
+        elif self._pieces:
+            self._due = now + self._between  # the reader is behind, so nothing is known of the other side
+            return min(self._deadline, self._due)
+        elif now < self._due:
+            return min(self._deadline, self._due)
+        else:
+            cause = f"the other side was silent for too long {where}"
+        self.failed(TransportError(cause, sent=True, timed_out=True))
+        return None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
