@@ -58,11 +58,18 @@ class Exchange:
 
     def events(self) -> list[Event]:
         """The frames of the body, CRCs checked; the body holds nothing else."""
-        buffer = EventStreamBuffer()
-        buffer.add_data(self.body)
-        messages = list(buffer)
-        assert sum(message.prelude.total_length for message in messages) == len(self.body), "half a frame is left over"
-        return [Event(message.headers, message.payload) for message in messages]
+        found: list[Event] = []
+        at = 0
+        while at < len(self.body):
+            # Botocore's buffer copies all that it holds for each frame: it gets one frame at a time.
+            size = int.from_bytes(self.body[at : at + 4], "big")
+            buffer = EventStreamBuffer()
+            buffer.add_data(self.body[at : at + size])
+            messages = list(buffer)
+            assert [message.prelude.total_length for message in messages] == [size], "half a frame is left over"
+            found.append(Event(messages[0].headers, messages[0].payload))
+            at += size
+        return found
 
 
 def exchange(port: int, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Exchange:
