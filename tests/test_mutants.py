@@ -246,8 +246,8 @@ MUTANTS = (
     Mutant(
         "frame CRC leaves out the head",
         "backends/wire/eventstream.py",
-        "crc32(payload, crc32(head))",
-        "crc32(payload)",
+        "return head, crc32(head)",
+        "return head, 0",
         "tests/backends/wire/test_eventstream.py",
     ),
     Mutant(
@@ -305,6 +305,13 @@ MUTANTS = (
         "                self._answer.heard_again()",
         "                pass",
         "tests/backends/http/test_arriving.py",
+    ),
+    Mutant(
+        "answer that was released reads on in the next one",
+        "backends/http/connection.py",
+        "        answer.left()",
+        "        pass",
+        "tests/backends/http/test_connection.py",
     ),
     Mutant(
         "lost answer counts as safe to send again",

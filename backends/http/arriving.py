@@ -58,13 +58,16 @@ class Answer:
         "until_close",
     )
 
-    def __init__(self, connection: Connection, deadline: float, first_byte: float, between: float) -> None:
+    def __init__(
+        self, connection: Connection, pieces: list[bytes], deadline: float, first_byte: float, between: float
+    ) -> None:
+        """`pieces` is where the connection puts what arrives of the body."""
         loop = connection.loop
         self._deadline = deadline
         self._between = between
         self._due = first_byte if first_byte == math.inf else loop.time() + first_byte
         self._connection = connection
-        self._pieces: list[bytes] = []
+        self._pieces = pieces
         self._waiting_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._error: TransportError | None = None
@@ -92,7 +95,7 @@ class Answer:
         None otherwise, and nothing is taken. Most answers come in one piece with their head, and this spares them the
         three coroutines of `read` and `aclose`.
         """
-        if not self.complete or self._error is not None or self._waiting_bytes > limit:
+        if not self.complete or self._error is not None or sum(map(len, self._pieces)) > limit:
             return None
         whole = self._taken() if self._pieces else b""
         self._connection.release(self)
@@ -161,16 +164,19 @@ class Answer:
         if not self.head.done():
             self.head.set_result(None)
 
-    def arrived(self, piece: bytes) -> bool:
-        """A piece of the body is here; True when the reader is too far behind for more."""
-        self._pieces.append(piece)
-        self._waiting_bytes += len(piece)
+    def arrived(self, size: int) -> bool:
+        """Pieces of the body are here, in so many bytes; True when the reader is too far behind for more."""
+        self._waiting_bytes += size
         if self._between != math.inf or self._due != math.inf:
             before, self._due = self._due, self._connection.loop.time() + self._between
             if self._due < before:  # the wait for a first piece was the longer one
                 self._connection.watch(min(self._deadline, self._due))
         self._wake()
         return self._waiting_bytes > READ_AHEAD
+
+    def left(self) -> None:
+        """Released: what arrives from now on is another answer's."""
+        self._pieces = []
 
     def ended(self) -> None:
         """The last piece has arrived."""

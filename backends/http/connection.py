@@ -43,6 +43,8 @@ class Connection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._paused = False
         self._spoiled = False
+        self._pieces: list[bytes] = []  # of the body, until the answer's reader takes them
+        self.on_body = self._pieces.append  # what the parser calls for each chunk: not even a function of ours
         self._parser = httptools.HttpResponseParser(self)
         self._fields: list[tuple[bytes, bytes]] = []
         self._framing = 0  # bytes since the last piece of a body: head, trailer, and what stands between chunks
@@ -59,7 +61,7 @@ class Connection(asyncio.Protocol):
             cause = "the connection closed before the request was sent"
             raise TransportError(cause, sent=False)
         self._fields, self._framing, self._in_head = [], 0, True
-        answer = self._answer = Answer(self, deadline, first_byte, between)
+        answer = self._answer = Answer(self, self._pieces, deadline, first_byte, between)
         self._transport.write(request)
         return answer
 
@@ -99,7 +101,9 @@ class Connection(asyncio.Protocol):
         if self._answer is not answer:
             return
         self._answer = None
-        if answer.emptied and not self._spoiled and not self.closed and self._all_sent():
+        emptied = answer.emptied
+        answer.left()
+        if emptied and not self._spoiled and not self.closed and self._all_sent():
             self._freed(self)
         else:
             self.abort()
@@ -137,15 +141,26 @@ class Connection(asyncio.Protocol):
         if answer is None or answer.complete:
             self.abort()  # nothing was asked: what the next answer would be is in doubt
             return
-        self._framing += len(data)
+        before = len(self._pieces)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._fail("the answer is not valid HTTP/1.1")
             return
-        if self._framing > HEAD_LIMIT:
-            what = "head" if self._in_head else "trailer, or what stands between two chunks,"
-            self._fail(f"the answer's {what} is longer than {HEAD_LIMIT} bytes")
+        if len(self._pieces) > before:
+            self._heard(answer, len(data))
+        else:
+            self._framing += len(data)
+            if self._framing > HEAD_LIMIT:
+                what = "head" if self._in_head else "trailer, or what stands between two chunks,"
+                self._fail(f"the answer's {what} is longer than {HEAD_LIMIT} bytes")
+
+    def _heard(self, answer: Answer, size: int) -> None:
+        """Pieces of the body have come, in so many bytes: looked after once for all that came together."""
+        self._framing = 0
+        if answer.arrived(size) and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
 
     def eof_received(self) -> None:
         self.closed = True
@@ -194,13 +209,6 @@ class Connection(asyncio.Protocol):
         self._spoiled = until_close or not self._parser.should_keep_alive()
         if self._answer is not None:
             self._answer.began(status, self._fields, first, until_close=until_close)
-
-    def on_body(self, body: bytes) -> None:
-        self._framing = 0
-        answer = self._answer
-        if answer is not None and answer.arrived(body) and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
         if self._in_head:  # an interim answer

@@ -34,13 +34,14 @@ NAME_LIMIT = 255
 _PRELUDE = struct.Struct(">II")
 _U32 = struct.Struct(">I")
 _U16 = struct.Struct(">H")
+_THREE = struct.Struct(">III")
 _START = 12
 """Bytes before the headers: two lengths and their CRC."""
 _FRAMING = 16
 """Bytes of a frame that are neither header nor payload: the start, and the CRC at the end."""
 _STRING = 7
-_CACHED_BLOCKS = 8
-"""Parsed header blocks a decoder remembers: a stream uses one for its data and few others."""
+_KNOWN, _LONGEST_KNOWN = 256, 1024
+"""Heads of frames that a decoder remembers, and the bytes of the longest: a stream's differ in their length alone."""
 
 
 class EventStreamError(ValueError):
@@ -76,19 +77,20 @@ def _header_block(headers: Sequence[tuple[str, str]]) -> bytes:
     return block
 
 
-def _frame(block: bytes, payload: bytes) -> bytes:
-    size = len(payload)
+def _head(block: bytes, size: int) -> tuple[bytes, int]:
+    """A frame up to its payload of `size` bytes, and the checksum so far."""
     if size > PAYLOAD_LIMIT:
         message = f"the payload has {size} bytes; {PAYLOAD_LIMIT} are allowed in a frame"
         raise EventStreamError(message)
     prelude = _PRELUDE.pack(_FRAMING + len(block) + size, len(block))
     head = prelude + _U32.pack(crc32(prelude)) + block
-    return b"".join((head, payload, _U32.pack(crc32(payload, crc32(head)))))
+    return head, crc32(head)
 
 
 def encode(headers: Sequence[tuple[str, str]], payload: bytes) -> bytes:
     """One frame with string headers in the order given. Raises EventStreamError when a limit is passed."""
-    return _frame(_header_block(headers), payload)
+    head, checksum = _head(_header_block(headers), len(payload))
+    return b"".join((head, payload, _U32.pack(crc32(payload, checksum))))
 
 
 _PAYLOAD_PART = _header_block(
@@ -96,12 +98,26 @@ _PAYLOAD_PART = _header_block(
 )
 
 
+_HEADS = tuple(_head(_PAYLOAD_PART, size) for size in range(1024))
+"""By the payload's size: a model's event has a few hundred bytes, and a frame's head is two thirds of the work."""
+
+
 def payload_part(payload: bytes) -> bytes:
     """The frame of one PayloadPart event of InvokeEndpointWithResponseStream; the payload is raw bytes, or none.
 
     Raises EventStreamError when the payload is longer than `PAYLOAD_LIMIT`.
     """
-    return _frame(_PAYLOAD_PART, payload)
+    return payload_parts((payload,))
+
+
+def payload_parts(payloads: Sequence[bytes]) -> bytes:
+    """The frames of several PayloadPart events, one after the other. Raises as `payload_part` does."""
+    pieces: list[bytes] = []
+    for payload in payloads:
+        size = len(payload)
+        head, checksum = _HEADS[size] if size < len(_HEADS) else _head(_PAYLOAD_PART, size)
+        pieces += (head, payload, _U32.pack(crc32(payload, checksum)))
+    return b"".join(pieces)
 
 
 def exception_frame(kind: str, message: str, error_code: str | None = None) -> bytes:
@@ -124,14 +140,15 @@ class Decoder:
     a timestamp as decimal milliseconds since 1970, a byte array in base64, a UUID in its usual form with hyphens.
     """
 
-    __slots__ = ("_blocks", "_damage", "_held", "_needed", "_pieces")
+    __slots__ = ("_damage", "_held", "_known", "_needed", "_pieces")
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._held = 0
         self._needed = _START
         """Bytes that must be held before anything can be decided."""
-        self._blocks: dict[bytes, Mapping[str, str]] = {}
+        self._known: dict[bytes, tuple[Mapping[str, str], int]] = {}
+        """By a frame's bytes up to its payload: what they say, and the checksum so far."""
         self._damage: str | None = None
         """In words: a kept exception would keep, by its traceback, whoever asked."""
 
@@ -175,36 +192,40 @@ class Decoder:
 
     def _take(self, data: bytes, frames: list[Frame]) -> int:
         """Append every whole frame in `data`; where the rest begins. Sets how many bytes the rest needs."""
-        at = 0
-        while len(data) - at >= _START:
-            total, headers = _PRELUDE.unpack_from(data, at)
-            if crc32(data[at : at + 8]) != _U32.unpack_from(data, at + 8)[0]:
-                message = "the checksum of a frame's lengths is wrong: damaged, or not an event stream"
-                raise EventStreamError(message)
-            _check_lengths(total, headers)
+        at, size = 0, len(data)
+        while size - at >= _START:
+            total, headers, _ = _THREE.unpack_from(data, at)
+            payload = at + _START + headers
+            head = data[at:payload]
+            known = self._known.get(head)
+            if known is None:
+                _check_start(data, at, total, headers)
             end = at + total
-            if end > len(data):
+            if end > size:
                 self._needed = total
                 return at
-            if crc32(memoryview(data)[at : end - 4]) != _U32.unpack_from(data, end - 4)[0]:
+            body = data[payload : end - 4]
+            if crc32(body, crc32(head) if known is None else known[1]) != _U32.unpack_from(data, end - 4)[0]:
                 message = "the checksum of a frame is wrong: the stream is damaged"
                 raise EventStreamError(message)
-            payload = at + _START + headers
-            frames.append(Frame(self._headers(data[at + _START : payload]), data[payload : end - 4]))
+            frames.append(Frame(self._learn(head) if known is None else known[0], body))
             at = end
         self._needed = _START
         return at
 
-    def _headers(self, block: bytes) -> Mapping[str, str]:
-        known = self._blocks.get(block)
-        if known is None:
-            known = MappingProxyType(_read_headers(block))
-            if len(self._blocks) < _CACHED_BLOCKS:
-                self._blocks[block] = known
-        return known
+    def _learn(self, head: bytes) -> Mapping[str, str]:
+        """What a frame's bytes up to its payload say; the next frame that begins so has been checked so far."""
+        headers = MappingProxyType(_read_headers(head[_START:]))
+        if len(self._known) < _KNOWN and len(head) <= _LONGEST_KNOWN:
+            self._known[head] = headers, crc32(head)
+        return headers
 
 
-def _check_lengths(total: int, headers: int) -> None:
+def _check_start(data: bytes, at: int, total: int, headers: int) -> None:
+    """Raises EventStreamError unless the frame that begins at `at` may have these lengths, and says so correctly."""
+    if crc32(data[at : at + 8]) != _U32.unpack_from(data, at + 8)[0]:
+        message = "the checksum of a frame's lengths is wrong: damaged, or not an event stream"
+        raise EventStreamError(message)
     payload = total - headers - _FRAMING
     if payload < 0:
         message = f"a frame of {total} bytes can't hold {headers} bytes of headers"

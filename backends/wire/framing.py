@@ -80,18 +80,19 @@ def _kind(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
 
 
-def _is_plain(data: bytes) -> bool:
-    """Whether it is whole events, each ended by two line feeds and by nothing else: what engines send.
+def _whole(data: bytes) -> list[bytes] | None:
+    """The events of a piece that is whole ones, each ended by two line feeds and by nothing else: what engines send.
 
-    Then a split by those is the same as the search below, at a third of the cost.
+    None for any other piece. Splits take a third of the search below, and one by lines half of one by pairs of them.
     """
-    return (
-        data.endswith(b"\n\n")
-        and len(data) <= PART_LIMIT
-        and not data.startswith(b"\n")
-        and b"\r" not in data
-        and b"\n\n\n" not in data
-    )
+    if not data.endswith(b"\n\n") or b"\r" in data or len(data) > PART_LIMIT:
+        return None
+    lines = data.split(b"\n")
+    if all(lines[:-1:2]) and not any(lines[1::2]):  # every event has one line
+        return [line + b"\n\n" for line in lines[:-1:2]]
+    if data.startswith(b"\n") or b"\n\n\n" in data:
+        return None
+    return [unit + b"\n\n" for unit in data[:-2].split(b"\n\n")]
 
 
 class _PassThrough:
@@ -126,8 +127,10 @@ class _Units:
             return []
         self._last = data[-1]
         held = self._held
-        if not held and not self._inside and self._events and _is_plain(data):
-            return [unit + b"\n\n" for unit in data[:-2].split(b"\n\n")]
+        if not held and not self._inside and self._events:
+            whole = _whole(data)
+            if whole is not None:
+                return whole
         held += data
         parts: list[bytes] = []
         start = 0

@@ -142,5 +142,7 @@ def checkout(root: Path) -> tuple[Server, tuple[Cell, ...]]:
         _invoke(name, name, "vllm-handled"),
         _invoke(f"{name}, no handler", name, "vllm"),
         _invoke(f"{name}, endpoint", name, "endpoint-handled"),
+        _invoke(f"{name}, bedrock", name, "bedrock-handled"),
         _invoke(f"{name}, stream", name, "vllm", "stream"),
+        _invoke(f"{name}, stream of frames", name, "endpoint", "stream"),
     )

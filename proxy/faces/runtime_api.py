@@ -11,7 +11,7 @@ from backends.base import Headers, Invocation, Reply
 from backends.errors import BackendError
 from backends.http.edge import Answer, Exchange
 from backends.wire import sagemaker as wire
-from backends.wire.eventstream import payload_part
+from backends.wire.eventstream import payload_parts
 from backends.wire.framing import Reframer, reframer
 
 from ..record import Record
@@ -78,7 +78,7 @@ class RuntimeApi:
         return reframer(reply.content_type)
 
     def frames(self, parts: list[bytes]) -> list[bytes]:
-        return [b"".join(map(payload_part, parts))]
+        return [payload_parts(parts)]
 
     def broken(self, error: BackendError, reply: Reply) -> tuple[str, bytes]:
         failure = failures.stream_failure(error)

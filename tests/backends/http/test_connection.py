@@ -297,3 +297,32 @@ async def test_a_connection_whose_answer_was_taken_at_once_reads_the_next(size: 
         assert await read(transport, outgoing(url)) == b"ok"
     assert len(ports) == 2
     assert len(set(ports)) == 1
+
+
+async def test_an_answer_that_was_released_is_given_nothing_of_the_next_one(transport: HttpTransport) -> None:
+    """Both come over one connection, and what a careless reader asks of the first is not the second's body."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none", OK):
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(2)
+            writer.write(answer)
+
+    async with scripted(script) as url:
+        first = await send(transport, outgoing(url))
+        assert await first.read(100) == b"one"
+        await first.aclose()
+        second = await send(transport, outgoing(url))
+        assert await first.piece() == b""
+        assert await second.read(100) == b"ok"
+        await second.aclose()
+
+
+async def test_what_came_before_a_break_of_the_framing_is_read_first(transport: HttpTransport) -> None:
+    """Pieces and garbage that arrive together: the pieces are handed on, and then the failure."""
+    async with scripted(answering(CHUNKED + b"2\r\nok\r\nzz\r\n")) as url:
+        answer = await send(transport, outgoing(url))
+        assert await answer.piece() == b"ok"
+        with pytest.raises(TransportError, match="not valid HTTP"):
+            await answer.piece()
+        await answer.aclose()

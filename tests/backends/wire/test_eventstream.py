@@ -22,6 +22,7 @@ from backends.wire.eventstream import (
     encode,
     exception_frame,
     payload_part,
+    payload_parts,
 )
 
 # Both accepted by botocore 1.43.117 and 1.44.5.
@@ -100,6 +101,17 @@ def test_botocore_reads_what_is_written(frames: list[tuple[dict[str, str], bytes
     assert [(message.headers, message.payload) for message in buffer] == frames
 
 
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 1023, 1024, 70_000])
+def test_frames_written_together_are_those_written_one_by_one(size: int) -> None:
+    """A part has the same bytes alone and among others, whatever its length, and botocore reads them all."""
+    payloads = [b"first", bytes(size), b""]
+    data = payload_parts(payloads)
+    assert data == b"".join(map(payload_part, payloads))
+    buffer = EventStreamBuffer()
+    buffer.add_data(data)
+    assert [(message.headers, message.payload) for message in buffer] == [(PART_HEADERS, each) for each in payloads]
+
+
 @settings(max_examples=100)
 @given(FRAMES, st.lists(st.integers(0, 10_000), max_size=8))
 def test_any_cut_gives_the_same_frames(frames: list[tuple[dict[str, str], bytes]], places: list[int]) -> None:
@@ -135,6 +147,24 @@ def test_a_changed_byte_is_an_error(place: int, change: int, places: list[int]) 
     with pytest.raises(EventStreamError):
         read()
     assert [each.payload for each in frames] == ([b"hello"] if place >= len(HELLO) else [])
+
+
+@pytest.mark.parametrize("place", range(len(HELLO)))
+def test_a_changed_byte_in_a_frame_like_the_one_before_is_an_error(place: int) -> None:
+    """What is known of a frame that was right says nothing of the next one's bytes."""
+    data = bytearray(HELLO * 2)
+    data[len(HELLO) + place] ^= 1
+    decoder = Decoder()
+    assert [each.payload for each in decoder.feed(bytes(data))] == [b"hello"]
+    with pytest.raises(EventStreamError):
+        decoder.finish()
+
+
+def test_frames_that_all_begin_differently_are_read() -> None:
+    """More kinds of frames than are remembered, some with heads too long to be, come out like any others."""
+    headers = [{"number": str(number), "long": "x" * (number % 7 * 500)} for number in range(600)]
+    data = b"".join(encode(tuple(each.items()), b"payload") for each in headers)
+    assert [dict(each.headers) for each in decode(data * 2)] == headers * 2
 
 
 @pytest.mark.parametrize("size", range(1, len(HELLO)))

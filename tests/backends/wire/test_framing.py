@@ -132,6 +132,14 @@ PLACES = st.lists(st.integers(0, 10_000), max_size=12)
 
 
 @settings(max_examples=100)
+@given(st.lists(st.lists(st.sampled_from(["data: x", "", "é", ":"]), max_size=3).map("\n".join), max_size=6))
+def test_lines_in_any_order_are_cut_alike_whole_and_byte_by_byte(events: list[str]) -> None:
+    """Events of one line, of several and of none: what arrives at once is cut as what arrives in bytes."""
+    body = "".join(f"{event}\n\n" for event in events).encode()
+    assert parts_of(SSE, [body]) == parts_of(SSE, [body[at : at + 1] for at in range(len(body))])
+
+
+@settings(max_examples=100)
 @given(st.sampled_from([SSE, LINES, None]), ALPHABET.map(b"".join), PLACES)
 def test_bytes_in_are_bytes_out(content_type: str | None, body: bytes, places: list[int]) -> None:
     """Joined, the parts are the body, plus at most the newline that it lacks, and no part is empty."""
