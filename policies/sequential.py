@@ -10,12 +10,15 @@ methods related to the law of the iterated logarithm", 1970; Johari, Koomen, Pek
 continuous monitoring of A/B tests", 2022). The mixture is as wide as what is allowed, since differences of that size
 are to be told. The variance is the one under the allowed difference (Miettinen and Nurminen, 1985), so that a side on
 which next to nothing has failed does not look more certain than it is. That the difference is normal is an
-approximation: an answer takes five or six deviations, which is where few counts do not get to.
+approximation, and not a safe one for red where few fail: failures come in larger clumps than a normal number does. So
+few counts are red by the exact ratio of counts below alone, and many by either test, each with half of the chance. The
+exact one is also the quicker by far where everything fails: five requests instead of hundreds.
 
 A quantile is tested by the share of requests below it (Howard and Ramdas, "Sequential estimation of quantiles", 2022):
 for the true quantile, the ratio of what a Beta(1/2, 1/2) mixture of shares makes of the counts to what the true share
 makes of them is a martingale, and so is the product of both sides' (Turner, Ly and Gruenwald, "Generic E-variables for
-exact sequential k-sample tests", 2024). What lies inside a bucket is taken for whatever speaks against an answer.
+exact sequential k-sample tests", 2024). What lies inside a bucket is taken for whatever speaks against an answer. The
+same product, at the shares under the allowed difference that are likeliest, is the exact test of shares.
 
 Red: what is not allowed is proven. Green: what is not allowed is ruled out. Either is wrong with a probability of at
 most c, however often one looks and with any share of traffic. Both need nothing but counts, which add up over workers.
@@ -35,6 +38,10 @@ from .verdicts import Answer
 Counts = tuple[float, float]
 """How many of how many."""
 
+MANY = 30.0
+"""Failures, and successes, that the new side would have under what is allowed, from which on their number is taken for
+normal: with fewer, alarms were up to three times as frequent as stated (10,000 simulated migrations)."""
+
 _HALF = math.lgamma(0.5) * 2 - math.lgamma(1.0)
 
 
@@ -42,10 +49,21 @@ def shares(old: Counts, new: Counts, allowed: float, chance: float) -> Answer:
     """Whether the new side's share exceeds the old side's by more than `allowed`, an absolute difference in (0, 1)."""
     if not old[1] or not new[1]:
         return Answer.NOT_YET
-    seen, needed = deviations(old, new, allowed, chance)
-    if abs(seen) < needed:
-        return Answer.NOT_YET
-    return Answer.RED if seen > 0 else Answer.GREEN
+    if new[0] / new[1] - old[0] / old[1] > allowed:
+        return Answer.RED if _too_many(old, new, allowed, chance / 2) else Answer.NOT_YET
+    seen, enough = deviations(old, new, allowed, chance)
+    return Answer.GREEN if -seen >= enough else Answer.NOT_YET
+
+
+def _too_many(old: Counts, new: Counts, allowed: float, chance: float) -> bool:
+    """Whether more than what is allowed is proven, by one of two tests that are each wrong as rarely as `chance`."""
+    low = _likeliest(old, new, allowed)
+    if surprise(old, low) + surprise(new, low + allowed) >= -math.log(chance):
+        return True
+    if new[1] * min(low + allowed, 1 - low - allowed) < MANY:
+        return False
+    seen, enough = deviations(old, new, allowed, chance)
+    return seen >= enough
 
 
 def deviations(old: Counts, new: Counts, allowed: float, chance: float) -> tuple[float, float]:

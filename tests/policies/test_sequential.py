@@ -70,6 +70,35 @@ def test_wrong_answers_are_as_rare_as_stated(old: float, share: float) -> None:
     assert told <= 5 + 2 * math.sqrt(5)
 
 
+def ever_red(allowed: float, chance: float, requests: int) -> float:
+    """The probability that the new side is called red at any request, where just what is allowed fails on it.
+
+    Exact, by what its failures may be after each request; on the old side nothing fails of very many.
+    """
+    reached, stopped, limit = [1.0], 0.0, 0
+    for n in range(1, requests + 1):
+        reached = [a * (1 - allowed) + b * allowed for a, b in zip([*reached, 0.0], [0.0, *reached], strict=True)]
+        while limit <= n and shares((0.0, 1e7), (float(limit), float(n)), allowed, chance) is not Answer.RED:
+            limit += 1
+        stopped += sum(reached[limit:])
+        del reached[limit:]
+    return stopped
+
+
+@pytest.mark.parametrize(("allowed", "chance", "requests"), [(0.002, 0.001, 2000), (0.01, 0.001, 2000)])
+def test_alarms_are_as_rare_as_stated_where_next_to_nothing_fails(allowed: float, chance: float, requests: int) -> None:
+    """Failures that are few come in clumps: the probability of an alarm at any request of the first 2,000 is exact."""
+    assert 0 < ever_red(allowed, chance, requests) <= chance
+
+
+def test_a_candidate_that_fails_at_everything_is_red_at_once() -> None:
+    """Whatever the share: a handful of requests prove it, not as many as it takes to see a small difference."""
+    for share in (0.01, 0.25, 0.5):
+        needed = next(n for n in range(1, 100) if shares((0.0, n / share - n), (n, n), 0.002, 0.001) is Answer.RED)
+        assert needed <= 8
+    assert shares((0.0, 100.0), (1.0, 1.0), 0.002, 0.001) is Answer.NOT_YET
+
+
 def test_no_difference_is_never_called_one() -> None:
     """A candidate that is as good lies so far from what is allowed that hardly any luck makes it a breach."""
     assert not any(Answer.RED in looked_at(seed, 0.02, 0.02, 60, 0.5) for seed in range(100))
