@@ -94,6 +94,8 @@ class Follower:
     async def look(self, table: RouteTable) -> None:
         """Hear of new states and hand over what was seen. A state that can't be reached changes nothing."""
         if not table.migrations:
+            # Nobody listens now: when migrations come back, what was heard before may be long out of date.
+            self._states, self._heard = {}, False
             return
         await self._hear(table)
         if self._counts is not None:
@@ -108,7 +110,7 @@ class Follower:
             return
         self._say_commanded(kept)
         states = {name: one.state for name, one in kept.items()}
-        states |= await self._restored(table, states)
+        states |= await self._restored(table, kept)
         self._adopt(states)
         self._heard = True
         self._remember()
@@ -191,18 +193,25 @@ class Follower:
                 self.witness.unsaid(of)
         self.witness.keep(frozenset((name, state.window_id) for name, state in self._states.items()))
 
-    async def _restored(self, table: RouteTable, states: Mapping[str, State]) -> dict[str, State]:
-        """Migrations that the shared state has forgotten: they stay where they were, and are written down again.
+    async def _restored(self, table: RouteTable, kept: Mapping[str, Kept]) -> dict[str, State]:
+        """Migrations that the shared state has forgotten, or knows as they once were: they stay where they are, and are
+        written down again.
 
-        A server that was started empty must not send a whole fleet's traffic back to targets that were scaled in.
+        A server that was started empty must not send a whole fleet's traffic back to targets that were scaled in, and
+        one that has lost its last writes, or was put back from a backup, must not undo a rollback.
         """
-        gone = {name: state for name, state in self._states.items() if name in table.migrations and name not in states}
+        gone = {
+            name: state
+            for name, state in self._states.items()
+            if name in table.migrations and (name not in kept or _before(kept[name].state, state))
+        }
         for name, state in gone.items():
+            had = "knew an older place of" if name in kept else "had lost"
             try:
-                if await self._ledger.write(None, state, ()):
-                    log.error("the shared state had lost migration %s; it was written down again as it stood", name)
+                if await self._ledger.write(kept.get(name), state, ()):
+                    log.error("the shared state %s migration %s; it was written down again as it stood", had, name)
             except StoreError as error:
-                log.warning("migration %s is lost from the shared state, which can't be written: %s", name, error)
+                log.warning("the shared state %s migration %s, and can't be written: %s", had, name, error)
         return gone
 
     def _cut_off(self, error: StoreError) -> None:
@@ -214,6 +223,19 @@ class Follower:
         if not self._late and self.lost > PROMISED:
             self._late = True
             log.error("migrations have stood still for a day without the shared state: %s", error)
+
+
+def _before(one: State, other: State) -> bool:
+    """Whether `one` is what `other` once was: a smaller version, and nothing in it that happened later.
+
+    A migration that was begun anew in a state that was lost has a smaller version too, and is no step back.
+    """
+    return one.version < other.version and one.run <= other.run and _latest(one) <= _latest(other)
+
+
+def _latest(state: State) -> float:
+    """When the last thing happened that the state tells of."""
+    return max(state.since, state.ramped, state.done_at or 0.0, *(at for _, at in state.applied), 0.0)
 
 
 def _commanded(records: Sequence[bytes]) -> str | None:

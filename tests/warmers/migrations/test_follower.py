@@ -208,6 +208,62 @@ async def test_store_that_was_emptied_sends_nobody_home(caplog: pytest.LogCaptur
     await ones[0].look(bare)
 
 
+async def test_store_that_went_back_undoes_no_rollback(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that lost its last writes, or a backup: who has heard of what came after writes it down again, once."""
+    fleet = Fleet()
+    ones = follower(fleet), follower(fleet)
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    backup = dict(fleet.store.groups["migrations"])
+    fleet.clock.now += 60.0
+    await order(fleet.ledger, PLAN, fleet.command(Verb.ROLLBACK), fleet.clock())
+    for one in ones:
+        await one.look(table())
+    before = (await fleet.ledger.states())["apexguru"].state
+    assert before.phase is Phase.ROLLED_BACK
+    fleet.store.groups["migrations"] = backup
+    late = follower(fleet)
+    await late.look(table())  # it knows no better
+    for one in (*ones, late):
+        await one.look(table())
+        found = shift(one)
+        assert found is None or found.share == 0.0
+    assert (await fleet.ledger.states())["apexguru"].state == before
+    assert caplog.text.count("knew an older place of migration apexguru") == 1
+
+
+async def test_migration_that_was_begun_anew_in_a_lost_state_is_no_step_back() -> None:
+    """A process that was cut off meanwhile knows a greater version, and goes by the new beginning all the same."""
+    fleet = Fleet()
+    one = follower(fleet)
+    for verb in (Verb.START, Verb.PAUSE, Verb.RESUME, Verb.BYPASS):
+        await order(fleet.ledger, PLAN, fleet.command(verb, fleet.clock() + 60.0), fleet.clock())
+    await one.look(table())
+    fleet.store.groups.clear()
+    fleet.clock.now += 600.0
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    begun = (await fleet.ledger.states())["apexguru"]
+    await one.look(table())
+    assert (await fleet.ledger.states())["apexguru"] == begun
+    found = shift(one)
+    assert found is not None
+    assert found.share == 0.1
+
+
+async def test_what_was_heard_before_migrations_left_the_policy_is_forgotten() -> None:
+    """Put back into the policy they are where the shared state has them, not where they were when they were deleted."""
+    fleet = Fleet()
+    one, bare = follower(fleet), replace(table(), migrations={})
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    await one.look(table())
+    assert shift(one) is not None
+    await one.look(bare)
+    await order(fleet.ledger, PLAN, fleet.command(Verb.ROLLBACK), fleet.clock())
+    assert shift(one) is None  # before the first look
+    await one.look(table())
+    found = shift(one)
+    assert found is None or found.share == 0.0
+
+
 async def test_what_was_seen_is_handed_over() -> None:
     """Requests and what was gathered beside them, under this worker's name; what did not get through is said again."""
     fleet = Fleet()
