@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 GRAIN = 5.0
 """Seconds."""
@@ -43,6 +44,26 @@ class Arrivals:
 
     def __iter__(self) -> Iterator[tuple[float, int]]:
         return iter(zip(self.times, self.counts, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The same, in runs of requests that follow each other without a pause."""
+
+    arrivals: Arrivals
+    bounds: tuple[tuple[int, int], ...]
+    """Of each run, where in `times` it begins, and where the next would."""
+    upto: array[int]
+    """How many requests came before each of `times`, and in all."""
+
+
+def in_runs(arrivals: Arrivals, reach: float) -> Runs:
+    """Runs in which less than `reach` seconds lie between one request and the next."""
+    times = arrivals.times
+    starts = [0] if times else []
+    starts += [after for after, (one, two) in enumerate(pairwise(times), 1) if two - one >= reach]
+    bounds = tuple(zip(starts, (*starts[1:], len(times)), strict=True)) if starts else ()
+    return Runs(arrivals, bounds, array("q", accumulate(arrivals.counts, initial=0)))
 
 
 def gather(moments: Iterable[tuple[float, int]], span: float, start: float | None = None) -> Arrivals:

@@ -18,7 +18,7 @@ from policies.calendar import Calendar, open_spans
 from policies.quantities import show_seconds
 from policies.table import ImportCost, InstanceCost, Route, Target, Warmup
 
-from .arrivals import Arrivals, repeated
+from .arrivals import Arrivals, Runs, in_runs, repeated
 from .economics import (
     DAY,
     Action,
@@ -33,7 +33,7 @@ from .economics import (
     windows_usd,
 )
 from .prices import Prices
-from .residency import Warming, replay
+from .residency import Warming, play, reach
 
 IDLE_LIMITS = (300.0, 900.0, 3600.0)
 """Seconds. 5 minutes: AWS blogs; 15: what pings every 14 imply; "normally one hour": AWS knowledge center."""
@@ -149,9 +149,10 @@ def compare(route: Route, arrivals: Arrivals, terms: Terms, users: int = 1) -> C
     requests = weeks.requests * month
     today_target = _today(route)
     choices: list[Choice] = []
+    runs = in_runs(weeks, _reach(route, terms))
     for target in route.targets:
         part = users if target.name == today_target.name else 1
-        choices += [_part(each, part) for each in choices_of(target, weeks, terms, _warmup(route, target))]
+        choices += [_part(each, part) for each in choices_of(target, runs, terms, _warmup(route, target))]
     missing = tuple(target.name for target in route.targets if target.cost is None)
     # The last way of an import is the one it has now: as the policy warms it, or without a warmer.
     today = next((each for each in reversed(choices) if each.target == today_target.name), None)
@@ -159,15 +160,26 @@ def compare(route: Route, arrivals: Arrivals, terms: Terms, users: int = 1) -> C
     return Comparison(route.key, requests, arrivals.busiest_minute, tuple(choices), today, verdicts, missing)
 
 
-def choices_of(target: Target, arrivals: Arrivals, terms: Terms, warmup: Warmup | None = None) -> tuple[Choice, ...]:
-    """The ways to run one target; for an import the last is the policy's own, or the one without a warmer."""
+def _reach(route: Route, terms: Terms) -> float:
+    """Seconds between two requests below which they are one run in every way that is looked at."""
+    ways = [way for warmup in (None, *route.warm) for _, way in _ways(DAY, 0.0, terms, warmup)]
+    return min(reach(way, limit) for way in ways for limit in terms.limits)
+
+
+def choices_of(target: Target, runs: Runs, terms: Terms, warmup: Warmup | None = None) -> tuple[Choice, ...]:
+    """The ways to run one target; for an import the last is the policy's own, or the one without a warmer.
+
+    `runs` reach no further than any of them allows.
+    """
     cost = target.cost
     if cost is None:
         return ()
     if isinstance(cost, InstanceCost):
         return (_on_instances(target, cost, terms),)
-    ways = _ways(arrivals, terms, warmup)
-    return tuple(_of_import((target, cost), how, warming, arrivals, terms) for how, warming in ways)
+    arrivals = runs.arrivals
+    start = arrivals.start if arrivals.start is not None else terms.monday
+    ways = _ways(arrivals.span, start, terms, warmup)
+    return tuple(_of_import((target, cost), how, warming, runs, terms) for how, warming in ways)
 
 
 def _on_instances(target: Target, cost: InstanceCost, terms: Terms) -> Choice:
@@ -183,17 +195,16 @@ def _warmup(route: Route, target: Target) -> Warmup | None:
     return next((each for each in route.warm if each.target.name == target.name), None)
 
 
-def _ways(arrivals: Arrivals, terms: Terms, warmup: Warmup | None) -> list[tuple[str, Warming | None]]:
-    start = arrivals.start if arrivals.start is not None else terms.monday
+def _ways(span: float, start: float, terms: Terms, warmup: Warmup | None) -> list[tuple[str, Warming | None]]:
     ways: list[tuple[str, Warming | None]] = [("always on", Warming(min(ALWAYS_ON, 0.9 * terms.limits[0])))]
     ways += [(f"every {show_seconds(interval)}", Warming(interval)) for interval in terms.intervals]
     for text, calendar in terms.calendars:
         how = f"every {show_seconds(terms.calendar_interval)}, {text}"
-        ways.append((how, Warming(terms.calendar_interval, _on_duty(calendar, start, arrivals.span))))
+        ways.append((how, Warming(terms.calendar_interval, _on_duty(calendar, start, span))))
     ways.append(("no warmer", None))
     if warmup is not None:
         how = f"every {show_seconds(warmup.every)}, as the policy says"
-        ways.append((how, warming_of(warmup, start, arrivals.span)))
+        ways.append((how, warming_of(warmup, start, span)))
     return ways
 
 
@@ -209,16 +220,16 @@ def _on_duty(calendar: Calendar, start: float, span: float) -> tuple[tuple[float
 
 
 def _of_import(
-    placed: tuple[Target, ImportCost], how: str, warming: Warming | None, arrivals: Arrivals, terms: Terms
+    placed: tuple[Target, ImportCost], how: str, warming: Warming | None, runs: Runs, terms: Terms
 ) -> Choice:
     target, cost = placed
     rate = terms.prices.unit_minute(target.region, cost.version).usd
     kept = storage_usd(cost.units, terms.prices.storage.usd)
-    days = arrivals.span / DAY
+    days = runs.arrivals.span / DAY
     month = terms.prices.window_days / days
     outcomes: dict[float, Outcome] = {}
     for limit in terms.limits:
-        tally = replay(arrivals, warming, limit, target.restore[1] if target.restore else RESTORE)
+        tally = play(runs, warming, limit, target.restore[1] if target.restore else RESTORE)
         usd = kept + windows_usd(cost.units, rate, tally.windows * month, cost.copies)
         pings = tally.pings * month * cost.copies
         outcomes[limit] = Outcome(usd, tally.cold * month, tally.cold_share, tally.windows / days, pings)

@@ -10,18 +10,22 @@ The rules, with where they come from:
   model"). A copy that was evicted starts a new row of windows. Calls that fail open none.
 - A ping is due `interval` seconds after the last use, whoever used it: real traffic suppresses pings.
 
+Requests that follow each other closer than all of these times are one run (`arrivals.Runs`): once it is loaded, nothing
+but windows comes of them, so that a busy fortnight costs as many steps as it has pauses.
+
 The trace is taken to repeat itself, so that its first request is not cold just for being first: the end of it is played
 once ahead, uncounted.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from math import ceil, inf
 
-from .arrivals import Arrivals
+from .arrivals import Arrivals, Runs, in_runs
 
 WINDOW = 300.0
 """Seconds of a billing window."""
@@ -89,6 +93,17 @@ class _Copy:
         self._use(self.ready_at)
         return True
 
+    def stays(self, first: float, last: float) -> None:
+        """It is used from `first` on until `last`, without a pause as long as a window."""
+        self._use(first)
+        self.last_use = last
+        if self.row is None or last < self.paid_until:
+            return
+        paid, needed = round((self.paid_until - self.row) / WINDOW), int((last - self.row) // WINDOW) + 1
+        if needed > paid:
+            self.paid_until = self.row + needed * WINDOW
+            self.windows += (needed - paid) * (first >= 0)
+
     def _use(self, now: float) -> None:
         self.last_use = now
         if now < self.paid_until:
@@ -123,21 +138,43 @@ def replay(arrivals: Arrivals, warming: Warming | None, idle_limit: float, resto
 
     Raises ValueError when the interval or the idle limit is not positive, or the restore time negative.
     """
+    return play(in_runs(arrivals, reach(warming, idle_limit)), warming, idle_limit, restore)
+
+
+def reach(warming: Warming | None, idle_limit: float) -> float:
+    """Requests less than so many seconds apart keep a copy loaded and paid, and leave no room for a ping."""
+    return min(idle_limit, WINDOW, inf if warming is None else warming.interval)
+
+
+def play(runs: Runs, warming: Warming | None, idle_limit: float, restore: float) -> Tally:
+    """The same of a trace in runs, of a `reach` that is no longer than this one's; several ways can share them."""
     if idle_limit <= 0 or restore < 0 or (warming is not None and warming.interval <= 0):
         message = "an idle limit and an interval must be positive, and a restore time not negative"
         raise ValueError(message)
+    span = runs.arrivals.span
     ahead = 2 * (idle_limit + restore) + (warming.interval if warming else 0.0)
-    rounds = ceil(ahead / arrivals.span)
-    copy = _Copy(idle_limit, restore, arrivals.span)
-    pings = _Pings(warming.interval, _spans(warming, arrivals.span, rounds, ahead)) if warming else None
-    for now, count in _moments(arrivals, rounds, ahead):
+    rounds = ceil(ahead / span)
+    copy = _Copy(idle_limit, restore, span)
+    pings = _Pings(warming.interval, _spans(warming, span, rounds, ahead)) if warming else None
+    for begin, end, shift in _moments(runs, rounds, ahead):
         if pings is not None:
-            _ping(copy, pings, now)
-        if copy.meets_cold(now) and now >= 0:
-            copy.cold += count
+            _ping(copy, pings, runs.arrivals.times[begin] + shift)
+        _run(copy, runs, begin, end, shift)
     if pings is not None:
-        _ping(copy, pings, arrivals.span)
-    return Tally(copy.windows, arrivals.requests, copy.cold, copy.pings, copy.cold_pings)
+        _ping(copy, pings, span)
+    return Tally(copy.windows, runs.arrivals.requests, copy.cold, copy.pings, copy.cold_pings)
+
+
+def _run(copy: _Copy, runs: Runs, begin: int, end: int, shift: float) -> None:
+    """One run of requests: the first may meet it cold, and so do all until it is ready; the others keep it loaded."""
+    times = runs.arrivals.times
+    warm = begin
+    if copy.meets_cold(times[begin] + shift):
+        warm = max(begin + 1, bisect_left(times, copy.ready_at - shift, begin, end))
+        if shift == 0:
+            copy.cold += runs.upto[warm] - runs.upto[begin]
+    if warm < end:
+        copy.stays(times[warm] + shift, times[end - 1] + shift)
 
 
 def _ping(copy: _Copy, pings: _Pings, until: float) -> None:
@@ -152,11 +189,13 @@ def _dues(copy: _Copy, pings: _Pings) -> Iterator[float]:
         yield pings.due(copy.last_use)
 
 
-def _moments(arrivals: Arrivals, rounds: int, ahead: float) -> Iterator[tuple[float, int]]:
+def _moments(runs: Runs, rounds: int, ahead: float) -> Iterator[tuple[int, int, float]]:
+    """Runs, and by how much their times are shifted: what is played ahead, then the trace."""
+    times, span = runs.arrivals.times, runs.arrivals.span
     for turn in range(-rounds, 0):
-        shift = turn * arrivals.span
-        yield from ((time + shift, count) for time, count in arrivals if time + shift >= -ahead)
-    yield from arrivals
+        first = bisect_left(times, -ahead - turn * span)
+        yield from ((max(begin, first), end, turn * span) for begin, end in runs.bounds if end > first)
+    yield from ((begin, end, 0.0) for begin, end in runs.bounds)
 
 
 def _spans(warming: Warming, span: float, rounds: int, ahead: float) -> list[Span]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policies.written import PATIENT
-from warmers.arrivals import GRAIN, gather, repeated
+from warmers.arrivals import GRAIN, gather, in_runs, repeated
 
 
 def test_requests_close_to_each_other_are_one_entry() -> None:
@@ -47,3 +47,10 @@ def test_no_request_is_lost(moments: list[tuple[float, int]]) -> None:
     found = gather(moments, 1000.0)
     assert found.requests == sum(count for _, count in moments)
     assert all(later - sooner >= GRAIN for sooner, later in pairwise(found.times))
+
+
+def test_runs_end_where_a_pause_begins() -> None:
+    """A pause as long as the reach parts two runs; a shorter one does not, and counts add up over all of them."""
+    found = in_runs(gather([(0.0, 2), (9.0, 1), (19.0, 4), (60.0, 1)], 100.0), 10.0)
+    assert (found.bounds, list(found.upto)) == (((0, 2), (2, 3), (3, 4)), [0, 2, 3, 7, 8])
+    assert in_runs(gather((), 100.0), 10.0).bounds == ()

@@ -7,7 +7,7 @@ import pytest
 from policies.calendar import read_calendar
 from policies.table import ImportCost, Route, Warmup
 from tests.policies.written import target
-from warmers.arrivals import Arrivals, gather
+from warmers.arrivals import Arrivals, gather, in_runs
 from warmers.economics import Action, Choice
 from warmers.plan import Comparison, Plan, choices_of, compare, make_plan
 
@@ -71,7 +71,10 @@ def test_measured_limit_is_one_more() -> None:
 def test_policy_of_today_is_one_of_the_ways() -> None:
     """An import that the policy warms is compared as it is warmed, jitter and hours included."""
     target_of = imported("import")
-    assert compare(model("m", target_of), SPARSE, terms()).today == choices_of(target_of, SPARSE, terms())[-1]
+    assert (
+        compare(model("m", target_of), SPARSE, terms()).today
+        == choices_of(target_of, in_runs(SPARSE, 0.0), terms())[-1]
+    )
     hours = read_calendar("Mon 00:00-24:00 UTC")
     plain, jittered = Warmup(target_of, 1800.0, 0.0), Warmup(target_of, 1800.0, 0.2)
     mondays = Warmup(target_of, 1800.0, 0.0, 1, hours)
@@ -85,7 +88,7 @@ def test_policy_of_today_is_one_of_the_ways() -> None:
 def test_units_copies_and_storage() -> None:
     """Twice the units or copies is twice the windows' cost; storage is the units' alone."""
     plain, twice, copies = (
-        choices_of(imported("i", cost=cost), SPARSE, terms())[0]
+        choices_of(imported("i", cost=cost), in_runs(SPARSE, 0.0), terms())[0]
         for cost in (ImportCost(2), ImportCost(4), ImportCost(2, copies=2))
     )
     assert (plain.fixed, twice.fixed, copies.fixed) == (3.9, 7.8, 3.9)
@@ -97,7 +100,8 @@ def test_units_copies_and_storage() -> None:
 def test_units_of_another_version_have_another_price() -> None:
     """Models of the OpenAI family pay v2.0."""
     costs = [
-        choices_of(imported("i", cost=ImportCost(1, version)), SPARSE, terms())[0].outcomes[900.0].usd - 1.95
+        choices_of(imported("i", cost=ImportCost(1, version)), in_runs(SPARSE, 0.0), terms())[0].outcomes[900.0].usd
+        - 1.95
         for version in ("v1.0", "v2.0")
     ]
     assert costs[1] / costs[0] == pytest.approx(0.1433 / 0.05718)
@@ -105,7 +109,7 @@ def test_units_of_another_version_have_another_price() -> None:
 
 def test_instances() -> None:
     """Hours times price times count, a component's share of it, and what of it is committed."""
-    (choice,) = choices_of(gpu("g", "ml.c5.xlarge", count=4, share=0.25, committed=2), SPARSE, terms())
+    (choice,) = choices_of(gpu("g", "ml.c5.xlarge", count=4, share=0.25, committed=2), in_runs(SPARSE, 0.0), terms())
     assert (choice.how, round(choice.outcomes[900.0].usd, 2)) == ("4 x ml.c5.xlarge, 25% of it", 148.92)
     assert choice.sunk == pytest.approx(choice.fixed / 2)
 

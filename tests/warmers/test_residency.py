@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from math import floor
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.policies.written import PATIENT
 from tests.warmers.brute import TICK, played
-from warmers.arrivals import Arrivals, gather
-from warmers.residency import WINDOW, Tally, Warming, replay
+from warmers.arrivals import Arrivals, gather, in_runs
+from warmers.residency import WINDOW, Tally, Warming, play, reach, replay
 
 DAY = 86_400.0
 QUIET = gather((), 14 * DAY)
@@ -115,6 +116,30 @@ def test_windows_never_overlap(trace: Arrivals, warming: Warming | None, limit: 
     assert tally.windows <= floor((trace.span + restore) / WINDOW) + 2
     assert tally.cold <= tally.requests
     assert tally.cold_pings <= tally.pings
+
+
+@PATIENT
+@given(
+    st.lists(st.floats(0, 400), min_size=1, max_size=80),
+    st.none() | st.builds(Warming, INTERVALS),
+    st.floats(60, 7200),
+    st.floats(0, 600),
+)
+def test_runs_are_a_shorter_way_to_the_same(
+    pauses: list[float], warming: Warming | None, limit: float, restore: float
+) -> None:
+    """Requests played in runs, or each as a run of its own: the same windows, cold requests and pings."""
+    trace = gather([(moment, 1) for moment in accumulate(pauses)], sum(pauses) + 1.0)
+    in_one_go = play(in_runs(trace, reach(warming, limit)), warming, limit, restore)
+    assert in_one_go == play(in_runs(trace, 0.0), warming, limit, restore)
+
+
+def test_a_run_is_paid_to_its_end() -> None:
+    """An hour of requests a minute apart is one run, and every window it touches is paid."""
+    hour = gather([(3600.0 + 60.0 * minute, 1) for minute in range(61)], DAY)
+    assert len(in_runs(hour, reach(None, 900)).bounds) == 1
+    assert replay(hour, None, 900, 0) == Tally(13, 61, 1, 0, 0)
+    assert replay(hour, None, 900, 150) == Tally(12, 61, 3, 0, 0)
 
 
 @PATIENT
