@@ -5,6 +5,7 @@ A session-wide fixture that installs packages runs before this and keeps the mac
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Generator, Iterator
@@ -45,6 +46,12 @@ def pytest_configure() -> None:
     settings.register_profile("any machine", deadline=None)
     settings.load_profile("any machine")
     logging.getLogger("asyncio").addFilter(not_about_speed)
+
+
+def pytest_collection_finish() -> None:
+    """Ten thousand collected tests are no rubbish: looked through, they would stop a test's loop for half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

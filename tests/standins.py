@@ -33,7 +33,10 @@ MODELS: Mapping[str, Any] = {
 
 
 def config_of(models: Mapping[str, Any] | None = None, **settings: Any) -> EmulatorConfig:
-    """A configuration with the usual credentials; `models` default to one of each kind, bodies are kept."""
+    """A configuration with the usual credentials; `models` default to one of each kind, bodies are kept.
+
+    A container has a minute to accept and to say that it is well, not AWS's seconds: machines stall.
+    """
     value = {
         "apiVersion": "pointsman-emulator/v1",
         "account": ACCOUNT,
@@ -42,6 +45,7 @@ def config_of(models: Mapping[str, Any] | None = None, **settings: Any) -> Emula
         "keep": {"bodies": True},
         "models": MODELS if models is None else models,
         **settings,
+        "limits": {"connect": 60, "ping": 60, **settings.get("limits", {})},
     }
     return load_config(json.dumps(value), "test")
 

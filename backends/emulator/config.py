@@ -79,6 +79,10 @@ class Limits(_Part):
     """Seconds in which a container must answer (developer guide, "your own inference code")."""
     stream: Seconds = 480.0
     """Seconds for a whole stream (hosting FAQ: 8 minutes)."""
+    connect: Seconds = 0.25
+    """Seconds in which a container must accept a connection (developer guide); real time."""
+    ping: Seconds = 2.0
+    """Seconds that a container's health check has (developer guide); on the emulator's clock."""
     bedrock: Seconds | None = None
     """Seconds after which an import's answer is ModelTimeoutException; AWS publishes no figure, so none is set."""
     sagemaker_body: int = Field(default=25 * 1024 * 1024, ge=1)

@@ -31,10 +31,6 @@ from .streams import Pace
 
 T = TypeVar("T")
 
-PING_SECONDS = 2.0
-"""What SageMaker gives a health check (developer guide); on the emulator's clock."""
-CONNECT_SECONDS = 0.25
-"""What it gives a container to accept a connection (developer guide); real time."""
 FORWARDED = {
     "ContentType": "Content-Type",
     "Accept": "Accept",
@@ -79,7 +75,7 @@ class Platform:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_UNSET,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect),
         )
 
     async def close(self) -> None:
@@ -103,7 +99,7 @@ class Platform:
     async def _is_healthy(self, call: Call) -> bool:
         name = call.hosted.name
         if name not in self._healthy:
-            late = start(self._clock.rest(PING_SECONDS), name="platform-ping-limit")
+            late = start(self._clock.rest(self._limits.ping), name="platform-ping-limit")
             try:
                 if await _before(late, self._ping(_url(call, "/ping"))):
                     self._healthy.add(name)

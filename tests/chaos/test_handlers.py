@@ -12,7 +12,7 @@ from .broken_answers import GOOD, HEALTHY, LATE, saying
 from .faults import Fault, Promise, Refused, Served
 from .stage import Stage, memory, staged
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(60, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300, func_only=True)]
 
 MIB = 1024 * 1024
 SOURCES = {
@@ -29,7 +29,7 @@ SOURCES = {
 
 def around(source: str, promise: Promise, **keys: object) -> Fault:
     """A healthy target behind a handler."""
-    handler = {"path": f"{source}.py", "timeout": "2s", "workers": 1, "fail_after": 64, **keys}
+    handler = {"path": f"{source}.py", "timeout": "20s", "workers": 1, "fail_after": 64, **keys}
     return Fault(f"handler {source}", promise, saying(GOOD), route={"handler": handler})
 
 
@@ -38,11 +38,11 @@ FAULTS = {
     fault.slug.removeprefix("handler-"): fault
     for fault in (
         around("raises", BROKE),
-        around("hangs", LATE),
+        around("hangs", LATE, timeout="6s"),
         around("dies", BROKE),
         around("is-killed", BROKE),
-        around("grows", Served(), memory="64MiB", timeout="20s"),
-        around("talks", Served(), timeout="5s"),
+        around("grows", Served(), memory="64MiB"),
+        around("talks", Served()),
         around("answers-nonsense", BROKE),
     )
 }
@@ -65,8 +65,8 @@ async def several(stage: Stage, name: str, times: int = 3) -> None:
         answer, beside = await asyncio.gather(stage.play(fault), stage.play(HEALTHY))
         fault.promise.hold(answer)
         HEALTHY.promise.hold(beside)
-        assert beside.seconds < 1.0
-        assert answer.seconds < 8.0
+        assert answer.seconds < fault.within
+        assert fault.promise != LATE or beside.seconds < answer.seconds / 2
     await stage.settled()
 
 

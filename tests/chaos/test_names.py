@@ -73,7 +73,7 @@ def scenario(loop: Loop, folder: Path, play: Callable[[Callable[[], Awaitable[by
         wire.close()
 
     async def run() -> None:
-        fault = Fault("moves", Served(), closing, host=NAME, target={"connect_timeout": "1s"})
+        fault = Fault("moves", Served(), closing, host=NAME, target={"connect_timeout": "20s"})
         async with listening(fault.script) as first:
             other = saying(GOOD.replace(WHOLE, OTHER), end="close")
             async with listening(other, host="127.0.0.2", port=first.port), proxied(folder, fault, first.port) as port:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from .broken_answers import LATE
 from .faults import Fault
 from .stage import Stage, memory
 from .table import QUICK, UPSTREAMS
@@ -26,7 +27,9 @@ async def test_fault(stage: Stage, fault: Fault) -> None:
         answer = await stage.play(fault)
         fault.promise.hold(answer)
         assert answer.seconds < fault.within
-        assert fault.asked in {None, upstream.requests - before}
+        asked = upstream.requests - before
+        # A deadline may pass on a machine that stalls before the upstream has been asked at all.
+        assert fault.asked is None or asked == fault.asked or (fault.promise == LATE and asked < fault.asked)
         await stage.settled(fault.kept, upstream.port)
 
 

@@ -170,7 +170,7 @@ async def test_a_slow_reader_bounds_what_is_read_ahead(transport: HttpTransport)
             sent += 65536
 
     async with scripted(flood) as url:
-        answer = await send(transport, outgoing(url), seconds=15.0)
+        answer = await send(transport, outgoing(url))
         await stalled.wait()
         assert isinstance(answer, Answer)
         held = answer._waiting_bytes

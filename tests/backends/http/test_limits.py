@@ -81,8 +81,8 @@ def now() -> float:
 
 async def test_a_head_that_trickles_is_refused_in_time() -> None:
     """Slowloris: who goes on sending header fields gets 408 after the head's time, not after its last byte."""
+    began = now()
     async with listening() as port, client(port) as slow:
-        began = now()
         slow.writer.write(HEAD)
 
         async def drip() -> None:
@@ -102,15 +102,15 @@ async def test_a_head_that_trickles_is_refused_in_time() -> None:
 
 async def test_a_connection_that_says_nothing_is_closed_without_a_word() -> None:
     """An answer to no request would be taken for the answer to the next one."""
+    began = now()
     async with listening() as port, client(port) as silent:
-        began = now()
         assert await silent.rest() == b""
         assert 0.1 < now() - began < 30
 
 
 async def test_a_second_head_has_its_own_time() -> None:
     """After an answered request a trickling head is refused as well, although the connection was good before."""
-    limits = Limits(head_time=0.15, idle_time=30.0)
+    limits = Limits(head_time=1.5, idle_time=30.0)
     async with listening(limits) as port, client(port) as slow:
         assert (await slow.ask()).startswith(b"HTTP/1.1 200")
         slow.writer.write(HEAD)
@@ -119,10 +119,10 @@ async def test_a_second_head_has_its_own_time() -> None:
 
 async def test_a_kept_connection_may_be_idle_longer_than_a_head_may_take() -> None:
     """The head's time does not run while nothing of a head has come: such connections are worth keeping."""
-    limits = Limits(head_time=0.1, idle_time=30.0)
+    limits = Limits(head_time=1.0, idle_time=30.0)
     async with listening(limits) as port, client(port) as idle:
         await idle.ask()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.2)
         assert (await idle.ask()).startswith(b"HTTP/1.1 200")
 
 
@@ -131,20 +131,20 @@ async def test_a_request_that_takes_long_is_not_a_head_that_does() -> None:
 
     async def slow(exchange: Exchange) -> None:
         await exchange.read_body(100, now() + 60)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.2)
         await exchange.reply(Answer(200, (), b"ok"))
 
-    async with listening(Limits(head_time=0.1, idle_time=30.0), slow) as port, client(port) as asking:
+    async with listening(Limits(head_time=1.0, idle_time=30.0), slow) as port, client(port) as asking:
         asking.writer.write(HEAD + b"Content-Length: 2\r\n\r\nh")
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.2)
         assert (await asking.ask(b"i")).startswith(b"HTTP/1.1 200")
 
 
 async def test_an_idle_connection_is_closed() -> None:
     """Whoever asks nothing for the idle time gives its place back."""
-    async with listening() as port, client(port) as idle:
-        await idle.ask()
+    async with listening(Limits(head_time=30.0, idle_time=0.3)) as port, client(port) as idle:
         began = now()
+        await idle.ask()
         assert await idle.rest() == b""
         assert 0.2 < now() - began < 30
 

@@ -52,7 +52,7 @@ async def test_a_refused_connection_was_not_sent(transport: HttpTransport) -> No
 
 @pytest.mark.parametrize(
     ("seconds", "connect_timeout", "cause", "late"),
-    [(5.0, 0.05, "no connection within 0.05 s", False), (0.05, 5.0, "the deadline passed", True)],
+    [(60.0, 0.05, "no connection within 0.05 s", False), (0.05, 60.0, "the deadline passed", True)],
 )
 async def test_no_connection_in_time_is_no_late_answer(
     seconds: float, connect_timeout: float, cause: str, late: bool, transport: HttpTransport
@@ -104,7 +104,7 @@ async def test_silence_ends_at_the_deadline(transport: HttpTransport) -> None:
 
     async with scripted(silent) as url:
         with pytest.raises(TransportError) as caught:
-            await send(transport, outgoing(url), seconds=0.1)
+            await send(transport, outgoing(url), seconds=1.5)
         assert caught.value.timed_out
         await done.wait()
 
@@ -135,7 +135,7 @@ async def test_a_body_that_stalls_ends_at_the_deadline(transport: HttpTransport)
         await reader.read()
 
     async with scripted(stall) as url:
-        incoming = await send(transport, outgoing(url), seconds=0.2)
+        incoming = await send(transport, outgoing(url), seconds=2.0)
         pieces = incoming.chunks()
         assert await anext(pieces) == b"half"
         with pytest.raises(TransportError) as caught:
