@@ -136,7 +136,7 @@ def _dearness(choice: Choice, today: Choice, idle_limit: float) -> tuple[float, 
 
 def _why_stay(warm: Sequence[Choice], choices: Sequence[Choice], today: Choice, idle_limit: float, limit: str) -> str:
     elsewhere = [each for each in warm if each.target != today.target]
-    paid = f", of whose cost {dollars(today.sunk)} a month are committed anyway" if today.sunk else ""
+    paid = f"; {dollars(today.sunk)} a month are committed" if today.sunk else ""
     if elsewhere:
         next_best = min(reversed(elsewhere), key=partial(_dearness, today=today, idle_limit=idle_limit))
         more = next_best.avoidable(idle_limit) - today.avoidable(idle_limit)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.sax.saxutils import escape, quoteattr
 
+from policies.quantities import show_seconds
+
 from .economics import Action, Choice, dollars
 from .plan import Comparison, Plan
 from .prices import Prices
 
 WIDTH = 960
-_LEFT, _RIGHT, _BAR, _STEP, _HEAD = 380, 190, 16, 22, 34
+_LEFT, _RIGHT, _BAR, _STEP, _HEAD = 380, 190, 16, 22, 54
 MOST = 60
-"""Models in one picture; those where most money moves come first."""
+"""Models in one picture: those where a move saves most, then those that stay and cost most, half each."""
 
 _COLOURS = {"best": "#1a7f37", "today": "#0a58ca", "warm": "#9aa4af", "cold": "#d4a72c"}
 _LEGEND = (
@@ -25,7 +27,7 @@ _LEGEND = (
 
 def draw_plan(plan: Plan, prices: Prices, cold_share: float) -> str:
     """The plan as an SVG document of WIDTH pixels; bars are to one scale within a model, as amounts beside them say."""
-    shown = sorted(plan.comparisons, key=lambda each: -abs(plan.verdict(each).saving))[:MOST]
+    shown = _shown(plan)
     body: list[str] = []
     y = 84.0
     for comparison in shown:
@@ -33,15 +35,22 @@ def draw_plan(plan: Plan, prices: Prices, cold_share: float) -> str:
         y += _HEAD + _STEP * max(1, len(comparison.choices)) + 10
     left_out = len(plan.comparisons) - len(shown)
     if left_out:
-        body.append(_text(20, y + 4, f"and {left_out} more, where less money moves", "note"))
+        body.append(_text(20, y + 4, f"and {left_out} more, where less money is at stake", "note"))
         y += 24
     after = plan.planned + (plan.proxies if plan.moves else 0.0)
     title = f"Hosting a month: today {dollars(plan.today)}, as planned {dollars(after)}"
     if plan.moves and plan.proxies:
         title += f", of which proxies {dollars(plan.proxies)}"
-    note = f"each model to its own scale, prices of {prices.date}"
+    note = f"idle limit {show_seconds(plan.idle_limit)}, each model to its own scale, prices of {prices.date}"
     head = [_text(20, 30, title, "title"), *_legend(), _text(WIDTH - 20, 56, note, "note end")]
     return _document(y + 10, [*head, *body])
+
+
+def _shown(plan: Plan) -> list[Comparison]:
+    ranked = sorted(plan.comparisons, key=lambda each: -plan.at_stake(each))
+    moves = [each for each in ranked if plan.verdict(each).action is Action.MOVE]
+    others = [each for each in ranked if plan.verdict(each).action is not Action.MOVE]
+    return [*moves[: max(MOST // 2, MOST - len(others))], *others[: max(MOST // 2, MOST - len(moves))]]
 
 
 def _group(plan: Plan, comparison: Comparison, y: float, cold_share: float) -> Iterator[str]:
@@ -51,6 +60,7 @@ def _group(plan: Plan, comparison: Comparison, y: float, cold_share: float) -> I
     yield f'<line x1="20" y1="{y:.0f}" x2="{WIDTH - 20}" y2="{y:.0f}" class="rule"/>'
     yield _text(20, y + 22, comparison.key, "model")
     yield _text(WIDTH - 20, y + 22, said, "model end", colour)
+    yield _text(20, y + 40, _cut(verdict.reason, 140), "note")
     scale = max((each.outcomes[plan.idle_limit].usd for each in comparison.choices), default=0.0) or 1.0
     for number, choice in enumerate(comparison.choices):
         kind = _kind(choice, comparison.today, verdict.best, plan.idle_limit, cold_share)

@@ -105,6 +105,13 @@ class Plan:
         """What this plan does with one of its models."""
         return comparison.verdicts[self.idle_limit]
 
+    def at_stake(self, comparison: Comparison) -> float:
+        """USD a month that this plan moves with a model; of one that stays, what it costs today."""
+        verdict, today = self.verdict(comparison), comparison.today
+        if verdict.saving or today is None:
+            return abs(verdict.saving)
+        return today.outcomes[self.idle_limit].usd
+
     @property
     def moves(self) -> tuple[Comparison, ...]:
         """The models that should move."""
@@ -289,12 +296,14 @@ def _notes(models: Sequence[tuple[Route, Arrivals]], compared: Sequence[Comparis
             f"the trace covers {_length(shortest)} and is taken to repeat; one of a week has nights and weekends"
         )
     targets = {target.name: target for route, _ in models for target in route.targets}
+    guessed: dict[str, list[str]] = {}
     for name, target in targets.items():
         if isinstance(target.cost, InstanceCost):
             price = terms.prices.instance_hour(target.region, target.cost.instance)
             if price.basis != "published":
-                source = terms.prices.sources[price.source]
-                notes.append(f"the price of {target.cost.instance} for {name} is {price.basis}: {source}")
+                said = f"is {price.basis}: {terms.prices.sources[price.source]}"
+                guessed.setdefault(f"the price of {target.cost.instance} for {{}} {said}", []).append(name)
+    notes += [note.format(_several(names)) for note, names in guessed.items()]
     busy = Counter[str]()
     for each in compared:
         best = each.verdicts[terms.idle_limit].best
@@ -306,6 +315,10 @@ def _notes(models: Sequence[tuple[Route, Arrivals]], compared: Sequence[Comparis
         if count > MODELS_PER_REGION
     ]
     return notes
+
+
+def _several(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def _length(span: float) -> str:

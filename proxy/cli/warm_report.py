@@ -85,10 +85,10 @@ def _short(verdict: Verdict) -> str:
 
 
 def _conclusion(plan: Plan) -> Iterator[str]:
-    yield f"Move ({len(plan.moves)}): {_names(plan.moves)}"
-    yield f"Do not move ({len(plan.stays)}): {_names(plan.stays)}"
+    yield from _group(plan, "Move", plan.moves)
+    yield from _group(plan, "Do not move", plan.stays)
     if plan.unknown:
-        yield f"Cannot be told ({len(plan.unknown)}): {_names(plan.unknown)}"
+        yield from _group(plan, "Cannot be told", plan.unknown)
     proxies = plan.proxies if plan.moves else 0.0
     after = plan.planned + proxies
     with_proxies = f" of which proxies {dollars(proxies)}" if proxies else ""
@@ -104,8 +104,13 @@ def _conclusion(plan: Plan) -> Iterator[str]:
         yield f"Note: {note}"
 
 
-def _names(comparisons: tuple[Comparison, ...]) -> str:
-    return ", ".join(each.key for each in comparisons) or "none"
+def _group(plan: Plan, title: str, comparisons: tuple[Comparison, ...]) -> Iterator[str]:
+    """Models with one line of why each; those where most money moves, or stands still, come first."""
+    yield f"{title} ({len(comparisons)}):" + ("" if comparisons else " none")
+    width = max((len(each.key) for each in comparisons), default=0)
+    for each in sorted(comparisons, key=lambda each: -plan.at_stake(each)):
+        said = _sentence(plan.verdict(each)).removeprefix("stay: ").removeprefix("cannot be told: ")
+        yield f"  {each.key.ljust(width)}  {said}"
 
 
 def _cold(outcome: Outcome) -> str:

@@ -96,7 +96,7 @@ def test_stays_where_it_is_paid_anyway() -> None:
     today, other = choice("gpu", 1902, sunk=1902), choice("import", 884)
     verdict = decide([today, other], today, LIMIT, ONE_PERCENT)
     assert verdict.action is Action.STAY
-    assert "$1,902 a month are committed anyway" in verdict.reason
+    assert "; $1,902 a month are committed" in verdict.reason
 
 
 def test_moving_onto_what_is_paid_anyway() -> None:

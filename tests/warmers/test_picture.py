@@ -30,7 +30,8 @@ def test_every_model_and_way_is_there() -> None:
     assert said[0].startswith("Hosting a month: today $3,804, as planned $3,")
     assert said[0].endswith("of which proxies $298")
     assert {"mover", "keeper", "mystery", "stay", "cannot be told"} <= set(said)
-    assert "each model to its own scale, prices of 2026-07-20" in said
+    assert "idle limit 15m, each model to its own scale, prices of 2026-07-20" in said
+    assert "targets.mystery-gpu serves it and has no `cost`; add one" in said
     assert any(each.startswith("move, saves $9") for each in said)
     assert {"mover-import (every 14m)", "keeper-gpu (1 x ml.g6e.xlarge)"} <= set(said)
     assert any(each.endswith(", 100.0% cold") for each in said)
@@ -64,15 +65,28 @@ def test_names_cannot_break_the_picture() -> None:
 
 
 def test_a_large_fleet_is_cut_where_little_moves() -> None:
-    """The picture keeps the models with the largest savings and says how many it leaves out."""
+    """The picture keeps the models that move most money and says how many it leaves out."""
     some = make_plan(fleet(), terms(), 0.0)
     mover, _, mystery = some.comparisons
     many = replace(some, comparisons=(*[mystery] * MOST, mover))
     picture = drawn(many)
     said = texts(picture)
-    assert "and 1 more, where less money moves" in said
+    assert "and 1 more, where less money is at stake" in said
     assert said.index("mover") < said.index("mystery")
     assert picture.get("width") == str(WIDTH)
+
+
+def test_a_large_fleet_shows_both_kinds() -> None:
+    """However many should move, half of the picture is left for those that should not, the dearest first."""
+    mover, keeper, _ = (plan := make_plan(fleet(), terms(), 0.0)).comparisons
+    movers = [replace(mover, key=f"mover {number}") for number in range(MOST)]
+    keepers = [replace(keeper, key=f"keeper {number}") for number in range(MOST)]
+    said = texts(drawn(replace(plan, comparisons=(*movers, *keepers))))
+    kinds = [each.split()[0] for each in said if each.split()[0] in {"mover", "keeper"}]
+    assert kinds == ["mover"] * (MOST // 2) + ["keeper"] * (MOST // 2)
+    few = texts(drawn(replace(plan, comparisons=(*movers, *keepers[:3]))))
+    assert sum(each.startswith("keeper ") for each in few) == 3
+    assert sum(each.startswith("mover ") for each in few) == MOST - 3
 
 
 def test_nothing_to_move() -> None:

@@ -155,7 +155,7 @@ def test_notes() -> None:
     models = [(model(f"m{n}", gpu(f"g{n}"), imported(f"i{n}")), day) for n in range(4)]
     notes = make_plan(models, terms(), 0.0).notes
     assert "the trace covers 1.0 days and is taken to repeat" in notes[0]
-    assert sum("the price of ml.g6e.xlarge for g0 is borrowed" in note for note in notes) == 1
+    assert sum("the price of ml.g6e.xlarge for g0 and 3 more is borrowed" in note for note in notes) == 1
     assert notes[-1] == "4 imported models in us-east-1: more than the default quota of 3 (L-45B04988)"
     hour = gather([(60.0, 1)], 3600.0)
     assert "covers 1.0 hours" in planned((model("m", gpu("g", "ml.c5.4xlarge")), hour)).notes[0]

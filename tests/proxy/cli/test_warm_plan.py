@@ -61,8 +61,10 @@ def test_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "plan.svg"
     assert main(["warm", "plan", POLICY, "--trace", TRACE, "--svg", str(picture)]) == 0
     out = capsys.readouterr().out
-    assert "\nMove (1): apexguru\n" in out
-    assert "\nDo not move (4): codegen, nightly, rerank, summary\n" in out
+    assert "\nMove (1):\n  apexguru  move to apexguru-import (every 14m): saves $948" in out
+    conclusion = out[out.index("\nDo not move (4):\n") :]
+    assert re.findall(r"^  (\w+)  ", conclusion, flags=re.MULTILINE) == ["codegen", "nightly", "summary", "rerank"]
+    assert "the next that is warm enough, costs $29,964 a month more than staying" in conclusion
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")
 
 
@@ -188,7 +190,7 @@ def test_findings(small: tuple[str, str], capsys: pytest.CaptureFixture[str]) ->
     """A model of which nothing can be said is a finding, and so is a policy that is refused."""
     Path(small[0]).write_text(SMALL.replace(", cost: {instance: ml.g6e.xlarge}", ""))
     assert main(["warm", "plan", small[0], "--trace", small[1]]) == 1
-    assert "Cannot be told (1): apexguru" in capsys.readouterr().out
+    assert "Cannot be told (1):\n  apexguru  targets." in capsys.readouterr().out
     Path(small[0]).write_text(SMALL.replace("units: 1", "units: 0"))
     assert main(["warm", "plan", small[0], "--trace", small[1]]) == 1
     assert "targets.import.cost.units" in capsys.readouterr().err

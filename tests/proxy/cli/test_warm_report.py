@@ -20,14 +20,17 @@ def test_fleet_in_words() -> None:
     assert [line for line in lines if line.startswith("   today  mover-gpu")]
     assert any(line.startswith("  -> move to mover-import (every 14m): saves $9") for line in lines)
     assert any("different: at 5m: stay; at 1h: move to mover-import (no warmer)" in line for line in lines)
-    assert any("$1,902 a month are committed anyway" in line for line in lines)
+    assert any("; $1,902 a month are committed" in line for line in lines)
     assert "  -> cannot be told: targets.mystery-gpu serves it and has no `cost`; add one" in lines
     assert "     Not compared, for they have no `cost`: mystery-gpu" in lines
     closing = text[text.index("\nMove (1)") :].splitlines()[1:]
-    assert closing[:3] == ["Move (1): mover", "Do not move (1): keeper", "Cannot be told (1): mystery"]
-    assert closing[3].startswith("Today $3,804 a month, as planned $3,1")
-    assert " of which proxies $298: saves $6" in closing[3]
-    assert closing[4].startswith("Note: the price of ml.g6e.xlarge for mover-gpu is borrowed: ")
+    assert closing[:5:2] == ["Move (1):", "Do not move (1):", "Cannot be told (1):"]
+    assert closing[1].startswith("  mover  move to mover-import (every 14m): saves $9")
+    assert closing[3].startswith("  keeper  keeper-import (every 14m), the next that is warm enough, costs $1,857")
+    assert closing[5] == "  mystery  targets.mystery-gpu serves it and has no `cost`; add one"
+    assert closing[6].startswith("Today $3,804 a month, as planned $3,1")
+    assert " of which proxies $298: saves $6" in closing[6]
+    assert closing[7].startswith("Note: the price of ml.g6e.xlarge for mover-gpu and 1 more is borrowed: ")
 
 
 def test_an_import_that_should_be_warmed() -> None:
@@ -38,7 +41,7 @@ def test_an_import_that_should_be_warmed() -> None:
     assert "  -> stay on import (every 14m): costs $3" in text
     assert "of requests meet it cold; this keeps within 1%" in text
     assert "     Today's hosting is charged in even parts with b" in text
-    assert "Move (0): none\nDo not move (2): a, b\n" in text
+    assert "Move (0): none\nDo not move (2):\n  b  stay on import (every 14m): costs $4" in text
     assert "costs $" in text.splitlines()[-1]
 
 
