@@ -74,7 +74,7 @@ class _Log:
     ) -> State:
         """`new`, with the decision that led to it from `old` noted."""
         if event in _MOVES:
-            new = replace(new, why=why)
+            new = replace(new, why=f"{event.value} by {command.who}: {why}" if command else why)
         self.decisions.append(
             Decision(
                 migration=new.name,
@@ -196,7 +196,7 @@ def _waits(state: State, plan: Migration, seen: Seen, now: float) -> Iterator[Wa
     if state.paused is not None:
         yield Wait(Waiting.PAUSED, state.paused)
     if state.bypass is not None:
-        yield Wait(Waiting.BYPASSED, f"for another {show_seconds(max(0.0, round(state.bypass - now)))}")
+        yield Wait(Waiting.BYPASSED, bypassed(state, plan, now, shared=seen.shared))
     if not seen.shared:
         yield Wait(Waiting.STORE, "nobody else would learn of the next step")
     if state.step > START:
@@ -241,8 +241,27 @@ def _unsafe(state: State, plan: Migration, seen: Seen, now: float) -> Iterator[W
             yield Wait(Waiting.ROOM, f"{member.old} is shown to take {part}{unknown}")
 
 
+def bypassed(state: State, plan: Migration, now: float, *, shared: bool = True) -> str:
+    """How long a bypass lasts, in words, or what keeps it from ending although its time is over."""
+    left = round((state.bypass or now) - now)
+    if left > 0:
+        return f"for another {show_seconds(left)}"
+    held = " and ".join(_uneasy(state, plan, now, shared=shared))
+    return f"its time is over; it lasts while {held}" if held else "its time is over; it ends at the next look"
+
+
+def _uneasy(state: State, plan: Migration, now: float, *, shared: bool) -> Iterator[str]:
+    """What keeps a share that was there before from coming back."""
+    if state.paused is not None:
+        yield f"it is paused ({state.paused})"
+    if _frozen(plan, now):
+        yield "the policy's freeze is on"
+    if not shared:
+        yield "the shared state can't be reached"
+
+
 def _calm(state: State, plan: Migration, seen: Seen, now: float) -> bool:
-    return seen.shared and state.paused is None and not _frozen(plan, now)
+    return not any(_uneasy(state, plan, now, shared=seen.shared))
 
 
 def _frozen(plan: Migration, now: float) -> bool:

@@ -50,14 +50,14 @@ async def _one(ledger: Ledger, plan: Migration, arguments: argparse.Namespace, p
     kept = await ledger.state(plan.name)
     if kept is None or kept.state.phase in (Phase.PLANNED, Phase.ROLLED_BACK):
         return plan.name, True, "is served from the old target already"
-    until = now() + period
     await say_other(ledger, plan, Verb.BYPASS)
-    given = command(Verb.BYPASS, arguments, until)
-    _, decisions = await order(ledger, plan, given, given.at)
+    given = command(Verb.BYPASS, arguments, now() + period)
+    state, decisions = await order(ledger, plan, given, given.at)
     await say_silent(ledger, plan)
     no = refused(decisions, given)
     before = f"; it was until {show_moment(kept.state.bypass)}" if kept.state.bypass is not None else ""
-    home = f"everything goes to {', '.join(one.old for one in plan.members)} until {show_moment(until)}{before}"
+    until = show_moment(state.bypass or given.at + period)  # by the controller's clock, where this one is behind
+    home = f"everything goes to {', '.join(one.old for one in plan.members)} until {until}{before}"
     return plan.name, no is None, no.why if no is not None else home
 
 

@@ -18,7 +18,7 @@ from policies.migration_state import Command, Decision, Event, State, Verb
 from policies.quantities import show_seconds, show_share
 from policies.table import RouteTable
 from warmers.migrations.ledger import Ledger
-from warmers.migrations.orders import HOLDS, differing, order
+from warmers.migrations.orders import HOLDS, behind, differing, order
 
 from . import EXIT_OK, EXIT_REFUSED, StartError
 from .fleet import add_arguments, add_reason, who, with_fleet
@@ -69,12 +69,18 @@ async def say_other(ledger: Ledger, plan: Migration, verb: Verb) -> None:
 
 
 async def say_silent(ledger: Ledger, plan: Migration) -> None:
-    """One line on standard error where no proxy has looked at the migration lately: nobody may follow a command."""
+    """One line on standard error where no proxy has looked at the migration lately: nobody may follow a command.
+
+    Another where this machine's clock is behind the controller's.
+    """
     report = await ledger.report(plan.name)
-    ago = 0.0 if report is None else now() - report.at
+    ago, late = (0.0 if report is None else now() - report.at), behind(report, now())
     if ago > SILENT:
-        told = f"no proxy has decided about {plan.name} for {show_seconds(round(ago))}; what is ordered holds once one"
-        print(f"pointsman: {told} runs with this state", file=sys.stderr)
+        told = f"no proxy has decided about {plan.name} for {show_seconds(round(ago))} by this machine's clock; what is"
+        print(f"pointsman: {told} ordered holds once one runs with this state", file=sys.stderr)
+    if late:
+        told = f"this machine's clock is {show_seconds(round(late))} behind the controller's: going by that one"
+        print(f"pointsman: {told}", file=sys.stderr)
 
 
 def now() -> float:

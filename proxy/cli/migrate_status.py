@@ -16,6 +16,7 @@ from typing import Any
 from backends.state import Store
 from policies.evidence import Evidence
 from policies.migrating import START, Member, Migration
+from policies.migration import bypassed
 from policies.migration_state import Event, Phase, State, standing
 from policies.quantities import show_seconds, show_share
 from policies.table import RouteTable
@@ -64,7 +65,7 @@ class Standing:
         elif self.others:
             found.append(f"this policy differs from the fleet's: {', '.join(self.others)}")
         if self.state.bypass is not None:
-            found.append(f"bypassed for another {show_seconds(max(0.0, round(self.state.bypass - self.at)))}")
+            found.append(f"bypassed: {bypassed(self.state, self.plan, self.at)}")
         if self.state.paused is not None:
             found.append(f"paused: {self.state.paused}")
         if self.breach is not None:
@@ -73,7 +74,8 @@ class Standing:
         found += [f"red: {one.gate} of {one.route}: {one.text}" for one in self._gates if one.answer == "red"]
         if self.state.phase is not Phase.PLANNED and (self.report is None or self.at - self.report.at > SILENT):
             ago = "ever" if self.report is None else f"for {show_seconds(round(self.at - self.report.at))}"
-            found.append(f"no controller has looked at it {ago}: is a proxy running with this state?")
+            told = "is a proxy running with this state, and a policy that has it?"
+            found.append(f"no controller has looked at it {ago}: {told}")
         return found
 
     @property

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from policies.migrating import Approvals, Keep, Member, Step
-from policies.migration import step
-from policies.migration_state import Phase, Seen, State, Verb, standing
+from policies.migration import bypassed, step
+from policies.migration_state import Phase, Seen, State, Verb, Waiting, standing
 from policies.verdicts import Answer, Verdict
 
 from .moves import ALWAYS, GATES, HOUR, NOW, STEPS, command, events, fine, kinds, plan, reached, said, started
@@ -184,7 +184,7 @@ def test_rollback_goes_as_fast_as_the_old_target_can() -> None:
     assert (events(more), round(more.state.share, 9)) == (["ramped"], 0.1)
     last = step(more.state, whole, Seen(rooms={"x": 1.0}), [], NOW + 180)
     assert (events(last), last.state.phase, last.state.why) == (
-        ["rolled back"], Phase.ROLLED_BACK, "reason to rollback",
+        ["rolled back"], Phase.ROLLED_BACK, "rollback by ann@laptop: reason to rollback",
     )  # fmt: skip
 
 
@@ -283,6 +283,21 @@ def test_bypass_ends_where_it_began() -> None:
     back = step(gone, whole, fine(whole, gone), [], until)
     assert (events(back), back.state.in_force, back.state.since) == (["bypass over"], (0.1, 0.0), until)
     assert back.state.window == state.window + 1
+
+
+def test_bypass_that_is_over_and_lasts_says_why() -> None:
+    """Whoever looks after its time sees what keeps it: a pause, a freeze, a state that is away; else the next look."""
+    whole, frozen = plan(), plan(freeze=ALWAYS)
+    gone = replace(reached(whole, 1), bypass=NOW)
+    assert bypassed(gone, whole, NOW - 60) == "for another 1m"
+    assert bypassed(gone, whole, NOW) == "its time is over; it ends at the next look"
+    held = replace(gone, paused="lunch")
+    assert bypassed(held, frozen, NOW, shared=False) == (
+        "its time is over; it lasts while it is paused (lunch) and the policy's freeze is on and the shared state "
+        "can't be reached"
+    )
+    move = step(held, frozen, fine(frozen, held), [], NOW)
+    assert "its time is over; it lasts while" in next(one.text for one in move.waits if one.what is Waiting.BYPASSED)
 
 
 def test_breach_that_is_seen_during_a_bypass_counts() -> None:

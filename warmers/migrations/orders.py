@@ -7,6 +7,7 @@ to be alive. Every proxy hears of it at its next look.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from backends.state import StoreError
 from policies.evidence import Evidence
@@ -28,6 +29,10 @@ class OtherMigrationError(Exception):
 
 BELIEVED = 30.0
 """Seconds for which the controller's word about room is good; it gives it every 10, and at once when it changes."""
+CLOCKS = 5.0
+"""Seconds by which the clock of who commands may be behind the controller's and still be taken for right."""
+BEGINS = frozenset({Verb.START, Verb.PROMOTE})
+"""Verbs that grow at once what may grow, also where the controller's last look is long ago."""
 HOLDS = frozenset({Verb.PAUSE, Verb.ROLLBACK, Verb.BYPASS})
 """Verbs by which nothing grows: they go by the plan in force where the policy at hand is another."""
 TRIES = 8
@@ -37,12 +42,20 @@ TRIES = 8
 async def order(ledger: Ledger, plan: Migration, command: Command, now: float) -> tuple[State, tuple[Decision, ...]]:
     """The state after `command`, and what was decided; `refused` says whether the command was.
 
+    A clock that is behind the controller's own word is put right first (`behind`): a hold that began an hour ago by it
+    would be over an hour too early, and a bypass. One that is ahead looks as if the controller were silent; nothing but
+    what was asked for happens then.
+
     Raises:
         OtherMigrationError: the fleet goes by another plan than `plan`. What holds or takes back goes by the copy of
             the plan in force then, if there is one (`differing` says how they differ).
         StoreError: it can't be known, or can't be written. Giving the same command again counts once.
     """
     others = await differing(ledger, plan)
+    late = behind(await ledger.report(plan.name), now)
+    if late:
+        now, until = now + late, command.until + late if command.until is not None else None
+        command = replace(command, at=command.at + late, until=until)
     for _ in range(TRIES):
         kept = await ledger.state(plan.name)
         state = kept.state if kept else State.planned(plan)
@@ -52,9 +65,12 @@ async def order(ledger: Ledger, plan: Migration, command: Command, now: float) -
         if others and command.verb not in HOLDS:
             raise OtherMigrationError(_other(plan.name, f"says something else ({', '.join(others)})"))
         evidence = await ledger.evidence(plan.name, state.window_id)
-        report = await _believed(ledger, plan, now)
+        last = await ledger.report(plan.name)
+        report = last if last is not None and now - last.at <= BELIEVED else None
         verdicts = _verdicts(plan, state, evidence, report, now) if command.verb is Verb.PROMOTE else ()
-        move = step(state, plan, Seen(state.window_id, verdicts, report.rooms if report else {}), (command,), now)
+        near = report is not None or last is None or command.verb in BEGINS
+        seen = Seen(state.window_id, verdicts, report.rooms if report else {}, shared=near)
+        move = step(state, plan, seen, (command,), now)
         said = records(move.decisions, Basis(verdicts, evidence))
         if not move.changed or await ledger.write(kept, move.state, said):
             return move.state, move.decisions
@@ -76,10 +92,10 @@ def refused(decisions: tuple[Decision, ...], command: Command) -> Decision | Non
     return next((one for one in decisions if one.command == command.id and one.event is Event.REFUSED), None)
 
 
-async def _believed(ledger: Ledger, plan: Migration, now: float) -> Report | None:
-    """What the controller has lately seen: what the old targets can take, which a rollback gives them at once."""
-    report = await ledger.report(plan.name)
-    return report if report is not None and now - report.at <= BELIEVED else None
+def behind(report: Report | None, now: float) -> float:
+    """Seconds by which a clock that shows `now` is behind the controller's at least; 0: by no more than `CLOCKS`."""
+    late = report.at - now if report is not None else 0.0
+    return late if late > CLOCKS else 0.0
 
 
 def _verdicts(

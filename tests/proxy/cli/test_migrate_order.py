@@ -98,6 +98,19 @@ def test_command_that_nobody_may_follow_says_so(tmp_path: Path, capsys: pytest.C
         assert ("no proxy has decided about apexguru for 10m" in capsys.readouterr().err) is said
 
 
+def test_clock_that_is_behind_the_controllers_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command goes by the controller's, so that what it begins is neither too old nor over at once."""
+    pointsman = Commanding(tmp_path)
+    pointsman.publish(pointsman.plan)
+    ahead = time.time() + 7200.0
+    pointsman.kept(partial(spoke, ahead))
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    told = capsys.readouterr().err
+    assert "pointsman: this machine's clock is " in told
+    assert "behind the controller's: going by that one" in told
+    assert pointsman.kept(lambda ledger: ledger.states())["apexguru"].state.since >= ahead
+
+
 async def spoke(at: float, ledger: Ledger) -> None:
     """A controller has looked then."""
     await ledger.tell("apexguru", Report(at, 1, "holding"), 1)

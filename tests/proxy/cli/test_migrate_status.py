@@ -111,7 +111,7 @@ def test_findings_make_it_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert pointsman("migrate", "status") == EXIT_FINDINGS
     said = capsys.readouterr().out
     assert "! paused: lunch" in said
-    assert "! bypassed for another" in said
+    assert "! bypassed: for another" in said
 
 
 @pytest.mark.parametrize(("event", "code"), [(Event.BREACHED, EXIT_FINDINGS), (Event.ROLLBACK, EXIT_OK)])

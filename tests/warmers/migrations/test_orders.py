@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from backends.state import Store, StoreError
-from policies.migration_state import Phase, State, Verb
+from policies.migration_state import Event, Phase, State, Verb
 from warmers.migrations.ledger import Kept, Ledger
-from warmers.migrations.orders import TRIES, OtherMigrationError, differing, order, refused
+from warmers.migrations.orders import CLOCKS, TRIES, OtherMigrationError, differing, order, refused
 from warmers.migrations.report import Report
 
 from .fleet import PLAN, Fleet
@@ -124,3 +124,48 @@ async def test_who_loses_every_race_is_told() -> None:
     with pytest.raises(StoreError, match="give the command again"):
         await order(Late(fleet.store), PLAN, fleet.command(Verb.START), fleet.clock())
     assert len(tries) == TRIES
+
+
+async def told(fleet: Fleet) -> None:
+    """The controller says that it has looked now."""
+    token = await fleet.store.take("migrations", "w", fleet.clock(), 15.0)
+    assert token is not None
+    kept = await fleet.ledger.state("apexguru")
+    version = kept.state.version if kept is not None else 0
+    await fleet.ledger.tell("apexguru", Report(fleet.clock(), version, "", rooms={"apexguru": 1.0}), token.token)
+
+
+async def test_clock_that_is_behind_is_put_right() -> None:
+    """A laptop of yesterday neither shortens a hold, nor ends its own bypass before it began, nor goes unheard."""
+    fleet = Fleet()
+    true = fleet.clock()
+    await told(fleet)
+    fleet.clock.now -= 100_000.0
+    state, _ = await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    assert (state.phase, state.since) == (Phase.RUNNING, true)
+    command = fleet.command(Verb.BYPASS, fleet.clock() + 60.0)
+    state, decisions = await order(fleet.ledger, PLAN, command, fleet.clock())
+    assert refused(decisions, command) is None
+    assert state.bypass == true + 60.0
+    assert {one["at"] for one in await fleet.ledger.history("apexguru")} == {true}
+
+
+async def test_clocks_that_agree_to_seconds_are_left_alone() -> None:
+    """The controller's word may be a moment younger than the command that follows it."""
+    fleet = Fleet()
+    await told(fleet)
+    fleet.clock.now -= CLOCKS
+    state, _ = await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    assert state.since == fleet.clock()
+
+
+async def test_clock_that_is_ahead_ends_no_bypass() -> None:
+    """By it the controller is silent and the bypass over: what was asked for is done, and nothing beside it."""
+    fleet = Fleet()
+    await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    await order(fleet.ledger, PLAN, fleet.command(Verb.BYPASS, fleet.clock() + 7200.0), fleet.clock())
+    await told(fleet)
+    fleet.clock.now += 10_000.0
+    state, decisions = await order(fleet.ledger, PLAN, fleet.command(Verb.APPROVE), fleet.clock())
+    assert [one.event for one in decisions] == [Event.REFUSED]
+    assert state.in_force == (0.0, 0.0)
