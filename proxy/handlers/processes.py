@@ -76,7 +76,8 @@ class Processes:
         children = list(self._children)
         for child in children:
             child.kill()
-        await asyncio.gather(*(child.end for child in children), return_exceptions=True)
+        if children:  # `wait`, which leaves them alone when it is cancelled: each has its process to wait for
+            await asyncio.wait([child.end for child in children])
 
     async def take(self, number: int, own: Child | None, limit: Limit) -> Child:
         """A worker for one hook of a session: the one it left state in, or any that is free. Raises HandlerError."""

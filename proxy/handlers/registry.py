@@ -13,7 +13,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from backends.meters import Meters
@@ -43,13 +43,20 @@ class _Entry:
     run: Run
     version: str
     active: int = 0
-    idle: asyncio.Event | None = None
-    """Made for whoever waits until the last request is over; no more begin then."""
+    left: bool = False
+    """No more requests begin."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it has left and the last request is over, or is waited for no longer."""
+
+    def leave(self) -> None:
+        self.left = True
+        if not self.active:
+            self.over.set()
 
     def end(self) -> None:
         self.active -= 1
-        if self.active == 0 and self.idle is not None:
-            self.idle.set()
+        if self.left and not self.active:
+            self.over.set()
 
 
 class Handlers:
@@ -66,7 +73,7 @@ class Handlers:
         self._routes: tuple[Route, ...] = ()
         self._refused: dict[HandlerSpec, str] = {}
         self._lock = asyncio.Lock()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[asyncio.Task[None], _Entry] = {}
         self.problem: str | None = None
         """Why the newest version of some handler is not in force; None when all are."""
 
@@ -102,8 +109,9 @@ class Handlers:
 
     async def stop(self) -> None:
         """Give everything back."""
-        for task in self._leaving:
-            task.cancel()
+        # Not cancelled: one that takes its handler down already would leave what it has not waited for.
+        for entry in self._leaving.values():
+            entry.over.set()
         await asyncio.gather(*self._leaving, return_exceptions=True)
         entries, self._entries = self._entries, {}
         await asyncio.gather(*(entry.run.stop() for entry in entries.values()))
@@ -154,9 +162,10 @@ class Handlers:
         kept = {spec: entry for spec, entry in self._entries.items() if spec in specs and spec not in fresh}
         for spec, entry in self._entries.items():
             if kept.get(spec) is not entry:
+                entry.leave()
                 task = start(self._leave(entry), name=f"handler-leaves {spec.path}")
-                self._leaving.add(task)
-                task.add_done_callback(self._leaving.discard)
+                self._leaving[task] = entry
+                task.add_done_callback(self._leaving.pop)
         self._entries = kept | fresh
         self._routes = routes
         self._refused = {}
@@ -164,10 +173,8 @@ class Handlers:
 
     async def _leave(self, entry: _Entry) -> None:
         try:
-            if entry.active:
-                entry.idle = asyncio.Event()
-                async with asyncio.timeout(self._drain):
-                    await entry.idle.wait()
+            async with asyncio.timeout(self._drain):
+                await entry.over.wait()
         except TimeoutError:
             log.warning("%d requests outlived the handler that they began in", entry.active)
         finally:

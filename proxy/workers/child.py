@@ -177,7 +177,7 @@ async def start_child(number: int, descriptors: tuple[int, ...], variables: Mapp
                 pass_fds=descriptors,
                 env=dict(variables),
             )
-        except OSError:
+        except BaseException:
             ours.close()
             raise
     return Child(process, await channel_of(ours))

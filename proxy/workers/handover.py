@@ -95,7 +95,7 @@ async def start_successor(
                 pass_fds=[theirs.fileno(), *left, *memory],
                 env={**variables, TAKE_OVER: str(theirs.fileno())},
             )
-        except OSError:
+        except BaseException:
             ours.close()
             raise
     channel = await channel_of(ours)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from backends.meters import Meters
 from policies.errors import PolicyError
+from policies.table import HandlerSpec
 from proxy.handlers.errors import HandlerError
 from proxy.handlers.registry import Handlers
+from proxy.handlers.runs import Run
 from tests.proxy.handlers.customers import Handled, handled, write
 from tests.proxy.parts import TextSource
 
@@ -164,6 +168,38 @@ async def test_old_version_is_not_waited_for_without_end(tmp_path: Path) -> None
         await asyncio.gather(*handlers._leaving)
         passage.close()
         assert await said(proxy) == b"two"
+
+
+async def test_end_lets_old_versions_be_taken_down(tmp_path: Path) -> None:
+    """The process ends while an old version's workers do: they are waited for to their end, and nothing is left."""
+    began, ended, go = asyncio.Event(), list[str](), asyncio.Event()
+
+    class Slow:
+        steps = frozenset({"before"})
+
+        def __init__(self, version: str) -> None:
+            self.version = version
+
+        async def stop(self) -> None:
+            began.set()
+            await go.wait()
+            ended.append(self.version)
+
+    async def load(spec: HandlerSpec, file: Path, version: str) -> Run:
+        return cast("Run", Slow(version))
+
+    async with handled(tmp_path, says("one")) as proxy:
+        table = proxy.services.policy.current.table
+    handlers = Handlers(tmp_path, load, Meters(), asyncio.get_running_loop().time)
+    await handlers.use(table)
+    write(tmp_path, says("another"))
+    await handlers.use(table)
+    await began.wait()
+    stopping = asyncio.ensure_future(handlers.stop())
+    await asyncio.sleep(0)
+    go.set()
+    await stopping
+    assert len(set(ended)) == 2
 
 
 async def test_handler_that_has_left(tmp_path: Path) -> None:
