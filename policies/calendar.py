@@ -2,8 +2,9 @@
 
 Days are `Mon` to `Sun`, one, a list (`Mon,Wed`) or a range, which may run over the weekend (`Sat-Mon`); without days
 every day is meant. Hours end the next day when they end before they begin (`22:00-06:00`), and `24:00` is the end of a
-day. Times are those of the zone's clocks: an hour that a change to summer time leaves out is not there, one that it
-repeats counts twice. Several calendars are separated by `;`.
+day. Times are those of the zone's clocks: an hour that a change to summer time leaves out is not there, and a time in
+it is the moment of the change; hours begin with the first and end with the last of two moments that the clocks show
+alike. Several calendars are separated by `;`.
 """
 
 from __future__ import annotations
@@ -82,17 +83,35 @@ def _spans(calendar: Calendar, begin: float, end: float) -> Iterator[tuple[float
         while day <= last:
             if day.weekday() in hours.days:
                 start = _moment(day, hours.begin, zone)
-                stop = _moment(day, hours.end + (_FULL_DAY if hours.end <= hours.begin else 0), zone)
+                overnight = _FULL_DAY if hours.end <= hours.begin else 0
+                stop = _moment(day, hours.end + overnight, zone, last=hours.end != _FULL_DAY)
                 if max(start, begin) < min(stop, end):
                     yield max(start, begin), min(stop, end)
             day += timedelta(days=1)
 
 
-def _moment(day: date, minutes: int, zone: ZoneInfo) -> float:
+def _moment(day: date, minutes: int, zone: ZoneInfo, *, last: bool = False) -> float:
+    """When the zone's clocks show that time: the first such moment, or the last; if they never do, when they leap."""
     days, minutes = divmod(minutes, _FULL_DAY)
     day += timedelta(days=days)
     local = datetime(day.year, day.month, day.day, minutes // 60, minutes % 60, tzinfo=zone)
-    return local.astimezone(UTC).timestamp()
+    # Of a time that is left out, fold 0 is as much after the change as fold 1 is before it.
+    first, second = (local.replace(fold=fold).astimezone(UTC).timestamp() for fold in (0, 1))
+    if first > second:
+        return _change(second, first, zone)
+    return second if last else first
+
+
+def _change(before: float, after: float, zone: ZoneInfo) -> float:
+    """The moment, to the second, at which the zone's clocks change between these two."""
+    old = datetime.fromtimestamp(before, zone).utcoffset()
+    while after - before > 1.0:
+        middle = (before + after) // 2
+        if datetime.fromtimestamp(middle, zone).utcoffset() == old:
+            before = middle
+        else:
+            after = middle
+    return after
 
 
 def _hours(text: str) -> Hours:

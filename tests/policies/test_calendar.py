@@ -71,6 +71,46 @@ def test_change_of_clocks(begin: str, end: str, hours: float) -> None:
     assert (span[1] - span[0]) / 3600 == hours
 
 
+@pytest.mark.parametrize(
+    ("hours", "day", "zone", "spans"),
+    [
+        ("02:30-03:30", "2026-03-08", NEW_YORK, [("03:00-0400", "03:30-0400")]),
+        ("01:00-02:30", "2026-03-08", NEW_YORK, [("01:00-0500", "03:00-0400")]),
+        ("02:15-02:45", "2026-03-08", NEW_YORK, []),
+        ("01:45-03:00", "2026-10-04", "Australia/Lord_Howe", [("01:45+1030", "03:00+1100")]),
+        ("00:30-01:30", "2026-11-01", NEW_YORK, [("00:30-0400", "01:30-0500")]),
+        ("01:30-03:00", "2026-11-01", NEW_YORK, [("01:30-0400", "03:00-0500")]),
+        ("00:00-02:00", "2026-11-01", "America/Havana", [("00:00-0400", "02:00-0500")]),
+        ("Sat 20:00-24:00", "2026-10-31", "America/Havana", [("20:00-0400", "00:00-0400")]),
+    ],
+)
+def test_hours_that_begin_or_end_while_the_clocks_change(
+    hours: str, day: str, zone: str, spans: list[tuple[str, str]]
+) -> None:
+    """A time that is left out is the moment of the leap; of one that comes twice, the longer stretch is meant."""
+    begin = at(f"{day}T00:00", zone)
+    found = open_spans(read_calendar(f"{hours} {zone}"), begin, begin + 86_400)
+    assert [
+        tuple(datetime.fromtimestamp(x, ZoneInfo(zone)).strftime("%H:%M%z") for x in span) for span in found
+    ] == spans
+
+
+@PATIENT
+@given(
+    st.sampled_from([(NEW_YORK, "2026-03-08"), ("Australia/Lord_Howe", "2026-10-04"), ("Africa/Cairo", "2026-04-24")]),
+    st.tuples(st.integers(0, 1439), st.integers(1, 1440)).filter(lambda pair: pair[0] < pair[1]),
+    st.integers(0, 86_399),
+)
+def test_open_while_the_clocks_show_it(zoned: tuple[str, str], minutes: tuple[int, int], second: int) -> None:
+    """On a day with an hour less, it is open at just those moments at which the zone's clocks show a time within."""
+    zone, day = zoned
+    begin, end = (f"{minute // 60:02}:{minute % 60:02}" for minute in minutes)
+    moment = at(f"{day}T03:00", zone) - 3600 * 12 + second
+    local = datetime.fromtimestamp(moment, ZoneInfo(zone))
+    within = minutes[0] <= local.hour * 60 + local.minute < minutes[1]
+    assert is_open(read_calendar(f"{begin}-{end} {zone}"), moment) == within
+
+
 def test_open_at_a_moment() -> None:
     """The first second counts and the last does not."""
     calendar = read_calendar(f"Mon-Fri 06:00-20:00 {NEW_YORK}")
