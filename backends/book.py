@@ -21,10 +21,14 @@ MOST_COPIES = 16
 """As many copies of a target as a warmer keeps, at most: uses are told apart up to so many at a time."""
 
 
-class _Replica:
-    __slots__ = ("answers", "breaker", "cold", "in_flight", "probing", "used")
+class Replica:
+    """What is known of one copy of a target. `begin` and `end` come in pairs."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_draw", "answers", "breaker", "cold", "in_flight", "probing", "used")
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        """`draw`: see `Book`."""
+        self._draw = draw
         self.in_flight = 0
         self.cold = False
         self.breaker = NEW
@@ -32,6 +36,31 @@ class _Replica:
         self.answers = 0
         """Answers that the breaker has not been told of: it hears of those of a moment together."""
         self.used: list[float | None] = [None] * (MOST_COPIES + 1)
+
+    def begin(self) -> None:
+        """A request is about to be sent."""
+        self.in_flight += 1
+        if self.breaker.until is not None:
+            self.probing = True
+
+    def answered(self, now: float) -> None:
+        """It has answered, or begun to: it is well."""
+        breaker = self.breaker
+        if breaker.until is None and not breaker.consecutive and now - breaker.at < AT_ONCE:
+            self.answers += 1
+        else:
+            self.breaker = after(self.counted(), False, now, self._draw)
+        self.probing = False
+        together = self.in_flight
+        self.used[together if 0 < together < MOST_COPIES else min(max(together, 1), MOST_COPIES)] = now
+
+    def end(self, failure: FailureFacts | None = None, now: float = 0.0) -> None:
+        """The request that `begin` announced is over: its answer ended, was given up, or failed with `failure`."""
+        self.in_flight -= 1
+        self.cold = failure is not None and failure.cold
+        self.probing = False
+        if failure is not None and is_failure(failure):
+            self.breaker = after(self.counted(), True, now, self._draw)
 
     def counted(self) -> Breaker:
         """The breaker with all answers so far."""
@@ -54,37 +83,27 @@ class Book:
         self._draw = draw
         self._workers = workers
         self._reserve = reserve(workers)
-        self._replicas: dict[str, list[_Replica]] = {}
+        self._replicas: dict[str, list[Replica]] = {}
         self._budgets: dict[str, Budget] = {}
         self._purses: dict[str, float] = {}
         self._paces: dict[tuple[str, str], Pace] = {}
 
+    def of(self, target: Target, replica: int) -> Replica:
+        """What is known of a copy of `target`; as long as a request is under way there, whoever asks gets the same."""
+        entries = self._replicas.get(target.name)
+        return self._of(target)[replica] if entries is None or replica >= len(entries) else entries[replica]
+
     def begin(self, target: Target, replica: int) -> None:
         """A request is about to be sent."""
-        entry = self._of(target)[replica]
-        entry.in_flight += 1
-        if entry.breaker.until is not None:
-            entry.probing = True
+        self.of(target, replica).begin()
 
     def answered(self, target: Target, replica: int, now: float) -> None:
         """The target has answered, or begun to: it is well."""
-        entry = self._of(target)[replica]
-        breaker = entry.breaker
-        if breaker.until is None and not breaker.consecutive and now - breaker.at < AT_ONCE:
-            entry.answers += 1
-        else:
-            entry.breaker = after(entry.counted(), False, now, self._draw)
-        entry.probing = False
-        entry.used[min(max(entry.in_flight, 1), MOST_COPIES)] = now
+        self.of(target, replica).answered(now)
 
     def end(self, target: Target, replica: int, failure: FailureFacts | None, now: float = 0.0) -> None:
         """The request that `begin` announced is over: its answer ended, was given up, or failed with `failure`."""
-        entry = self._of(target)[replica]
-        entry.in_flight -= 1
-        entry.cold = failure is not None and failure.cold
-        entry.probing = False
-        if failure is not None and is_failure(failure):
-            entry.breaker = after(entry.counted(), True, now, self._draw)
+        self.of(target, replica).end(failure, now)
 
     def views(self, targets: Iterable[Target], now: float = 0.0) -> dict[str, tuple[TargetView, ...]]:
         """One view per replica of each target, by the target's name."""
@@ -162,11 +181,11 @@ class Book:
             if all(entry.in_flight == 0 for entry in self._replicas[name]):
                 del self._replicas[name]
 
-    def _of(self, target: Target) -> list[_Replica]:
+    def _of(self, target: Target) -> list[Replica]:
         entries = self._replicas.get(target.name)
         wanted = target.replicas
         if entries is None:
-            entries = self._replicas[target.name] = [_Replica() for _ in range(wanted)]
+            entries = self._replicas[target.name] = [Replica(self._draw) for _ in range(wanted)]
         elif len(entries) < wanted:
-            entries.extend(_Replica() for _ in range(wanted - len(entries)))
+            entries.extend(Replica(self._draw) for _ in range(wanted - len(entries)))
         return entries[:wanted] if len(entries) > wanted else entries

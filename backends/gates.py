@@ -43,7 +43,9 @@ class _Waiting:
     size: int
 
 
-class _Gate:
+class Gate:
+    """One target's: who is inside, who waits, and how many there may be."""
+
     __slots__ = ("active", "bytes", "limit", "queues", "rule", "spare", "waiting", "written")
 
     def __init__(self) -> None:
@@ -55,6 +57,23 @@ class _Gate:
         self.bytes = 0
         self.waiting = 0
         self.queues: tuple[OrderedDict[int, _Waiting], ...] = tuple(OrderedDict() for _ in RANKS)
+
+    def enter(self) -> bool:
+        """Take a place if one is free and nobody waits for it."""
+        if self.waiting or not self.has_room():
+            return False
+        self.active += 1
+        return True
+
+    def answered(self, seconds: float, now: float) -> None:
+        """The target answered, or began to, after `seconds`."""
+        self.limit = after_answer(self.limit, seconds, self.active, now, self.rule.bounds)
+
+    def leave(self) -> None:
+        """Give the place back, to whoever waits for it."""
+        self.active -= 1
+        if self.waiting:
+            self.admit()
 
     def has_room(self) -> bool:
         room, bounds = self.limit.value, self.rule.bounds
@@ -91,8 +110,6 @@ class _Gate:
         return Refused(why, min(LATEST, max(SOONEST, wait)))
 
     def admit(self) -> None:
-        if not self.waiting:
-            return
         for queue in self.queues:
             while queue and self.has_room():
                 waiting = self.drop(self.queues.index(queue), next(iter(queue)))
@@ -106,18 +123,14 @@ class Gates:
 
     def __init__(self, workers: int = 1) -> None:
         """`workers` processes share what the policy grants an owner, and what it lets a target bear."""
-        self._gates: dict[str, _Gate] = {}
+        self._gates: dict[str, Gate] = {}
         self._owners: dict[tuple[str, str], Bucket] = {}
         self._workers = workers
         self._serial = 0
 
     def enter(self, target: Target) -> bool:
         """Take a place at the target if one is free and nobody waits for it."""
-        gate = self._of(target)
-        if gate.waiting or not gate.has_room():
-            return False
-        gate.active += 1
-        return True
+        return self.of(target).enter()
 
     def enter_spare(self, target: Target) -> bool:
         """Begin work of our own there: only while less than half of the places are taken and nobody waits.
@@ -126,28 +139,28 @@ class Gates:
         """
         if not self.spacious(target):
             return False
-        self._of(target).spare += 1
+        self.of(target).spare += 1
         return True
 
     def spacious(self, target: Target) -> bool:
         """Whether less than half of the places at the target are taken, and nobody waits for one."""
-        gate = self._of(target)
+        gate = self.of(target)
         bounds = gate.rule.bounds
         room = min(max(gate.limit.value, bounds.least), bounds.most)
         return not gate.waiting and 2 * (gate.active + gate.spare) < room
 
     def full(self, target: Target) -> bool:
         """Whether clients wait for a place at the target, or the next one would."""
-        gate = self._of(target)
+        gate = self.of(target)
         return gate.waiting > 0 or not gate.has_room()
 
     def leave_spare(self, target: Target) -> None:
         """Work of our own is over."""
-        self._of(target).spare -= 1
+        self.of(target).spare -= 1
 
     async def queue(self, target: Target, shed: str, size: int, seconds: float) -> None:
         """Wait for a place at the target, at most `seconds`, holding `size` bytes. Raises Refused."""
-        gate, rank = self._of(target), RANKS[shed]
+        gate, rank = self.of(target), RANKS[shed]
         if not gate.make_room(rank, size, min(seconds, gate.rule.wait)):
             why = "the queue is full"
             raise gate.refusal(why)
@@ -163,24 +176,23 @@ class Gates:
         except BaseException:
             gate.drop(rank, key)
             if admitted.done() and not admitted.cancelled() and admitted.exception() is None:
-                _leave(gate)  # let in at the very moment of going
+                gate.leave()  # let in at the very moment of going
             raise
         finally:
             late.cancel()
 
     def answered(self, target: Target, seconds: float, now: float) -> None:
         """The target answered, or began to, after `seconds`."""
-        gate = self._of(target)
-        gate.limit = after_answer(gate.limit, seconds, gate.active, now, gate.rule.bounds)
+        self.of(target).answered(seconds, now)
 
     def pushed_back(self, target: Target, now: float) -> None:
         """The target said that it has too much to do, or did not answer in time."""
-        gate = self._of(target)
+        gate = self.of(target)
         gate.limit = after_pushback(gate.limit, now, gate.rule.bounds)
 
     def leave(self, target: Target) -> None:
         """Give the place back, to whoever waits for it."""
-        _leave(self._of(target))
+        self.of(target).leave()
 
     def admit_owner(self, quota: Quota, now: float) -> None:
         """Take one request out of the owner's quota. Raises Refused when there is none, or tokens are owed."""
@@ -220,20 +232,16 @@ class Gates:
     def _bucket(self, owner: str, what: str, rate: Rate, now: float) -> Bucket:
         return refilled(self._owners.get((owner, what)) or full(rate, now), rate, now)
 
-    def _of(self, target: Target) -> _Gate:
+    def of(self, target: Target) -> Gate:
+        """The gate of `target`; as long as anybody is in it or waits, whoever asks gets the same."""
         gate = self._gates.get(target.name)
         if gate is None:
-            gate = self._gates[target.name] = _Gate()
+            gate = self._gates[target.name] = Gate()
         if gate.written is not target.limit:
             gate.written, gate.rule = target.limit, target.limit.part(self._workers)
         return gate
 
 
-def _leave(gate: _Gate) -> None:
-    gate.active -= 1
-    gate.admit()
-
-
-def _refuse(admitted: asyncio.Future[None], gate: _Gate) -> None:
+def _refuse(admitted: asyncio.Future[None], gate: Gate) -> None:
     if not admitted.done():
         admitted.set_exception(gate.refusal("waited too long in the queue"))

@@ -60,8 +60,9 @@ class Meters:
         self._version = version
         self._cap = cap
         self._uncounted: list[Outcome] = []
-        self._hooked: list[tuple[str, str, str, float]] = []
-        """Hooks that are not counted yet; those without a step are times for which one held the loop."""
+        self._hooked: list[tuple[str, str, str, float, bool]] = []
+        """Hooks that are not counted yet, and whether one held the loop all the time; those without a step did only
+        that."""
         self._series: dict[Labels, Series] = {}
         self._responses: dict[Labels, int] = {}
         self._attempts: dict[Labels, int] = {}
@@ -116,14 +117,14 @@ class Meters:
 
     def _count_hooks(self) -> None:
         waiting, self._hooked = self._hooked, []
-        alike: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
-        for handler, step, result, seconds in waiting:
-            alike[handler, step, result].append(seconds)
-        for (handler, step, result), times in alike.items():
+        alike: defaultdict[tuple[str, str, str, bool], list[float]] = defaultdict(list)
+        for handler, step, result, seconds, held in waiting:
+            alike[handler, step, result, held].append(seconds)
+        for (handler, step, result, held), times in alike.items():
             if step:
                 self._add(self._hooks, (handler, step, result), len(times))
                 self._of(self._hook_times, (handler, step), _hook_time).observe_all(times)
-            else:
+            if held:
                 self._of(self._loop_held, (handler,), _loop_held).observe_all(times)
 
     def _record(self, outcome: Outcome) -> None:
@@ -149,15 +150,15 @@ class Meters:
             known = self._in_flight.get(key, 0)
         self._in_flight[key] = known + delta
 
-    def hook(self, handler: str, step: str, result: str, seconds: float) -> None:
-        """A hook of a customer's handler is over."""
-        self._hooked.append((handler, step, result, seconds))
+    def hook(self, handler: str, step: str, result: str, seconds: float, *, held: bool = False) -> None:
+        """A hook of a customer's handler is over; `held`: it held the event loop all the time."""
+        self._hooked.append((handler, step, result, seconds, held))
         if len(self._hooked) >= BATCH:
             self._count()
 
     def held(self, handler: str, seconds: float) -> None:
         """A hook held the event loop for so long at a stretch."""
-        self._hooked.append((handler, "", "", seconds))
+        self._hooked.append((handler, "", "", seconds, True))
 
     def reload(self, ok: bool) -> None:
         """A changed policy was put in force, or refused while the old one stays."""

@@ -74,7 +74,7 @@ class Answering:
             _admit(route, route.quota, self._record, services)
         services.meters.in_flight(route.key, 1)
         try:
-            attempt, reply = await _first_answer(route, plan, call, self._deadline, self._record, self._trace, services)
+            attempt, reply = await self._answered(plan, call)
         except BaseException as error:
             services.meters.in_flight(route.key, -1)
             if route.shift is not None and services.shadows is not None and isinstance(error, BackendError):
@@ -86,10 +86,23 @@ class Answering:
         self._reply, self._attempt = reply, attempt
         if reply.stream is None:
             self._attempt = None
-            _end(attempt, None, services)
+            services.book.of(attempt.target, attempt.replica).end()
+            services.gates.of(attempt.target).leave()
         if reply.new_session_id is not None or reply.closed_session_id is not None:
             return _session_marked(reply, route, attempt, self._call.invocation)
         return reply
+
+    async def _answered(self, plan: Plan, call: Call) -> tuple[Attempt, Reply]:
+        """The first of the attempts is made here where nothing stands in its way: most requests need no other."""
+        route, services, record = self._route, self._services, self._record
+        if route.hedge is None and not services.temperatures.tracked:
+            try:
+                return plan.attempts[0], await _attempt(
+                    route, plan, call, self._deadline, record, self._trace, services
+                )
+            except BackendError as error:
+                plan = await _following(plan, error, route, call, self._deadline, record, services)
+        return await _first_answer(route, plan, call, self._deadline, record, self._trace, services)
 
     def _planned(self) -> tuple[Plan, Call]:
         """What to try in which order, and the call as it goes out: a session is known there by another id."""
@@ -111,23 +124,35 @@ class Answering:
             raise NoTarget(plan.why)
         return plan, call
 
+    def ended(self) -> bool:
+        """`end` of a whole answer that was passed on, or of none at all; a stream has to be awaited: False."""
+        reply = self._reply
+        if reply is not None:
+            if reply.stream is not None:
+                return False
+            self._over(reply)
+        return True
+
     async def end(self, error: BaseException | None) -> None:
         """The answer is passed on, or given up for `error`. Does nothing when there was none, or the second time."""
-        reply, attempt, route, services = self._reply, self._attempt, self._route, self._services
+        reply, attempt = self._reply, self._attempt
         if reply is None:
             return
-        self._reply = None
-        services.meters.in_flight(route.key, -1)
         try:
             if attempt is not None:
-                _end(attempt, error if isinstance(error, BackendError) else None, services)
-        finally:
+                _end(attempt, error if isinstance(error, BackendError) else None, self._services)
             if reply.stream is not None:
                 await reply.stream.aclose()
-            if self._taken is not None:
-                self._taken.done()
-        if route.quota is not None:
-            charge(route, reply, self._record, services)
+        finally:
+            self._over(reply)
+
+    def _over(self, reply: Reply) -> None:
+        self._reply = None
+        self._services.meters.in_flight(self._route.key, -1)
+        if self._taken is not None:
+            self._taken.done()
+        if self._route.quota is not None:
+            charge(self._route, reply, self._record, self._services)
 
 
 def _session_marked(reply: Reply, route: Route, attempt: Attempt, invocation: Invocation) -> Reply:
@@ -171,22 +196,30 @@ async def _first_answer(
             finally:
                 plan = race.plan
         except BackendError as error:
-            if error.facts.cold and services.temperatures.is_state(attempt.target, call):
-                let_go(error)
-                continue  # cold is a state by now: what becomes of the request is not the retries' to say
-            now = services.now()
-            following = after_failure(plan, error.facts, deadline - now, services.draw)
-            if following is None or (following.charged and not services.book.afford(route, now)):
-                raise
-            plan = following
-            record.why = plan.why
-            let_go(error)
-        if plan.wait:
-            record.backend_seconds += plan.wait
-            await asyncio.sleep(plan.wait)
+            plan = await _following(plan, error, route, call, deadline, record, services)
 
 
-async def _turn(route: Route, target: Target, call: Call, deadline: float, record: Record, services: Services) -> None:
+async def _following(
+    plan: Plan, error: BackendError, route: Route, call: Call, deadline: float, record: Record, services: Services
+) -> Plan:
+    """What is left of the plan once its next attempt has failed, after the wait that it wants. Raises `error` where
+    that is the answer."""
+    if error.facts.cold and services.temperatures.is_state(plan.attempts[0].target, call):
+        let_go(error)
+        return plan  # cold is a state by now: what becomes of the request is not the retries' to say
+    now = services.now()
+    following = after_failure(plan, error.facts, deadline - now, services.draw)
+    if following is None or (following.charged and not services.book.afford(route, now)):
+        raise error
+    record.why = following.why
+    let_go(error)
+    if following.wait:
+        record.backend_seconds += following.wait
+        await asyncio.sleep(following.wait)
+    return following
+
+
+async def _turn(route: Route, target: Target, call: Call, deadline: float, services: Services) -> None:
     """Wait for a place at the target; who gets none is shed, and may still go elsewhere."""
     try:
         await services.gates.queue(target, route.shed, len(call.body), deadline - services.now())
@@ -216,36 +249,34 @@ async def _attempt(
 ) -> Reply:
     attempt = plan.attempts[0]
     target = attempt.target
-    if not services.gates.enter(target):
-        await _turn(route, target, call, deadline, record, services)
-    services.book.begin(target, attempt.replica)
+    gate = services.gates.of(target)
+    if not gate.enter():
+        await _turn(route, target, call, deadline, services)
+    place = services.book.of(target, attempt.replica)
+    place.begin()
     began = services.now()
     if services.temperatures.tracked:
         services.temperatures.sent(target, began)
-    failure: BackendError | None = None
-    answered = False
     try:
         if trace.sampled:
             with trace.attempt(target, max(len(record.attempts), plan.made) + 1, attempt.replica) as context:
                 reply = await _sent(plan, replace(call, trace=context), began, deadline, services)
         else:
             reply = await _sent(plan, call, began, deadline, services)
-        answered = True
-        answered_at = services.now()
-        services.book.answered(target, attempt.replica, answered_at)
-        services.gates.answered(target, answered_at - began, answered_at)
-        if services.temperatures.tracked:
-            cold.answered(target, began, answered_at, services)
-        return reply
-    except BackendError as error:
-        failure = error
+    except BaseException as error:
+        ended, failure = services.now(), error if isinstance(error, BackendError) else None
+        record.attempted(attempt, ended - began, failure, answered=False)
+        part = in_part(target, call)
+        _end(attempt, failure, services, cold=cold.refused(attempt, failure, began, ended, services, part=part))
         raise
-    finally:
-        ended = services.now()
-        record.attempted(attempt, ended - began, failure, answered=answered)
-        if not answered:
-            part = in_part(target, call)
-            _end(attempt, failure, services, cold=cold.refused(attempt, failure, began, ended, services, part=part))
+    answered = services.now()
+    seconds = answered - began
+    place.answered(answered)
+    gate.answered(seconds, answered)
+    if services.temperatures.tracked:
+        cold.answered(target, began, answered, services)
+    record.attempted(attempt, seconds, None, answered=True)
+    return reply
 
 
 def _sent(plan: Plan, call: Call, began: float, deadline: float, services: Services) -> Awaitable[Reply]:

@@ -8,6 +8,7 @@ of hosting.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import replace
 
 from backends.base import Call, Invocation, Reply
@@ -47,7 +48,18 @@ class Serving:
         HandlerError: the customer's code has.
     """
 
-    __slots__ = ("_answering", "_depth", "_invocation", "_passage", "_record", "_services", "_trace")
+    __slots__ = (
+        "_answering",
+        "_call",
+        "_depth",
+        "_invocation",
+        "_own",
+        "_passage",
+        "_record",
+        "_services",
+        "_trace",
+        "deadline",
+    )
 
     def __init__(
         self, invocation: Invocation, record: Record, trace: RequestTrace, services: Services, depth: int
@@ -59,9 +71,18 @@ class Serving:
         self._depth = depth
         self._passage: Passage | None = None
         self._answering: Answering | None = None
+        self._call: Call | None = None
+        self._own: BackendError | None = None
+        """How the route's own target failed a hook that asked it."""
+        self.deadline = 0.0
+        """Once it has begun."""
 
     async def __aenter__(self) -> tuple[Reply, float]:
-        invocation, record, trace, services = self._invocation, self._record, self._trace, self._services
+        return await self.begin(), self.deadline
+
+    async def begin(self) -> Reply:
+        """The reply; then, and only then, `end` has to follow."""
+        invocation, record, trace = self._invocation, self._record, self._trace
         if trace.sampled:
             with trace.step(Step.LOOKUP):
                 route = self._route()
@@ -69,8 +90,8 @@ class Serving:
             route = self._route()
         allowed = route.stream_timeout if invocation.streaming else route.timeout
         longest = invocation.longest
-        deadline = record.arrived + (allowed if longest is None or longest > allowed else longest)
-        call = Call(
+        deadline = self.deadline = record.arrived + (allowed if longest is None or longest > allowed else longest)
+        call = self._call = Call(
             invocation,
             invocation.body,
             invocation.content_type,
@@ -81,9 +102,9 @@ class Serving:
             route.translate,
         )
         if route.handler is not None:
-            return await self._handled(route, call, deadline), deadline
-        answering = self._answering = Answering(route, call, deadline, record, trace, services)
-        return await answering.begin(), deadline
+            return await self._handled(route, call)
+        answering = self._answering = Answering(route, call, deadline, record, trace, self._services)
+        return await answering.begin()
 
     def _route(self) -> Route:
         record = self._record
@@ -97,101 +118,97 @@ class Serving:
         return route
 
     async def __aexit__(self, kind: object, error: BaseException | None, at: object) -> None:
+        await self.end(error)
+
+    async def end(self, error: BaseException | None) -> None:
+        """The reply is passed on, or given up for `error`. Does nothing the second time."""
         try:
             if self._answering is not None:
                 await self._answering.end(error)
         finally:
-            if self._passage is not None:
-                self._passage.close()
+            self._close()
 
-    async def _handled(self, route: Route, call: Call, deadline: float) -> Reply:
-        """The reply, with the customer's code before and behind the target; whatever fails, the block is left."""
+    def ended(self) -> bool:
+        """The reply is passed on, and there is nothing to wait for, as with most whole answers; where False, `end`."""
+        if self._answering is not None and not self._answering.ended():
+            return False
+        self._close()
+        return True
+
+    def _close(self) -> None:
+        passage, self._passage = self._passage, None
+        if passage is not None:
+            passage.close()
+
+    async def _handled(self, route: Route, call: Call) -> Reply:
+        """The reply, with the customer's code before and behind the target; whatever fails, it is ended."""
         record, trace, services = self._record, self._trace, self._services
-        asked = _Asked(route, call, deadline, record, trace, services, self._depth)
         passage = self._passage = services.handlers.open(route)
         try:
             if trace.sampled:
                 with trace.step(Step.BEFORE):
-                    changed = await asked.before(passage)
+                    changed = await self._hooked(passage.before(call, self.deadline, self.invoke))
             else:
-                changed = await asked.before(passage)
+                hooked = passage.before(call, self.deadline, self.invoke)
+                changed = hooked if isinstance(hooked, Call | Reply) else await self._hooked(hooked)
             if isinstance(changed, Reply):
                 record.why = record.why or f"{route.key}'s handler answered by itself"
                 return changed
-            answering = self._answering = Answering(route, changed, deadline, record, trace, services)
+            answering = self._answering = Answering(route, changed, self.deadline, record, trace, services)
             reply = await answering.begin()
-            if not trace.sampled:
-                return await passage.after(reply, self._invocation.streaming)
-            with trace.step(Step.AFTER):
-                return await passage.after(reply, self._invocation.streaming)
+            if trace.sampled:
+                with trace.step(Step.AFTER):
+                    given = passage.after(reply, self._invocation.streaming)
+                    return given if isinstance(given, Reply) else await given
+            given = passage.after(reply, self._invocation.streaming)
+            return given if isinstance(given, Reply) else await given
         except BaseException as error:
-            await self.__aexit__(None, error, None)
+            await self.end(error)
             raise
 
-
-def serve(invocation: Invocation, record: Record, trace: RequestTrace, services: Services, depth: int = 0) -> Serving:
-    """`invocation` in the pipeline. `depth` counts the requests of handlers that this one is inside of."""
-    return Serving(invocation, record, trace, services, depth)
-
-
-class _Asked:
-    """What the hooks of one request ask of others, and of their own route's targets."""
-
-    __slots__ = ("_call", "_deadline", "_depth", "_own", "_record", "_route", "_services", "_trace")
-
-    def __init__(
-        self,
-        route: Route,
-        call: Call,
-        deadline: float,
-        record: Record,
-        trace: RequestTrace,
-        services: Services,
-        depth: int,
-    ) -> None:
-        self._route = route
-        self._call = call
-        self._deadline = deadline
-        self._record = record
-        self._trace = trace
-        self._services = services
-        self._depth = depth
-        self._own: BackendError | None = None
-
-    async def invoke(self, question: Question) -> Given:
-        """`call.invoke` of a hook. Raises InvokeError."""
-        if question.endpoint is None:
-            return await self._ask_own(question)
-        began = self._services.now()
-        try:
-            return await ensembles.ask(
-                question, self._call.invocation, self._deadline, self._depth, self._trace, self._services, serve
-            )
-        finally:
-            self._record.backend_seconds += self._services.now() - began
-
-    async def before(self, passage: Passage) -> Call | Reply:
+    async def _hooked(self, hooked: Call | Reply | Awaitable[Call | Reply]) -> Call | Reply:
         """What the hook ahead of the model makes of the call. One that lets the failure of its own model through has
         not failed itself: then it is that failure."""
         try:
-            return await passage.before(self._call, self._deadline, self.invoke)
+            return hooked if isinstance(hooked, Call | Reply) else await hooked
         except HandlerError as error:
             if self._own is None or not error.of_invoke:
                 raise
             raise self._own from error
 
+    async def invoke(self, question: Question) -> Given:
+        """`call.invoke` of a hook. Raises InvokeError."""
+        if question.endpoint is None:
+            return await self._ask_own(question)
+        services = self._services
+        began = services.now()
+        try:
+            return await ensembles.ask(
+                question, self._invocation, self.deadline, self._depth, self._trace, services, serve
+            )
+        finally:
+            self._record.backend_seconds += services.now() - began
+
     async def _ask_own(self, question: Question) -> Given:
+        record, route = self._record, self._record.route
+        assert route is not None  # noqa: S101 - a hook is a route's
+        assert self._call is not None  # noqa: S101 - as above
         call = replace(
             self._call,
-            invocation=replace(self._call.invocation, streaming=False),
+            invocation=replace(self._invocation, streaming=False),
             body=question.body,
             content_type=question.content_type,
             accept=question.accept,
         )
         try:
-            async with Answering(self._route, call, self._deadline, self._record, self._trace, self._services) as reply:
-                self._record.usage = reply.usage
+            async with Answering(route, call, self.deadline, record, self._trace, self._services) as reply:
+                record.usage = reply.usage
                 return await ensembles.whole(reply)
         except (BackendError, NoTarget) as error:
             self._own = error if isinstance(error, BackendError) else None
             raise ensembles.refusal(error) from error
+
+
+def serve(invocation: Invocation, record: Record, trace: RequestTrace, services: Services, depth: int = 0) -> Serving:
+    """`invocation` in the pipeline. `depth` counts the requests of handlers that this one is inside of."""
+    return Serving(invocation, record, trace, services, depth)

@@ -169,8 +169,8 @@ MUTANTS = (
     Mutant(
         "a copy takes a client's place",
         "backends/gates.py",
-        "        self._of(target).spare += 1\n",
-        "        self._of(target).active += 1\n",
+        "        self.of(target).spare += 1\n",
+        "        self.of(target).active += 1\n",
         "tests/backends/test_gates.py",
     ),
     Mutant(

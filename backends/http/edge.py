@@ -177,9 +177,16 @@ class Exchange:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def reply(self, answer: Answer) -> None:
-        """Send a whole answer: head and body in one write, so in one system call."""
-        body = answer.body
-        said = head(answer.status, answer.headers, self._framing(answer.headers, f"Content-Length: {len(body)}\r\n"))
+        """Send a whole answer; returns when less than WRITE_BUFFER bytes wait. Raises ClientGone."""
+        if self.answer(answer.status, answer.headers, answer.body):
+            await self.drained()
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Send a whole answer: head and body in one write, so in one system call.
+
+        True when the caller has to wait for `drained` before the request is over. Raises ClientGone.
+        """
+        said = head(status, headers, self._framing(f"Content-Length: {len(body)}\r\n"))
         transport = self._transport()
         self.started = True
         if self.method == "HEAD":
@@ -188,15 +195,14 @@ class Exchange:
             transport.write(said + body)
         else:
             transport.writelines((said, body))
-        if self._connection.writing_paused:
-            await self.drained()
+        return self._connection.writing_paused
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of an answer whose body follows in pieces."""
         self._chunked = self._message.version >= _VERSION_1_1
         if not self._chunked:  # the connection's end is the body's
             self.keeps = False
-        said = head(status, headers, self._framing(headers, "Transfer-Encoding: chunked\r\n" if self._chunked else ""))
+        said = head(status, headers, self._framing("Transfer-Encoding: chunked\r\n" if self._chunked else ""))
         transport = self._transport()
         self.started = True
         transport.write(said)
@@ -240,7 +246,7 @@ class Exchange:
         except ConnectionError as error:
             raise ClientGone from error
 
-    def _framing(self, headers: Headers, length: str) -> str:
+    def _framing(self, length: str) -> str:
         """The lines that say how long the body is, when it was made, and what becomes of the connection."""
         if self._connection.leaving:
             self.keeps = False  # the client then opens another one, and loses nothing by it

@@ -36,8 +36,11 @@ SLOW_READER_GRACE = 5.0
 class Face(Protocol):
     """A contract that is served. All but `read` is pure."""
 
-    async def read(self, exchange: Exchange, record: Record) -> Invocation:
-        """The request as an invocation; names the operation in `record` first. Raises what `refuse` understands."""
+    def read(self, exchange: Exchange, record: Record) -> Invocation | Coroutine[Any, Any, Invocation]:
+        """The request as an invocation, at once where its body is here; names the operation in `record` first.
+
+        Raises what `refuse` understands.
+        """
         ...
 
     def answer(self, reply: Reply, record: Record) -> tuple[Headers, bytes]:
@@ -71,10 +74,20 @@ class Face(Protocol):
 
 async def handle(exchange: Exchange, face: Face, services: Services) -> None:
     """Answer one request through `face`, and record it once."""
-    record = Record(request_id=services.new_id(), arrived=exchange.arrived, started=services.wall())
+    record = Record(services.new_id(), exchange.arrived, services.wall())
     passage = _Passage(exchange, face, record, services)
     try:
-        await passage.answer()
+        try:
+            await passage.answer()
+        except BodyTooSlow as error:
+            await passage.refuse(error)
+        except ClientGone:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last arm: whatever fails is one typed answer
+            try:
+                await passage.fail(error)
+            finally:
+                let_go(error)
     except ClientGone:
         record.ended = "client_gone"
         raise
@@ -107,60 +120,57 @@ class _Passage:
         self.trace: RequestTrace | None = None
 
     async def answer(self) -> None:
-        """Serve, or answer with the error that the failure is."""
-        record, services = self._record, self._services
+        """Read, serve, write. Raises what keeps it from doing so."""
+        record, services, exchange = self._record, self._services, self._exchange
+        read = self._face.read(exchange, record) if services.door is None else self._admitted(services.door)
+        record.invocation = invocation = read if isinstance(read, Invocation) else await read
+        self.trace = trace = services.telemetry.start(invocation, int(record.started * 1e9))
+        record.trace_id = trace.trace_id
+        serving = serve(invocation, record, trace, services)
+        reply = await serving.begin()
         try:
-            record.invocation = invocation = await self._read()
-            self.trace = trace = services.telemetry.start(invocation, int(record.started * 1e9))
-            record.trace_id = trace.trace_id
-            async with serve(invocation, record, trace, services) as (reply, deadline):
-                record.usage = reply.usage
-                if invocation.streaming:
-                    await self._stream(reply, deadline)
-                else:
-                    await self._send(reply)
-        except BodyTooSlow as error:
-            await self._refuse(error)
-        except ClientGone:
+            record.usage = reply.usage
+            if invocation.streaming:
+                await self._stream(reply, serving.deadline)
+            elif self._put(reply):
+                await exchange.drained()
+            record.over("done")
+            if serving.ended():
+                return
+        except BaseException as error:
+            await serving.end(error)
             raise
-        except Exception as error:  # noqa: BLE001 - the last arm: whatever fails is one typed answer
-            try:
-                await self._fail(error)
-            finally:
-                let_go(error)
+        await serving.end(None)
 
-    async def _fail(self, error: Exception) -> None:
+    async def fail(self, error: Exception) -> None:
         """One typed answer, unless the failure was told in the stream."""
         if not self._exchange.started:
-            await self._refuse(as_model(error, self._record) if isinstance(error, HandlerError) else error)
+            await self.refuse(as_model(error, self._record) if isinstance(error, HandlerError) else error)
         elif not isinstance(error, BackendError | HandlerError):
             self._log(error)
             self._exchange.abort()
             self._record.over("failed", "InternalFailure")
 
-    def _read(self) -> Coroutine[Any, Any, Invocation]:
-        """The invocation, of a sender who may call its endpoint where callers are asked who they are."""
-        door = self._services.door
-        return self._face.read(self._exchange, self._record) if door is None else self._admitted(door)
-
     async def _admitted(self, door: Door) -> Invocation:
         exchange, record, keeper = self._exchange, self._record, door.keeper
         claimed = keeper.claim(exchange.headers, exchange.common_name)
-        invocation = await self._face.read(exchange, record)
+        read = self._face.read(exchange, record)
+        invocation = read if isinstance(read, Invocation) else await read
         principal = keeper.prove(claimed, exchange.method, exchange.raw_path, exchange.headers, invocation.body)
         record.principal = principal.name
         permit(principal, record.operation, invocation.endpoint, invocation.component)
         return invocation
 
-    async def _send(self, reply: Reply) -> None:
+    def _put(self, reply: Reply) -> bool:
+        """Send a whole answer; True when it has to be waited for that the client takes it."""
         record = self._record
         headers, body = self._face.answer(reply, record)
         record.head_sent(200)
         record.bytes_out = len(body)
-        await self._exchange.reply(Answer(200, headers + record.headers(self._services.now()), body))
-        record.over("done")
+        return self._exchange.answer(200, headers + record.headers(self._services.now()), body)
 
-    async def _refuse(self, error: Exception) -> None:
+    async def refuse(self, error: Exception) -> None:
+        """One typed answer."""
         record = self._record
         if self._face.unexpected(error):
             self._log(error)
@@ -207,7 +217,6 @@ class _Passage:
             await self._break(as_model(error, record), reply)
             raise
         await exchange.finish()
-        record.over("done")
 
     async def _break(self, error: BackendError, reply: Reply) -> None:
         kind, frame = self._face.broken(error, reply)

@@ -42,24 +42,34 @@ class RuntimeApi:
         reply = failures.malformed(status, what)
         return Answer(*wire.write_error(reply, self._services.new_id()))
 
-    async def read(self, exchange: Exchange, record: Record) -> Invocation:
+    def read(self, exchange: Exchange, record: Record) -> Invocation | Coroutine[Any, Any, Invocation]:
         path = exchange.raw_path
         operation = self._known.get(path) if exchange.method == "POST" else None
         if operation is None:
             operation = self._read_operation(exchange.method, path)
         record.operation = operation.name
-        limit = self._services.body_limit
         try:
-            body = exchange.body_at_hand(limit)
-            if body is None:
-                body = await exchange.read_body(limit, exchange.arrived + self._services.body_time)
-            invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
-            failures.refuse_loop(invocation, MAX_HOPS)
-        except BaseException:  # refused, or the client left: log and metrics still say which endpoint it was about
-            if operation.endpoint in self._services.policy.current.table.endpoints:
-                record.endpoint = operation.endpoint
+            body = exchange.body_at_hand(self._services.body_limit)
+            if body is not None:
+                return _invocation(operation, exchange, body, record)
+        except BaseException:
+            self._note(operation, record)
             raise
-        return invocation
+        return self._awaited(operation, exchange, record)
+
+    async def _awaited(self, operation: wire.Operation, exchange: Exchange, record: Record) -> Invocation:
+        services = self._services
+        try:
+            body = await exchange.read_body(services.body_limit, exchange.arrived + services.body_time)
+            return _invocation(operation, exchange, body, record)
+        except BaseException:
+            self._note(operation, record)
+            raise
+
+    def _note(self, operation: wire.Operation, record: Record) -> None:
+        """Refused, or the client left: log and metrics still say which endpoint it was about."""
+        if operation.endpoint in self._services.policy.current.table.endpoints:
+            record.endpoint = operation.endpoint
 
     def _read_operation(self, method: str, path: str) -> wire.Operation:
         """Clients call a few paths again and again: taking one apart costs ten times as much as finding it."""
@@ -90,3 +100,9 @@ class RuntimeApi:
 
     def unexpected(self, error: Exception) -> bool:
         return failures.is_bug(error)
+
+
+def _invocation(operation: wire.Operation, exchange: Exchange, body: bytes, record: Record) -> Invocation:
+    invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
+    failures.refuse_loop(invocation, MAX_HOPS)
+    return invocation

@@ -14,7 +14,7 @@ from .errors import LoadError, raised
 from .guest import handler
 from .guest.native import describe
 from .guest.values import Call, Event, Reply
-from .runs import Limit
+from .runs import AT_ONCE, Limit
 
 T = TypeVar("T")
 
@@ -63,24 +63,37 @@ class InlineSession:
         self._now = now
         self._held = held
 
-    def before(self) -> Coroutine[Any, Any, Call | Reply]:
-        return self._run(self._loaded.program.before(self._call))
+    def before(self) -> Call | Reply | Coroutine[Any, Any, Call | Reply]:
+        began = self._now()
+        try:
+            given = self._loaded.program.before(self._call)
+        except Exception as error:
+            raise raised(describe(error, self._loaded.folder)) from error
+        if isinstance(given, Call):  # what `before` made of the call is what later hooks are shown
+            self._call = given
+        return given if isinstance(given, AT_ONCE) else self._run(given, began)
 
     async def during(self, events: list[bytes], first: int) -> list[bytes]:
         numbered = enumerate(events, first)
         return [
-            await self._run(self._loaded.program.during(Event(data, number, self._call))) for number, data in numbered
+            await self._run(self._loaded.program.during(Event(data, number, self._call)), self._now())
+            for number, data in numbered
         ]
 
-    def after(self, reply: Reply) -> Coroutine[Any, Any, Reply]:
-        return self._run(self._loaded.program.after(reply))
+    def after(self, reply: Reply) -> Reply | Coroutine[Any, Any, Reply]:
+        began = self._now()
+        try:
+            given = self._loaded.program.after(reply)
+        except Exception as error:
+            raise raised(describe(error, self._loaded.folder)) from error
+        return given if isinstance(given, AT_ONCE) else self._run(given, began)
 
     def close(self) -> None:
         """Nothing is held."""
 
-    async def _run(self, hook: Coroutine[Any, Any, T]) -> T:
-        # Most hooks wait for nothing: they are done with the first step, and no timer could have ended them earlier.
-        began = self._now()
+    async def _run(self, hook: Coroutine[Any, Any, T], began: float) -> T:
+        # Many wait for nothing all the same: they are done with the first step, and no timer could have ended them
+        # earlier.
         longest = 0.0
         try:
             try:
@@ -89,22 +102,21 @@ class InlineSession:
                 longest = self._now() - began
         except StopIteration as end:
             self._held(longest)
-            given: T = self._given(end.value)
+            given: T = end.value
+            if isinstance(given, Call):
+                self._call = given
             return given
         except Exception as error:
             self._held(longest)
             raise raised(describe(error, self._loaded.folder)) from error
         async with self._limit.running():
             try:
-                rest: T = self._given(await _Measured(hook, waited, longest, self._now, self._held))
-                return rest
+                rest: T = await _Measured(hook, waited, longest, self._now, self._held)
             except Exception as error:
                 raise raised(describe(error, self._loaded.folder)) from error
-
-    def _given(self, value: Any) -> Any:
-        if isinstance(value, Call):  # what `before` made of the call is what later hooks are shown
-            self._call = value
-        return value
+        if isinstance(rest, Call):
+            self._call = rest
+        return rest
 
 
 class _Measured:

@@ -7,9 +7,9 @@ What a hook raises is logged here, once, with the customer's own frames, and goe
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from backends.base import ByteStream, Call, Headers, Reply
 from backends.meters import Meters
@@ -19,11 +19,13 @@ from policies.values import quick
 
 from .errors import HandlerError
 from .guest import values
-from .runs import Limit, Run, Session
+from .runs import AT_ONCE, Limit, Run, Session
 
 log = logging.getLogger("pointsman.handlers")
 
 T = TypeVar("T")
+U = TypeVar("U")
+V = TypeVar("V")
 
 SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "x-amz-security-token"})
 """Header fields, lower case, that a customer's code does not get."""
@@ -36,7 +38,19 @@ Invoke = Callable[[values.Question], Awaitable[values.Reply]]
 class Passage:
     """One request in one handler. `close` it when the request is over."""
 
-    __slots__ = ("_call", "_closed", "_invoke", "_limit", "_meters", "_now", "_path", "_route", "_run", "_session")
+    __slots__ = (
+        "_call",
+        "_closed",
+        "_invoke",
+        "_limit",
+        "_meters",
+        "_now",
+        "_path",
+        "_reply",
+        "_route",
+        "_run",
+        "_session",
+    )
 
     def __init__(
         self,
@@ -58,21 +72,35 @@ class Passage:
         self._invoke: Invoke | None = None
         self._session: Session | None = None
         self._call: values.Call | None = None
+        self._reply: values.Reply | None = None
 
-    async def before(self, call: Call, deadline: float, invoke: Invoke) -> Call | Reply:
-        """What goes to the model; or a Reply, when the handler answers by itself. Raises HandlerError."""
+    def before(self, call: Call, deadline: float, invoke: Invoke) -> Call | Reply | Coroutine[Any, Any, Call | Reply]:
+        """What goes to the model; or a Reply, when the handler answers by itself. At once, where its hook waits for
+        nothing; else to be awaited. Raises HandlerError, either way."""
         self._limit.deadline, self._invoke = deadline, invoke
-        self._call = given = _to_guest(call, self._route, self._ask)
+        self._call = _to_guest(call, self._route, self._ask)
         try:
-            self._session = session = self._run.open(given, self._limit)
+            self._session = session = self._run.open(self._call, self._limit)
         except HandlerError as error:
             self._meters.hook(self._path, "before", error.reason, 0.0)
-            self._failed("before", call.invocation.request_id, error)
+            self._failed("before", error)
             raise
         if "before" not in self._run.steps:
             return call
-        changed = await self._timed("before", session.before())
-        if changed is given:
+        began = self._now()
+        try:
+            changed = session.before()
+        except HandlerError as error:
+            self._over("before", error.reason, began, held=True)
+            self._failed("before", error)
+            raise
+        if not isinstance(changed, AT_ONCE):
+            return self._later("before", changed, began, call, self._to_model)
+        self._over("before", "ok", began, held=True)
+        return self._to_model(call, changed)
+
+    def _to_model(self, call: Call, changed: values.Call | values.Reply) -> Call | Reply:
+        if changed is self._call:
             return call
         if isinstance(changed, values.Reply):
             return Reply(
@@ -87,8 +115,9 @@ class Passage:
             custom_attributes=changed.custom_attributes,
         )
 
-    async def after(self, reply: Reply, streaming: bool) -> Reply:
-        """What the client gets for `reply`. Raises HandlerError; a stream raises it while it is read."""
+    def after(self, reply: Reply, streaming: bool) -> Reply | Coroutine[Any, Any, Reply]:
+        """What the client gets for `reply`, at once or to be awaited, as with `before`. Raises HandlerError; a stream
+        raises it while it is read."""
         session, steps = self._session, self._run.steps
         assert session is not None  # noqa: S101 - `before` comes first
         if streaming:
@@ -98,9 +127,21 @@ class Passage:
             return replace(reply, body=b"", stream=_Hooked(stream, reply.content_type, self._during))
         if "after" not in steps:
             return reply
-        given = _guest_reply(reply.body, reply.content_type, reply.custom_attributes, self._call)
-        changed = await self._timed("after", session.after(given))
-        if changed is given:
+        self._reply = given = _guest_reply(reply.body, reply.content_type, reply.custom_attributes, self._call)
+        began = self._now()
+        try:
+            changed = session.after(given)
+        except HandlerError as error:
+            self._over("after", error.reason, began, held=True)
+            self._failed("after", error)
+            raise
+        if not isinstance(changed, AT_ONCE):
+            return self._later("after", changed, began, reply, self._to_client)
+        self._over("after", "ok", began, held=True)
+        return self._to_client(reply, changed)
+
+    def _to_client(self, reply: Reply, changed: values.Reply) -> Reply:
+        if changed is self._reply:
             return reply
         return replace(
             reply,
@@ -122,10 +163,12 @@ class Passage:
 
     async def _during(self, events: list[bytes], first: int) -> list[bytes]:
         assert self._session is not None  # noqa: S101 - `before` comes first
-        return await self._timed("during", self._session.during(events, first))
+        return await self._timed("during", self._session.during(events, first), self._now())
 
-    async def _timed(self, step: str, hook: Awaitable[T]) -> T:
-        began = self._now()
+    async def _later(self, step: str, hook: Awaitable[T], began: float, given: U, made: Callable[[U, T], V]) -> V:
+        return made(given, await self._timed(step, hook, began))
+
+    async def _timed(self, step: str, hook: Awaitable[T], began: float) -> T:
         result = "given_up"
         try:
             given = await hook
@@ -133,12 +176,17 @@ class Passage:
             return given
         except HandlerError as error:
             result = error.reason
-            self._failed(step, self._call.request_id if self._call else "", error)
+            self._failed(step, error)
             raise
         finally:
-            self._meters.hook(self._path, step, result, self._now() - began)
+            self._over(step, result, began)
 
-    def _failed(self, step: str, request_id: str, error: HandlerError) -> None:
+    def _over(self, step: str, result: str, began: float, *, held: bool = False) -> None:
+        """A hook is over; `held`: nothing else could happen in this process meanwhile."""
+        self._meters.hook(self._path, step, result, self._now() - began, held=held)
+
+    def _failed(self, step: str, error: HandlerError) -> None:
+        request_id = self._call.request_id if self._call else ""
         # A handler that takes no requests has been complained of when it began to.
         level = logging.DEBUG if error.reason == "refused" else logging.WARNING
         log.log(level, "%s of %s, request %s: %s%s", step, self._route.key, request_id, error.reason, _trace(error))

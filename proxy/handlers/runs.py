@@ -7,7 +7,7 @@ that wait has the request's own deadline.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
@@ -16,11 +16,18 @@ from .guest import values
 
 Steps = frozenset[str]
 
+AT_ONCE = (values.Call, values.Reply)
+"""What a hook gives that has waited for nothing."""
+
 
 class Session(Protocol):
-    """One request's way through a handler. Every method raises HandlerError and nothing else."""
+    """One request's way through a handler. Every method raises HandlerError and nothing else.
 
-    async def before(self) -> values.Call | values.Reply:
+    `before` and `after` give a value where nothing is waited for: then the hook held the loop until it was there. Else
+    something to await.
+    """
+
+    def before(self) -> values.Call | values.Reply | Awaitable[values.Call | values.Reply]:
         """What goes to the model, or an answer without it."""
         ...
 
@@ -28,7 +35,7 @@ class Session(Protocol):
         """What the client gets for these events of a stream, the first of which has the number `first`."""
         ...
 
-    async def after(self, reply: values.Reply) -> values.Reply:
+    def after(self, reply: values.Reply) -> values.Reply | Awaitable[values.Reply]:
         """What the client gets for the model's whole answer."""
         ...
 

@@ -21,7 +21,7 @@ from policies.table import HandlerSpec
 
 from .errors import HandlerError, LoadError, busy, failing, raised
 from .guest import handler
-from .guest.native import describe
+from .guest.native import describe, run
 from .guest.values import Call, Event, Question, Reply
 from .runs import Limit
 
@@ -113,7 +113,7 @@ class ThreadSession:
         self._limit = limit
 
     async def before(self) -> Call | Reply:
-        given = await self._run(lambda: self._loaded.program.before(self._call))
+        given: Call | Reply = await self._run(lambda: run(self._loaded.program.before, self._call))
         if isinstance(given, Call):
             self._call = given
         return given
@@ -128,7 +128,7 @@ class ThreadSession:
         return await self._run(each)
 
     async def after(self, reply: Reply) -> Reply:
-        return await self._run(lambda: self._loaded.program.after(reply))
+        return await self._run(lambda: run(self._loaded.program.after, reply))
 
     def close(self) -> None:
         """Nothing is held."""

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from .loading import own_trace
 from .values import Call, Event, InvokeError, Reply, as_body
 
 Hook = Callable[..., Any]
 
+T = TypeVar("T")
+U = TypeVar("U")
+
 PLAIN = (Call, Reply, Event, bytes, str, dict, list)
 """What a hook that is no coroutine returns: looked for first, since `isawaitable` costs more than a whole hook."""
 
 
 class Program(Protocol):
-    """A loaded handler, whatever its convention. One for all requests; what belongs to one is in `call.state`."""
+    """A loaded handler, whatever its convention. One for all requests; what belongs to one is in `call.state`.
+
+    `before` and `after` give what they made at once where the customer's code waits for nothing, which spares most
+    hooks their coroutines; else something to await. `run` takes either.
+    """
 
     steps: frozenset[str]
     """Those of `before`, `during` and `after` that do something."""
 
-    def before(self, call: Call) -> Coroutine[Any, Any, Call | Reply]:
+    def before(self, call: Call) -> Call | Reply | Coroutine[Any, Any, Call | Reply]:
         """What goes to the model, or the answer when the model is not to be asked."""
         ...
 
@@ -31,7 +38,7 @@ class Program(Protocol):
         """What the client gets for one event of a stream; nothing when empty."""
         ...
 
-    def after(self, reply: Reply) -> Coroutine[Any, Any, Reply]:
+    def after(self, reply: Reply) -> Reply | Coroutine[Any, Any, Reply]:
         """What the client gets for the model's whole answer. `reply.call` is what `before` gave."""
         ...
 
@@ -69,18 +76,11 @@ class Native:
         self._hooks = hooks
         self.steps = frozenset(hooks)
 
-    async def before(self, call: Call) -> Call | Reply:
+    def before(self, call: Call) -> Call | Reply | Coroutine[Any, Any, Call | Reply]:
         given = self._hooks["before"](call)
         if given is not None and not isinstance(given, PLAIN) and inspect.isawaitable(given):
-            given = await given
-        if given is None:
-            return call
-        if isinstance(given, Call):
-            return given
-        if isinstance(given, Reply):
-            return given
-        body, kind = _body(given, "before", "Call (call.replace), a Reply (call.reply)")
-        return call.replace(body=body, content_type=kind or call.content_type)
+            return _later(given, call, _called)
+        return _called(given, call)
 
     async def during(self, event: Event) -> bytes:
         given = self._hooks["during"](event)
@@ -92,16 +92,35 @@ class Native:
             return event.replace(json=given)
         return _body(given, "during", "event.replace(json=...)")[0]
 
-    async def after(self, reply: Reply) -> Reply:
+    def after(self, reply: Reply) -> Reply | Coroutine[Any, Any, Reply]:
         given = self._hooks["after"](reply)
         if given is not None and not isinstance(given, PLAIN) and inspect.isawaitable(given):
-            given = await given
-        if given is None:
-            return reply
-        if isinstance(given, Reply):
-            return given
-        body, kind = _body(given, "after", "Reply (reply.replace)")
-        return reply.replace(body=body, content_type=kind or reply.content_type)
+            return _later(given, reply, _replied)
+        return _replied(given, reply)
+
+
+async def _later(given: Awaitable[Any], value: T, made: Callable[[Any, T], U]) -> U:
+    return made(await given, value)
+
+
+def _called(given: Any, call: Call) -> Call | Reply:
+    """What `before` made of `call`."""
+    if given is None:
+        return call
+    if isinstance(given, Call | Reply):
+        return given
+    body, kind = _body(given, "before", "Call (call.replace), a Reply (call.reply)")
+    return call.replace(body=body, content_type=kind or call.content_type)
+
+
+def _replied(given: Any, reply: Reply) -> Reply:
+    """What `after` made of `reply`."""
+    if given is None:
+        return reply
+    if isinstance(given, Reply):
+        return given
+    body, kind = _body(given, "after", "Reply (reply.replace)")
+    return reply.replace(body=body, content_type=kind or reply.content_type)
 
 
 def _body(given: Any, hook: str, more: str) -> tuple[bytes, str | None]:

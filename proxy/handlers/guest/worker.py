@@ -31,7 +31,7 @@ from .frames import (
     to_reply,
 )
 from .handler import Loaded, Unusable, load
-from .native import describe
+from .native import describe, run
 from .values import Call, Event, Invoke, InvokeError, Question, Reply
 
 NICENESS = 10
@@ -142,7 +142,7 @@ class Worker:
         call = self._calls[session]
         match head["do"]:
             case "before":
-                given = await self._program.before(call)
+                given = await run(self._program.before, call)
                 if isinstance(given, Reply):
                     return {"reply": reply_head(given)}, given.body
                 if session in self._calls:
@@ -157,7 +157,7 @@ class Worker:
                 return {"sizes": [len(each) for each in changed]}, *changed
             case step:
                 assert step == "after"  # noqa: S101 - both sides are of one version
-                reply = await self._program.after(to_reply(head["reply"], body, call))
+                reply = await run(self._program.after, to_reply(head["reply"], body, call))
                 return {"reply": reply_head(reply)}, reply.body
 
     def _invoke(self, session: int) -> Invoke:

@@ -8,7 +8,7 @@ import json
 import os
 import textwrap
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,11 @@ def call(body: bytes = b"{}", *, invoke: Invoke | None = None, **changes: Any) -
 
 def limit(seconds: float = 60.0) -> Limit:
     return Limit(seconds, asyncio.get_running_loop().time() + 120)
+
+
+async def settled(given: Any) -> Any:
+    """What a hook gives, at once or when it has been awaited."""
+    return await given if isinstance(given, Awaitable) else given
 
 
 @asynccontextmanager

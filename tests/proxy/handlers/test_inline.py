@@ -9,7 +9,7 @@ import pytest
 
 from proxy.handlers.errors import HandlerError, LoadError
 from proxy.handlers.inline import Inline, load_inline
-from tests.proxy.handlers.customers import call, limit, write
+from tests.proxy.handlers.customers import call, limit, settled, write
 
 WORKS = """
 import asyncio, time
@@ -40,7 +40,7 @@ async def test_longest_stretch_on_the_loop_is_told(tmp_path: Path) -> None:
     held: list[float] = []
     handler = await own(tmp_path, held)
     for body in (b"block", b""):
-        await handler.open(call(body), limit()).before()
+        await settled(handler.open(call(body), limit()).before())
     await handler.stop()
     assert held[0] >= 0.03
     assert held[1] < 0.01
@@ -49,7 +49,7 @@ async def test_longest_stretch_on_the_loop_is_told(tmp_path: Path) -> None:
 async def test_hooks_see_the_failures_of_what_they_await(tmp_path: Path) -> None:
     """Measuring does not come between a hook and the exceptions it handles."""
     handler = await own(tmp_path, [])
-    assert (await handler.open(call(b"raise inside"), limit()).before()).body == b"caught"
+    assert (await settled(handler.open(call(b"raise inside"), limit()).before())).body == b"caught"
     await handler.stop()
 
 
@@ -58,7 +58,7 @@ async def test_hook_that_waits_too_long_is_ended(tmp_path: Path) -> None:
     held: list[float] = []
     handler = await own(tmp_path, held)
     with pytest.raises(HandlerError) as caught:
-        await handler.open(call(b"wait"), limit(0.02)).before()
+        await settled(handler.open(call(b"wait"), limit(0.02)).before())
     assert caught.value.timed_out
     assert len(held) == 1
     await handler.stop()

@@ -16,7 +16,7 @@ from proxy.handlers.errors import HandlerError
 from proxy.handlers.guest.values import Call, Question, Reply
 from proxy.handlers.processes import Processes
 from proxy.handlers.runs import Run
-from tests.proxy.handlers.customers import call, limit, loaded, write
+from tests.proxy.handlers.customers import call, limit, loaded, settled, write
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,8 @@ def after(reply):
 async def asked(run: Run, wish: str, seconds: float = 30.0, **facts: Any) -> str:
     session = run.open(call(wish.encode(), **facts), limit(seconds))
     try:
-        return (await session.before()).text()
+        text: str = (await settled(session.before())).text()
+        return text
     finally:
         session.close()
 
@@ -206,13 +207,13 @@ async def test_worker_serves_others_while_a_hook_waits_for_another_model(tmp_pat
 
 async def session_after(run: Run, wish: str, between: Callable[[int], Any]) -> dict[str, Any]:
     session = run.open(call(wish.encode()), limit())
-    before = await session.before()
+    before = await settled(session.before())
     assert isinstance(before, Call)
     worker = run._children[0]  # type: ignore[attr-defined]  # its workers
     pid = worker._process.pid
     between(pid)
     await worker.end
-    answer: dict[str, Any] = (await session.after(Reply(b"x", None))).json()
+    answer: dict[str, Any] = (await settled(session.after(Reply(b"x", None)))).json()
     session.close()
     return answer | {"same": answer["pid"] == pid}
 

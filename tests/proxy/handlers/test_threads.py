@@ -11,7 +11,7 @@ import pytest
 from proxy.handlers.errors import HandlerError, LoadError
 from proxy.handlers.guest.values import Call, Question, Reply
 from proxy.handlers.runs import Run
-from tests.proxy.handlers.customers import call, limit, loaded, write
+from tests.proxy.handlers.customers import call, limit, loaded, settled, write
 
 HANGS = """
 import threading
@@ -25,7 +25,8 @@ def before(call):
 
 
 async def asked(run: Run, body: bytes = b"", seconds: float = 60.0) -> bytes:
-    return (await run.open(call(body), limit(seconds)).before()).body
+    body = (await settled(run.open(call(body), limit(seconds)).before())).body
+    return body
 
 
 async def test_hooks_run_beside_the_loop(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ async def test_djl_handle_runs_in_a_thread(tmp_path: Path) -> None:
         return Reply(question.body * 2, "text/plain")
 
     async with loaded(write(tmp_path, source), "thread") as run:
-        given = await run.open(call(b"x", invoke=invoke), limit()).before()
+        given = await settled(run.open(call(b"x", invoke=invoke), limit()).before())
         assert (given.body, isinstance(given, Call)) == (b"xx", False)
 
 

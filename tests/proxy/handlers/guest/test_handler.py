@@ -11,7 +11,7 @@ import pytest
 from proxy.handlers.guest.conventions import DJL, NATIVE, SCRIPT, STANDARDS
 from proxy.handlers.guest.handler import Unusable, load
 from proxy.handlers.guest.values import Call
-from tests.proxy.handlers.customers import call, write
+from tests.proxy.handlers.customers import call, settled, write
 
 ROOT = Path(__file__).parents[4]
 
@@ -67,7 +67,7 @@ async def test_decorated_and_imported_hooks_count(tmp_path: Path) -> None:
     )
     write(tmp_path, source, "sibling.py")
     loaded = await load(write(tmp_path, "from sibling import own\nbefore = 'not a function'\n"))
-    given = await loaded.program.before(call(b"1"))
+    given = await settled(loaded.program.before(call(b"1")))
     assert isinstance(given, Call)
     assert given.body == b'{"x":1}'
     loaded.close()
@@ -78,8 +78,8 @@ async def test_two_versions_of_a_file_live_side_by_side(tmp_path: Path) -> None:
     source = "def before(call): return 'old'\n"
     old = await load(write(tmp_path, source), "1")
     new = await load(write(tmp_path, source.replace("old", "new")), "2")
-    assert [(await each.program.before(call())).body for each in (old, new)] == [b"old", b"new"]
+    assert [(await settled(each.program.before(call()))).body for each in (old, new)] == [b"old", b"new"]
     old.close()
-    assert (await new.program.before(call())).body == b"new"
+    assert (await settled(new.program.before(call()))).body == b"new"
     new.close()
     shutil.rmtree(tmp_path)

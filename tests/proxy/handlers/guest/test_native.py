@@ -9,7 +9,7 @@ import pytest
 
 from proxy.handlers.guest.native import Native, describe, run
 from proxy.handlers.guest.values import Call, Event, InvokeError, Reply
-from tests.proxy.handlers.customers import call
+from tests.proxy.handlers.customers import call, settled
 
 
 async def given_back(value: Any) -> Any:
@@ -17,11 +17,17 @@ async def given_back(value: Any) -> Any:
 
 
 async def before(value: Any) -> Call | Reply:
-    return await Native({"before": lambda _: value}).before(call(b"in", content_type="text/plain"))
+    given: Call | Reply = await settled(
+        Native({"before": lambda _: value}).before(call(b"in", content_type="text/plain"))
+    )
+    return given
 
 
 async def after(value: Any) -> Reply:
-    return await Native({"after": lambda _: value}).after(Reply(b"in", "text/plain", "attributes", call()))
+    given: Reply = await settled(
+        Native({"after": lambda _: value}).after(Reply(b"in", "text/plain", "attributes", call()))
+    )
+    return given
 
 
 async def during(value: Any) -> bytes:
