@@ -53,7 +53,7 @@ def too_slow(seconds: float) -> HandlerError:
         "The model's handler did not answer in time.",
         status=504,
         timed_out=True,
-        trace=f"over {seconds} s",
+        trace=f"over {seconds:g} s",
     )
 
 
@@ -69,7 +69,7 @@ def crashed(how: str) -> HandlerError:
 
 def busy(seconds: float) -> HandlerError:
     """No worker came free within the limit."""
-    return HandlerError("busy", "The model's handler is busy.", status=503, trace=f"no worker free for {seconds} s")
+    return HandlerError("busy", "The model's handler is busy.", status=503, trace=f"no worker free for {seconds:g} s")
 
 
 def state_lost() -> HandlerError:

@@ -6,6 +6,7 @@ hook held the loop at a stretch is measured and reported, so that it shows.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,9 @@ from .guest.values import Call, Event, Reply
 from .runs import AT_ONCE, Limit
 
 T = TypeVar("T")
+
+_WHATEVER = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
+"""What a hook may raise. One that calls `sys.exit` must end its request and not the proxy."""
 
 
 class Inline:
@@ -106,17 +110,31 @@ class InlineSession:
             if isinstance(given, Call):
                 self._call = given
             return given
-        except Exception as error:
+        except _WHATEVER as error:
             self._held(longest)
             raise raised(describe(error, self._loaded.folder)) from error
         async with self._limit.running():
             try:
+<<<<<<< proxy/handlers/inline.py
+                rest: T = self._given(await _Measured(hook, waited, longest, self._now, self._held))
+                return rest
+            except _WHATEVER as error:
+                if isinstance(error, asyncio.CancelledError) and _given_up():
+                    raise
+=======
                 rest: T = await _Measured(hook, waited, longest, self._now, self._held)
             except Exception as error:
+>>>>>>> /tmp/P8/main/proxy/handlers/inline.py
                 raise raised(describe(error, self._loaded.folder)) from error
         if isinstance(rest, Call):
             self._call = rest
         return rest
+
+
+def _given_up() -> bool:
+    """Somebody has cancelled this request. Else a cancellation is the hook's own: it awaited what it had cancelled."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 class _Measured:

@@ -63,11 +63,19 @@ class Threads:
                 return free
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(turn)
-            await turn
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._wake()  # the turn that came too late is another's
+                raise
 
     def give(self, slot: _Slot) -> None:
         """The thread is free again."""
         slot.taken = False
+        self._wake()
+
+    def _wake(self) -> None:
         while self._waiters:
             turn = self._waiters.popleft()
             if not turn.done():
@@ -139,7 +147,7 @@ class ThreadSession:
         try:
             async with self._limit.running():
                 slot = await self._threads.take()
-                done, began = slot.run(hook), True
+                done, began = slot.run(lambda: self._described(hook)), True
                 waiting = asyncio.wrap_future(done)
                 waiting.add_done_callback(_seen)
                 try:
@@ -148,8 +156,6 @@ class ThreadSession:
                     self._threads.lose(slot, done)
                     slot = None
                     raise
-                except Exception as error:
-                    raise raised(describe(error, self._loaded.folder)) from error
                 return given
         except HandlerError as error:
             if error.timed_out and not began:
@@ -158,6 +164,13 @@ class ThreadSession:
         finally:
             if slot is not None:
                 self._threads.give(slot)
+
+    async def _described(self, hook: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """In the thread. What comes out of it is a HandlerError: `sys.exit` must not get as far as the proxy's loop."""
+        try:
+            return await hook()
+        except BaseException as error:
+            raise raised(describe(error, self._loaded.folder)) from error
 
 
 class _Slot:

@@ -55,7 +55,7 @@ class Handle:
         if output.code >= 400:
             raise StatusError(output.code, body.decode(errors="replace") or output.message)
         kinds = [value for name, value in output.properties.items() if name.lower() == "content-type"]
-        return Reply(body, kinds[0] if kinds else JSON_TYPE, None, call)
+        return call.reply(body, kinds[0] if kinds else JSON_TYPE)
 
     async def during(self, event: Event) -> bytes:
         return event.data

@@ -13,6 +13,7 @@ from .formatters import DjlFormatters, Standards
 from .loading import Folder, own_trace
 from .native import Hook, Native, Program
 from .scripts import Script
+from .shapes import misfits
 from .shims import MARK, stand_ins
 
 
@@ -44,23 +45,23 @@ async def load(file: Path, version: str = "", *, blocking: bool = True) -> Loade
     folder = Folder(file, name, stand_ins())
     try:
         module = folder.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"cannot be loaded:\n{own_trace(error, file.parent)}"
         raise Unusable(message) from error
     try:
         marked = _hooks(module)
         recognised = recognise(marked)
-        _refuse(recognised, blocking)
+        _refuse(recognised, marked, blocking)
         return Loaded(await _program(recognised.convention, marked, file.parent), recognised, folder)
     except BaseException:
         folder.forget()
         raise
 
 
-def _refuse(recognised: Recognised, blocking: bool) -> None:
-    if recognised.problems:
-        message = "; ".join(f"{finding.name} {finding.text}" for finding in recognised.problems)
-        raise Unusable(message)
+def _refuse(recognised: Recognised, hooks: dict[str, Hook], blocking: bool) -> None:
+    problems = [f"{finding.name} {finding.text}" for finding in recognised.problems] or list(misfits(hooks))
+    if problems:
+        raise Unusable("; ".join(problems))
     if recognised.convention == DJL and not blocking:
         message = "handle waits for its generate call, which the proxy's own loop must not: say run: process"
         raise Unusable(message)
@@ -80,7 +81,7 @@ async def _program(convention: str | None, hooks: dict[str, Hook], folder: Path)
         return Standards(hooks)
     try:
         await program.start()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"failed when it was loaded:\n{own_trace(error, folder)}"
         raise Unusable(message) from error
     return program

@@ -62,11 +62,16 @@ class Raised:
     """It came out of `call.invoke` and was let through."""
 
 
-def describe(error: Exception, folder: Path) -> Raised:
-    """What a hook that lives in `folder` raised."""
-    status = getattr(error, "status_code", None)
+def describe(error: BaseException, folder: Path) -> Raised:
+    """What a hook that lives in `folder` raised; `sys.exit` and the like count as well. Raises nothing itself."""
+    try:
+        status, text = getattr(error, "status_code", None), str(error)
+    except Exception:  # noqa: BLE001 - a customer's exception may fail where it is asked for its text
+        status, text = None, ""
     usable = status if isinstance(status, int) and 400 <= status <= 599 else None
-    return Raised(usable, str(error), own_trace(error, folder), isinstance(error, InvokeError))
+    # Half a surrogate pair is text to Python and can't be sent.
+    sendable = text.encode(errors="replace").decode()
+    return Raised(usable, sendable, own_trace(error, folder), isinstance(error, InvokeError))
 
 
 class Native:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ Invoke = Callable[["Question"], Awaitable["Reply"]]
 JSON_TYPE = "application/json"
 DONE = b"[DONE]"
 """What ends an OpenAI event stream; no JSON."""
+_FIELD = re.compile(r"[\t\x20-\x7e]*")
+_HEADERS = frozenset({"content_type", "accept", "custom_attributes"})
 
 
 class InvokeError(Exception):
@@ -77,6 +80,7 @@ class Call:
     def reply(self, body: Any, content_type: str | None = None) -> Reply:
         """An answer without asking the model: return it from `before`."""
         data, found = as_body(body)
+        _fields(content_type=content_type)
         return Reply(data, content_type or found, None, self)
 
     async def invoke(
@@ -94,6 +98,7 @@ class Call:
         Without `body` it gets this call's. None as `endpoint` asks this route's own model once more, past the handler.
         Time spent here does not count against the hook's limit. Raises InvokeError.
         """
+        _fields(content_type=content_type, accept=accept, custom_attributes=custom_attributes)
         if self._invoke is None:
             message = "this call did not come from the proxy, so that there is nothing to invoke"
             raise RuntimeError(message)
@@ -178,6 +183,14 @@ def as_body(value: Any) -> tuple[bytes, str | None]:
     raise TypeError(message)
 
 
+def _fields(**given: Any) -> None:
+    """Refuse what can't be a header's value: left out without a word it would be missed."""
+    for name, value in given.items():
+        if value is not None and not (isinstance(value, str) and _FIELD.fullmatch(value)):
+            message = f"{name} goes into a header: give it ASCII text without line breaks, or None"
+            raise ValueError(message)
+
+
 def _changes(given: dict[str, Any], more: set[str]) -> dict[str, Any]:
     allowed = {"body", "json", "content_type", "custom_attributes", *more}
     if not given.keys() <= allowed or {"body", "json"} <= given.keys():
@@ -191,4 +204,5 @@ def _changes(given: dict[str, Any], more: set[str]) -> dict[str, Any]:
         changes["body"], kind = as_body(changes["body"])
         if kind is not None:
             changes.setdefault("content_type", kind)
+    _fields(**{name: changes[name] for name in _HEADERS & changes.keys()})
     return changes

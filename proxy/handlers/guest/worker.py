@@ -47,6 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(file).parent
     sys.path.append(str(folder))  # for what does not go through `import`: importlib, pickles
     sys.argv = [file]
+    sys.stdout = sys.stderr  # written at once; in a buffer it would be lost with the worker
     asyncio.run(_serve(int(descriptor), Path(file), version))
     os._exit(0)
 
@@ -109,9 +110,7 @@ class Worker:
         session = head["id"]
         try:
             answer, *pieces = await self._run(head, body, session)
-        except (SystemExit, KeyboardInterrupt):
-            os._exit(1)
-        except Exception as error:  # noqa: BLE001 - whatever a customer's hook raises is told, and the worker goes on
+        except BaseException as error:  # noqa: BLE001 - even sys.exit() is told as any failure, and the worker goes on
             told = describe(error, self._folder)
             facts = {"status": told.status, "text": told.text, "trace": told.trace, "of_invoke": told.of_invoke}
             answer, pieces = {"failed": facts}, []

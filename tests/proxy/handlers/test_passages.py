@@ -163,3 +163,34 @@ async def test_hook_gets_no_credentials(tmp_path: Path) -> None:
         headers = (("Authorization", "AWS4"), ("X-Amz-Security-Token", "t"), ("Cookie", "c"), ("X-Own", "kept"))
         reply, _ = await proxy.ask(headers=headers)
         assert json.loads(reply.body) == {"x-own": "kept"}
+
+
+ESCAPES = """
+import asyncio, sys
+async def before(call):
+    match call.text():
+        case "exit":
+            sys.exit(3)
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "cancelled at once":
+            raise asyncio.CancelledError
+        case "cancelled":
+            task = asyncio.ensure_future(asyncio.sleep(600))
+            await asyncio.sleep(0)
+            task.cancel()
+            await task
+    return call.reply(b"well")
+"""
+
+
+@pytest.mark.parametrize("run", MODES)
+async def test_what_would_end_more_than_a_request_is_a_failure_like_any_other(tmp_path: Path, run: str) -> None:
+    """`sys.exit` and a cancellation of the hook's own end one request, with the customer's lines in the log."""
+    async with handled(tmp_path, ESCAPES, f"run: {run}, workers: 1") as proxy:
+        for wish in (b"exit", b"interrupt", b"cancelled at once", b"cancelled"):
+            with pytest.raises(HandlerError) as caught:
+                await proxy.ask(wish)
+            assert (caught.value.reason, caught.value.status) == ("raised", 500)
+            assert "model.py" in (caught.value.trace or "")
+            assert (await proxy.ask(b""))[0].body == b"well"

@@ -21,7 +21,7 @@ from tests.proxy.handlers.customers import call, limit, loaded, settled, write
 pytestmark = pytest.mark.slow
 
 TROUBLE = """
-import asyncio, ctypes, os, subprocess, sys, time
+import asyncio, ctypes, os, subprocess, time
 kept = []
 async def before(call):
     wish = call.text()
@@ -33,7 +33,7 @@ async def before(call):
     if wish == "sleep":
         await asyncio.sleep(600)
     if wish == "exit":
-        sys.exit(3)
+        os._exit(3)
     if wish == "segfault":
         ctypes.string_at(0)
     if wish == "descriptors":

@@ -11,7 +11,12 @@ import pytest
 from proxy.handlers.errors import HandlerError, LoadError
 from proxy.handlers.guest.values import Call, Question, Reply
 from proxy.handlers.runs import Run
+<<<<<<< tests/proxy/handlers/test_threads.py
+from proxy.handlers.threads import Threads
+from tests.proxy.handlers.customers import call, limit, loaded, write
+=======
 from tests.proxy.handlers.customers import call, limit, loaded, settled, write
+>>>>>>> /tmp/P8/main/tests/proxy/handlers/test_threads.py
 
 HANGS = """
 import threading
@@ -114,3 +119,17 @@ async def test_file_that_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=str(file)):
         async with loaded(file, "thread"):
             pass
+
+
+async def test_turn_that_came_too_late_is_the_next_ones(tmp_path: Path) -> None:
+    """Who leaves in the moment a thread comes free does not take the turn along."""
+    async with loaded(write(tmp_path, HANGS), "thread", workers=1) as run:
+        assert isinstance(run, Threads)
+        slot = await run.take()
+        leaves, stays = (asyncio.ensure_future(run.take()) for _ in range(2))
+        await asyncio.sleep(0)
+        run.give(slot)
+        leaves.cancel()
+        async with asyncio.timeout(60):
+            assert await stays is slot
+        run.give(slot)

@@ -42,14 +42,17 @@ async def test_files_that_ship_are_what_they_say(file: str, convention: str, ste
         ("raise RuntimeError('weights')\n", "RuntimeError: weights"),
         ("def predict_fn(data, model): ...\ndef input_fn(a, b): ...\n", "predict_fn runs the model itself"),
         ("def model_fn(folder): raise OSError('no labels')\ndef input_fn(a, b): ...\n", "OSError: no labels"),
+        ("import sys\nsys.exit('no licence')\n", "SystemExit: no licence"),
+        ("def model_fn(folder): exit(2)\ndef input_fn(a, b): ...\n", "SystemExit: 2"),
         ("x = 1\n", "defines none of the functions"),
+        ("def before(): ...\n", "before can't be called with"),
     ],
 )
 async def test_what_cannot_be_used_says_why(tmp_path: Path, source: str, text: str) -> None:
     """The message has the reason and, for code that raises, the customer's own lines; nothing stays loaded."""
     with pytest.raises(Unusable, match=text) as caught:
         await load(write(tmp_path, source))
-    raised = not text.startswith(("defines", "predict_fn"))
+    raised = not text.startswith(("defines", "predict_fn", "before"))
     assert (str(tmp_path) in str(caught.value)) == raised
     assert not any(name.startswith("pointsman_handler") for name in sys.modules)
 

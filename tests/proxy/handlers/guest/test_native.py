@@ -105,3 +105,16 @@ def test_status_code_is_an_error_status_or_nothing(status: object, expected: int
     told = describe(error, Path("/nowhere"))
     assert (told.status, told.text, told.of_invoke) == (expected, "text", False)
     assert describe(InvokeError(503, "x"), Path("/nowhere")).of_invoke
+
+
+def test_text_of_an_exception_can_always_be_sent() -> None:
+    """Half a surrogate pair becomes a question mark, and an exception without a text has none."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    assert describe(RuntimeError("a \ud800 b"), Path("/nowhere")).text == "a ? b"
+    told = describe(Mute(), Path("/nowhere"))
+    assert (told.status, told.text) == (None, "")
+    assert "Mute" in told.trace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -124,3 +125,24 @@ async def test_invoke_of_a_made_up_call() -> None:
 def test_invoke_error_carries_the_status() -> None:
     """A customer may decide by it, and an uncaught one becomes it."""
     assert (InvokeError(429, "busy").status_code, str(InvokeError(429, "busy"))) == (429, "busy")
+
+
+@pytest.mark.parametrize("value", [7, b"text/plain", "text/plain\r\nX-Other: 1", "größe"])
+async def test_what_no_header_can_hold_is_refused_where_it_is_given(value: Any) -> None:
+    """Left out on the way it would be missed by nobody but the client."""
+    one = call()
+    for name in ("content_type", "accept", "custom_attributes"):
+        with pytest.raises(ValueError, match=f"^{name} goes into a header"):
+            one.replace(**{name: value})
+        with pytest.raises(ValueError, match=f"^{name} goes into a header"):
+            await one.invoke("other", **{name: value})
+    with pytest.raises(ValueError, match=r"^custom_attributes goes"):
+        Reply(b"", None).replace(custom_attributes=value)
+    with pytest.raises(ValueError, match=r"^content_type goes"):
+        one.reply("x", content_type=value)
+
+
+def test_header_values_as_they_are_used() -> None:
+    """Parameters, lists and tabs are text; None takes a value away."""
+    attributes = "route=a;\tb={1}, c"
+    assert call().replace(custom_attributes=attributes, accept=None).custom_attributes == attributes
