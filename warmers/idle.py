@@ -12,7 +12,7 @@ then still proof; a warm one is not, and `Seen.alone` says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 KEPT = 200
 """Observations that count: two days of warm-ups every 14 minutes."""
@@ -69,6 +69,10 @@ class Advice:
     """Seconds: the interval that would."""
     proven: bool
     """Gaps as long as `instead` have ended warm; otherwise it lies below a limit that AWS or its customers name."""
+    cold: int = field(default=1, compare=False)
+    """Warm-ups after a gap of `at_most` or longer that met it cold; more of them are the same advice."""
+    of: int = field(default=1, compare=False)
+    """All warm-ups after such a gap. One cold of many may be an accident, not a limit: that is for people to judge."""
 
 
 def advise(limit: IdleLimit, every: float) -> Advice | None:
@@ -76,10 +80,10 @@ def advise(limit: IdleLimit, every: float) -> Advice | None:
     most = limit.at_most
     if most is None or every < most:
         return None
+    as_long = [one.cold for one in limit.seen if one.gap >= most]
     least = limit.at_least
-    if least is not None:
-        return Advice(every, most, least, proven=True)
-    return Advice(every, most, _below(most), proven=False)
+    instead = _below(most) if least is None else least
+    return Advice(every, most, instead, least is not None, sum(as_long), len(as_long))
 
 
 def _below(most: float) -> float:

@@ -299,7 +299,8 @@ def _words(warmup: Warmup, advice: Advice, now: float | None, then: float | None
     ground = "gaps as long have ended warm" if advice.proven else "below an idle limit that others report"
     text = (
         f"warm-ups every {show_seconds(advice.every)} do not keep {name} warm: it was cold after "
-        f"{show_seconds(round(advice.at_most, 3))} without use; `every: {show_seconds(instead)}` would ({ground})"
+        f"{show_seconds(round(advice.at_most, 3))} without use ({advice.cold} of {advice.of} warm-ups after that or "
+        f"longer); `every: {show_seconds(instead)}` would ({ground})"
     )
     if not isinstance(warmup.target.spec, BedrockSpec):
         return text

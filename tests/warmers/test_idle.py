@@ -69,6 +69,16 @@ def test_interval_that_does_not_keep_it_warm(known: IdleLimit, every: float, ins
     assert found == Advice(every * MINUTE, found.at_most, found.instead, proven)
 
 
+def test_how_often_it_was_cold_is_told() -> None:
+    """One cold of many may be an accident: shorter gaps do not count, and more of the same are no other advice."""
+    once = advise(limit(*[(14, False)] * 20, (13, True), (5, False)), 14 * MINUTE)
+    often = advise(limit(*[(14, True)] * 20, (13, True), (5, False)), 14 * MINUTE)
+    assert once is not None
+    assert often is not None
+    assert ((once.cold, once.of), (often.cold, often.of)) == ((1, 21), (21, 21))
+    assert once == often
+
+
 @pytest.mark.parametrize("known", [limit(), limit((14, False)), limit((20, True)), limit((600, True))])
 def test_nothing_to_say_of_an_interval_that_no_cold_gap_speaks_against(known: IdleLimit) -> None:
     """A night off ends cold, and that is no reason to complain."""

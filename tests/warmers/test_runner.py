@@ -59,11 +59,11 @@ async def test_every_20_minutes_does_not_and_it_says_so(caplog: pytest.LogCaptur
             assert model.ledger.report()["calls"] == len(found)
             assert 'pointsman_warm_idle_limit_seconds{target="imported",bound="at_most"} 1200' in world.rendered
     advice = found[-1].advice or ""
-    assert "every 20m do not keep imported warm" in advice
+    assert "every 20m do not keep imported warm: it was cold after 20m without use (5 of 5 warm-ups after" in advice
     assert "`every: 14m` would" in advice
     assert "103 instead of 72 billing windows a day" in advice
     said = [record.message for record in caplog.records if record.name == "pointsman.warm"]
-    assert said == [advice]
+    assert said == [found[1].advice]
 
 
 async def test_traffic_suppresses_warm_ups() -> None:
@@ -309,7 +309,7 @@ async def test_what_a_predecessor_has_measured_counts(tmp_path: Path) -> None:
     await store.write(document("dedicated"), write(Memory(limit=IdleLimit(seen))), 0)
     (one,) = await warmer.once()
     assert one.advice == (
-        "warm-ups every 20m do not keep dedicated warm: it was cold after 19m without use; `every: 17m` would "
-        "(gaps as long have ended warm)"
+        "warm-ups every 20m do not keep dedicated warm: it was cold after 19m without use (1 of 1 warm-ups after that "
+        "or longer); `every: 17m` would (gaps as long have ended warm)"
     )
     await store.aclose()
