@@ -71,7 +71,7 @@ class InlineSession:
         began = self._now()
         try:
             given = self._loaded.program.before(self._call)
-        except Exception as error:
+        except _WHATEVER as error:
             raise raised(describe(error, self._loaded.folder)) from error
         if isinstance(given, Call):  # what `before` made of the call is what later hooks are shown
             self._call = given
@@ -88,7 +88,7 @@ class InlineSession:
         began = self._now()
         try:
             given = self._loaded.program.after(reply)
-        except Exception as error:
+        except _WHATEVER as error:
             raise raised(describe(error, self._loaded.folder)) from error
         return given if isinstance(given, AT_ONCE) else self._run(given, began)
 
@@ -115,16 +115,10 @@ class InlineSession:
             raise raised(describe(error, self._loaded.folder)) from error
         async with self._limit.running():
             try:
-<<<<<<< proxy/handlers/inline.py
-                rest: T = self._given(await _Measured(hook, waited, longest, self._now, self._held))
-                return rest
+                rest: T = await _Measured(hook, waited, longest, self._now, self._held)
             except _WHATEVER as error:
                 if isinstance(error, asyncio.CancelledError) and _given_up():
                     raise
-=======
-                rest: T = await _Measured(hook, waited, longest, self._now, self._held)
-            except Exception as error:
->>>>>>> /tmp/P8/main/proxy/handlers/inline.py
                 raise raised(describe(error, self._loaded.folder)) from error
         if isinstance(rest, Call):
             self._call = rest

@@ -11,12 +11,8 @@ import pytest
 from proxy.handlers.errors import HandlerError, LoadError
 from proxy.handlers.guest.values import Call, Question, Reply
 from proxy.handlers.runs import Run
-<<<<<<< tests/proxy/handlers/test_threads.py
 from proxy.handlers.threads import Threads
-from tests.proxy.handlers.customers import call, limit, loaded, write
-=======
 from tests.proxy.handlers.customers import call, limit, loaded, settled, write
->>>>>>> /tmp/P8/main/tests/proxy/handlers/test_threads.py
 
 HANGS = """
 import threading
