@@ -34,7 +34,7 @@ STREAM: Operation = "invocations-response-stream"
 
 PATIENT = 20.0
 """Deadline, in seconds, of the routes on which the failure itself must end the request, long before."""
-BRIEF = 0.5
+BRIEF = 1.2
 """Deadline of the routes on which only the deadline can end it."""
 MARGIN = 9.0
 """Seconds past its deadline that an answer may take on a machine that is busy with other things."""

@@ -228,7 +228,7 @@ async def test_hold_answers_when_it_is_back(tmp_path: Path) -> None:
 
 async def test_hold_ends_before_the_deadline_and_says_when_to_come_again(tmp_path: Path) -> None:
     """Nobody is held past the time an answer needs; the error is typed and has its times."""
-    async with cold(tmp_path, "when_cold: hold, timeout: 1500ms, stream_timeout: 3s") as world:
+    async with cold(tmp_path, "when_cold: hold, timeout: 4s, stream_timeout: 5s") as world:
         code, headers = await world.ask()
         assert code == "ModelNotReadyException"
         assert int(headers["x-amz-retry-after"]) >= 1000

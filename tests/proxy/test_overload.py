@@ -62,7 +62,7 @@ async def test_who_finds_no_place_is_told_at_once() -> None:
         began = loop.time()
         with pytest.raises(BackendError) as caught:
             await client.ask("alone")
-        assert loop.time() - began < 1.0  # it waits for no place
+        assert loop.time() - began < 9.0  # it does not wait for a place, for which it has ten seconds
         client.backend.go.set()
         await first
         assert 'pointsman_shed_total{model="alone",reason="target"} 1' in client.parts.meters.render({})
@@ -75,7 +75,8 @@ async def test_who_finds_no_place_goes_to_the_fallback() -> None:
     """A declared fallback takes the overflow, at once and without a wait."""
     async with Client(Held(Reply(body=b"ok", usage=Usage(10, 10)))) as client:
         tasks = [asyncio.create_task(client.ask("chat")) for _ in range(2)]
-        await asyncio.sleep(0.01)
+        while len(client.backend.calls) < 2:  # noqa: ASYNC110 - a call that is held tells nobody
+            await asyncio.sleep(0)
         assert [name for name, _, _ in client.backend.calls] == ["first", "second"]
         client.backend.go.set()
         await asyncio.gather(*tasks)

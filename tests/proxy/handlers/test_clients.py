@@ -73,7 +73,7 @@ async def failure(made: Any, body: bytes) -> dict[str, Any]:
 
 async def test_answer_and_failures_through_boto3(tmp_path: Path) -> None:
     """A 424 ModelError with the status that the exception names, 500 without one; slow hooks are model time-outs."""
-    async with client(tmp_path, "3s") as (made, proxy):
+    async with client(tmp_path, "8s") as (made, proxy):
         proxy.answers({"a": 1})
         answer = await asyncio.to_thread(made.invoke_endpoint, EndpointName="chat", Body=b"x")
         assert json.loads(answer["Body"].read()) == {"wrapped": {"a": 1}}

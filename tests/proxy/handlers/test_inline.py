@@ -15,7 +15,7 @@ WORKS = """
 import asyncio, time
 async def before(call):
     if call.body == b"block":
-        end = time.thread_time() + 0.03
+        end = time.thread_time() + 0.3
         while time.thread_time() < end:
             pass
     elif call.body == b"raise inside":
@@ -42,8 +42,8 @@ async def test_longest_stretch_on_the_loop_is_told(tmp_path: Path) -> None:
     for body in (b"block", b""):
         await settled(handler.open(call(body), limit()).before())
     await handler.stop()
-    assert held[0] >= 0.03
-    assert held[1] < 0.01
+    assert held[0] >= 0.3
+    assert held[1] < 0.15
 
 
 async def test_hooks_see_the_failures_of_what_they_await(tmp_path: Path) -> None:
