@@ -86,7 +86,7 @@ class BedrockBackend:
             await incoming.aclose()
             raise refuse_garbled(target, "a body that is not an event stream", wire.garbled("a body")[1])
         writer = wire.EventWriter(target.speaks, include_usage=asked.include_usage)
-        stream = await primed(incoming, FramedPieces(incoming, target, writer.feed, writer.finish, joins=True))
+        stream = await primed(FramedPieces(incoming, target, writer.feed, writer.finish, joins=True))
         reply = Reply(
             stream=stream,
             content_type=wire.SERVER_SENT_EVENTS,
@@ -123,7 +123,7 @@ def _reply(incoming: Incoming, body: bytes, target: Target, *, streaming: bool) 
     )
 
 
-async def _collected(reply: Reply, stream: PrimedStream, writer: wire.EventWriter, target: Target) -> Reply:
+async def _collected(reply: Reply, stream: FramedPieces, writer: wire.EventWriter, target: Target) -> Reply:
     """The whole stream as one body, for a client that called the blocking operation."""
     pieces: list[bytes] = []
     size = 0

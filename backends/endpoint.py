@@ -105,5 +105,5 @@ async def _streamed(incoming: Incoming, target: Target) -> Reply:
     container_type = incoming.header("x-amzn-sagemaker-content-type")
     joins = media_type(container_type) == SERVER_SENT_EVENTS
     tail = Tail() if is_marked(target, container_type) else None
-    stream = await primed(incoming, FramedPieces(incoming, target, wire.read_event, bytes, joins=joins, tail=tail))
+    stream = await primed(FramedPieces(incoming, target, wire.read_event, bytes, joins=joins, tail=tail))
     return wire.read_reply(incoming.header, streaming=True, stream=stream)

@@ -27,9 +27,10 @@ _BROKEN = Said(502, "The stream of the model's answer broke.", "ModelStreamError
 
 
 class FramedPieces:
-    """The pieces that the frames of an answer hold."""
+    """`ByteStream`: the pieces that the frames of an answer hold. Closing it frees the answer's connection."""
 
     __slots__ = (
+        "_closed",
         "_decoder",
         "_failure",
         "_finish",
@@ -67,6 +68,7 @@ class FramedPieces:
         self._waiting: deque[bytes] = deque()
         self._failure: BackendError | None = None
         self._over = False
+        self._closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -93,10 +95,18 @@ class FramedPieces:
                 self._failure = BackendError(GARBLED, self._target, str(error), _BROKEN)
         return waiting.popleft()
 
+    def put_back(self, piece: bytes) -> None:
+        """See `Pieces`."""
+        if piece:
+            self._waiting.appendleft(piece)
+
     async def aclose(self) -> None:
-        """Nothing more is wanted. The connection is the answer's."""
         self._over = True
+        self._failure = None
         self._waiting.clear()
+        if not self._closed:
+            self._closed = True
+            await self._incoming.aclose()
 
     def _feed(self, chunk: bytes) -> None:
         """Have what its frames hold wait, up to the first that tells of a failure."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from policies.facts import FailureFacts, Fault
 from policies.table import AssumedRole, Target
@@ -19,7 +19,6 @@ from .aws import CredentialsError, CredentialSource
 from .base import HOP_HEADER, Call, Headers
 from .errors import BackendError, Said
 from .http.transport import Incoming, Outgoing, Transport, TransportError
-from .streams import PrimedStream
 from .wire.restjson import Unsigned, media_type
 from .wire.sagemaker import STREAM_BROKEN
 from .wire.sigv4 import Credentials, Signer
@@ -198,25 +197,28 @@ class Tail:
 
 
 class Pieces(Protocol):
-    """What a stream is made of; `aclose` ends it early."""
+    """A `ByteStream` that can give a piece once more."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
     def __anext__(self) -> Awaitable[bytes]: ...
 
+    def put_back(self, piece: bytes) -> None:
+        """Give this piece again as the next one; an empty one is none."""
+        ...
+
     def aclose(self) -> Awaitable[None]: ...
 
 
-async def primed(incoming: Incoming, pieces: Pieces) -> PrimedStream:
-    """A stream whose first piece is there. Raises BackendError, the connection freed, when it fails before that."""
+_Pieces = TypeVar("_Pieces", bound=Pieces)
 
-    async def close() -> None:
-        await pieces.aclose()
-        await incoming.aclose()
 
+async def primed(pieces: _Pieces) -> _Pieces:
+    """`pieces`, the first of which is there. Raises BackendError, the connection freed, when it fails before that."""
     try:
         first = await anext(pieces, b"")
     except BaseException:
-        await incoming.aclose()
+        await pieces.aclose()
         raise
-    return PrimedStream(first, pieces, close)
+    pieces.put_back(first)
+    return pieces

@@ -59,7 +59,7 @@ class VllmBackend:
         if not 200 <= incoming.status < 300:
             raise await _refusal(incoming, target)
         if call.streaming:
-            return _reply(incoming, stream=await primed(incoming, _Events(incoming, target)))
+            return _reply(incoming, stream=await primed(_Events(incoming, target)))
         if incoming.header("content-type") == "application/json":
             body = incoming.at_hand(RESPONSE_LIMIT)
             if body is not None:
@@ -92,28 +92,37 @@ def _reply(incoming: Incoming, *, body: bytes = b"", stream: ByteStream | None =
 
 
 class _Events:
-    """The body as it arrives, each piece at the cost of one coroutine. Raises BackendError when it breaks.
+    """`ByteStream`: the body as it arrives, each piece at the cost of one coroutine.
 
-    A stream of OpenAI events that ends without `data: [DONE]` is broken as well: see `signed.is_marked`.
+    A stream of OpenAI events that ends without `data: [DONE]` is broken: see `signed.is_marked`.
     """
 
-    __slots__ = ("_incoming", "_tail", "_target")
+    __slots__ = ("_first", "_incoming", "_over", "_tail", "_target")
 
     def __init__(self, incoming: Incoming, target: Target) -> None:
         self._incoming = incoming
         self._target = target
         self._tail = Tail() if is_marked(target, incoming.header("content-type")) else None
+        self._first = b""
+        self._over = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._over:
+            raise StopAsyncIteration
+        if first := self._first:
+            self._first = b""
+            return first
         try:
             piece = await self._incoming.piece()
         except TransportError as error:
+            self._over = True
             raise BackendError(error.facts, self._target, error.cause) from error
         tail = self._tail
         if not piece:
+            self._over = True
             if tail is not None:
                 tail.finish(self._target)
             raise StopAsyncIteration
@@ -121,8 +130,13 @@ class _Events:
             tail.feed(piece)
         return piece
 
+    def put_back(self, piece: bytes) -> None:
+        """See `Pieces`."""
+        self._first = piece
+
     async def aclose(self) -> None:
-        """Nothing is held: the connection is the answer's."""
+        self._over = True
+        await self._incoming.aclose()
 
 
 async def _whole(incoming: Incoming, target: Target) -> bytes:

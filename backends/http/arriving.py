@@ -103,26 +103,34 @@ class Answer:
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises TransportError when it breaks, is late, or is longer than `limit` bytes."""
-        whole = self._taken()
-        pieces = [whole]
-        size = len(whole)
-        while size <= limit and await self._more():
-            piece = self._taken()
+        pieces: list[bytes] = []
+        size = 0
+        while size <= limit and (piece := await self.piece()):
             size += len(piece)
             pieces.append(piece)
         if size > limit:
             cause = f"the answer is longer than {limit} bytes"
             raise TransportError(cause, sent=True)
-        return whole if len(pieces) == 1 else b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, in non-empty pieces. Raises TransportError when it breaks or is late."""
-        while self._pieces or await self._more():
-            yield self._taken()
+        while piece := await self.piece():
+            yield piece
 
     async def piece(self) -> bytes:
         """All of the body that has arrived since, at least a byte; empty at its end. Raises as `chunks` does."""
-        return self._taken() if self._pieces or await self._more() else b""
+        while not self._pieces:
+            if self.complete:
+                return b""
+            if self._error is not None:
+                raise self._error
+            self._waiter = self._connection.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._taken()
 
     def _taken(self) -> bytes:
         """All that has arrived, at once: one turn through the layers above for many small chunks."""
@@ -132,20 +140,6 @@ class Answer:
         self._waiting_bytes = 0
         self._connection.resume()
         return piece
-
-    async def _more(self) -> bool:
-        """Wait until there is something to take; False at the proper end."""
-        while not self._pieces:
-            if self.complete:
-                return False
-            if self._error is not None:
-                raise self._error
-            self._waiter = self._connection.loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return True
 
     async def aclose(self) -> None:
         """Free the connection; one whose answer was not read to its end is closed, not reused."""

@@ -69,6 +69,7 @@ class Exchange:
         "_budget",
         "_chunked",
         "_connection",
+        "_corked",
         "_held",
         "_message",
         "_payload",
@@ -88,6 +89,7 @@ class Exchange:
         self._budget = budget
         self._held = 0
         self._chunked = True
+        self._corked: bytes | None = None
         self.arrived = arrived
         """When the head was read, on the loop's clock."""
         self.method: str = message.method
@@ -198,14 +200,22 @@ class Exchange:
         return self._connection.writing_paused
 
     async def start(self, status: int, headers: Headers) -> None:
-        """Send the head of an answer whose body follows in pieces."""
+        """Send the head of an answer whose body follows in pieces, with those that follow in this turn of the loop."""
         self._chunked = self._message.version >= _VERSION_1_1
         if not self._chunked:  # the connection's end is the body's
             self.keeps = False
         said = head(status, headers, self._framing("Transfer-Encoding: chunked\r\n" if self._chunked else ""))
-        transport = self._transport()
+        self._transport()
         self.started = True
-        transport.write(said)
+        self._corked = said
+        asyncio.get_running_loop().call_soon(self._uncork)
+
+    def _uncork(self) -> None:
+        """Send what waits for the end of the turn: each write is a system call that wakes the client."""
+        corked, self._corked = self._corked, None
+        transport = self._connection.transport
+        if corked and transport is not None and not transport.is_closing():
+            transport.write(corked)
 
     async def write(self, piece: bytes) -> None:
         """Send a piece of the body; returns when less than WRITE_BUFFER bytes wait. Raises ClientGone."""
@@ -222,14 +232,21 @@ class Exchange:
             raise RuntimeError(msg)
         transport = self._transport()
         if piece and self.method != "HEAD":
-            transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
+            framed = b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece
+            if self._corked is None:
+                transport.write(framed)
+            else:
+                self._corked += framed
+                if len(self._corked) > _JOINED:
+                    self._uncork()
         return self._connection.writing_paused
 
     async def finish(self) -> None:
         """End the body cleanly."""
-        transport = self._transport()
+        self._transport()
         if self._chunked and self.method != "HEAD":
-            transport.write(b"0\r\n\r\n")
+            self._corked = (self._corked or b"") + b"0\r\n\r\n"
+        self._uncork()
         if self._connection.writing_paused:
             await self.drained()
 
@@ -261,6 +278,7 @@ class Exchange:
     def abort(self) -> None:
         """Reset the connection: what was sent must not be taken for a whole answer."""
         self.keeps = False
+        self._uncork()
         transport = self._connection.transport
         if transport is not None:
             transport.abort()

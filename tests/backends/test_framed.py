@@ -118,3 +118,21 @@ async def test_what_a_frame_tells_ends_the_stream(said: Said) -> None:
         with pytest.raises(BackendError, match="the stream ended with") as caught:
             _ = [piece async for piece in stream]
         assert (caught.value.facts, caught.value.said) == (facts, said)
+
+
+async def test_closing_frees_the_connection_once() -> None:
+    """However often it is closed, and whether or not it was read to its end."""
+    body = Body(payload_part(b"a"))
+    stream = FramedPieces(body, TARGET, read_event, nothing_more)
+    assert [piece async for piece in stream] == [b"a"]
+    await stream.aclose()
+    await stream.aclose()
+    assert body.closed == 1
+
+
+async def test_a_piece_that_was_put_back_comes_next() -> None:
+    """It is given once more, ahead of what came with it; an empty one is none."""
+    stream = FramedPieces(Body(payload_part(b"a") + payload_part(b"b")), TARGET, read_event, nothing_more)
+    stream.put_back(await anext(stream))
+    stream.put_back(b"")
+    assert [piece async for piece in stream] == [b"a", b"b"]

@@ -170,7 +170,7 @@ def test_an_answer_of_another_form_may_have_run() -> None:
 async def test_a_stream_is_primed_with_its_first_piece() -> None:
     """The first piece has been read, and closing frees the connection once, however far the reading got."""
     body = Body(payload_part(b"a"), payload_part(b"b"))
-    stream = await primed(body, FramedPieces(body, TARGET, read_event, nothing_more))
+    stream = await primed(FramedPieces(body, TARGET, read_event, nothing_more))
     assert await anext(aiter(stream)) == b"a"
     await stream.aclose()
     await stream.aclose()
@@ -181,12 +181,12 @@ async def test_a_failure_before_the_first_piece_frees_the_connection() -> None:
     """Another target may be tried, so nobody else will close it."""
     body = Body(TransportError("cut", sent=True))
     with pytest.raises(BackendError):
-        await primed(body, FramedPieces(body, TARGET, read_event, nothing_more))
+        await primed(FramedPieces(body, TARGET, read_event, nothing_more))
     assert body.closed == 1
 
 
 async def test_an_empty_stream_is_a_stream() -> None:
     """A container may answer with nothing at all."""
     body = Body()
-    stream = await primed(body, FramedPieces(body, TARGET, read_event, nothing_more))
+    stream = await primed(FramedPieces(body, TARGET, read_event, nothing_more))
     assert [piece async for piece in stream] == []
