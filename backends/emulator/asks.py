@@ -11,16 +11,9 @@ from typing import Any
 from .config import Dialect
 from .text import count_tokens
 
-_SAMPLING = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "seed",
-    "do_sample",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-)
+_WEIGHED = ("repetition_penalty", "presence_penalty", "frequency_penalty")
+"""Parameters that change which words are the likeliest ones."""
+_SAMPLING = ("temperature", "top_p", "top_k", "seed", "do_sample", *_WEIGHED)
 
 
 class AskError(Exception):
@@ -201,4 +194,7 @@ def _stops(value: object) -> tuple[str, ...]:
 
 
 def _sampling(value: Mapping[str, Any]) -> str:
-    return json.dumps({key: value[key] for key in _SAMPLING if value.get(key) is not None}, sort_keys=True)
+    """The same for all ways to ask for the likeliest words, which dialects write differently."""
+    greedy = value.get("temperature") == 0 or value.get("do_sample") is False
+    keys = _WEIGHED if greedy else _SAMPLING
+    return json.dumps({key: value[key] for key in keys if value.get(key) is not None}, sort_keys=True)

@@ -39,6 +39,11 @@ from .given import usable, write
 from .policy_file import add_arguments, print_refusal, read_policy_text
 from .series import add_trace, series_of
 
+MADE_UP = (
+    "the stand-ins' latencies are made up, and they answer alike, so that gates of latency and agreement say nothing "
+    "of the real targets; name measured ones with --stand-ins FILE"
+)
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` this command's arguments."""
@@ -186,7 +191,7 @@ def _cut(models: list[tuple[Route, Arrivals]], begin: float, end: float) -> dict
 def _notes(notes: tuple[str, ...], config: EmulatorConfig | None) -> tuple[str, ...]:
     if config is not None:
         return notes
-    return (*notes, "the stand-ins' latencies are made up; name measured ones with --stand-ins FILE")
+    return (*notes, MADE_UP)
 
 
 def _day(text: str) -> float:

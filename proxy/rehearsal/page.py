@@ -134,6 +134,11 @@ def _migrations(story: Story, axis: Axis) -> Iterator[str]:
         said = f"{axis.said(last['at'] - story.start)}: {last['event']}, {last['why']}"
         share = f"{last['after']:.0%} of the traffic went to the new target"
         yield f"<p{style}>Where it ended: {escape(said)}. {share}.</p>"
+        standing, *waits = story.played.ends.get(name) or ("",)
+        if waits:
+            still = "".join(f"<li>{escape(one)}</li>" for one in waits)
+            yield f"<p>It was {escape(standing)} at the end, and not done. What it still waited for:</p>"
+            yield f"<ul>{still}</ul>"
         rows = (
             [
                 axis.said(each["at"] - story.start),

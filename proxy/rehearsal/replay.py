@@ -92,6 +92,8 @@ class Played:
     """What the stand-ins counted, by name."""
     histories: Mapping[str, list[dict[str, Any]]]
     """The records of each migration, oldest first."""
+    ends: Mapping[str, tuple[str, ...]]
+    """Where each migration stood at the end, and what it waited for."""
     calls: Calls
     """What clients saw."""
 
@@ -140,8 +142,19 @@ async def play(play: Play, audience: Audience) -> Played:
         finally:
             await _ended(beside)
         histories = {name: await stage.ledger.history(name) for name in stage.table.migrations}
+        ends = {name: await _end(stage.ledger, name) for name in stage.table.migrations}
         ledgers = {name: hosted.ledger.report() for name, hosted in stage.emulator.models.items()}
-    return Played(ledgers, histories, calls)
+    return Played(ledgers, histories, ends, calls)
+
+
+async def _end(ledger: Ledger, name: str) -> tuple[str, ...]:
+    """What the controller said of a migration at its last look."""
+    last = await ledger.report(name)
+    if last is None:
+        return ()
+    waits = (f"{what}: {text}" for what, text in last.waits)
+    more = (f"{one.gate} of {one.route} takes about {one.more:,} more requests" for one in last.gates if one.more)
+    return (last.standing, *waits, *more)
 
 
 @asynccontextmanager

@@ -57,6 +57,7 @@ def report(story: Story) -> str:
     for name, history in sorted(story.played.histories.items()):
         lines += ["", f"migration {name}:"]
         lines += [f"  {_moment(each['at'])}  {each['summary']}" for each in history] or ["  nothing was decided"]
+        lines += [f"  at the end: {'; '.join(end)}"] if (end := story.played.ends.get(name)) else []
     calls = story.played.calls
     if calls.again:
         became = f"{calls.saved:,} were answered so, {calls.failed:,} failed in the end"
@@ -125,6 +126,7 @@ def as_json(story: Story) -> dict[str, Any]:
             one.target: {"usd": None if one.usd is None else round(one.usd, 6), "for": one.basis} for one in story.spent
         },
         "migrations": story.played.histories,
+        "ends": {name: list(end) for name, end in sorted(story.played.ends.items())},
         "notes": list(story.notes),
     }
 

@@ -107,6 +107,8 @@ def _model(target: Target) -> dict[str, object]:
     idle = target.idle_limit or (IDLE if imported else None)
     found: dict[str, object] = {
         "dialect": "echo" if target.speaks == "opaque" else target.speaks,
+        # A candidate whose answers are not known is taken to agree: else every gate of agreement would be red.
+        "weights": "as good as each other",
         "latency": {"first_byte": FIRST_BYTE, "per_token": PER_TOKEN, "spread": SPREAD},
         "cold": {"restore": (low + high) / 2},
         "copies": {"max": 3 if imported else target.replicas, "concurrency": 64},

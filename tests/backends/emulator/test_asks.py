@@ -64,9 +64,18 @@ def test_only_sampling_changes_what_is_said() -> None:
     """Stream, model and limits are not part of the key, temperature and seed are, in any order."""
     plain = ask("openai-chat", {**CHAT, "stream": True, "model": "x", "max_tokens": 3}).sampling
     assert plain == ask("openai-chat", CHAT).sampling
-    one = ask("openai-chat", {**CHAT, "temperature": 0, "seed": 1}).sampling
-    assert one == ask("openai-chat", {**CHAT, "seed": 1, "temperature": 0}).sampling
+    one = ask("openai-chat", {**CHAT, "temperature": 0.5, "seed": 1}).sampling
+    assert one == ask("openai-chat", {**CHAT, "seed": 1, "temperature": 0.5}).sampling
     assert one != plain
+
+
+def test_the_likeliest_words_are_the_same_however_they_are_asked_for() -> None:
+    """LMI takes them by itself or at `do_sample: false`, OpenAI's dialects at a temperature of 0, whatever the seed."""
+    silent = ask("lmi", {"inputs": "x", "parameters": {}}).sampling
+    assert silent == ask("lmi", {"inputs": "x", "parameters": {"do_sample": False, "top_p": 0.9}}).sampling
+    assert silent == ask("openai-completions", {"prompt": "x", "temperature": 0, "seed": 3}).sampling
+    assert silent != ask("openai-completions", {"prompt": "x", "temperature": 0, "presence_penalty": 1}).sampling
+    assert silent != ask("lmi", {"inputs": "x", "parameters": {"do_sample": True, "seed": 3}}).sampling
 
 
 @pytest.mark.parametrize(

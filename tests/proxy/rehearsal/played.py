@@ -46,6 +46,29 @@ endpoints:
       gates: {errors: at most +30 points}
       false_alarms: 1%
 """
+SHADOWED = """\
+apiVersion: pointsman/v1
+account: "123456789012"
+targets:
+  gpu: {kind: endpoint, endpoint: gpu, region: us-east-1, speaks: lmi}
+  import:
+    kind: bedrock
+    model: arn:aws:bedrock:us-east-1:123456789012:imported-model/abcdefghij12
+    speaks: openai-completions
+    cold: {restore: 30s..90s, idle_limit: 15m}
+endpoints:
+  chat:
+    owner: team
+    clients_speak: lmi
+    serve_from: gpu
+    migrate:
+      to: import
+      steps: [{shadow: 100%, hold: 1h}, {share: 100%}]
+      gates: {agreement: at least 0.9 of the A/A floor}
+      false_alarms: 5%
+      freeze: "Mon 05:00-06:00 UTC"
+"""
+"""The two sides speak two dialects; the step is left after an hour of copies."""
 
 
 def played(

@@ -38,3 +38,4 @@ def test_a_migration_says_where_it_ended() -> None:
     assert "Where it ended: Mon 06 Jul 00:00: grew" in text
     assert "0% to 25%" in text
     assert "dashed lines: what was decided" in text
+    assert "<p>It was collecting evidence at the end, and not done. What it still waited for:</p>\n<ul><li>" in text

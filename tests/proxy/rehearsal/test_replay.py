@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.proxy.rehearsal.played import COLD, MOVING, played
+from tests.proxy.rehearsal.played import COLD, MOVING, SHADOWED, played
 
 
 def test_cold_misses_are_those_of_the_trace() -> None:
@@ -47,3 +47,23 @@ def test_it_may_begin_in_1970() -> None:
     moments = [(60.0 + 137.13 * turn, 1 + turn % 3) for turn in range(40)]
     tally, outcome, _ = played(COLD, {"chat": moments}, 6000.0, start=0.37)
     assert (tally.models["chat"].statuses[200], outcome.unanswered) == (tally.requests, 0)
+
+
+def test_candidate_of_unknown_answers_is_taken_to_agree() -> None:
+    """Stand-ins that were made up answer alike, in whatever dialect: no gate of agreement is red for that."""
+    moments = [(10.0 * turn, 1) for turn in range(500)]
+    _, outcome, _ = played(SHADOWED, {"chat": moments}, 5400.0)
+    assert [each["event"] for each in outcome.histories["chat"]] == ["started", "grew", "grew", "done"]
+    assert outcome.ends["chat"] == ("done",)
+
+
+def test_a_migration_that_is_not_done_says_what_it_waits_for() -> None:
+    """Where nothing was decided as well: a freeze is no decision, and a reader has to learn of it."""
+    _, outcome, _ = played(SHADOWED, {"chat": [(10.0, 1)]}, 1800.0)
+    standing, *waits = outcome.ends["chat"]
+    assert standing == "shadow"
+    assert waits[0].startswith("holding: for another 30m")
+    assert any(one.startswith("collecting evidence: agreement of chat") for one in waits)
+    frozen = SHADOWED.replace("05:00-06:00", "00:00-06:00")
+    _, outcome, _ = played(frozen, {"chat": [(10.0, 1)]}, 600.0)
+    assert outcome.ends["chat"] == ("frozen", "frozen: by the policy")

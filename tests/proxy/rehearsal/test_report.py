@@ -26,7 +26,10 @@ def test_the_table_has_a_line_a_model_and_what_it_cost() -> None:
 
 def test_a_migration_is_told_by_its_records() -> None:
     """When it was started, and what followed."""
-    assert "2026-07-06 00:00  migration chat started" in report(story(MOVING))
+    told = story(MOVING)
+    assert "2026-07-06 00:00  migration chat started" in report(told)
+    assert "\n  at the end: collecting evidence; collecting evidence: errors of chat" in report(told)
+    assert as_json(told)["ends"]["chat"][0] == "collecting evidence"
 
 
 def test_json_says_the_same() -> None:
