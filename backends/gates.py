@@ -1,10 +1,11 @@
 """Who gets in when a target, or an owner, has enough: limits, short queues, and quick refusals.
 
 One gate for each target: so many requests at a time as `policies.limits` finds right, and a queue behind it that is
-bounded in requests, in bytes and in time: nobody is queued who would wait for longer than an answer takes, since a
-queue that stands only makes everyone late. Each target has its own, so that a hot one keeps nobody else waiting. A full
-queue gives up its newest request of the lowest rank for one of a higher rank; otherwise the newcomer is refused at
-once. Refusals are `Refused`, with the seconds after which to come again.
+bounded in requests, in bytes and in time. A queue that empties again has caught a burst, as comes after each moment in
+which a machine stood still; one that stands only makes everyone late. So one that was empty a moment ago holds a moment
+of work, and any other as much as an answer takes. Each target has its own, so that a hot one keeps nobody else waiting.
+A full queue gives up its newest request of the lowest rank for one of a higher rank; otherwise the newcomer is refused
+at once. Refusals are `Refused`, with the seconds after which to come again.
 
 Book-keeping is synchronous; only `queue` waits. Whoever got in calls `leave` exactly once.
 """
@@ -17,14 +18,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from policies.limits import Limit, after_answer, after_pushback
+from policies.limits import Limit, after_answer, after_pushback, queue_holds
 from policies.quotas import Bucket, Quota, Rate, full, refilled, taken, wait_for
 from policies.table import LimitRule, Target
 
 RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2})
 """By a route's `shed`: who is let in before whom."""
-SHORTEST_QUEUE = 0.1
-"""Seconds of waiting that a queue may always hold, however quick the target is."""
 SOONEST, LATEST = 1.0, 30.0
 """Seconds between which a refusal asks to come again."""
 
@@ -46,7 +45,7 @@ class _Waiting:
 class Gate:
     """One target's: who is inside, who waits, and how many there may be."""
 
-    __slots__ = ("active", "bytes", "limit", "queues", "rule", "spare", "waiting", "written")
+    __slots__ = ("active", "began", "bytes", "limit", "queues", "rule", "spare", "waiting", "written")
 
     def __init__(self) -> None:
         self.written: LimitRule | None = None
@@ -56,6 +55,8 @@ class Gate:
         self.spare = 0
         self.bytes = 0
         self.waiting = 0
+        self.began = 0.0
+        """When the queue was empty last, on the loop's clock."""
         self.queues: tuple[OrderedDict[int, _Waiting], ...] = tuple(OrderedDict() for _ in RANKS)
 
     def enter(self) -> bool:
@@ -86,16 +87,20 @@ class Gate:
             self.waiting -= 1
         return waiting
 
-    def too_late(self, ahead: int, seconds: float) -> bool:
-        """Whether a turn behind so many others would come too late: after `seconds`, or than an answer takes."""
+    def too_late(self, ahead: int, seconds: float, now: float) -> bool:
+        """Whether a turn behind so many others would come too late: after `seconds`, or than a queue may hold."""
         recent = self.limit.recent or 0.0
-        return ahead * recent / max(self.limit.value, 1.0) > min(seconds, max(recent, SHORTEST_QUEUE))
+        return ahead * recent / max(self.limit.value, 1.0) > min(seconds, queue_holds(self.limit, now - self.began))
 
-    def make_room(self, rank: int, size: int, seconds: float) -> bool:
+    def make_room(self, rank: int, size: int, seconds: float, now: float) -> bool:
         """Whether one more may wait; those of a lower rank, the newest first, give way for it."""
         rule = self.rule
+        if not self.waiting:
+            self.began = now
         while (
-            self.waiting >= rule.queue or self.bytes + size > rule.queue_bytes or self.too_late(self.waiting, seconds)
+            self.waiting >= rule.queue
+            or self.bytes + size > rule.queue_bytes
+            or self.too_late(self.waiting, seconds, now)
         ):
             lower = next((other for other in (2, 1) if other > rank and self.queues[other]), None)
             if lower is None:
@@ -160,11 +165,10 @@ class Gates:
 
     async def queue(self, target: Target, shed: str, size: int, seconds: float) -> None:
         """Wait for a place at the target, at most `seconds`, holding `size` bytes. Raises Refused."""
-        gate, rank = self.of(target), RANKS[shed]
-        if not gate.make_room(rank, size, min(seconds, gate.rule.wait)):
+        gate, rank, loop = self.of(target), RANKS[shed], asyncio.get_running_loop()
+        if not gate.make_room(rank, size, min(seconds, gate.rule.wait), loop.time()):
             why = "the queue is full"
             raise gate.refusal(why)
-        loop = asyncio.get_running_loop()
         self._serial += 1
         key, admitted = self._serial, loop.create_future()
         gate.queues[rank][key] = _Waiting(admitted, size)

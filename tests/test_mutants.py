@@ -174,6 +174,13 @@ MUTANTS = (
         "tests/backends/test_gates.py",
     ),
     Mutant(
+        "a standstill passes for overload",
+        "policies/limits.py",
+        "            stood_from, stood_until = now - silent, now\n",
+        "            pass\n",
+        "tests/policies/test_limits.py",
+    ),
+    Mutant(
         "a hedge is sent on credit",
         "policies/hedging.py",
         "if purse >= 1.0 else None",

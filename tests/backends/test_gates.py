@@ -231,3 +231,15 @@ async def test_work_of_our_own_gives_way_to_who_waits() -> None:
     await other
     gates.leave(GPU)
     assert gates.enter_spare(GPU)
+
+
+async def test_a_burst_is_queued() -> None:
+    """A queue that was empty a moment ago holds half a second of work, five times what a standing one may."""
+    gates, slow = Gates(), replace(GPU, limit=LimitRule(Bounds(1, 1), 1000, 1 << 20, 30.0))
+    for second in range(200):
+        gates.answered(slow, 0.03, float(second))
+    assert gates.enter(slow)
+    burst = [waiting(gates, at=slow) for _ in range(15)]
+    await settled()
+    assert [state[3] for state in gates.states()] == [15]
+    await ended(*burst)

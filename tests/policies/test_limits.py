@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.limits import SHRINK, START, Bounds, Limit, after_answer, after_pushback
+from policies.limits import BURST, SHRINK, START, Bounds, Limit, after_answer, after_pushback, queue_holds
 
 from .written import PATIENT
 
@@ -95,3 +97,79 @@ def test_a_queue_at_the_target_does_not_pass_for_its_pace() -> None:
         limit = after_answer(limit, 0.15, 4, now, BOUNDS)
     assert limit.calm is not None
     assert limit.calm > 0.14
+
+
+def stood_still(limit: Limit, seconds: float, now: float, rate: int = 100, service: float = 0.05) -> Limit:
+    """The limit after everything stood for `seconds` while requests came at `rate`, and then all were answered."""
+    waiting = int(seconds * rate)
+    for number in range(waiting):
+        took = service + seconds * (1 - number / waiting)
+        limit = after_answer(limit, took, waiting - number, now + number * 0.0003, BOUNDS)
+    return limit
+
+
+def steady(limit: Limit, now: float, seconds: float, rate: int = 100, service: float = 0.05) -> Limit:
+    """The limit after good traffic that a calm target answers at once."""
+    for number in range(int(seconds * rate)):
+        limit = after_answer(limit, service, int(rate * service), now + number / rate, BOUNDS)
+    return limit
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_a_moment_in_which_everything_stood_does_not_shrink_it(seconds: float) -> None:
+    """Nobody had an answer and then all had: that is no sign of too many requests, however late all of them are."""
+    limit = steady(Limit(), 0.0, 5.0)
+    now = 5.0
+    for _ in range(5):
+        limit = stood_still(limit, seconds, now + seconds)
+        limit = steady(limit, now + 2 * seconds, 4 * seconds)
+        now += 6 * seconds
+    assert limit.value >= START
+
+
+def test_what_stands_half_of_the_time_is_slow() -> None:
+    """Only what is rare is passed over."""
+    limit, now = steady(Limit(), 0.0, 5.0), 5.0
+    for _ in range(20):
+        limit = stood_still(limit, 0.5, now + 0.5)
+        limit = steady(limit, now + 0.6, 0.4)
+        now += 1.0
+    assert limit.value < START
+
+
+def test_lateness_beyond_the_standstill_counts() -> None:
+    """A queue that was there before everything stood is seen all the same."""
+    limit = steady(Limit(), 0.0, 5.0)
+    for number in range(600):
+        limit = after_answer(limit, 2.0, 200, 5.5 + number / 100, BOUNDS)
+    assert limit.value < START / 2
+
+
+def test_a_limit_that_hardly_anyone_uses_shrinks_little() -> None:
+    """Eight late requests of 256 are no measure of what the target bears."""
+    limit = warmed(0.05)
+    for number in range(40):
+        limit = after_answer(limit, 0.5, 8, 1.0 + number / 40, BOUNDS)
+    assert START * SHRINK**3 <= limit.value <= START * SHRINK
+
+
+def test_what_was_learnt_fades() -> None:
+    """A limit that overload has made small finds its way back where there is no sign of it any more, used or not."""
+    limit = simulated(10, 0.1, 100, warmed(0.1))
+    assert limit.value < 40
+    now = limit.answered_at
+    for second in range(600):
+        limit = after_answer(limit, 0.1, 1, now + second, BOUNDS)
+    assert limit.value == START
+    narrow = Bounds(4, 100)
+    for second in range(600):
+        limit = after_answer(replace(limit, value=10.0) if not second else limit, 0.1, 1, now + 600 + second, narrow)
+    assert limit.value == narrow.most
+
+
+def test_a_queue_that_stands_is_short_and_a_burst_is_not_refused() -> None:
+    """What was empty a moment ago may hold more; neither holds less than an answer takes."""
+    assert queue_holds(warmed(0.01), BURST / 2) == BURST
+    assert queue_holds(warmed(0.01), BURST) < BURST
+    assert queue_holds(warmed(3.0), BURST) == 3.0
+    assert queue_holds(Limit(), 0.0) == BURST
