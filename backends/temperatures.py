@@ -171,8 +171,13 @@ class Temperatures:
             return True
         if now < entry.again:
             return False
-        entry.again = now + heat.pace(target.restore)
+        entry.again = now + heat.own_pace(target.restore)
         return True
+
+    def until_try(self, target: Target, now: float) -> float:
+        """Seconds until `may_try` lets a caller's own request through."""
+        entry = self.tracked.get(target.name)
+        return 0.0 if entry is None else max(0.0, entry.again - now)
 
     def sent(self, target: Target, now: float) -> None:
         """A call is about to be sent."""
@@ -205,7 +210,7 @@ class Temperatures:
             return
         if entry is None:
             entry = self.tracked[target.name] = _Entry(target)
-        entry.again = max(entry.again, now + heat.pace(target.restore))
+        entry.again = max(entry.again, now + heat.own_pace(target.restore))
         entry.become(heat.met_cold(entry.now_known(), now), now)
 
     def is_state(self, target: Target, call: Call) -> bool:

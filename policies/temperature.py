@@ -194,6 +194,15 @@ def pace(declared: tuple[float, float] | None) -> float:
     return min(LONGEST_PACE, (declared or RESTORE)[0] / 12)
 
 
+def own_pace(declared: tuple[float, float] | None) -> float:
+    """Seconds between two callers' own requests that are the probe, where no other can be made.
+
+    As `pace`, but for a target of which nothing is declared: it may be back at once, and who comes in between is turned
+    away unasked.
+    """
+    return SOONEST if declared is None else pace(declared)
+
+
 def _gaps(temperature: Temperature, found: float) -> tuple[float, ...]:
     """The gaps that ended cold, and the one that ended at `found`; lost at once, it was not lost to idleness."""
     if temperature.used is None or found <= temperature.used:

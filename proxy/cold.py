@@ -50,13 +50,14 @@ async def passed(route: Route, plan: Plan, call: Call, deadline: float, record: 
             return plan
         warmth = services.temperatures.warmth(target, now)
         if warmth in NOT_LOADED:
-            if not passage.restoring(target) and services.temperatures.may_try(target, now):
+            probed = passage.restoring(target)
+            if not probed and services.temperatures.may_try(target, now):
                 return plan
             if not waited and not services.temperatures.proven(target):
                 waited = True
                 await passage.changed(target, VERDICT)
             else:
-                plan = await passage.cold(plan, warmth)
+                plan = await passage.cold(plan, warmth, probed=probed)
         elif warmth is Warmth.READY:
             return passage.eased(plan)
         elif waited or services.temperatures.first(target, now):
@@ -108,20 +109,23 @@ class _Passage:
         restorer = self._services.restorer
         return restorer is not None and restorer.restore(self._route, target)
 
-    async def changed(self, target: Target, seconds: float) -> bool:
-        """Wait for news of the target; False: none in time, or too many wait already."""
+    async def changed(self, target: Target, seconds: float) -> bool | None:
+        """Wait for news of the target; False: none in time; None: too many wait already."""
         began = self._services.now()
         try:
             return await self._services.temperatures.change(
                 target, min(seconds, self._deadline - began), len(self._call.body)
             )
         except Full:
-            return False
+            return None
         finally:
             self._record.backend_seconds += self._services.now() - began
 
-    async def cold(self, plan: Plan, warmth: Warmth) -> Plan:
-        """The plan of a request whose next target is cold, after its wait. Raises BackendError when it fails."""
+    async def cold(self, plan: Plan, warmth: Warmth, *, probed: bool) -> Plan:
+        """The plan of a request whose next target is cold, after its wait. Raises BackendError when it fails.
+
+        Where nothing is `probed`, those who are held take turns: one of them at a time is the probe.
+        """
         target, temperatures, now = plan.attempts[0].target, self._services.temperatures, self._services.now()
         state = f"{target.name} is {warmth.name.lower()}"
         if self._route.when_cold == SPILL:
@@ -131,9 +135,12 @@ class _Passage:
         elif self._route.when_cold == HOLD:
             left = self._deadline - now
             room = left - (temperatures.expected(target) or left * ANSWER_SHARE)
-            if room > temperatures.earliest(target, now) and await self.changed(target, room):
-                self._met(HOLD, f"{self._route.rule}: {target.name}, cold-hold: {state}")
-                return plan
+            if room > temperatures.earliest(target, now):
+                wait = room if probed else min(room, temperatures.until_try(target, now))
+                heard = await self.changed(target, wait)
+                if heard or (heard is False and wait < room):
+                    self._met(HOLD, f"{self._route.rule}: {target.name}, cold-hold: {state}")
+                    return plan
         wait = temperatures.remaining(target, self._services.now())
         self._met(FAIL, f"{self._route.rule}: cold-fail: {state}")
         facts = FailureFacts(Fault.PLATFORM, retry_safe=True, retry_after=wait, cold=True)

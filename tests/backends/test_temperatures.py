@@ -126,7 +126,22 @@ def test_a_caller_may_be_the_probe_at_its_pace() -> None:
     temperatures = tracking()
     assert [temperatures.may_try(IMPORTED, moment) for moment in (0.0, 4.9, 5.0, 5.1)] == [True, False, True, False]
     temperatures.met_cold(IMPORTED, 100.0)
+    assert [temperatures.until_try(IMPORTED, moment) for moment in (100.0, 104.0, 105.0, 106.0)] == [5.0, 1.0, 0.0, 0.0]
     assert [temperatures.may_try(IMPORTED, moment) for moment in (100.0, 105.0)] == [False, True]
+    assert temperatures.until_try(PLAIN, 0.0) == 0.0
+
+
+def test_where_nothing_is_declared_a_caller_tries_each_second() -> None:
+    """Nothing says that it will be minutes, and callers are refused meanwhile."""
+    temperatures = tracking()
+    temperatures.met_cold(PLAIN, 0.0)
+    assert [temperatures.may_try(PLAIN, moment) for moment in (0.0, 0.9, 1.0, 1.1, 2.0)] == [
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_a_call_that_was_held_for_too_long_was_held_for_cold() -> None:

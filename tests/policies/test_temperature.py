@@ -26,6 +26,7 @@ from policies.temperature import (
     heard,
     idle_limit,
     met_cold,
+    own_pace,
     pace,
     remaining,
     restoring,
@@ -256,3 +257,9 @@ def test_estimates_lie_among_what_was_seen(restores: list[float], passed: float)
     assert min(restores) <= told.median <= told.p90 <= max(restores)
     if passed < max(restores):
         assert remaining(value, passed, None) <= max(SOONEST, max(restores) - passed)
+
+
+def test_callers_try_a_target_each_second_where_nothing_is_declared() -> None:
+    """It may be back at once, and who comes in between is turned away; else their pace is the probe's."""
+    assert own_pace(None) == 1.0
+    assert [own_pace(declared) for declared in ((12.0, 60.0), (600.0, 900.0))] == [1.0, 5.0]

@@ -37,6 +37,7 @@ targets:
   quick: {kind: vllm, url: "http://127.0.0.1:1", model: m, speaks: openai-chat, cold: {restore: 1s..5m}}
   several: {kind: vllm, urls: ["http://127.0.0.1:1", "http://127.0.0.1:2"], model: m, speaks: openai-chat,
             cold: {restore: 60s..5m}}
+  brief: {kind: vllm, url: "http://127.0.0.1:1", model: m, cold: {restore: 100ms..5m}, limit: {queue: 2}}
   warm: {kind: vllm, url: "http://127.0.0.1:2", model: m}
 endpoints:
   spills: {serve_from: imported, fallback: [warm]}
@@ -44,6 +45,7 @@ endpoints:
   holds: {serve_from: imported, when_cold: hold, timeout: 5m}
   fails: {serve_from: imported, fallback: [warm], when_cold: fail}
   opaque: {serve_from: silent, when_cold: fail}
+  patient: {serve_from: brief, when_cold: hold, timeout: 5m}
   hurried: {serve_from: quick, when_cold: fail}
   replicated: {serve_from: several, when_cold: hold, timeout: 5m, retry: {attempts: 2}}
 """
@@ -269,6 +271,23 @@ async def test_of_an_opaque_target_a_callers_request_is_the_probe() -> None:
         made.now += 5
         assert await made.passed("opaque") == ["silent"]
         assert made.backend.calls == []
+
+
+async def test_who_is_held_at_an_opaque_target_is_its_probe_in_turn() -> None:
+    """Nobody else asks it: one of those who wait goes at each pace, and hears by his own request that it is back."""
+    async with world() as made:
+        brief = made.target("brief")
+        made.temperatures.met_cold(brief, made.now)
+        held = [asyncio.ensure_future(made.passed("patient")) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(BackendError, match="brief is cold"):
+            await made.passed("patient")  # the queue is full
+        assert made.record.cold == "fail"
+        made.now += 1
+        done, waiting = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+        assert [await one for one in done] == [["brief"]]
+        made.answered("brief", made.now)
+        assert [await one for one in waiting] == [["brief"]]
 
 
 async def test_without_a_restorer_callers_are_the_probe() -> None:
