@@ -278,7 +278,7 @@ async def test_a_stream_call_that_is_not_answered_with_frames_fails(
 async def test_the_deadline_binds_the_stream(upstream: Upstream, transport: HttpTransport) -> None:
     """A stream that stalls ends as one that took too long."""
     upstream.streams(payload_part(b"a"), asyncio.Event())
-    reply = await scripted(transport).invoke(target(upstream.url), call(streaming=True), soon(0.2))
+    reply = await scripted(transport).invoke(target(upstream.url), call(streaming=True), soon(2.0))
     with pytest.raises(BackendError) as caught:
         await pieces(reply)
     assert caught.value.facts.timed_out

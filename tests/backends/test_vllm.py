@@ -406,7 +406,7 @@ async def unused_port() -> int:
 async def test_the_deadline_binds_the_wait_for_an_answer(engine: Engine, backend: VllmBackend, streaming: bool) -> None:
     """An engine that is silent is left at the deadline, and may have run."""
     engine.streams(asyncio.Event())
-    error = await fails(backend.invoke(target(engine.url), call(streaming=streaming), soon(0.15)))
+    error = await fails(backend.invoke(target(engine.url), call(streaming=streaming), soon(1.5)))
     assert error.facts == FailureFacts(Fault.NETWORK, retry_safe=None, timed_out=True)
     await asyncio.wait_for(engine.gone.wait(), 60)
 
@@ -414,7 +414,7 @@ async def test_the_deadline_binds_the_wait_for_an_answer(engine: Engine, backend
 async def test_the_deadline_binds_the_stream(engine: Engine, backend: VllmBackend) -> None:
     """A stream that stalls is left at the deadline of the call."""
     engine.streams(b"data: 1\n\n", asyncio.Event())
-    reply = await backend.invoke(target(engine.url), call(streaming=True), soon(0.25))
+    reply = await backend.invoke(target(engine.url), call(streaming=True), soon(2.0))
     error = await fails(collect(reply))
     assert error.facts.timed_out
 

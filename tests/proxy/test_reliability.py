@@ -41,9 +41,9 @@ class Engine:
 @asynccontextmanager
 async def proxied(folder: Path) -> AsyncIterator[int]:
     one, two = [await asyncio.start_server(Engine(name).serve, "127.0.0.1", 0) for name in (b"one", b"two")]
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        dead = bound.getsockname()[1]
-    text = POLICY.replace("DEAD", str(dead))
+    bound = socket.socket()  # bound and not listening: connections are refused, and nobody else gets the port
+    bound.bind(("127.0.0.1", 0))
+    text = POLICY.replace("DEAD", str(bound.getsockname()[1]))
     for word, server in (("ONE", one), ("TWO", two)):
         text = text.replace(word, str(server.sockets[0].getsockname()[1]))
     policy = folder / "policy.yaml"
@@ -51,6 +51,7 @@ async def proxied(folder: Path) -> AsyncIterator[int]:
     settings = Settings(policy=str(policy), port=0, admin_port=0, drain=1.0, log=str(folder / "log"))
     async with serving(settings, {}) as services, running(settings, services) as addresses:
         yield addresses.port
+    bound.close()
     for server in (one, two):
         server.close()
         await server.wait_closed()

@@ -59,7 +59,7 @@ async def test_a_port_in_use_says_which_and_leaves_nothing_behind(flag: str) -> 
 async def test_the_limits_of_the_settings_are_the_listeners() -> None:
     """A head that trickles is answered 408 in the contract's words, a connection too many 503."""
     parts = await services(Scripted())
-    given = Settings(policy="unused", port=0, admin_port=0, drain=1.0, head_time=0.1, connections=1)
+    given = Settings(policy="unused", port=0, admin_port=0, drain=1.0, head_time=2.0, connections=1)
     async with running(given, parts) as addresses:
         reader, writer = await asyncio.open_connection("127.0.0.1", addresses.port)
         writer.write(b"POST / HTTP/1.1\r\n")

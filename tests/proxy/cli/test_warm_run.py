@@ -83,11 +83,11 @@ def test_with_state_the_next_run_knows_what_is_not_due(tmp_path: Path, capsys: p
 
 def test_failed_warm_up_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Cron's mail says what failed."""
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-    path = tmp_path / "policy.yaml"
-    path.write_text(POLICY.format(url=f"http://127.0.0.1:{port}"))
-    assert run(str(path), "--once") == 1
+    with socket.socket() as bound:  # and not listening: connections are refused, and nobody else gets the port
+        bound.bind(("127.0.0.1", 0))
+        path = tmp_path / "policy.yaml"
+        path.write_text(POLICY.format(url=f"http://127.0.0.1:{bound.getsockname()[1]}"))
+        assert run(str(path), "--once") == 1
     out = capsys.readouterr().out
     assert "engine: met failed; 0 of 1 answered" in out
     assert len(out.splitlines()) == 2

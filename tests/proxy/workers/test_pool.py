@@ -233,7 +233,7 @@ async def test_the_policy_is_refused_when_the_worker_that_tries_it_falls() -> No
 
 async def test_a_worker_that_does_not_drain_in_time_is_killed() -> None:
     """The end comes all the same."""
-    stage = Stage(pace=Pace(leave=0.05), prepare=lambda worker: setattr(worker, "obeys", worker.number == 0))
+    stage = Stage(pace=Pace(leave=2.0), prepare=lambda worker: setattr(worker, "obeys", worker.number == 0))
     pool = stage.pool(drain=0.0)
     await pool.start(told(1))
     await pool.stop()

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,9 +130,10 @@ def test_the_end_loses_no_request(several: Serving) -> None:
         load.more(300)
         several.process.terminate()
         assert several.process.wait(LONGEST_WAIT) == 0
+        while not load.refused:  # the test's own limit bounds it
+            time.sleep(0.005)
     assert load.lost == []
     assert set(load.answers) == {"200"}
-    assert load.refused > 0
     assert gone(pids)
 
 
