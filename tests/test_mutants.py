@@ -99,8 +99,15 @@ MUTANTS = (
     Mutant(
         "a request is held past the time that an answer needs",
         "proxy/cold.py",
-        "if room > temperatures.earliest(target, now) and await",
-        "if await",
+        "if room > temperatures.earliest(target, now):",
+        "if True:",
+        "tests/proxy/test_cold.py",
+    ),
+    Mutant(
+        "who is held where nothing else can ask the target waits for others to do so",
+        "proxy/cold.py",
+        "wait = room if probed else min(room, temperatures.until_try(target, now))",
+        "wait = room",
         "tests/proxy/test_cold.py",
     ),
     Mutant(
