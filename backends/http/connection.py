@@ -79,6 +79,11 @@ class Connection(asyncio.Protocol):
 
     def _look(self) -> None:
         self._timer, self._looks_at = None, math.inf
+        # Where the loop stood still, what came meanwhile is read before anybody is called silent: in two turns, since
+        # uvloop looks at timers and at what is to be called soon before it looks at sockets.
+        self.loop.call_soon(self.loop.call_soon, self._looked)
+
+    def _looked(self) -> None:
         answer = self._answer
         if answer is None or answer.complete or self.closed:
             return
