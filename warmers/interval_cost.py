@@ -16,6 +16,11 @@ from .prices import Prices
 _WEEK = 7 * DAY
 
 
+def windows_of(warmup: Warmup, every: float) -> float:
+    """Billing windows a day of one copy that is warmed at `every` seconds, less half of the jitter on average."""
+    return windows_a_day(every * (1 - warmup.jitter / 2))
+
+
 def month_usd(warmup: Warmup, every: float, prices: Prices, wall: float) -> float | None:
     """USD a month of warming at `every` seconds, in the hours of the week from `wall` (seconds since 1970) on.
 
@@ -32,5 +37,5 @@ def month_usd(warmup: Warmup, every: float, prices: Prices, wall: float) -> floa
     if warmup.hours is not None:
         spans = open_spans(warmup.hours, wall, wall + _WEEK)
         open_share = sum(end - start for start, end in spans) / _WEEK
-    windows = windows_a_day(every) * prices.window_days * open_share
+    windows = windows_of(warmup, every) * prices.window_days * open_share
     return windows_usd(target.cost.units, rate, windows, warmup.copies)

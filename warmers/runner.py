@@ -22,9 +22,9 @@ from backends.tasks import start
 from policies.quantities import show_seconds
 from policies.table import BedrockSpec, ImportCost, Route, RouteTable, Target, Warmup
 
-from .economics import dollars, windows_a_day
+from .economics import dollars
 from .idle import Advice, Seen, advise
-from .interval_cost import month_usd
+from .interval_cost import month_usd, windows_of
 from .lease import Duty
 from .memory import Memory, document, read, write
 from .ping import Answer, Parts, ask
@@ -304,7 +304,7 @@ def _words(warmup: Warmup, advice: Advice, now: float | None, then: float | None
     )
     if not isinstance(warmup.target.spec, BedrockSpec):
         return text
-    few, many = (windows_a_day(every) * warmup.copies for every in (advice.every, instead))
+    few, many = (windows_of(warmup, every) * warmup.copies for every in (advice.every, instead))
     text = f"{text}; that is {many:.0f} instead of {few:.0f} billing windows a day"
     if now is None or then is None:
         return f"{text}, see `pointsman warm plan`"

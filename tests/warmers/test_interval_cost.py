@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from policies.calendar import read_calendar
 from policies.table import BedrockSpec, ImportCost, InstanceCost, Target, Warmup
 from tests.policies.written import IMPORT, PATIENT
-from warmers.interval_cost import month_usd
+from warmers.interval_cost import month_usd, windows_of
+from warmers.plan import warming_of
 from warmers.prices import open_prices
 
 PRICES = open_prices()
@@ -22,7 +23,7 @@ def warmup(units: int = 1, region: str = "us-east-1", **changes: object) -> Warm
     """An import of so many units, warmed."""
     cost = ImportCost(units)
     target = Target("imported", "bedrock", BedrockSpec(IMPORT), speaks="openai-chat", region=region, cost=cost)
-    return replace(Warmup(target), **changes)  # type: ignore[arg-type]  # of Warmup's fields
+    return replace(Warmup(target, jitter=0.0), **changes)  # type: ignore[arg-type]  # of Warmup's fields
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,13 @@ def test_hours_and_copies() -> None:
     hours = read_calendar("Mon-Fri 06:00-20:00 UTC")
     assert month_usd(warmup(hours=hours), 840.0, PRICES, MONDAY) == pytest.approx(always * 70 / 168)
     assert month_usd(warmup(copies=3), 840.0, PRICES, MONDAY) == pytest.approx(always * 3)
+
+
+def test_jitter_costs_what_it_sends() -> None:
+    """Up to a tenth earlier is a twentieth on average: 108 windows a day, not 103; `warm plan` has the same."""
+    assert windows_of(warmup(jitter=0.1), 840.0) == pytest.approx(86_400 / 798)
+    assert month_usd(warmup(jitter=0.1), 840.0, PRICES, MONDAY) == pytest.approx(882.21 / 0.95, abs=0.1)
+    assert warming_of(warmup(jitter=0.1), MONDAY, 86_400.0).interval == 798.0
 
 
 def test_what_has_no_price() -> None:
