@@ -73,13 +73,26 @@ class Answering:
         if route.quota is not None:
             _admit(route, route.quota, self._record, services)
         services.meters.in_flight(route.key, 1)
+        attempt, deadline, record, trace = plan.attempts[0], self._deadline, self._record, self._trace
         try:
-            attempt, reply = await self._answered(plan, call)
+            if route.hedge is None and not services.temperatures.tracked:  # most need no more than one attempt
+                try:
+                    reply = await _attempt(route, plan, call, deadline, record, trace, services)
+                except BackendError as error:
+                    plan = await _following(plan, error, route, call, deadline, record, services)
+                    attempt, reply = await _first_answer(route, plan, call, deadline, record, trace, services)
+            else:
+                attempt, reply = await _first_answer(route, plan, call, deadline, record, trace, services)
         except BaseException as error:
             services.meters.in_flight(route.key, -1)
             if route.shift is not None and services.shadows is not None and isinstance(error, BackendError):
                 services.shadows.refused(route, self._call, error)
             raise
+        return self._begun(attempt, reply)
+
+    def _begun(self, attempt: Attempt, reply: Reply) -> Reply:
+        """The attempt has answered: a whole answer frees its target now."""
+        route, services = self._route, self._services
         if route.shift is not None and services.shadows is not None:
             waited = self._record.attempts[-1].seconds
             self._taken, reply = services.shadows.answered(route, self._call, attempt.target, reply, waited)
@@ -91,18 +104,6 @@ class Answering:
         if reply.new_session_id is not None or reply.closed_session_id is not None:
             return _session_marked(reply, route, attempt, self._call.invocation)
         return reply
-
-    async def _answered(self, plan: Plan, call: Call) -> tuple[Attempt, Reply]:
-        """The first of the attempts is made here where nothing stands in its way: most requests need no other."""
-        route, services, record = self._route, self._services, self._record
-        if route.hedge is None and not services.temperatures.tracked:
-            try:
-                return plan.attempts[0], await _attempt(
-                    route, plan, call, self._deadline, record, self._trace, services
-                )
-            except BackendError as error:
-                plan = await _following(plan, error, route, call, self._deadline, record, services)
-        return await _first_answer(route, plan, call, self._deadline, record, self._trace, services)
 
     def _planned(self) -> tuple[Plan, Call]:
         """What to try in which order, and the call as it goes out: a session is known there by another id."""

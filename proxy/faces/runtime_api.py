@@ -44,8 +44,9 @@ class RuntimeApi:
 
     def read(self, exchange: Exchange, record: Record) -> Invocation | Coroutine[Any, Any, Invocation]:
         path = exchange.raw_path
-        operation = self._known.get(path) if exchange.method == "POST" else None
-        if operation is None:
+        try:
+            operation = self._known[path] if exchange.method == "POST" else self._read_operation(exchange.method, path)
+        except KeyError:
             operation = self._read_operation(exchange.method, path)
         record.operation = operation.name
         try:
@@ -104,5 +105,6 @@ class RuntimeApi:
 
 def _invocation(operation: wire.Operation, exchange: Exchange, body: bytes, record: Record) -> Invocation:
     invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
-    failures.refuse_loop(invocation, MAX_HOPS)
+    if invocation.hops is not None:
+        failures.refuse_loop(invocation, MAX_HOPS)
     return invocation

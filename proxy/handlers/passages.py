@@ -96,8 +96,8 @@ class Passage:
             raise
         if not isinstance(changed, AT_ONCE):
             return self._later("before", changed, began, call, self._to_model)
-        self._over("before", "ok", began, held=True)
-        return self._to_model(call, changed)
+        self._meters.hook(self._path, "before", "ok", self._now() - began, held=True)
+        return call if changed is self._call else self._to_model(call, changed)
 
     def _to_model(self, call: Call, changed: values.Call | values.Reply) -> Call | Reply:
         if changed is self._call:
@@ -137,8 +137,8 @@ class Passage:
             raise
         if not isinstance(changed, AT_ONCE):
             return self._later("after", changed, began, reply, self._to_client)
-        self._over("after", "ok", began, held=True)
-        return self._to_client(reply, changed)
+        self._meters.hook(self._path, "after", "ok", self._now() - began, held=True)
+        return reply if changed is given else self._to_client(reply, changed)
 
     def _to_client(self, reply: Reply, changed: values.Reply) -> Reply:
         if changed is self._reply:
@@ -151,13 +151,17 @@ class Passage:
         )
 
     def close(self) -> None:
-        """The request is over."""
+        """The request is over. What a hook was given leads back to here: it is let go of, body and all, and not left
+        to the collector."""
         if self._session is not None:
             self._session.close()
+        self._session = self._call = self._reply = self._invoke = None
         self._closed()
 
     async def _ask(self, question: values.Question) -> values.Reply:
-        assert self._invoke is not None  # noqa: S101 - `before` comes first
+        if self._invoke is None:
+            message = "the request that this call belongs to is over"
+            raise RuntimeError(message)
         with self._limit.paused():
             return await self._invoke(question)
 

@@ -49,11 +49,12 @@ class Operation:
     """Percent-decoded, not yet validated."""
     sound: bool = field_of(default=False, compare=False)
     """The endpoint's name is known to be one that an endpoint can have; otherwise it is looked at for each request."""
+    name: str = field_of(init=False, compare=False, default="")
+    """The operation's name in the API."""
 
-    @property
-    def name(self) -> str:
-        """The operation's name in the API."""
-        return "InvokeEndpoint" if self.kind is Kind.INVOKE else "InvokeEndpointWithResponseStream"
+    def __post_init__(self) -> None:
+        name = "InvokeEndpoint" if self.kind is Kind.INVOKE else "InvokeEndpointWithResponseStream"
+        object.__setattr__(self, "name", name)
 
 
 def read_operation(method: str, raw_path: str) -> Operation:

@@ -85,7 +85,7 @@ class Native:
         given = self._hooks["before"](call)
         if given is not None and not isinstance(given, PLAIN) and inspect.isawaitable(given):
             return _later(given, call, _called)
-        return _called(given, call)
+        return call if given is None else _called(given, call)
 
     async def during(self, event: Event) -> bytes:
         given = self._hooks["during"](event)
@@ -101,7 +101,7 @@ class Native:
         given = self._hooks["after"](reply)
         if given is not None and not isinstance(given, PLAIN) and inspect.isawaitable(given):
             return _later(given, reply, _replied)
-        return _replied(given, reply)
+        return reply if given is None else _replied(given, reply)
 
 
 async def _later(given: Awaitable[Any], value: T, made: Callable[[Any, T], U]) -> U:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from backends.base import Reply
 from backends.errors import BackendError
 from policies.facts import FailureFacts, Fault
 from proxy.handlers.errors import HandlerError
+from proxy.handlers.guest.values import Call
 from tests.proxy.handlers.customers import MODES, events, handled
 from tests.proxy.parts import Pieces
 
@@ -194,3 +197,39 @@ async def test_what_would_end_more_than_a_request_is_a_failure_like_any_other(tm
             assert (caught.value.reason, caught.value.status) == ("raised", 500)
             assert "model.py" in (caught.value.trace or "")
             assert (await proxy.ask(b""))[0].body == b"well"
+
+
+@everywhere
+async def test_plain_hook_that_exits_ends_its_request_only(tmp_path: Path, run: str) -> None:
+    """A hook that is no coroutine is held to the same."""
+    source = "import sys\ndef before(call):\n    sys.exit(3)\n"
+    async with handled(tmp_path, source, f"run: {run}, workers: 1") as proxy:
+        with pytest.raises(HandlerError) as caught:
+            await proxy.ask()
+        assert (caught.value.reason, caught.value.status) == ("raised", 500)
+
+
+@pytest.mark.parametrize("body", [b'{"text":"x"}', b'{"short":1}'])
+async def test_nothing_of_a_request_waits_for_the_collector(tmp_path: Path, body: bytes) -> None:
+    """What a hook was given leads to the request and back; with large bodies such circles would fill the memory."""
+    async with handled(tmp_path, WHOLE) as proxy:
+        proxy.answers({"answer": 1})
+        gc.disable()
+        try:
+            before = {id(each) for each in gc.get_objects() if type(each) is Call}
+            await proxy.ask(body)
+            left = [each for each in gc.get_objects() if type(each) is Call and id(each) not in before]
+        finally:
+            gc.enable()
+        assert left == []
+
+
+async def test_call_outlives_its_request_without_it(tmp_path: Path) -> None:
+    """Code that keeps a call and invokes something later is told why that can't be."""
+    async with handled(tmp_path, "kept = []\ndef before(call):\n    kept.append(call)\n") as proxy:
+        proxy.answers({"answer": 1})
+        await proxy.ask()
+        run: Any = proxy.services.handlers._known["chat"][1].run
+        (kept,) = run._loaded.program._hooks["before"].__globals__["kept"]
+        with pytest.raises(RuntimeError, match="is over"):
+            await kept.invoke("alone")

@@ -26,8 +26,8 @@ def before(call):
 
 
 async def asked(run: Run, body: bytes = b"", seconds: float = 60.0) -> bytes:
-    body = (await settled(run.open(call(body), limit(seconds)).before())).body
-    return body
+    given: Call = await settled(run.open(call(body), limit(seconds)).before())
+    return given.body
 
 
 async def test_hooks_run_beside_the_loop(tmp_path: Path) -> None:
