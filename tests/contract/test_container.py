@@ -55,7 +55,7 @@ def container(folder: Path, text: str, *words: str) -> Iterator[tuple[subprocess
         env=variables,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
     )
-    bound = threading.Timer(30, process.kill)
+    bound = threading.Timer(120, process.kill)
     bound.start()
     try:
         assert process.stdout is not None
