@@ -89,7 +89,7 @@ class Restorer:
             log.warning("the restore probe of %s failed: %s", target.name, answer.failure)
             self._parts.temperatures.doubted(target, self._parts.now())
         elif result == "given_up":
-            log.warning("%s was not back within %.3g s", target.name, answer.seconds)
+            log.warning("the restore probe of %s was given up: not back within %.3g s", target.name, answer.seconds)
 
     async def _asked(self, route: Route, target: Target) -> Answer:
         """Every address of it, so that all are restored; it is back with the first answer, and callers go by that."""

@@ -18,7 +18,8 @@ from math import inf
 from policies.calendar import Calendar, open_spans
 from policies.table import Warmup
 
-HORIZON = 8 * 86_400.0
+DAY = 86_400.0
+HORIZON = 8 * DAY
 """Seconds that are searched for the next opening: a calendar of weekly hours opens within them, if ever."""
 
 
@@ -73,5 +74,8 @@ def _opening(hours: Calendar | None, wall: float, wanted: float) -> float:
     """Seconds from `wall` to the first open moment at or after `wanted`; infinite when there is none."""
     if hours is None:
         return wanted - wall
-    spans = open_spans(hours, wanted, wanted + HORIZON)
-    return spans[0][0] - wall if spans else inf
+    for ahead in (DAY, HORIZON):  # mostly it is today, and every target is asked at each look
+        spans = open_spans(hours, wanted, wanted + ahead)
+        if spans:
+            return spans[0][0] - wall
+    return inf

@@ -93,7 +93,7 @@ async def test_one_that_does_not_come_back_is_given_up_and_cold(caplog: pytest.L
         await settled(restorer)
     assert made.parts.temperatures.warmth(TARGET, made.clock.now()) is Warmth.COLD
     assert 'result="given_up"} 1' in made.rendered
-    assert "dedicated was not back within" in caplog.text
+    assert "the restore probe of dedicated was given up: not back within" in caplog.text
     assert restorer.restore(made.route, TARGET) is True
     await restorer.stop()
 
