@@ -93,6 +93,14 @@ def test_due_in_the_hours_but_late_in_them() -> None:
     assert wake == 10.0 + 10 * 3600 + 600
 
 
+def test_hours_that_the_clocks_leave_out() -> None:
+    """In the week of the change they do not come: nothing is due for the eight days that are searched."""
+    entry = Entry(warmup(hours="Sun 02:15-02:45 America/New_York"), used=0.0)
+    assert look(entry, 60.0, at("2026-03-02T06:00")) == ([], inf)
+    _, wake = look(entry, 60.0, at("2026-03-09T06:00"))
+    assert wake == 60.0 + 6 * 86_400 - (6 - 2.25) * 3600
+
+
 @given(
     used=st.floats(0, 1e6),
     every=st.floats(1, 1e5),
