@@ -24,13 +24,17 @@ class Said:
 class BackendError(Exception):
     """A target did not answer as asked. `facts` say what that means, `said` what it told us."""
 
-    def __init__(self, facts: FailureFacts, target: Target, cause: str, said: Said | None = None) -> None:
+    def __init__(
+        self, facts: FailureFacts, target: Target, cause: str, said: Said | None = None, request_id: str | None = None
+    ) -> None:
         super().__init__(f"{target.name}: {cause}")
         self.facts = facts
         self.target = target
         self.cause = cause
         """For the log: names hosts and exceptions, never bodies or credentials, and is never sent to a client."""
         self.said = said
+        self.request_id = request_id
+        """By which the target's own logs, and AWS's support, know the request; None when it named none."""
 
 
 def let_go(error: BaseException | None) -> None:

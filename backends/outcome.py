@@ -34,6 +34,8 @@ class AttemptOutcome:
     """HTTP status of the model's own error answer, as it was before any wrapping; None when none came."""
     given_up: bool = False
     """It ran beside another attempt (a hedge), and was ended by ourselves."""
+    upstream_request_id: str | None = None
+    """By which the target's own logs know it; None when it named none."""
 
 
 @value(frozen=True, slots=True)

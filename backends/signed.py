@@ -160,7 +160,8 @@ async def read_refusal(
     except TransportError:
         body = b""
     facts, said = read(incoming.status, incoming.headers, body)
-    return BackendError(facts, target, f"answered {incoming.status} {said.type or 'without a type'}", said)
+    cause, named = f"answered {incoming.status} {said.type or 'without a type'}", incoming.header("x-amzn-requestid")
+    return BackendError(facts, target, cause, said, named or None)
 
 
 def refuse_garbled(target: Target, what: str, said: Said) -> BackendError:

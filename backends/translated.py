@@ -155,4 +155,4 @@ def _told(error: BackendError, translation: Translation) -> BackendError:
     if said is None or error.facts.fault is not Fault.MODEL or not said.status:
         return error
     message = translation.error(said.status, said.message)
-    return BackendError(error.facts, error.target, error.cause, replace(said, message=message))
+    return BackendError(error.facts, error.target, error.cause, replace(said, message=message), error.request_id)

@@ -170,7 +170,7 @@ async def _refusal(incoming: Incoming, target: Target) -> BackendError:
         await end(chunks)
         await incoming.aclose()
     said = Said(incoming.status, bytes(body[:ERROR_LIMIT]).decode("utf-8", "replace"))
-    return BackendError(_facts(incoming), target, f"answered {incoming.status}", said)
+    return BackendError(_facts(incoming), target, f"answered {incoming.status}", said, incoming.header("x-request-id"))
 
 
 def _facts(incoming: Incoming) -> FailureFacts:

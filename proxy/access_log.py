@@ -75,6 +75,7 @@ ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "timed_out": "the answer did not come in time",
         "status": "HTTP status of the model's own error answer, or null",
         "given_up": "a hedge: it ran beside another attempt, which answered first",
+        "upstream_request_id": "the target's own `x-amzn-RequestId` (engines: `X-Request-Id`), or null",
     }
 )
 MIGRATION_KEYS: Final[Mapping[str, str]] = MappingProxyType(
@@ -302,6 +303,7 @@ def _attempt(attempt: AttemptOutcome) -> dict[str, Any]:
         "timed_out": attempt.timed_out,
         "status": attempt.status,
         "given_up": attempt.given_up,
+        "upstream_request_id": attempt.upstream_request_id and attempt.upstream_request_id[:LONGEST_TEXT],
     }
 
 

@@ -276,7 +276,7 @@ async def _attempt(
     gate.answered(seconds, answered)
     if services.temperatures.tracked:
         cold.answered(target, began, answered, services)
-    record.attempted(attempt, seconds, None, answered=True)
+    record.attempted(attempt, seconds, None, answered=True, named=reply.upstream_request_id)
     return reply
 
 

@@ -55,12 +55,18 @@ class Record:
     """Target that it was meant for, where its route migrates: `Plan.side`."""
     attempts: list[AttemptOutcome] = field(default_factory=list)
 
-    def attempted(self, attempt: Attempt, seconds: float, error: BackendError | None, *, answered: bool) -> None:
-        """One attempt is over: it answered, failed with `error`, or was given up since the client had gone."""
+    def attempted(
+        self, attempt: Attempt, seconds: float, error: BackendError | None, *, answered: bool, named: str | None = None
+    ) -> None:
+        """One attempt is over: it answered, failed with `error`, or was given up since the client had gone.
+
+        `named` is the target's own id of what it answered.
+        """
         self.backend_seconds += seconds
         target = attempt.target
         if answered:
-            self.attempts.append(AttemptOutcome(target.name, target.kind, attempt.replica, seconds))
+            done = AttemptOutcome(target.name, target.kind, attempt.replica, seconds, upstream_request_id=named)
+            self.attempts.append(done)
             return
         facts = error.facts if error else None
         self.attempts.append(
@@ -74,6 +80,7 @@ class Record:
                 throttled=facts is not None and facts.throttled,
                 timed_out=facts is not None and facts.timed_out,
                 status=(error.said.status or None) if error and error.said else None,
+                upstream_request_id=error.request_id if error else None,
             )
         )
 

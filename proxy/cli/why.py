@@ -105,12 +105,16 @@ class Search:
             outcome = read(text) if needle in text else None
             if outcome is None:
                 continue
-            if self.wanted in (outcome.request_id, outcome.sdk_invocation_id, outcome.trace_id):
+            if self.wanted in (outcome.request_id, outcome.sdk_invocation_id, outcome.trace_id, *_upstream(outcome)):
                 self.found += 1
                 yield text, outcome
                 if outcome.request_id == self.wanted:
                     self.certain = True
                     return
+
+
+def _upstream(outcome: Outcome) -> tuple[str | None, ...]:
+    return tuple(attempt.upstream_request_id for attempt in outcome.attempts)
 
 
 def tell(outcome: Outcome) -> str:
@@ -187,7 +191,8 @@ def _attempt(attempt: AttemptOutcome) -> str:
     result = "answered" if attempt.failure is None else f"failed: {attempt.failure}"
     notes = f" ({', '.join(said)})" if said else ""
     replica = f" replica {attempt.replica}" if attempt.replica else ""
-    return f"{attempt.target} ({attempt.kind}){replica}, {_duration(attempt.seconds)}, {result}{notes}"
+    named = f"; there it is {attempt.upstream_request_id}" if attempt.upstream_request_id else ""
+    return f"{attempt.target} ({attempt.kind}){replica}, {_duration(attempt.seconds)}, {result}{notes}{named}"
 
 
 def _duration(seconds: float) -> str:
@@ -209,7 +214,7 @@ def _not_found(search: Search, log: str | None) -> str:
         advice = "none of them is a request's log line: is this what `pointsman serve` writes (--log)?"
     else:
         advice = (
-            "check that it is the x-amzn-RequestId of the answer and not of the target, that the log reaches back that "
+            "check that it is the x-amzn-RequestId of the answer or of the target's, that the log reaches back that "
             "far, and whether another worker, pod or host served it"
         )
     return f"pointsman why: {search.wanted} is not in {where} ({search.lines} lines read); {advice}"

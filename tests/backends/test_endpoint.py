@@ -142,11 +142,12 @@ async def test_another_kind_of_target_is_a_bug(transport: HttpTransport) -> None
 
 async def test_errors_are_read(upstream: Upstream, transport: HttpTransport) -> None:
     """A container's error comes out unwrapped, with facts; the connection is free again."""
-    upstream.fails("ModelError", 424, b'{"OriginalStatusCode":404,"OriginalMessage":"no"}')
+    said = {"Content-Type": "application/json", "x-amzn-ErrorType": "ModelError", "x-amzn-RequestId": "up-1"}
+    upstream.says(b'{"OriginalStatusCode":404,"OriginalMessage":"no"}', 424, said)
     for streaming in (False, True):
         error = await failure(scripted(transport), target(upstream.url), streaming=streaming)
         assert error.facts == FailureFacts(Fault.MODEL, retry_safe=False)
-        assert error.said == Said(404, "no", "ModelError")
+        assert (error.said, error.request_id) == (Said(404, "no", "ModelError"), "up-1")
     assert len({request.transport for request in upstream.requests}) == 1
 
 

@@ -209,6 +209,7 @@ async def test_what_the_container_said_is_told_in_the_clients_shape() -> None:
     assert error.said is not None
     assert json.loads(error.said.message)["error"].startswith("temperature must be non-negative")
     assert (error.facts, error.said.status, error.said.log_stream_arn) == (facts, 400, "arn:aws:logs:x")
+    assert error.request_id == "theirs"
 
 
 @pytest.mark.parametrize(

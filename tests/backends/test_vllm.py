@@ -327,9 +327,9 @@ async def test_error_answers(
     engine: Engine, backend: VllmBackend, status: int, facts: FailureFacts, streaming: bool
 ) -> None:
     """An error status is the model's answer: its text is kept, and the status says if it may be sent again."""
-    engine.says(status, b'{"error": "\xff no"}')
+    engine.says(status, b'{"error": "\xff no"}', X_Request_Id="r-1")
     error = await fails(backend.invoke(target(engine.url), call(streaming=streaming), soon()))
-    assert error.facts == facts
+    assert (error.facts, error.request_id) == (facts, "r-1")
     assert error.said is not None
     assert (error.said.status, error.said.message) == (status, '{"error": "\ufffd no"}')
     assert "no" not in error.cause

@@ -75,7 +75,7 @@ class Scripted:
         answer = self.answers.pop(0)
         match answer:
             case FailureFacts():
-                raise BackendError(answer, target, "scripted", self.said)
+                raise BackendError(answer, target, "scripted", self.said, "theirs")
             case Exception():
                 raise answer
             case _:

@@ -71,7 +71,7 @@ def test_line_of_an_older_version_is_read() -> None:
     entry = json.loads(line(ANSWERED))
     for key in ("migration", "side", "cold"):
         del entry[key]
-    del entry["attempts"][0]["given_up"]
+    del entry["attempts"][0]["given_up"], entry["attempts"][0]["upstream_request_id"]
     assert read(json.dumps(entry).encode()) == read(line(ANSWERED))
     del entry["attempts"][0]["target"]
     assert read(json.dumps(entry).encode()) is None
@@ -102,7 +102,7 @@ def test_a_line_in_full() -> None:
         b'"ended":"done","seconds":0.5,"backend_seconds":0.4998,"overhead_seconds":0.0002,"first_chunk_seconds":null,'
         b'"first_chunk_backend_seconds":null,"attempts":[{"target":"apexguru-gpu","kind":"endpoint","replica":0,'
         b'"seconds":0.4998,"failure":null,"cold":false,"throttled":false,"timed_out":false,"status":null,'
-        b'"given_up":false}],'
+        b'"given_up":false,"upstream_request_id":null}],'
         b'"bytes_in":954,"bytes_out":590,"parts_out":0,"policy":"0123456789ab/3",'
         b'"why":"endpoints.apexguru.serve_from","owner":null,"prompt_tokens":3,"completion_tokens":4,'
         b'"sdk_invocation_id":null,"sdk_attempt":1,"trace_id":null,"handler_status":null,"principal":null,"cold":null,"side":null,'

@@ -34,6 +34,15 @@ def test_attempts_are_told_in_order_with_their_facts() -> None:
     assert (outcome.endpoint, outcome.component, outcome.owner, outcome.ended) == ("e", "ic", "us", "done")
 
 
+def test_a_targets_own_id_is_kept_of_answers_and_of_failures() -> None:
+    """It is what AWS's support and an engine's log ask for, and a failure needs it most."""
+    record = Record("r", 0.0, 0.0)
+    failed = BackendError(COLD.facts, TARGET, "answered 500", request_id="theirs-1")
+    record.attempted(Attempt(TARGET), 0.5, failed, answered=False)
+    record.attempted(Attempt(TARGET), 0.5, None, answered=True, named="theirs-2")
+    assert [each.upstream_request_id for each in record.attempts] == ["theirs-1", "theirs-2"]
+
+
 def test_an_attempt_cut_short_is_no_answer() -> None:
     """An attempt that neither answered nor failed was given up with its client."""
     record = Record("r", 0.0, 0.0)

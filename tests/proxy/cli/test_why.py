@@ -133,6 +133,15 @@ def test_an_attempt_tells_what_the_model_said() -> None:
     assert "failed: ModelError (throttled, timed out, the model said 500)" in story
 
 
+def test_an_attempt_tells_the_targets_own_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By which others know the request, and by which it is found here as well."""
+    theirs = outcome(attempts=(attempt(failure="ModelError", upstream_request_id="theirs"), attempt()))
+    assert "failed: ModelError; there it is theirs\n" in tell(theirs)
+    log = written(tmp_path / "log", *OTHERS, theirs)
+    assert main(["why", "theirs", "--log", str(log)]) == 0
+    assert capsys.readouterr().out == tell(theirs) + "\n"
+
+
 def test_a_log_cannot_drive_the_terminal() -> None:
     """Escape sequences in a client's values are shown, not obeyed."""
     story = tell(outcome(sdk_invocation_id="\x1b[2J\x9b1m", owner="a\u202eb"))
