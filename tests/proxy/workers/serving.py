@@ -131,6 +131,14 @@ class Serving:
         found = re.findall(rf"^{name}(?:\{{[^\n]*\}})? (\S+)$", self.read("/metrics"), re.M)
         return sum(float(each) for each in found)
 
+    def comes_to(self, name: str, wanted: float) -> None:
+        """Until a metric adds up to `wanted`, and never to more: a worker that has much to do may be late to say so."""
+        end = time.monotonic() + LONGEST_WAIT
+        while (found := self.value(name)) != wanted:
+            assert found < wanted, (found, wanted)
+            assert time.monotonic() < end, (found, wanted)
+            time.sleep(0.02)
+
     def spread(self, load: Load) -> None:
         """Let `load` run until every worker has had a part of it: on a busy machine one may be slow to accept."""
         connections: list[float] = []

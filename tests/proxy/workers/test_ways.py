@@ -185,7 +185,7 @@ def test_an_upgrade_follows_an_upgrade(tmp_path: Path, upstream: int) -> None:
                 load.more(100)
         try:
             assert (load.lost, load.refused, load.backwards) == ([], 0, 0)
-            assert running.value("pointsman_responses_total") == load.answers.total()
+            running.comes_to("pointsman_responses_total", load.answers.total())
         finally:
             workers = running.pids()
             end(supervisors[-1])
