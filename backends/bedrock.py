@@ -23,6 +23,7 @@ from datetime import datetime
 
 from policies.table import BedrockSpec, Target
 
+from .addresses import AddressBook, Addresses
 from .aws import CredentialSource
 from .base import Call, Reply
 from .errors import BackendError
@@ -30,6 +31,7 @@ from .framed import FramedPieces
 from .http.transport import Incoming, Transport
 from .signed import (
     SignedSender,
+    addresses,
     base_url,
     primed,
     proxy_headers,
@@ -51,13 +53,14 @@ _HOST_PREFIX = "bedrock-runtime"
 class BedrockBackend:
     """`Backend` over InvokeModel and InvokeModelWithResponseStream."""
 
-    __slots__ = ("_sender",)
+    __slots__ = ("_addresses", "_sender")
 
     def __init__(
         self, transport: Transport, credentials: CredentialSource, signer: Signer, now: Callable[[], datetime]
     ) -> None:
         """`now` gives the wall clock in UTC."""
         self._sender = SignedSender(transport, credentials, signer, now)
+        self._addresses = AddressBook(_addresses)
 
     async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
         """See `Backend.invoke`. Bedrock balances over a model's copies, so `replica` is not used."""
@@ -65,13 +68,13 @@ class BedrockBackend:
         if not isinstance(spec, BedrockSpec):
             message = f"{target.name} is not a Bedrock model"
             raise TypeError(message)
-        asked = wire.write_request(base_url(_HOST_PREFIX, target, spec.url), spec, call)
+        asked = wire.write_request(spec, call)
         incoming = await self._sender.send(
             target,
-            asked.request,
-            service=_SERVICE,
+            self._addresses.of(target, streamed=asked.streams),
+            asked.headers,
+            asked.body,
             role=spec.role,
-            sign=True,
             streams=asked.streams,
             unsigned=() if spec.url is None else proxy_headers(call),
             deadline=deadline,
@@ -94,6 +97,16 @@ class BedrockBackend:
             usage=wire.read_usage(incoming.header),
         )
         return reply if call.streaming else await _collected(reply, stream, writer, target)
+
+
+def _addresses(target: Target) -> Addresses:
+    spec = target.spec
+    assert isinstance(spec, BedrockSpec)  # noqa: S101 - `invoke` has looked
+
+    def url(streamed: bool) -> str:
+        return wire.write_url(base_url(_HOST_PREFIX, target, spec.url), spec, streamed=streamed)
+
+    return addresses(target, url, service=_SERVICE, sign=True)
 
 
 async def _refusal(incoming: Incoming, target: Target) -> BackendError:

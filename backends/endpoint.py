@@ -13,6 +13,7 @@ from datetime import datetime
 
 from policies.table import EndpointSpec, Target
 
+from .addresses import AddressBook, Addresses
 from .aws import CredentialSource
 from .base import Call, Reply
 from .errors import Said
@@ -22,6 +23,7 @@ from .signed import (
     SERVER_SENT_EVENTS,
     SignedSender,
     Tail,
+    addresses,
     base_url,
     is_marked,
     primed,
@@ -46,13 +48,14 @@ _COUNTING = frozenset({"openai-chat", "openai-completions"})
 class EndpointBackend:
     """`Backend` over InvokeEndpoint and InvokeEndpointWithResponseStream."""
 
-    __slots__ = ("_sender",)
+    __slots__ = ("_addresses", "_sender")
 
     def __init__(
         self, transport: Transport, credentials: CredentialSource, signer: Signer, now: Callable[[], datetime]
     ) -> None:
         """`now` gives the wall clock in UTC."""
         self._sender = SignedSender(transport, credentials, signer, now)
+        self._addresses = AddressBook(_addresses)
 
     async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
         """See `Backend.invoke`. An endpoint has one address, so `replica` is not used."""
@@ -62,13 +65,12 @@ class EndpointBackend:
             raise TypeError(message)
         if spec.trace_attributes and call.trace is not None:
             call = replace(call, custom_attributes=add_trace(call.custom_attributes, call.trace))
-        request = wire.write_request(base_url(_HOST_PREFIX, target, spec.url), spec, call)
         incoming = await self._sender.send(
             target,
-            request,
-            service=_SERVICE,
+            self._addresses.of(target, streamed=call.streaming),
+            wire.write_headers(spec, call),
+            call.body,
             role=spec.role,
-            sign=spec.sign,
             streams=call.streaming,
             unsigned=() if spec.url is None else proxy_headers(call),
             deadline=deadline,
@@ -80,6 +82,16 @@ class EndpointBackend:
             if body is not None:
                 return _answer(incoming, target, body)
         return await _whole(incoming, target)
+
+
+def _addresses(target: Target) -> Addresses:
+    spec = target.spec
+    assert isinstance(spec, EndpointSpec)  # noqa: S101 - `invoke` has looked
+
+    def url(streamed: bool) -> str:
+        return wire.write_url(base_url(_HOST_PREFIX, target, spec.url), spec, streamed=streamed)
+
+    return addresses(target, url, service=_SERVICE, sign=spec.sign)
 
 
 async def _whole(incoming: Incoming, target: Target) -> Reply:

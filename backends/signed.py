@@ -15,13 +15,14 @@ from typing import Protocol, TypeVar
 from policies.facts import FailureFacts, Fault
 from policies.table import AssumedRole, Target
 
+from .addresses import Address, Addresses
 from .aws import CredentialsError, CredentialSource
 from .base import HOP_HEADER, Call, Headers
 from .errors import BackendError, Said
 from .http.transport import Incoming, Outgoing, Transport, TransportError
-from .wire.restjson import Unsigned, media_type
+from .wire.restjson import media_type
 from .wire.sagemaker import STREAM_BROKEN
-from .wire.sigv4 import Credentials, Signer
+from .wire.sigv4 import Place, Signer
 from .wire.verdicts import GARBLED
 
 ERROR_LIMIT = 1024 * 1024
@@ -56,30 +57,29 @@ class SignedSender:
     async def send(
         self,
         target: Target,
-        request: Unsigned,
+        address: Address,
+        headers: Headers,
+        body: bytes,
         *,
-        service: str,
         role: AssumedRole | None,
-        sign: bool,
         streams: bool = False,
         unsigned: Headers = (),
         deadline: float,
     ) -> Incoming:
-        """The head of the answer to `request`. Raises BackendError when there is none.
+        """The head of the answer to a POST of `body` with `headers`. Raises BackendError when there is none.
 
         `streams`: the answer comes in pieces, so that its first one may be expected before it is whole. `unsigned` are
         header fields that go out as well, beside the signature.
         """
-        headers = request.headers + unsigned
-        credentials = None
-        if sign:
+        place, credentials, sent = address.place, None, headers + unsigned
+        if place is not None:
             try:
                 credentials = await self._credentials.get(role)
             except CredentialsError as error:
                 facts = FailureFacts(Fault.CONFIG, retry_safe=True)
                 raise BackendError(facts, target, f"no credentials: {error}") from error
-            headers += self._signature(target, request, service, credentials)
-        outgoing = Outgoing("POST", request.url, headers, request.body, *waits(target, streams=streams))
+            sent += self._signer.sign_at(place, headers, body, credentials=credentials, now=self._now())
+        outgoing = Outgoing("POST", address.url, sent, body, *waits(target, streams=streams))
         try:
             incoming = await self._transport.send(outgoing, deadline=deadline, connect_timeout=target.connect_timeout)
         except TransportError as error:
@@ -87,18 +87,6 @@ class SignedSender:
         if credentials is not None and incoming.status >= 400 and _outdated(incoming):
             self._credentials.refused(credentials, role)
         return incoming
-
-    def _signature(self, target: Target, request: Unsigned, service: str, credentials: Credentials) -> Headers:
-        return self._signer.sign(
-            "POST",
-            request.url,
-            request.headers,
-            request.body,
-            credentials=credentials,
-            service=service,
-            region=region_of(target),
-            now=self._now(),
-        )
 
 
 def _outdated(incoming: Incoming) -> bool:
@@ -119,6 +107,20 @@ def region_of(target: Target) -> str:
         cause = "no region to sign for: give the target a region, or sign: false"
         raise BackendError(FailureFacts(Fault.CONFIG, retry_safe=True), target, cause)
     return target.region
+
+
+def addresses(target: Target, url: Callable[[bool], str], *, service: str, sign: bool) -> Addresses:
+    """The addresses of `target`, whose operations `url` names: a whole answer's, or (True) a streamed one's.
+
+    Raises BackendError when they are to be signed and the policy names no region.
+    """
+
+    def address(streamed: bool) -> Address:
+        return Address(
+            url(streamed), Place("POST", url(streamed), service=service, region=region_of(target)) if sign else None
+        )
+
+    return Addresses(target, address(False), address(True))
 
 
 def base_url(prefix: str, target: Target, url: str | None) -> str:

@@ -267,9 +267,23 @@ MUTANTS = (
     Mutant(
         "ARN is not encoded on the wire",
         "backends/wire/bedrock/requests.py",
-        'quote(model, safe="")',
-        'quote(model, safe=":/")',
+        "quote(spec.model, safe='')",
+        "quote(spec.model, safe=':/')",
         "tests/backends/wire/bedrock/test_requests.py",
+    ),
+    Mutant(
+        "target of a new policy is called where the old one was",
+        "backends/addresses.py",
+        "if known is None or known.target is not target:",
+        "if known is None:",
+        "tests/backends/test_addresses.py",
+    ),
+    Mutant(
+        "signature with the credentials of the request before",
+        "backends/wire/sigv4.py",
+        "if key is None or place.credentials is not credentials or place.day != day:",
+        "if key is None or place.day != day:",
+        "tests/backends/wire/test_sigv4.py",
     ),
     Mutant(
         "path is signed as sent, not encoded once more",

@@ -12,22 +12,11 @@ from typing import Any
 
 import orjson
 
-from policies.values import value
-
 from ..base import Headers
 
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 _LONGEST_WAIT = 3600.0
 """Seconds; a server that asks for more is not believed."""
-
-
-@value(frozen=True, slots=True)
-class Unsigned:
-    """A POST that lacks nothing but its signature; `url` is percent-encoded as it goes out."""
-
-    url: str
-    headers: Headers
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """AWS Signature Version 4, for requests whose body is at hand.
 
 Strategy: the canonical request is one text, its hash is signed with a key derived from the secret, the day, the region
-and the service; deriving costs four HMACs and is remembered, so that a signature costs little more than hashing the
-body. Canonical form as in the IAM User Guide ("Create a signed AWS API request") and as botocore computes it.
+and the service. What of that is the same for every request to one place is its `Place`, made once: a request then fills
+values into a form and is hashed, and nothing is looked up. Canonical form as in the IAM User Guide ("Create a signed
+AWS API request") and as botocore computes it.
 
 Promises: the request is signed as it is sent. The path of `url` is the wire's, already percent-encoded, and enters
 the canonical request encoded once more (`%3A` as `%253A`), except for S3. The value of `Host` is what aiohttp puts on
@@ -16,9 +17,9 @@ rewrite (boto3 leaves it out for the same reason); other headers may be added or
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -30,9 +31,8 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 _KEYS = 256
 """Signing keys remembered: one per credential, region and service in use, and the day before's around midnight."""
-_PLACES, _NAMES = 4096, 1024
-"""URLs and names of header fields remembered."""
 _OURS = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
+_SECOND = timedelta(seconds=1)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -72,15 +72,11 @@ def canonical_request(
         key = name.lower()
         tidy = " ".join(value.split())
         collected[key] = f"{collected[key]},{tidy}" if key in collected else tidy
-    return _text(method.upper(), _path(parts.path, service), _query(parts.query), collected, body_hash)
-
-
-def _text(method: str, path: str, query: str, signed: Mapping[str, str], body_hash: str) -> tuple[str, str]:
-    """The canonical request and the names of the signed headers, from parts that are canonical already."""
-    names = sorted(signed)
+    names = sorted(collected)
     joined = ";".join(names)
-    fields = "".join([f"{name}:{signed[name]}\n" for name in names])
-    return f"{method}\n{path}\n{query}\n{fields}\n{joined}\n{body_hash}", joined
+    fields = "".join([f"{name}:{collected[name]}\n" for name in names])
+    path, query = _path(parts.path, service), _query(parts.query)
+    return f"{method.upper()}\n{path}\n{query}\n{fields}\n{joined}\n{body_hash}", joined
 
 
 def _path(path: str, service: str) -> str:
@@ -115,16 +111,75 @@ def _is_signed(name: str) -> bool:
     return name in ("content-type", "accept")
 
 
-class Signer:
-    """Signs requests and remembers the derived keys; one per process is enough. Not thread-safe."""
+class Place:
+    """Where requests go, as their signatures know it: all of a signature but a request's values, its body and its time.
 
-    __slots__ = ("_keys", "_names", "_places", "_second", "_stamp")
+    It has the form of the canonical request for the header fields that the last request had: those to one place mostly
+    have the same, and others cost a form anew. Not for two threads.
+    """
+
+    __slots__ = (
+        "_begin",
+        "_host",
+        "credentials",
+        "day",
+        "form",
+        "key",
+        "names",
+        "order",
+        "region",
+        "service",
+        "signed",
+    )
+
+    def __init__(self, method: str, url: str, *, service: str, region: str) -> None:
+        """`service` is the signing name (`sagemaker`, `bedrock`)."""
+        parts = urlsplit(url)
+        self.service = service
+        self.region = region
+        self._begin = f"{method.upper()}\n{_path(parts.path, service)}\n{_query(parts.query)}\n"
+        self._host = wire_host(parts)
+        self.names: tuple[str, ...] | None = None
+        """Of the header fields that `form` is for."""
+        self.form = self.signed = ""
+        """The canonical request up to the body's hash, with a `%s` for each signed value; the signed names, joined."""
+        self.order: tuple[int, ...] = ()
+        """Which value each `%s` stands for."""
+        self.key: _Key | None = None
+        self.credentials: Credentials | None = None
+        self.day = ""
+
+    def learn(self, names: tuple[str, ...], given: int) -> None:
+        """Make the form for these fields, of which the first so many are the request's own. Raises ValueError."""
+        places: dict[str, list[int]] = {"host": []}
+        for number, name in enumerate(names):
+            key = name.lower()
+            if number < given and key in _OURS:
+                message = f"the request already has the header {name}; remove it before signing"
+                raise ValueError(message)
+            if _is_signed(key):
+                places.setdefault(key, []).append(number)
+        self.signed = ";".join(sorted(places))
+        lines = [
+            f"{_literal(key)}:{','.join(['%s'] * len(places[key])) or _literal(self._host)}\n" for key in sorted(places)
+        ]
+        self.form = f"{_literal(self._begin)}{''.join(lines)}\n{_literal(self.signed)}\n%s"
+        self.order = tuple(number for key in sorted(places) for number in places[key])
+        self.names = names
+
+
+def _literal(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+class Signer:
+    """Signs requests; one per process is enough. Not thread-safe."""
+
+    __slots__ = ("_keys", "_since", "_stamp", "_until")
 
     def __init__(self) -> None:
         self._keys: LRUCache[tuple[str, str, str, str, str], _Key] = LRUCache(_KEYS)
-        self._places: LRUCache[tuple[str, str], tuple[str, str, str]] = LRUCache(_PLACES)
-        self._names: LRUCache[str, str] = LRUCache(_NAMES)
-        self._second: datetime | None = None
+        self._since = self._until = datetime.min.replace(tzinfo=UTC)
         self._stamp = ""
 
     def sign(
@@ -139,9 +194,16 @@ class Signer:
         region: str,
         now: datetime,
     ) -> Headers:
+        """`sign_at` for a place of which there is one request."""
+        place = Place(method, url, service=service, region=region)
+        return self.sign_at(place, headers, body, credentials=credentials, now=now)
+
+    def sign_at(
+        self, place: Place, headers: Headers, body: bytes, *, credentials: Credentials, now: datetime
+    ) -> Headers:
         """The headers to add to the request: X-Amz-Date, X-Amz-Security-Token where there is a token, Authorization.
 
-        For S3 also X-Amz-Content-SHA256, which S3 demands. `service` is the signing name (`sagemaker`, `bedrock`).
+        For S3 also X-Amz-Content-SHA256, which S3 demands.
 
         Raises:
             ValueError: `now` has no time zone, or `headers` already hold one of those that are added.
@@ -149,61 +211,34 @@ class Signer:
         if now.tzinfo is None:
             message = "the time of signing needs a time zone"
             raise ValueError(message)
-        body_hash = sha256(body).hexdigest()
-        second = now.replace(microsecond=0)
-        if second != self._second:
-            self._second, self._stamp = second, second.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        if not self._since <= now < self._until:
+            self._since = now.replace(microsecond=0)
+            self._until = self._since + _SECOND
+            self._stamp = self._since.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         stamp = self._stamp
-        added = [("X-Amz-Date", stamp)]
+        body_hash = sha256(body).hexdigest()
+        added: Headers = (("X-Amz-Date", stamp),)
         if credentials.token:
-            added.append(("X-Amz-Security-Token", credentials.token))
-        if service == "s3":
-            added.append(("X-Amz-Content-SHA256", body_hash))
-        try:
-            host, path, query = self._places[url, service]
-        except KeyError:
-            host, path, query = self._placed(url, service)
-        signed = {"host": host}
-        for name, value in added:
-            signed[name.lower()] = value
-        for name, value in headers:
-            try:
-                key = self._names[name]
-            except KeyError:
-                key = self._named(name)
-            if key:
-                tidy = " ".join(value.split())
-                signed[key] = f"{signed[key]},{tidy}" if key in signed else tidy
-        text, names = _text(method.upper(), path, query, signed, body_hash)
-        authorization = self.authorization(
-            text, names, credentials=credentials, service=service, region=region, stamp=stamp
-        )
-        return (*added, ("Authorization", authorization))
-
-    def _named(self, name: str) -> str:
-        """A field's name as it is signed, empty where it is not."""
-        key = name.lower()
-        if key in _OURS:
-            message = f"the request already has the header {name}; remove it before signing"
-            raise ValueError(message)
-        known = self._names[name] = key if _is_signed(key) else ""
-        return known
-
-    def _placed(self, url: str, service: str) -> tuple[str, str, str]:
-        """What of a URL is signed: host, path and query. A proxy calls few, again and again."""
-        parts = urlsplit(url)
-        place = self._places[url, service] = (wire_host(parts), _path(parts.path, service), _query(parts.query))
-        return place
+            added += (("X-Amz-Security-Token", credentials.token),)
+        if place.service == "s3":
+            added += (("X-Amz-Content-SHA256", body_hash),)
+        fields = headers + added
+        names = tuple([name for name, _ in fields])
+        if names != place.names:
+            place.learn(names, len(headers))
+        values = [" ".join(fields[number][1].split()) for number in place.order]
+        text = place.form % (*values, body_hash)
+        key, day = place.key, stamp[:8]
+        if key is None or place.credentials is not credentials or place.day != day:
+            key = place.key = self._key(credentials, day, place.region, place.service)
+            place.credentials, place.day = credentials, day
+        return (*added, ("Authorization", key.authorization(text, place.signed, stamp)))
 
     def authorization(
         self, text: str, names: str, *, credentials: Credentials, service: str, region: str, stamp: str
     ) -> str:
         """The value of `Authorization` for a canonical request; `stamp` is the time as `YYYYMMDDTHHMMSSZ`."""
-        key = self._key(credentials, stamp[:8], region, service)
-        # Text that is no UTF-8 (lone surrogates) is left out, as aiohttp's writer leaves it out on the wire.
-        digest = sha256(text.encode("utf-8", "ignore")).hexdigest()
-        signature = key.sign(f"{ALGORITHM}\n{stamp}\n{key.scope}\n{digest}".encode())
-        return f"{key.named}{names}, Signature={signature}"
+        return self._key(credentials, stamp[:8], region, service).authorization(text, names, stamp)
 
     def _key(self, credentials: Credentials, day: str, region: str, service: str) -> _Key:
         # The secret is part of the key: a test or an operator may reuse a key id with another secret.
@@ -231,8 +266,10 @@ class _Key:
         self.scope = f"{day}/{region}/{service}/aws4_request"
         self.named = f"{ALGORITHM} Credential={credentials.access_key}/{self.scope}, SignedHeaders="
 
-    def sign(self, text: bytes) -> str:
-        """The HMAC of `text`, in hexadecimal."""
+    def authorization(self, text: str, names: str, stamp: str) -> str:
+        """See `Signer.authorization`."""
+        # Text that is no UTF-8 (lone surrogates) is left out, as aiohttp's writer leaves it out on the wire.
+        digest = sha256(text.encode("utf-8", "ignore")).hexdigest()
         signing = self._begun.copy()
-        signing.update(text)
-        return signing.hexdigest()
+        signing.update(f"{ALGORITHM}\n{stamp}\n{self.scope}\n{digest}".encode())
+        return f"{self.named}{names}, Signature={signing.hexdigest()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from backends.addresses import Address
 from backends.base import Trace
 from backends.errors import BackendError, Said
 from backends.framed import FramedPieces
@@ -11,6 +12,7 @@ from backends.http.transport import HttpTransport, TransportError
 from backends.signed import (
     ERROR_LIMIT,
     SignedSender,
+    addresses,
     base_url,
     primed,
     proxy_headers,
@@ -20,7 +22,6 @@ from backends.signed import (
     region_of,
 )
 from backends.wire.eventstream import payload_part
-from backends.wire.restjson import Unsigned
 from backends.wire.sagemaker import read_error, read_event
 from backends.wire.sigv4 import Signer
 from policies.facts import FailureFacts, Fault
@@ -30,6 +31,11 @@ from .upstream import NOW, Body, Source, call, running_upstream, soon
 
 TARGET = Target("t", "endpoint", EndpointSpec("e"), region="eu-central-1")
 NOWHERE = Target("t", "endpoint", EndpointSpec("e"))
+
+
+def address(target: Target, url: str, *, sign: bool = True) -> Address:
+    """Where a request to that URL goes."""
+    return addresses(target, lambda _: url, service="sagemaker", sign=sign).whole
 
 
 def nothing_more() -> bytes:
@@ -71,6 +77,20 @@ def test_the_trace_goes_with_the_hops() -> None:
     assert dict(proxy_headers(call(trace=Trace("p", "s"))))["tracestate"] == "s"
 
 
+def test_a_target_that_is_signed_for_needs_a_region() -> None:
+    """Its addresses say so, and one that is not signed for has them without."""
+    with pytest.raises(BackendError, match="give the target a region"):
+        address(NOWHERE, "http://h")
+    assert address(NOWHERE, "http://h", sign=False).place is None
+
+
+def test_the_two_operations_have_addresses_of_their_own() -> None:
+    """Each is signed as what it is."""
+    both = addresses(TARGET, lambda streamed: f"http://h/{streamed}", service="sagemaker", sign=True)
+    assert (both.whole.url, both.streamed.url) == ("http://h/False", "http://h/True")
+    assert both.whole.place is not both.streamed.place
+
+
 @pytest.mark.parametrize("sign", [True, False])
 async def test_a_request_is_signed_unless_told_otherwise(sign: bool) -> None:
     """Signed with the role's credentials, under the service's and the region's name; unsigned it needs neither."""
@@ -79,10 +99,9 @@ async def test_a_request_is_signed_unless_told_otherwise(sign: bool) -> None:
         upstream.says()
         transport, source = HttpTransport(), Source()
         sender = SignedSender(transport, source, Signer(), lambda: NOW)
-        request = Unsigned(f"{upstream.url}/a%2Fb", (("X-Own", "1"),), b"body")
-        incoming = await sender.send(
-            TARGET if sign else NOWHERE, request, service="sagemaker", role=role, sign=sign, deadline=soon()
-        )
+        target = TARGET if sign else NOWHERE
+        where = address(target, f"{upstream.url}/a%2Fb", sign=sign)
+        incoming = await sender.send(target, where, (("X-Own", "1"),), b"body", role=role, deadline=soon())
         await incoming.aclose()
         await transport.aclose()
     sent = upstream.requests[0].headers
@@ -105,9 +124,7 @@ async def test_without_credentials_nothing_is_sent() -> None:
     transport = HttpTransport()
     sender = SignedSender(transport, Source("run `aws sso login`"), Signer(), lambda: NOW)
     with pytest.raises(BackendError, match="no credentials: run `aws sso login`") as caught:
-        await sender.send(
-            TARGET, Unsigned("http://127.0.0.1:1/", (), b""), service="s", role=None, sign=True, deadline=soon()
-        )
+        await sender.send(TARGET, address(TARGET, "http://127.0.0.1:1/"), (), b"", role=None, deadline=soon())
     await transport.aclose()
     assert caught.value.facts == FailureFacts(Fault.CONFIG, retry_safe=True)
 
@@ -119,8 +136,7 @@ async def test_credentials_that_have_expired_are_given_up(kind: str, given_up: b
         upstream.fails(f"{kind}:http://internal.amazon.com/", 403, b"{}")
         transport, source = HttpTransport(), Source()
         sender = SignedSender(transport, source, Signer(), lambda: NOW)
-        request = Unsigned(upstream.url, (), b"")
-        incoming = await sender.send(TARGET, request, service="s", role=None, sign=True, deadline=soon())
+        incoming = await sender.send(TARGET, address(TARGET, upstream.url), (), b"", role=None, deadline=soon())
         await incoming.aclose()
         await transport.aclose()
     assert source.given_up == [None] * given_up
@@ -133,7 +149,7 @@ async def test_a_refused_connection_is_safe_to_repeat() -> None:
     transport = HttpTransport()
     sender = SignedSender(transport, Source(), Signer(), lambda: NOW)
     with pytest.raises(BackendError) as caught:
-        await sender.send(TARGET, Unsigned(url, (), b""), service="s", role=None, sign=True, deadline=soon())
+        await sender.send(TARGET, address(TARGET, url), (), b"", role=None, deadline=soon())
     await transport.aclose()
     assert caught.value.facts == FailureFacts(Fault.NETWORK, retry_safe=True)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .answers import RESPONSE_LIMIT, SERVER_SENT_EVENTS, EventWriter, garbled, read_answer, read_usage
 from .failures import read_error, read_exception
-from .requests import Asked, write_request
+from .requests import Asked, write_request, write_url
 
 __all__ = [
     "RESPONSE_LIMIT",
@@ -21,4 +21,5 @@ __all__ = [
     "read_exception",
     "read_usage",
     "write_request",
+    "write_url",
 ]

@@ -11,48 +11,54 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import orjson
-from cachetools import LRUCache, cached
 
 from policies.table import BedrockSpec
 from policies.values import value
 
-from ...base import Call
-from ..restjson import Unsigned, media_type, read_object
+from ...base import Call, Headers
+from ..restjson import media_type, read_object
 
 
 @value(frozen=True, slots=True)
 class Asked:
     """A request, and what its body asked for before it was rewritten."""
 
-    request: Unsigned
+    headers: Headers
+    body: bytes
     streams: bool
     """The model is to stream; InvokeModelWithResponseStream is called."""
     include_usage: bool
     """The client wants a last event with the number of tokens (OpenAI's `stream_options`)."""
 
 
-def write_request(base_url: str, spec: BedrockSpec, call: Call) -> Asked:
-    """The request that sends `call` to the model of `spec`; `base_url` without a trailing slash.
+_JSON = ("Content-Type", "application/json")
 
-    The model's ARN is percent-encoded whole, colons too, as boto3 does. Content-Type is always JSON, the only type that
-    Bedrock takes. The client's Accept goes on when Bedrock can satisfy it, otherwise it is dropped.
+
+def write_url(base_url: str, spec: BedrockSpec, *, streamed: bool) -> str:
+    """Where the model of `spec` is called; `base_url` without a trailing slash.
+
+    The model's ARN is percent-encoded whole, colons too, as boto3 does.
+    """
+    operation = "invoke-with-response-stream" if streamed else "invoke"
+    return f"{base_url}/model/{quote(spec.model, safe='')}/{operation}"
+
+
+def write_request(spec: BedrockSpec, call: Call) -> Asked:
+    """What sends `call` to the model of `spec`.
+
+    Content-Type is always JSON, the only type that Bedrock takes. The client's Accept goes on when Bedrock can satisfy
+    it, otherwise it is dropped.
     """
     body, streams, include_usage = _read_wish(call.body)
-    headers = [("Content-Type", "application/json")]
+    headers: Headers = (_JSON,)
     if call.accept and media_type(call.accept) in {"application/json", "*/*"}:
-        headers.append(("X-Amzn-Bedrock-Accept" if streams else "Accept", call.accept))
+        headers += (("X-Amzn-Bedrock-Accept" if streams else "Accept", call.accept),)
     if spec.guardrail is not None:
-        headers.append(("X-Amzn-Bedrock-GuardrailIdentifier", spec.guardrail))
-        headers.append(("X-Amzn-Bedrock-GuardrailVersion", spec.guardrail_version or "DRAFT"))
-    operation = "invoke-with-response-stream" if streams else "invoke"
-    url = f"{base_url}/model/{_quoted(spec.model)}/{operation}"
-    return Asked(Unsigned(url, tuple(headers), body), streams, include_usage)
-
-
-@cached(LRUCache(1024))
-def _quoted(model: str) -> str:
-    """Kept, as a policy names few models and taking an ARN apart costs as much as signing."""
-    return quote(model, safe="")
+        headers += (
+            ("X-Amzn-Bedrock-GuardrailIdentifier", spec.guardrail),
+            ("X-Amzn-Bedrock-GuardrailVersion", spec.guardrail_version or "DRAFT"),
+        )
+    return Asked(headers, body, streams, include_usage)
 
 
 def _read_wish(body: bytes) -> tuple[bytes, bool, bool]:

@@ -21,7 +21,7 @@ def unlikely(content_type: str | None, body: bytes | None) -> str | None:
 
     `body` is a whole one; None of a stream, of which the type alone is looked at.
     """
-    kind = media_type(content_type)
+    kind = "application/json" if content_type == "application/json" else media_type(content_type)
     if kind in _PAGES:
         return f"a body of type {kind}"
     if body is None or kind != "application/json":

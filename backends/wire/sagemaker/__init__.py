@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from ..restjson import EVENT_STREAM
-from .client import RESPONSE_LIMIT, read_reply, write_request
+from .client import RESPONSE_LIMIT, read_reply, write_headers, write_url
 from .errors import (
     ErrorReply,
     WireError,
@@ -70,7 +70,8 @@ __all__ = [
     "unknown_operation",
     "validation_error",
     "write_error",
+    "write_headers",
     "write_reply",
-    "write_request",
     "write_stream_head",
+    "write_url",
 ]

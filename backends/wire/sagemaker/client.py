@@ -7,14 +7,13 @@ signature, its Host and its tracing headers were for us.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from operator import attrgetter
 from urllib.parse import quote
 
 from policies.table import EndpointSpec
 
-from ...base import ByteStream, Call, Reply, Usage
-from ..restjson import Unsigned
+from ...base import ByteStream, Call, Headers, Reply, Usage
 from .fields import FIELDS, Kind
 
 RESPONSE_LIMIT = 25 * 1024 * 1024
@@ -24,28 +23,46 @@ _FROM_CALL = frozenset({"content_type", "accept", "custom_attributes"})
 """What a customer's pre-processing may have changed."""
 
 
-def _sent(kind: Kind) -> tuple[tuple[str, str, bool], ...]:
-    """Of every header of that operation its name, the attribute, and whether the call has it or the invocation."""
-    return tuple(
-        (field.wire[kind], field.attribute, field.attribute in _FROM_CALL) for field in FIELDS if kind in field.wire
-    )
+class _Sent:
+    """The headers of one operation, and where their values are.
+
+    Most requests have a type and nothing else, which is seen without a look at each field.
+    """
+
+    __slots__ = ("_called", "_invoked", "component")
+
+    def __init__(self, kind: Kind) -> None:
+        here = [field for field in FIELDS if kind in field.wire]
+        self.component = next(field.wire[kind] for field in here if field.attribute == "component")
+        self._called = [(f.wire[kind], attrgetter(f.attribute)) for f in here if f.attribute in _FROM_CALL]
+        others = [field for field in here if field.attribute not in {*_FROM_CALL, "component"}]
+        self._invoked = tuple(field.wire[kind] for field in others), attrgetter(*(field.attribute for field in others))
+
+    def of(self, call: Call) -> list[tuple[str, str]]:
+        """Every header that the call has a value for."""
+        found = [(name, value) for name, value_of in self._called if (value := value_of(call))]
+        names, values_of = self._invoked
+        values: tuple[str | None, ...] = values_of(call.invocation)
+        if any(values):
+            found += [(name, value) for name, value in zip(names, values, strict=True) if value]
+        return found
 
 
-_INVOKED, _STREAMED = _sent(Kind.INVOKE), _sent(Kind.STREAM)
-_UNQUOTED = re.compile(r"[a-zA-Z0-9-]*")
+_INVOKED, _STREAMED = _Sent(Kind.INVOKE), _Sent(Kind.STREAM)
+_OPERATION = {False: Kind.INVOKE.value, True: Kind.STREAM.value}
+_IDENTITY = ("Accept-Encoding", "identity")
 
 
-def write_request(base_url: str, spec: EndpointSpec, call: Call) -> Unsigned:
-    """The request that sends `call` to the endpoint of `spec`; `base_url` without a trailing slash."""
-    invocation = call.invocation
-    headers: list[tuple[str, str]] = [("Accept-Encoding", "identity")]
-    for name, attribute, of_call in _STREAMED if call.streaming else _INVOKED:
-        value = getattr(call if of_call else invocation, attribute) if attribute != "component" else spec.component
-        if value:
-            headers.append((name, value))
-    endpoint = spec.endpoint if _UNQUOTED.fullmatch(spec.endpoint) else quote(spec.endpoint, safe="")
-    operation = "invocations-response-stream" if call.streaming else "invocations"
-    return Unsigned(f"{base_url}/endpoints/{endpoint}/{operation}", tuple(headers), call.body)
+def write_url(base_url: str, spec: EndpointSpec, *, streamed: bool) -> str:
+    """Where the endpoint of `spec` is called; `base_url` without a trailing slash."""
+    return f"{base_url}/endpoints/{quote(spec.endpoint, safe='')}/{_OPERATION[streamed]}"
+
+
+def write_headers(spec: EndpointSpec, call: Call) -> Headers:
+    """The header fields that go with `call` to the endpoint of `spec`."""
+    sent = _STREAMED if call.streaming else _INVOKED
+    component = ((sent.component, spec.component),) if spec.component else ()
+    return (_IDENTITY, *sent.of(call), *component)
 
 
 def read_reply(

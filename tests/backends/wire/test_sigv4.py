@@ -22,7 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from backends.wire.sigv4 import Credentials, Signer, canonical_request, wire_host
+from backends.base import Headers
+from backends.wire.sigv4 import Credentials, Place, Signer, canonical_request, wire_host
 
 SUITE: dict[str, Any] = json.loads((Path(__file__).parents[2] / "data" / "aws4_testsuite.json").read_text())
 NOW = datetime(2026, 11, 21, 23, 59, 58, tzinfo=UTC)
@@ -236,15 +237,67 @@ def test_keys_are_remembered_per_secret_and_day() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    """More regions, field names and URLs than are remembered change no signature, and are forgotten again."""
+    """More regions than keys are remembered change no signature, and are forgotten again."""
     signer = Signer()
     given: dict[str, Any] = {"credentials": CREDENTIALS, "service": "sagemaker", "now": NOW}
-    for number in range(5000):
-        url, region, headers = f"https://h/{number}", f"r-{number % 300}", ((f"x-amz-{number % 1100}", "v"),)
-        signed = signer.sign("POST", url, headers, b"", region=region, **given)
-        if number % 500 == 0:
-            assert dict(signed) == sign(url, headers, region=region)
-    assert (len(signer._keys), len(signer._names), len(signer._places)) <= (256, 1024, 4096)
+    for number in range(600):
+        region = f"r-{number % 300}"
+        signed = signer.sign("POST", "https://h/", (), b"", region=region, **given)
+        if number % 100 == 0:
+            assert dict(signed) == sign("https://h/", region=region)
+    assert len(signer._keys) <= 256
+
+
+_FIELDS = st.lists(
+    st.tuples(
+        st.sampled_from(["Content-Type", "Accept", "X-Amz-A", "x-amz-a", "X-Amzn-%s-B", "X-Other", "Host"]),
+        st.text(st.characters(codec="latin-1", exclude_characters="\r\n"), max_size=12),
+    ),
+    max_size=5,
+).map(tuple)
+_REQUESTS = st.lists(
+    st.tuples(
+        _FIELDS,
+        st.binary(max_size=8),
+        st.sampled_from([CREDENTIALS, Credentials("AKIDEXAMPLE", "another", "token"), Credentials("OTHER", "s")]),
+        st.integers(0, 200_000).map(lambda seconds: NOW + timedelta(seconds=seconds / 2)),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=100)
+@given(_REQUESTS, st.sampled_from(["sagemaker", "s3"]), st.sampled_from(["/a%3Ab/invoke", "/100%25?x=%s&y", ""]))
+def test_a_place_signs_any_request_as_one_made_for_it_would(
+    requests: list[tuple[Headers, bytes, Credentials, datetime]], service: str, path: str
+) -> None:
+    """What a place knows of earlier requests, their fields, credentials and day, is in no later signature."""
+    url, signer = f"https://h{path}", Signer()
+    place = Place("POST", url, service=service, region="us-east-1")
+    for headers, body, credentials, now in requests:
+        kept = signer.sign_at(place, headers, body, credentials=credentials, now=now)
+        fresh = Signer().sign(
+            "POST", url, headers, body, credentials=credentials, service=service, region="us-east-1", now=now
+        )
+        assert kept == fresh
+
+
+@settings(max_examples=100)
+@given(_FIELDS, st.sampled_from(["/a%3Ab/invoke", "/100%25?x=%s&y", ""]))
+def test_the_form_of_a_place_is_the_canonical_request(headers: Headers, path: str) -> None:
+    """Filled in, it is the text that the canonical form asks for, percent signs and repeated fields included."""
+    url, body = f"https://h{path}", b"body"
+    place = Place("POST", url, service="sagemaker", region="us-east-1")
+    added = Signer().sign_at(place, headers, body, credentials=CREDENTIALS, now=NOW)
+    signed = [(name, value) for name, value in headers if name.lower() in place.signed.split(";") and name != "Host"]
+    fields = [("host", "h"), *signed, *added[:-1]]
+    text, names = canonical_request("POST", urlsplit(url), fields, sha256(body).hexdigest(), service="sagemaker")
+    stamp = added[0][1]
+    expected = Signer().authorization(
+        text, names, credentials=CREDENTIALS, service="sagemaker", region="us-east-1", stamp=stamp
+    )
+    assert added[-1] == ("Authorization", expected)
 
 
 def test_representation_hides_secrets() -> None:
