@@ -11,7 +11,7 @@ pinged and billed alike), transfer and tokens of warm-ups, and the price of slow
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from policies.calendar import Calendar, open_spans
@@ -44,6 +44,8 @@ RESTORE = 300.0
 WEEK = 7 * DAY
 MODELS_PER_REGION = 3
 """Imported models in an account and region, by default (Bedrock quotas, L-45B04988; can be raised)."""
+A_MINUTE = 232 / 3
+"""Requests a minute that a copy was seen to answer: Salesforce published 232 on three of a 13B model, AWS nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +316,25 @@ def _notes(models: Sequence[tuple[Route, Arrivals]], compared: Sequence[Comparis
         for region, count in busy.items()
         if count > MODELS_PER_REGION
     ]
-    return notes
+    return [*notes, *_doubts(compared, targets, terms)]
+
+
+def _doubts(compared: Sequence[Comparison], targets: Mapping[str, Target], terms: Terms) -> Iterator[str]:
+    """Where the trace may not be of the model, or a copy may not be enough for it."""
+    silent = [each.key for each in compared if not each.requests]
+    if silent:
+        yield f"the trace has no request of {_several(silent)}; if its series has another name, say so with --map"
+    crowded: list[str] = []
+    for each in compared:
+        best = each.verdicts[terms.idle_limit].best
+        cost = targets[best.target].cost if best is not None else None
+        if isinstance(cost, ImportCost) and each.busiest_minute > cost.copies * A_MINUTE:
+            crowded.append(each.key)
+    if crowded:
+        yield (
+            f"{_several(crowded)}: more requests in the busiest minute than its copies may answer (Salesforce "
+            f"published {A_MINUTE:.0f} a copy); measure with `pointsman bench-candidate`, and give `cost: {{copies}}`"
+        )
 
 
 def _several(names: Sequence[str]) -> str:

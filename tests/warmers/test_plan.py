@@ -159,8 +159,21 @@ def test_notes() -> None:
     assert notes[-1] == "4 imported models in us-east-1: more than the default quota of 3 (L-45B04988)"
     hour = gather([(60.0, 1)], 3600.0)
     assert "covers 1.0 hours" in planned((model("m", gpu("g", "ml.c5.4xlarge")), hour)).notes[0]
-    (note,) = planned((model("m", gpu("g", "ml.c5.large"), imported("i")), gather((), WEEK))).notes
+    (note,) = planned((model("m", gpu("g", "ml.c5.large"), imported("i")), QUIET)).notes
     assert note.endswith("for g is borrowed: AWS Price List, us-west-2, SageMaker Studio, in force from 2026-09-01")
+
+
+def test_notes_of_what_may_be_wrong() -> None:
+    """A model without a request may go by another name; a copy that is to do more than any was seen to is doubted."""
+    busy = gather([(minute * 60.0, 78) for minute in range(0, 7 * 1440, 40)], WEEK)
+    moving = (model("busy", gpu("g"), imported("i")), busy)
+    notes = planned(moving, (model("silent", gpu("h")), gather((), WEEK))).notes
+    assert "the trace has no request of silent; if its series has another name, say so with --map" in notes
+    assert notes[-1].startswith("busy: more requests in the busiest minute than its copies may answer (Salesforce")
+    two = (model("busy", gpu("g"), imported("i", cost=ImportCost(1, copies=2))), busy)
+    assert not [note for note in planned(two).notes if "busy" in note or "silent" in note]
+    staying = (model("busy", gpu("g", committed=1), imported("i")), busy)
+    assert not [note for note in planned(staying).notes if "busy" in note]
 
 
 def test_a_price_that_is_missing() -> None:
