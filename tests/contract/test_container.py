@@ -262,7 +262,8 @@ def test_the_platforms_own_deadline_is_told_as_of_the_models_own_endpoint(tmp_pa
         direct, via = told
         assert (via["Error"], via["OriginalStatusCode"]) == (direct["Error"], 0)
         assert {name: via.get(name) for name in members} == {name: direct.get(name) for name in members}
-        assert targets.control("GET", "models")[1]["dedicated"]["in_flight"] == 0
+        while targets.control("GET", "models")[1]["dedicated"]["in_flight"]:  # the container has let it go, or will
+            pass
 
 
 def test_a_component_without_copies_keeps_the_text_that_clients_match(chain: Chain) -> None:
