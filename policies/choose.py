@@ -108,7 +108,7 @@ def first_plan(
     target: two loops of retries, one inside the other, would multiply.
     """
     if route.sole is not None and sdk_attempt == 1:
-        return _only(route, route.sole)
+        return only(route, route.sole)
     first, spare = _roomy(route, body_size)
     targets = {one.name: one for one in (*(weighted.target for weighted in first), *spare)}
     out = ejected(tuple(targets.values()), views, draw)
@@ -140,8 +140,9 @@ def first_plan(
     return Plan(attempts, 0, why, route.retry, route.idempotent, again, side=meant)
 
 
-def _only(route: Route, target: Target) -> Plan:
-    """What comes out where there is one target with one copy, whatever is known of it: most routes are so."""
+def only(route: Route, target: Target) -> Plan:
+    """What `first_plan` makes where `target` is the route's `sole`, whatever is known of it, on the client's first
+    attempt: the same for each request, and most routes are so."""
     rule = route.retry
     attempts = (Attempt(target),) * rule.attempts
     return Plan(attempts, 0, f"{route.rule}: {target.name}", rule, route.idempotent)

@@ -110,7 +110,10 @@ class Answering:
         route, call, services, record = self._route, self._call, self._services, self._record
         invocation = call.invocation
         home = sessions.home(route, invocation.session_id) if invocation.session_id is not None else None
-        if home is not None:
+        usual = record.policy.usual.get(route.key) if record.policy is not None else None
+        if usual is not None and home is None and invocation.sdk_attempt == 1:
+            plan = usual
+        elif home is not None:
             call = replace(call, invocation=replace(invocation, session_id=home.session_id))
             plan = plan_for(route, home, invocation.sdk_attempt)
         else:

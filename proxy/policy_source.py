@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from policies.choose import Plan, only
 from policies.errors import PolicyError
 from policies.load import load_policy
 from policies.loops import check_loops
@@ -35,9 +36,14 @@ class InForce:
 
     label: str = field(init=False, default="")
     """`digest/generation`: in headers, logs and metrics."""
+    usual: Mapping[str, Plan] = field(init=False, compare=False, default_factory=dict)
+    """By route, where there is nothing to choose: the plan of all requests but those of sessions and of clients that
+    try again."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", f"{self.table.digest}/{self.generation}")
+        plain = {route.key: only(route, route.sole) for route in self.table.routes.values() if route.sole is not None}
+        object.__setattr__(self, "usual", plain)
 
 
 class UnreadableError(Exception):

@@ -72,35 +72,10 @@ class Face(Protocol):
         ...
 
 
-async def handle(exchange: Exchange, face: Face, services: Services) -> None:
+def handle(exchange: Exchange, face: Face, services: Services) -> Coroutine[Any, Any, None]:
     """Answer one request through `face`, and record it once."""
     record = Record(services.new_id(), exchange.arrived, services.wall())
-    passage = _Passage(exchange, face, record, services)
-    try:
-        try:
-            await passage.answer()
-        except BodyTooSlow as error:
-            await passage.refuse(error)
-        except ClientGone:
-            raise
-        except Exception as error:  # noqa: BLE001 - the last arm: whatever fails is one typed answer
-            try:
-                await passage.fail(error)
-            finally:
-                let_go(error)
-    except ClientGone:
-        record.ended = "client_gone"
-        raise
-    finally:
-        record.bytes_in = exchange.body_size
-        outcome = record.outcome(services.now())
-        services.meters.record(outcome)
-        route = record.route
-        if route is not None and route.shift is not None and services.follower is not None:
-            services.follower.witness.saw(route.key, route.shift, outcome)
-        services.log.write(outcome)
-        if passage.trace is not None:
-            passage.trace.finish(outcome)
+    return _Passage(exchange, face, record, services).answer()
 
 
 def _reason(error: Exception, record: Record) -> str:
@@ -110,42 +85,72 @@ def _reason(error: Exception, record: Record) -> str:
 
 
 class _Passage:
-    __slots__ = ("_exchange", "_face", "_record", "_services", "trace")
+    __slots__ = ("_exchange", "_face", "_record", "_services", "_trace")
 
     def __init__(self, exchange: Exchange, face: Face, record: Record, services: Services) -> None:
         self._exchange = exchange
         self._face = face
         self._record = record
         self._services = services
-        self.trace: RequestTrace | None = None
+        self._trace: RequestTrace | None = None
 
     async def answer(self) -> None:
-        """Read, serve, write. Raises what keeps it from doing so."""
-        record, services, exchange = self._record, self._services, self._exchange
-        read = self._face.read(exchange, record) if services.door is None else self._admitted(services.door)
-        record.invocation = invocation = read if isinstance(read, Invocation) else await read
-        self.trace = trace = services.telemetry.start(invocation, int(record.started * 1e9))
-        record.trace_id = trace.trace_id
-        serving = serve(invocation, record, trace, services)
-        reply = await serving.begin()
+        """Read, serve, write; whatever keeps it from doing so is one typed answer."""
+        record, services = self._record, self._services
         try:
-            record.usage = reply.usage
-            if invocation.streaming:
-                await self._stream(reply, serving.deadline)
-            elif self._put(reply):
-                await exchange.drained()
-            record.over("done")
-            if serving.ended():
-                return
-        except BaseException as error:
-            await serving.end(error)
+            try:
+                read = (
+                    self._face.read(self._exchange, record) if services.door is None else self._admitted(services.door)
+                )
+                record.invocation = invocation = read if isinstance(read, Invocation) else await read
+                self._trace = trace = services.telemetry.start(invocation, int(record.started * 1e9))
+                record.trace_id = trace.trace_id
+                serving = serve(invocation, record, trace, services)
+                reply = await serving.begin()
+                try:
+                    record.usage = reply.usage
+                    if invocation.streaming:
+                        await self._stream(reply, serving.deadline)
+                    elif self._put(reply):
+                        await self._exchange.drained()
+                    record.over("done")
+                    over = serving.ended()
+                except BaseException as error:
+                    await serving.end(error)
+                    raise
+                if not over:
+                    await serving.end(None)
+            except BodyTooSlow as error:
+                await self._refuse(error)
+            except ClientGone:
+                raise
+            except Exception as error:  # noqa: BLE001 - the last arm: whatever fails is one typed answer
+                try:
+                    await self._fail(error)
+                finally:
+                    let_go(error)
+        except ClientGone:
+            record.ended = "client_gone"
             raise
-        await serving.end(None)
+        finally:
+            self._recorded()
 
-    async def fail(self, error: Exception) -> None:
+    def _recorded(self) -> None:
+        record, services = self._record, self._services
+        record.bytes_in = self._exchange.body_size
+        outcome = record.outcome(services.now())
+        services.meters.record(outcome)
+        route = record.route
+        if route is not None and route.shift is not None and services.follower is not None:
+            services.follower.witness.saw(route.key, route.shift, outcome)
+        services.log.write(outcome)
+        if self._trace is not None:
+            self._trace.finish(outcome)
+
+    async def _fail(self, error: Exception) -> None:
         """One typed answer, unless the failure was told in the stream."""
         if not self._exchange.started:
-            await self.refuse(as_model(error, self._record) if isinstance(error, HandlerError) else error)
+            await self._refuse(as_model(error, self._record) if isinstance(error, HandlerError) else error)
         elif not isinstance(error, BackendError | HandlerError):
             self._log(error)
             self._exchange.abort()
@@ -169,8 +174,7 @@ class _Passage:
         record.bytes_out = len(body)
         return self._exchange.answer(200, headers + record.headers(self._services.now()), body)
 
-    async def refuse(self, error: Exception) -> None:
-        """One typed answer."""
+    async def _refuse(self, error: Exception) -> None:
         record = self._record
         if self._face.unexpected(error):
             self._log(error)

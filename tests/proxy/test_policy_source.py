@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from policies.choose import first_plan
 from policies.errors import PolicyError, Problem
 from policies.table import RouteTable
 from proxy.chat_templates import template_reader, template_stamp
@@ -50,6 +51,19 @@ async def test_the_same_policy_again_changes_nothing() -> None:
     before = policy.current
     assert await policy.reload() is True
     assert policy.current is before
+
+
+async def test_plans_that_are_the_same_for_each_request_are_made_once() -> None:
+    """Where there is nothing to choose a plan is ready, the one that would be made; a split or a fallback has none."""
+    more = "  split: {split: {first: 1, second: 1}}\n  spare: {serve_from: first, fallback: [second]}\n"
+    policy = policy_of(TextSource(POLICY.rstrip("\n") + "\n" + more + "  plain: {serve_from: first}\n"), [])
+    await policy.load()
+    table, usual = policy.current.table, policy.current.usual
+    assert "plain" in usual
+    assert not {"split", "spare"} & set(usual)
+    for (endpoint, component), route in table.routes.items():
+        made = first_plan(route, {}, None, lambda: 0.5) if route.sole is not None else None
+        assert usual.get(endpoint if component is None else f"{endpoint}/{component}") == made
 
 
 @pytest.mark.parametrize(
