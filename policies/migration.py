@@ -185,8 +185,10 @@ def _grown(state: State, plan: Migration, log: _Log) -> State:
         state, step=following, share=to.share, shadow=to.shadow, since=log.now, window=state.window + 1, approved=None,
         waived=False,
     )  # fmt: skip
+    several = len(plan.members) > 1
     passed = ", ".join(
-        f"{one.measure.value} {one.answer.value} ({one.text})" for one in _verdicts(state, plan, log.seen)
+        f"{one.measure.value}{f' of {one.route}' if several else ''} {one.answer.value} ({one.text})"
+        for one in _verdicts(state, plan, log.seen)
     )
     return log.note(state, new, Event.GREW, f"to {_place(plan, following)}; {passed or 'no gate to pass'}")
 

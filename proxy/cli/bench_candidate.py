@@ -19,6 +19,7 @@ from warmers.prices import SHIPPED, Prices, open_prices
 
 from ..chat_templates import template_reader
 from ..rehearsal.candidate_table import Hourly, Row, Sided, as_json, compared, notes, table
+from ..rehearsal.clients import OK
 from ..rehearsal.live import as_written
 from ..rehearsal.pressing import Load
 from ..rehearsal.report import columns
@@ -132,7 +133,10 @@ def _load(arguments: argparse.Namespace) -> Load:
 
 def _nothing(target: Target, rows: list[Row], arguments: argparse.Namespace) -> str:
     """Why a target has no row at all, and how to go on."""
-    failures = sum((Counter(row.failures) for row in rows), Counter[str]())
+    failures = sum((Counter(row.failures) + Counter(row.before) for row in rows), Counter[str]())
+    if failures.pop(str(OK), 0):
+        early = f"all that {target.name} answered was over before --settle had passed"
+        return f"{early}: give a shorter one, or more --calls than {arguments.calls}"
     if not failures:
         return f"{target.name} answered no call in the time that was counted: give a longer --seconds"
     status, _ = failures.most_common(1)[0]
@@ -140,7 +144,7 @@ def _nothing(target: Target, rows: list[Row], arguments: argparse.Namespace) -> 
     if arguments.stand_ins:
         where = "its faults, cold start, latency and limits in --stand-ins, and at the route's deadline in --policy"
     elif arguments.url:
-        where = "the proxy's log, at --token where it asks callers who they are, and at the request (--body)"
+        where = "--url, the proxy's log, at --token where it asks callers who they are, and at the request (--body)"
     return f"every call to {target.name} failed, most with {status}: look at {where}"
 
 
@@ -182,11 +186,11 @@ def _hourly(target: Target, prices: Prices) -> Hourly | None:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    found = tuple(int(part) for part in text.split(","))
-    if not all(1 <= one <= 1024 for one in found):
-        message = f"{text}: each is from 1 to 1024"
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and 1 <= int(part[:5]) <= 1024 for part in parts):
+        message = f"{text}: each is a number from 1 to 1024; write them like 1,4,16,32"
         raise ValueError(message)
-    return found
+    return tuple(map(int, parts))
 
 
 def _positive(text: str) -> float:

@@ -34,6 +34,8 @@ class Row:
     """How long it was counted."""
     whole: bool = True
     """False: it was stopped before its time."""
+    before: Mapping[str, int] = field(default_factory=dict)
+    """What came of calls that were over before counting began, by status or `NO_ANSWER`."""
 
 
 @dataclass(frozen=True, slots=True)

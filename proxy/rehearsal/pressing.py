@@ -50,13 +50,16 @@ class Pressed:
     failures: Counter[str] = field(default_factory=Counter)
     served: Counter[str] = field(default_factory=Counter)
     """By whom, where the proxy says so."""
+    before: Counter[str] = field(default_factory=Counter)
+    """What came of calls that were over too early to be counted."""
 
     def row(self, now: float, copies: int | None, *, whole: bool = True) -> Row:
         """What there is at `now`, on the loop's clock."""
         seconds = (self.end or now) - self.begin
         rate = len(self.seen) * 60 / seconds if seconds > 0 else 0.0
         p95 = quantile(sorted(self.seen), 0.95)
-        return Row(self.concurrency, p95, rate, +self.failures, copies, self.served, max(0.0, seconds), whole)
+        counted = max(0.0, seconds)
+        return Row(self.concurrency, p95, rate, +self.failures, copies, self.served, counted, whole, self.before)
 
 
 async def press(transport: Transport, ask: Callable[[], Outgoing], load: Load, pressed: Pressed) -> None:
@@ -70,6 +73,8 @@ async def press(transport: Transport, ask: Callable[[], Outgoing], load: Load, p
             sent = loop.time()
             answer = await answered(transport, ask())
             counts = loop.time() >= pressed.begin
+            if not counts:
+                pressed.before[NO_ANSWER if answer is None else str(answer.status)] += 1
             if answer is None or answer.status != OK:
                 pressed.failures[NO_ANSWER if answer is None else str(answer.status)] += counts
                 await asyncio.sleep(PAUSE)

@@ -221,6 +221,8 @@ def test_group_moves_and_rolls_back_together() -> None:
     whole = plan(name="both", members=members)
     state = reached(whole, 2)
     state = replace(state, approved="ann")
+    grew = step(state, whole, fine(whole, state), [], NOW + HOUR).decisions[0]
+    assert "errors of x green (as tested), latency_p95 of x green" in grew.why
     one_sided = Seen(state.window_id, said(whole, state)[:2], {"x": 1.0, "y": 1.0})
     assert kinds(step(state, whole, one_sided, [], NOW + HOUR)) == ["collecting evidence", "collecting evidence"]
     narrow = replace(fine(whole, state), rooms={"x": 1.0, "y": 0.8})

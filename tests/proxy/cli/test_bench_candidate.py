@@ -78,8 +78,8 @@ def test_a_time_too_short_for_any_answer(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--concurrency", "1,0"], "--concurrency: 1,0: each is from 1 to 1024"),
-        (["--concurrency", "few"], "--concurrency"),
+        (["--concurrency", "1,0"], "--concurrency: 1,0: each is a number from 1 to 1024; write them like 1,4,16,32"),
+        (["--concurrency", "few"], "--concurrency: few: each is a number"),
         (["--seconds", "0s"], "shorter than a second"),
         (["--to", "nobody"], "--to nobody: no such target; the policy has apexguru-gpu, apexguru-import"),
         (["--prices", "/nowhere"], "cannot read /nowhere"),

@@ -89,13 +89,23 @@ def test_a_proxy_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "add an endpoint with serve_from: new to its policy" in capsys.readouterr().err
 
 
+def test_calls_that_are_spent_while_it_settles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything was answered and nothing counted: it is said which of the two numbers to change."""
+    policy = MOVING + ALONE
+    with running(policy) as (where, url):
+        assert main([*words(tmp_path, policy, where), "--url", url, "--settle", "1h"]) == 2
+    told = "all that old answered was over before --settle had passed: give a shorter one, or more --calls than 5"
+    assert told in capsys.readouterr().err
+
+
 def test_addresses_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No URL, or one beside stand-ins; a proxy that is not there fails every call."""
     plain = words(tmp_path, MOVING, "http://127.0.0.1:1")
     for more, says in (
         (["--url", "localhost"], "--url localhost: give the address of a proxy"),
         (["--url", "http://x", "--stand-ins", "y"], "--url and --stand-ins"),
-        (["--url", "http://127.0.0.1:1", "--calls", "1"], "most with no answer: look at the proxy's log"),
+        (["--url", "http://127.0.0.1:1", "--calls", "1"], "most with no answer: look at --url, the proxy's log"),
+        (["--url", "http://127.0.0.1:1", "--calls", "1", "--settle", "1h"], "every call to old failed, most with no"),
         (["--calls", "0"], "--calls 0: give at least one"),
         (["--body", "/nowhere"], "--body: cannot read /nowhere"),
     ):

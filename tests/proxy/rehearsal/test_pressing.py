@@ -83,6 +83,7 @@ def test_so_many_at_a_time_and_no_more() -> None:
     assert (row.copies, row.failures, row.whole) == (2, {}, True)
     assert row.per_minute == pytest.approx(180, rel=0.02)
     assert dict(row.served) == {"new": len(seen.seen)}
+    assert dict(row.before) == {"200": 3 * 10}
 
 
 def test_what_fails_is_counted_and_pauses() -> None:
@@ -91,6 +92,8 @@ def test_what_fails_is_counted_and_pauses() -> None:
     turn = 3 * 1.0 + 2 * PAUSE
     assert len(seen.seen) == pytest.approx(60.5 / turn, abs=1)
     assert set(seen.failures) == {"503", NO_ANSWER}
+    early, _ = pressed(Service(200, 503, 0), 1, Load((1,), 60.5, 100.0, calls=4))
+    assert (early.seen, +early.failures, early.before) == ([], {}, {"200": 2, "503": 1, NO_ANSWER: 1})
 
 
 def test_calls_are_bounded() -> None:
