@@ -137,10 +137,11 @@ async def test_overload_that_lasts_starts_another_copy() -> None:
     held = asyncio.ensure_future(one.enter())
     await asyncio.sleep(0)
     clock.advance(30)
-    await asyncio.sleep(0.01)
-    assert len(one.copies()) == 2
+    while len(one.copies()) < 2:  # noqa: ASYNC110 - a copy that starts tells nobody
+        await asyncio.sleep(0)
     clock.advance(19)
-    await asyncio.sleep(0.01)
+    for _ in range(20):
+        await asyncio.sleep(0)
     assert not held.done()
     clock.advance(1)
     copy = await held
