@@ -74,10 +74,13 @@ def verdict(gate: Gate, member: Member, evidence: Evidence, chance: float, now: 
 
 def _dated(said: Verdict, evidence: Evidence, now: float) -> Verdict:
     at = evidence.cost[0] if said.measure is Measure.COST and evidence.cost is not None else evidence.at
-    if said.answer is Answer.RED or now - at <= STALE:
+    if said.answer is Answer.RED or abs(now - at) <= STALE:
         return said
-    since = show_seconds(round(now - at))
-    text = f"nothing has been added to the evidence for {since}" if at else "no evidence of this step"
+    age = show_seconds(round(abs(now - at)))
+    if at > now:  # it would count as fresh long after the last request
+        text = f"the evidence is dated {age} ahead: the clock of a machine that wrote it, or of this one, is wrong"
+    else:
+        text = f"nothing has been added to the evidence for {age}" if at else "no evidence of this step"
     return Verdict(said.route, said.measure, Answer.NOT_YET, text, missing=True)
 
 

@@ -110,6 +110,17 @@ def test_evidence_that_nobody_adds_to_is_missing_unless_it_is_red() -> None:
     assert "no evidence of this step" in asked(Measure.ERRORS, 0.002, Evidence()).text
 
 
+def test_evidence_from_the_future_is_missing_unless_it_is_red() -> None:
+    """It would never get too old: a machine whose clock is wrong must not keep a gate green that nobody feeds."""
+    good = sides(Side(1_000_000, 1000), Side(60_000, 60))
+    assert asked(Measure.ERRORS, 0.002, good, NOW - STALE).answer is Answer.GREEN
+    early = asked(Measure.ERRORS, 0.002, good, NOW - STALE - 1)
+    assert (early.answer, early.missing) == (Answer.NOT_YET, True)
+    assert "dated 10m1s ahead: the clock of a machine that wrote it, or of this one, is wrong" in early.text
+    bad = sides(Side(1_000_000, 1000), Side(60_000, 6000))
+    assert asked(Measure.ERRORS, 0.002, bad, NOW - 9 * STALE).answer is Answer.RED
+
+
 def test_cost_is_as_old_as_its_own_reckoning() -> None:
     """Neither do requests keep an old projection alive, nor a projection the counts of requests."""
     assert asked(Measure.COST, 0.8, Evidence(cost=(NOW - STALE - 1, 0.5, 0.5), at=NOW)).missing is True
