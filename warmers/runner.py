@@ -296,10 +296,11 @@ def _after(gap: float | None) -> str:
 def _words(warmup: Warmup, advice: Advice, now: float | None, then: float | None) -> str:
     name = warmup.target.name
     instead = float(int(advice.instead)) or advice.instead
+    most = round(advice.at_most, 3 if advice.at_most < 60.0 else 0)
     ground = "gaps as long have ended warm" if advice.proven else "below an idle limit that others report"
     text = (
         f"warm-ups every {show_seconds(advice.every)} do not keep {name} warm: it was cold after "
-        f"{show_seconds(round(advice.at_most, 3))} without use ({advice.cold} of {advice.of} warm-ups after that or "
+        f"{show_seconds(most)} without use ({advice.cold} of {advice.of} warm-ups after that or "
         f"longer); `every: {show_seconds(instead)}` would ({ground})"
     )
     if not isinstance(warmup.target.spec, BedrockSpec):

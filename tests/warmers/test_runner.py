@@ -305,7 +305,7 @@ async def test_what_a_predecessor_has_measured_counts(tmp_path: Path) -> None:
     """An interval that was seen to hold is proposed before one that others report; billing windows are Bedrock's."""
     world = World(route_to(ENDPOINT, every=20 * MINUTE), {"endpoint": Answering()}, frozen())
     warmer, store = await fleet(world, tmp_path / "state.db", "b")
-    seen = (Seen(17 * MINUTE, cold=False), Seen(19 * MINUTE, cold=True))
+    seen = (Seen(17 * MINUTE, cold=False), Seen(19 * MINUTE + 0.31, cold=True))
     await store.write(document("dedicated"), write(Memory(limit=IdleLimit(seen))), 0)
     (one,) = await warmer.once()
     assert one.advice == (
