@@ -142,8 +142,11 @@ class AwsCredentials:
     async def get(self, role: AssumedRole | None = None) -> Credentials:
         """See `CredentialSource`. Takes no time while the credentials are fresh."""
         now = self._clock()
-        known = self._known.get(role)
-        if known is not None and known.credentials is not None and now < known.stale_at:
+        try:
+            known = self._known[role]
+        except KeyError:
+            return await self._wait(role, now)
+        if known.credentials is not None and now < known.stale_at:
             if now >= known.refresh_at and now >= known.retry_at and not self._closed:
                 _ = self._look_up(role)
             return known.credentials

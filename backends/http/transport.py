@@ -173,7 +173,10 @@ class HttpTransport:
         await asyncio.sleep(0)  # connection_lost is told in the loop's next turn
 
     async def send(self, request: Outgoing, *, deadline: float, connect_timeout: float) -> Incoming:
-        address = self._addresses.get(request.url) or self._remember(request.url)
+        try:
+            address = self._addresses[request.url]
+        except KeyError:
+            address = self._remember(request.url)
         message = _message(request, address)
         connection = self._take(address.key)
         if connection is None:
