@@ -20,8 +20,9 @@ from .store import SCHEMA_VERSION, Item, Lease, StoreError
 
 T = TypeVar("T")
 
-BUSY = 2.0
-"""Seconds that SQLite waits for another process's write; one takes a few milliseconds."""
+BUSY = 5.0
+"""Seconds that SQLite waits for another process's write; one takes milliseconds, and longer where that process stalls
+in the middle of it."""
 TRIES = 100
 """Processes that may set a new file's journal before this one."""
 

@@ -34,7 +34,7 @@ def opened(folder: Path, together: Barrier) -> list[str]:
     """Runs in a process of its own: what came of opening files that others open in the same moment."""
     failures = []
     for number in range(60):
-        together.wait(60)
+        together.wait(240)
         try:
             asyncio.run(SqliteStore(folder / f"{number}.db").aclose())
         except StoreError as error:
@@ -43,6 +43,7 @@ def opened(folder: Path, together: Barrier) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_processes_that_start_together_make_one_file(tmp_path: Path) -> None:
     """Each opens it, whoever is first: none is told that it is locked."""
     processes = 6
