@@ -17,13 +17,13 @@ restore takes proves nothing yet: the probe has a second to show that the target
 
 from __future__ import annotations
 
-from backends.base import Call
+from backends.base import Call, Invocation
 from backends.errors import BackendError
 from backends.temperatures import VERDICT, Full
 from policies import sessions
-from policies.choose import Attempt, Plan
+from policies.choose import Attempt, Plan, sticky_key
 from policies.facts import FailureFacts, Fault
-from policies.spilling import spilled
+from policies.spilling import place, spilled
 from policies.table import Route, Target
 from policies.temperature import Warmth
 
@@ -150,20 +150,27 @@ class _Passage:
         """The plan for a target that is just back: of a route that spills, only a share of the requests goes there."""
         target = plan.attempts[0].target
         share = self._services.temperatures.share(target, self._services.now())
-        if share >= 1.0 or plan.made or self._route.when_cold != SPILL or self._services.draw() < share:
+        if share >= 1.0 or plan.made or self._route.when_cold != SPILL:
+            return plan
+        asked = self._asked
+        key = sticky_key(self._route.sticky, asked.session_id, asked.inference_id, asked.header, self._call.body)
+        if place(target, key, self._services.draw) < share:
             return plan
         return self._spilled(plan, f"{target.name} is just back") or plan
 
+    @property
+    def _asked(self) -> Invocation:
+        """As the client has sent it: the call has the session's id as the copy has it."""
+        return self._record.invocation or self._call.invocation
+
     def _spilled(self, plan: Plan, reason: str) -> Plan | None:
         route, services = self._route, self._services
-        invocation = (
-            self._record.invocation or self._call.invocation
-        )  # the call has the session's id as the copy has it
+        invocation = self._asked
         if sessions.home(route, invocation.session_id) is not None:
             return None
         now = services.now()
         places = (*(attempt.target for attempt in plan.attempts), *route.reserves)
-        out = {place.name for place in places if services.temperatures.warmth(place, now) in NOT_LOADED}
+        out = {one.name for one in places if services.temperatures.warmth(one, now) in NOT_LOADED}
         out.add(plan.attempts[0].target.name)
         views = services.book.views(route.targets, now)
         other = spilled(route, plan, out, views, services.draw, len(self._call.body), reason)
