@@ -56,8 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
     found: list[Kept] = []
     for folder in folders:
         if not folder.is_dir():
-            message = f"there is no folder {folder} here; run this on a machine that serves, or give --from FOLDER"
-            raise StartError(message)
+            message = (
+                f"there is no folder {folder} here: no answer has differed on this machine yet, or it serves nothing"
+            )
+            raise StartError(f"{message}; run this on a machine that serves, or give --from FOLDER")
         try:
             found += read_differences(folder, arguments.name)
         except OSError as error:

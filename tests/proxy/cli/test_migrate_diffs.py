@@ -141,7 +141,10 @@ def test_nothing_kept_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("more", "said_"),
     [
-        (["--from", "/nowhere/at/all"], "run this on a machine that serves"),
+        (
+            ["--from", "/nowhere/at/all"],
+            "no answer has differed on this machine yet, or it serves nothing; run this on a machine that serves",
+        ),
         ([], "give --from FOLDER, or --policy FILE"),
         (["--from", "/", "--most", "0"], "--most"),
     ],
