@@ -57,9 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
     for folder in folders:
         if not folder.is_dir():
             message = (
-                f"there is no folder {folder} here: no answer has differed on this machine yet, or it serves nothing"
+                f"there is no folder {folder} here: no answer has differed on this machine yet, or it serves nothing; "
+                "run this on a machine that serves, or give --from FOLDER"
             )
-            raise StartError(f"{message}; run this on a machine that serves, or give --from FOLDER")
+            raise StartError(message)
         try:
             found += read_differences(folder, arguments.name)
         except OSError as error:
