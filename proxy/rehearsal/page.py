@@ -20,6 +20,7 @@ STATES = {"ready": "c1", "warming": "c2", "cold": "c0"}
 MOST = 12
 """Models with pictures of their own: those with the most requests."""
 MONTH = 30 * 86_400
+OK = 200
 LEFT_CELL = ' class="left"'
 BAD = '<b class="bad">'
 _STYLE = """
@@ -167,10 +168,15 @@ def _models(tally: Tally) -> str:
         values = [*(quantile(times, part) for part in (0.5, 0.95, 0.99)), quantile(first, 0.95)]
         answered = sum(model.answered_by.values())
         by = ", ".join(f"{name} {count / answered:.1%}" for name, count in model.answered_by.most_common())
-        counts = (model.requests, model.failed, model.cold)
         shown = ["-" if value is None else f"{value:.2f} s" for value in values]
-        rows.append([key, *(f"{one:,}" for one in counts), *shown, by])
+        rows.append([key, f"{model.requests:,}", _failed(model), f"{model.cold:,}", *shown, by])
     return _table(head, rows)
+
+
+def _failed(model: Model) -> str:
+    """How many were not answered with 200, and with what instead."""
+    others = ", ".join(f"{status}: {count:,}" for status, count in sorted(model.statuses.items()) if status != OK)
+    return f"{model.failed:,} ({others})" if others else f"{model.failed:,}"
 
 
 def _costs(story: Story) -> str:

@@ -31,6 +31,14 @@ def test_what_to_know_first_stands_first() -> None:
     assert "nights and weekends may not be in it" in text
 
 
+def test_what_failed_says_how() -> None:
+    """The statuses beside the number: a limit that turned callers away is no broken model."""
+    told = story()
+    assert "<td>0</td>" in page(told)
+    told.tally.models["chat"].statuses.update({200: -3, 429: 2, 503: 1})
+    assert "<td>3 (429: 2, 503: 1)</td>" in page(told)
+
+
 def test_a_migration_says_where_it_ended() -> None:
     """Its last decision first, then each with its moment, its shares and why; and it stands in the pictures."""
     text = page(story(MOVING))
