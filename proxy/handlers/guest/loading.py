@@ -20,6 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .values import InvokeError
+
 Shims = Mapping[str, ModuleType]
 """Full module name to what stands in for it; every parent package is in it as well."""
 
@@ -143,6 +145,8 @@ def own_trace(error: BaseException, folder: Path) -> str:
 
 def _trace(error: BaseException, root: str, depth: int) -> str:
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if isinstance(error, InvokeError):  # what came before it is ours, and has a log line of its own
+        before = None
     head = f"{_trace(before, root, depth - 1)}\nand then:\n" if before is not None and depth else ""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(root)]
     return head + "".join(traceback.format_list(frames) + traceback.format_exception_only(error)).rstrip()

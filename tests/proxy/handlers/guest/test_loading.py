@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from proxy.handlers.guest.loading import Folder, own_trace
+from proxy.handlers.guest.values import InvokeError
 from tests.proxy.handlers.customers import write
 
 
@@ -133,3 +134,23 @@ def test_syntax_error_names_its_line(tmp_path: Path) -> None:
     with pytest.raises(SyntaxError) as caught:
         folder(write(tmp_path, "def (:\n")).load()
     assert 'model.py", line 1' in own_trace(caught.value, tmp_path)
+
+
+def test_trace_of_another_endpoints_failure_begins_at_the_call(tmp_path: Path) -> None:
+    """Why the other model did not answer has a log line of its own; what we raised on the way is not the customer's."""
+    own = folder(write(tmp_path, "def before(ask):\n    return ask()\n"))
+    module = own.load()
+
+    def ask() -> None:
+        try:
+            raise LookupError("inside the proxy")
+        except LookupError as error:
+            raise InvokeError(503, "no copy ready") from error
+
+    with pytest.raises(InvokeError) as caught:
+        module.before(ask)
+    trace = own_trace(caught.value, tmp_path)
+    assert trace.count("model.py") == 1
+    assert trace.endswith("InvokeError: no copy ready")
+    assert "inside the proxy" not in trace
+    own.forget()
