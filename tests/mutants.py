@@ -116,6 +116,27 @@ OF_POLICIES_AND_BACKENDS = (
         "tests/policies/test_sequential.py",
     ),
     Mutant(
+        "few failures are taken for a normal number",
+        "policies/sequential.py",
+        "1 - low - allowed) < MANY",
+        "1 - low - allowed) < 0",
+        "tests/policies/test_sequential.py",
+    ),
+    Mutant(
+        "a shared state that went back undoes a rollback",
+        "warmers/migrations/follower.py",
+        "or _before(kept[name].state, state)",
+        "or False",
+        "tests/warmers/migrations/test_follower.py",
+    ),
+    Mutant(
+        "a laptop's clock decides when a hold began",
+        "warmers/migrations/orders.py",
+        "late = report.at - now if report is not None else 0.0",
+        "late = 0.0",
+        "tests/warmers/migrations/test_orders.py",
+    ),
+    Mutant(
         "a side's callers go over to the other one while it is ejected",
         "policies/choose.py",
         "if route.shift is not None else None",
