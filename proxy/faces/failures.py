@@ -26,9 +26,11 @@ BUDGET_RETRY_AFTER = 1.0
 
 
 def malformed(status: int, what: str) -> ErrorReply:
-    """What never became a request: the parser's word for it, not the bytes; or there was no place or time for it."""
+    """What never became a request: the parser's word for it, not the bytes; or want of place or time, or a bug."""
     if status == 503:
         return wire.service_unavailable(BUDGET_RETRY_AFTER, f"The proxy is full ({what}).")
+    if status >= 500:  # a bug of ours, which is nobody's invalid request
+        return wire.internal_failure()
     return ErrorReply(status=status, type="ValidationError", message=f"The request is not valid HTTP/1.1 ({what}).")
 
 

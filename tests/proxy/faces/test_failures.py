@@ -175,3 +175,10 @@ def test_a_request_that_went_around_is_refused(hops: str | None, refused: bool) 
     with pytest.raises(WireError) as caught:
         failures.refuse_loop(looping, 3)
     assert caught.value.reply.status == 400
+
+
+def test_what_never_became_a_request_says_whose_fault_it_is() -> None:
+    """Bytes that are no HTTP are the client's mistake; want of room and a bug of ours are not."""
+    told = {status: failures.malformed(status, "BadHttpMessage").type for status in (400, 414, 431, 500, 503)}
+    mistakes = dict.fromkeys((400, 414, 431), "ValidationError")
+    assert told == {**mistakes, 500: "InternalFailure", 503: "ServiceUnavailable"}
