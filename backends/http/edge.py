@@ -12,7 +12,8 @@ nothing of what was sent for `Limits.send_time` is dropped by the kernel. All th
 armed for connections and for heads that come in pieces.
 
 A slow reader holds back its own upstream: `Exchange.write` returns only when less than `WRITE_BUFFER` bytes wait
-unsent, and nothing is read from the upstream meanwhile but what `transport.READ_AHEAD` states.
+unsent, and nothing is read from the upstream meanwhile but what `transport.READ_AHEAD` states. What the kernel keeps on
+both sides is bounded as well.
 
 This file and inbound.py are the only importers of aiohttp.
 """

@@ -23,6 +23,9 @@ Malformed = Callable[[int, str], Answer]
 
 _REFUSAL_TIME = 1.0
 """Seconds for which a connection over the limit is kept to hear its 503: closed unread, it would see a reset."""
+_UNSENT = 64 * 1024
+"""Bytes that the kernel takes of an answer beyond what the client's window lets it send. It takes 4 MB else, of which
+a client that does not read costs every one."""
 _REFUSALS = 256
 """Connections kept so at once; those beyond it are closed without a word."""
 
@@ -63,6 +66,7 @@ class Connection(RequestHandler):
         if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             with suppress(OSError):  # not a TCP socket
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.send_time * 1000))
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         super().connection_made(transport)
         self._timer = self._loop.call_later(limits.head_time, self._late)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from backends.http.arriving import READ_AHEAD, Answer
-from backends.http.connection import FIELD_LIMIT, HEAD_LIMIT
+from backends.http.connection import FIELD_LIMIT, HEAD_LIMIT, UNREAD, Connection
 from backends.http.transport import HttpTransport, Outgoing, TransportError
 
 from .scripts import Script, answering, close_after_request, outgoing, read, scripted, send
@@ -326,3 +328,14 @@ async def test_what_came_before_a_break_of_the_framing_is_read_first(transport: 
         with pytest.raises(TransportError, match="not valid HTTP"):
             await answer.piece()
         await answer.aclose()
+
+
+async def test_the_kernel_keeps_little_of_an_answer_that_is_not_read() -> None:
+    """It would keep megabytes, for each client that is slow; it counts what it is told twice (socket(7))."""
+    loop = asyncio.get_running_loop()
+    async with scripted(answering(OK)) as url:
+        port = int(url.rsplit(":", 1)[1].rstrip("/"))
+        _, made = await loop.create_connection(lambda: Connection(loop, lambda _: None), "127.0.0.1", port)
+        with socket.socket(fileno=os.dup(made.fileno())) as same:
+            assert same.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 2 * UNREAD
+        made.abort()

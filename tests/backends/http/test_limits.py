@@ -197,6 +197,27 @@ async def test_a_client_that_reads_nothing_is_dropped() -> None:
             deaf.close()
 
 
+async def test_what_the_kernel_takes_for_a_client_that_does_not_read_is_little() -> None:
+    """It would take megabytes, for each of a thousand such clients."""
+    taken: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def flood(exchange: Exchange) -> None:
+        await exchange.start(200, ())
+        size = 0
+        while size < 1 << 23 and not exchange.put(b"x" * (1 << 14)):
+            size += 1 << 14
+        taken.set_result(size)
+        exchange.abort()
+
+    async with listening(LIMITS, flood) as port:
+        with socket.socket() as lazy:
+            lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            lazy.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(lazy, ("127.0.0.1", port))
+            await asyncio.get_running_loop().sock_sendall(lazy, WHOLE)
+            assert await taken < 1 << 19
+
+
 @pytest.mark.parametrize(
     "head",
     [

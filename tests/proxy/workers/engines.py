@@ -15,6 +15,7 @@ ANSWER = (
     b'{"choices":[{"message":{"role":"assistant","content":"hi"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
 )
 EVENT = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
+LARGE = b"data: " + b"x" * 4000 + b"\n\n"
 DAWDLES = 3.0
 """Seconds until an engine that dawdles answers, if it is still waited for."""
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -28,14 +29,16 @@ class Seen(NamedTuple):
 
 
 class Engine:
-    """One server. `does` is `answers`, `fails`, `hangs`, `streams` (one event, then nothing), `holds`, `dawdles`,
-    `throttles` or `talks` (keeps sessions)."""
+    """One server. `does` is `answers`, `fails`, `hangs`, `streams` (one event, then nothing), `floods` (events
+    without end), `holds`, `dawdles`, `throttles` or `talks` (keeps sessions)."""
 
     def __init__(self, does: str, changed: threading.Condition) -> None:
         self.does = does
         self.port = 0
         self.asked = 0
         self.inside = 0
+        self.sent = 0
+        """Bytes that were taken of what floods."""
         self.seen: list[Seen] = []
         """Requests that are over."""
         self.held = asyncio.Event()
@@ -68,6 +71,10 @@ class Engine:
                 async with asyncio.timeout(DAWDLES):
                     await reader.read(1)
                     return False
+        if self.does == "floods":
+            with suppress(ConnectionError):
+                await self._flood(writer)
+            return False
         if self.does in {"hangs", "streams"}:
             if self.does == "streams":
                 writer.write(STREAM + b"%x\r\n%b\r\n" % (len(EVENT), EVENT))
@@ -89,6 +96,13 @@ class Engine:
         )
         writer.write(body)
         return True
+
+    async def _flood(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM)
+        while True:
+            writer.write(b"%x\r\n%b\r\n" % (len(LARGE), LARGE))
+            await writer.drain()
+            self.sent += len(LARGE)
 
     def _note(self, asked: int = 0, inside: int = 0) -> None:
         with self.changed:
