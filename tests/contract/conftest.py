@@ -57,7 +57,8 @@ def vllm_proxy(vllm: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "vllm-lora": target | {"model": MODEL, "adapter": ADAPTER},
         "vllm-nope": target | {"model": "nope"},
     }
-    endpoints = {name: {"clients_speak": "openai-chat", "serve_from": name} for name in targets}
+    route = {"clients_speak": "openai-chat", "timeout": "4m", "stream_timeout": "4m"}  # a busy machine computes slowly
+    endpoints = {name: route | {"serve_from": name} for name in targets}
     with running_proxy(tmp_path_factory.mktemp("vllm-proxy"), written(targets, endpoints)) as running:
         yield running
 

@@ -26,7 +26,8 @@ ARN = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:imported-model/contract0001"
 MODELS: Mapping[str, Any] = {
     "dedicated": {"kind": "endpoint", "dialect": "openai-chat", "weights": "same"},
     "packed": {"kind": "component", "endpoint": "host", "dialect": "openai-chat", "weights": "same"},
-    "imported": {"kind": "import", "arn": ARN, "dialect": "openai-chat", "weights": "same"},
+    # It stays loaded: on a slow machine five minutes pass in which no test asks for it.
+    "imported": {"kind": "import", "arn": ARN, "dialect": "openai-chat", "weights": "same", "copies": {"min": 1}},
     "engine": {"kind": "engine", "dialect": "openai-chat", "weights": "same", "adapters": ["lora-a"]},
     "dedicated-cold": {"kind": "endpoint", "dialect": "openai-chat", "weights": "same"},
     "packed-cold": {"kind": "component", "endpoint": "host", "dialect": "openai-chat", "weights": "same"},

@@ -96,8 +96,9 @@ def test_usage_of_a_stream_comes_as_the_client_asked(
 def test_engine_that_dies_in_the_middle_of_a_stream(tmp_path: Path, get_client: GetClient) -> None:
     """kill -9 between two tokens: what came is the client's, then an exception; afterwards it is 503, at once."""
     with running_vllm(tmp_path / "vllm.log") as engine:
-        target = {"kind": "vllm", "url": engine.url, "model": MODEL, "speaks": "openai-chat"}
-        policy = written({"mortal": target}, {"mortal": {"clients_speak": "openai-chat", "serve_from": "mortal"}})
+        target = {"kind": "vllm", "url": engine.url, "model": MODEL, "speaks": "openai-chat", "first_byte": "4m"}
+        route = {"clients_speak": "openai-chat", "serve_from": "mortal", "stream_timeout": "4m"}
+        policy = written({"mortal": target}, {"mortal": route})
         with running_proxy(tmp_path, policy) as proxy:
             client = get_client("boto3-newest", proxy)
             params = {"EndpointName": "mortal", "ContentType": "application/json"}
