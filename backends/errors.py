@@ -38,12 +38,14 @@ class BackendError(Exception):
 
 
 def let_go(error: BaseException | None) -> None:
-    """Take the frames off a failure that has been dealt with, and off what led to it.
+    """Take the frames off a failure that has been dealt with, and off what led to it, which it forgets.
 
     Its traceback holds every frame that it came through, these hold bodies, and some of them, in a variable or in what
     they waited for, the failure again. Such a circle stays until the collector finds it, which counts objects and not
     bytes: a few failures a second of requests with large bodies would hold hundreds of megabytes.
     """
     while error is not None:
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
+        before = error.__cause__ or error.__context__
+        # Cut as well: one that is raised a second time, while what it had caused is dealt with, came from itself.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        error = before

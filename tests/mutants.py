@@ -186,6 +186,13 @@ OF_POLICIES_AND_BACKENDS = (
         "tests/backends/wire/sagemaker/test_requests.py",
     ),
     Mutant(
+        "a failure that led to itself is followed for ever",
+        "backends/errors.py",
+        "error.__traceback__ = error.__cause__ = error.__context__ = None",
+        "error.__traceback__ = None",
+        "tests/backends/test_errors.py --timeout 10",
+    ),
+    Mutant(
         "error type under another name",
         "backends/wire/sagemaker/errors.py",
         '("x-amzn-ErrorType", reply.type)',

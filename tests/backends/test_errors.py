@@ -33,3 +33,20 @@ def test_a_failure_that_was_dealt_with_holds_no_frames() -> None:
     assert all(each is not None and each.__traceback__ is not None for each in chain)
     let_go(last)
     assert all(each is not None and each.__traceback__ is None for each in chain)
+
+
+def test_a_failure_that_led_to_itself_ends() -> None:
+    """A stored failure that is raised again while its consequence is handled: Python breaks such circles of contexts,
+    and not of causes."""
+    stored = ValueError("the connection broke")
+    last = BackendError(FailureFacts(Fault.NETWORK, None), Target("t", "vllm", VllmSpec((), "m")), "broke")
+    try:
+        try:
+            raise last from stored
+        except BackendError:
+            raise stored  # noqa: B904 - as a connection's own failure is, at the next look
+    except ValueError:
+        pass
+    assert (last.__cause__, stored.__context__) == (stored, last)
+    let_go(last)
+    assert (last.__cause__, stored.__context__) == (None, None)
