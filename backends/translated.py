@@ -80,7 +80,10 @@ class Translated:
         try:
             reply = await self._inner.invoke(target, sent, deadline, replica)
         except BackendError as error:
-            raise _told(error, translation) from error
+            told = _told(error, translation)
+            if told is error:
+                raise
+            raise told from error
         return await _carried_back(reply, exchange, target)
 
     def _translation(self, call: Call, target: Target) -> Translation:

@@ -75,13 +75,13 @@ class Answering:
         services.meters.in_flight(route.key, 1)
         attempt, deadline, record, trace = plan.attempts[0], self._deadline, self._record, self._trace
         try:
+            reply: Reply | None = None
             if route.hedge is None and not services.temperatures.tracked:  # most need no more than one attempt
                 try:
                     reply = await _attempt(route, plan, call, deadline, record, trace, services)
                 except BackendError as error:
                     plan = await _following(plan, error, route, call, deadline, record, services)
-                    attempt, reply = await _first_answer(route, plan, call, deadline, record, trace, services)
-            else:
+            if reply is None:
                 attempt, reply = await _first_answer(route, plan, call, deadline, record, trace, services)
         except BaseException as error:
             services.meters.in_flight(route.key, -1)

@@ -222,9 +222,10 @@ async def test_what_the_container_said_is_told_in_the_clients_shape() -> None:
     ],
 )
 async def test_what_others_said_stays_as_it_is(fault: Fault, said: Said | None) -> None:
-    """Only the model's container speaks a dialect."""
+    """Only the model's container speaks a dialect. The failure is the very one, and has not come from itself."""
     error = await failed(Scripted([FailureFacts(fault, None)], said=said), engine(), asked("tgi"))
     assert error.said == said
+    assert error.__cause__ is None
 
 
 async def test_translations_are_kept_and_bounded() -> None:

@@ -194,11 +194,18 @@ class Fault:
         return {"serve_from": self.slug, **shared, **self.route}
 
 
+def translated(fault: Fault) -> str:
+    """The endpoint by which clients of another dialect meet the same fault."""
+    return f"{fault.slug}-for-tgi"
+
+
 def policy(faults: Mapping[Fault, int]) -> dict[str, Any]:
-    """A policy with one target and one endpoint for each fault, whose upstream listens at that port."""
+    """A policy with a target for each fault, whose upstream listens at that port, and an endpoint for either client."""
+    tgi = {"clients_speak": "tgi", "translate": {"prompt_as": "user-message"}}
     return {
         "apiVersion": "pointsman/v1",
         "account": "123456789012",
         "targets": {fault.slug: fault.target_of(port) for fault, port in faults.items()},
-        "endpoints": {fault.slug: fault.route_of() for fault in faults},
+        "endpoints": {fault.slug: fault.route_of() for fault in faults}
+        | {translated(fault): {**fault.route_of(), **tgi} for fault in faults},
     }

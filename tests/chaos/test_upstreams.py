@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from .broken_answers import LATE
-from .faults import Fault
+from .client import STREAM, UNARY, ask, request
+from .faults import Fault, Refused, translated
 from .stage import Stage, memory
 from .table import QUICK, UPSTREAMS
 
@@ -31,6 +33,19 @@ async def test_fault(stage: Stage, fault: Fault) -> None:
         # A deadline may pass on a machine that stalls before the upstream has been asked at all.
         assert fault.asked is None or asked == fault.asked or (fault.promise == LATE and asked < fault.asked)
         await stage.settled(fault.kept, upstream.port)
+
+
+@pytest.mark.parametrize("fault", UPSTREAMS, ids=[fault.slug for fault in UPSTREAMS])
+async def test_fault_behind_a_translation(stage: Stage, fault: Fault) -> None:
+    """Clients of another dialect get one answer as well, twice, and where it is a failure, the same one."""
+    operation, body = STREAM if fault.stream else UNARY, json.dumps({"inputs": "x" * len(fault.body)}).encode()
+    for _ in range(2):
+        answer = await ask(stage.proxy.port, request(translated(fault), body, operation))
+        assert answer.whole
+        assert answer.seconds < fault.within
+        if isinstance(fault.promise, Refused):
+            fault.promise.hold(answer)
+    await stage.settled(fault.kept, stage.upstreams[fault].port)
 
 
 async def test_the_same_again_and_again_costs_no_memory(stage: Stage) -> None:
