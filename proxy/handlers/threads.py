@@ -200,6 +200,7 @@ class _Slot:
                     done.set_result(runner.run(hook()))
                 except BaseException as error:  # noqa: BLE001 - it is raised where the hook is waited for
                     done.set_exception(error)
+                del job, hook, done  # an idle thread holds nothing of the last request
 
 
 def _seen(waiting: asyncio.Future[Any]) -> None:
