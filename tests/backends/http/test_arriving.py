@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from backends.http.arriving import READ_AHEAD
+from backends.http.arriving import READ_AHEAD, Answer
 from backends.http.connection import Connection
 from backends.http.transport import HttpTransport, TransportError
 
@@ -133,12 +133,18 @@ class Socket(asyncio.Transport):
         self.done.append("abort")
 
 
-async def test_a_trickle_that_is_quick_enough_is_let_through() -> None:
-    """Each piece gives the next one the whole wait again, so a long answer is not cut off."""
+def asked_by_hand() -> tuple[ByHand, Socket, Connection, Answer]:
+    """A request on a connection without a network, whose upstream may be silent for ten seconds."""
     clock, socket = ByHand(), Socket()
     connection = Connection(cast("asyncio.AbstractEventLoop", clock), lambda _: None)
     connection.connection_made(socket)
     answer = connection.send(b"GET / HTTP/1.1\r\n\r\n", deadline=1000.0, first_byte=10.0, between=10.0)
+    return clock, socket, connection, answer
+
+
+async def test_a_trickle_that_is_quick_enough_is_let_through() -> None:
+    """Each piece gives the next one the whole wait again, so a long answer is not cut off."""
+    clock, socket, connection, answer = asked_by_hand()
     connection.data_received(HEAD)
     for _ in range(6):
         clock.pass_on(9)
@@ -151,10 +157,7 @@ async def test_a_trickle_that_is_quick_enough_is_let_through() -> None:
 
 async def test_what_came_while_the_loop_stood_still_is_read_before_anybody_is_called_silent() -> None:
     """uvloop's timers fire before sockets are read; an upstream is not blamed for a loop that did something else."""
-    clock, socket = ByHand(), Socket()
-    connection = Connection(cast("asyncio.AbstractEventLoop", clock), lambda _: None)
-    connection.connection_made(socket)
-    answer = connection.send(b"GET / HTTP/1.1\r\n\r\n", deadline=1000.0, first_byte=10.0, between=10.0)
+    clock, socket, connection, answer = asked_by_hand()
     clock.now += 60
     clock.fire()
     clock.turn()
@@ -168,10 +171,7 @@ async def test_what_came_while_the_loop_stood_still_is_read_before_anybody_is_ca
 
 async def test_a_reader_that_is_behind_is_not_an_upstream_that_is_silent() -> None:
     """While what has come waits for its reader nothing more is read, so nothing is known of the other side."""
-    clock, socket = ByHand(), Socket()
-    connection = Connection(cast("asyncio.AbstractEventLoop", clock), lambda _: None)
-    connection.connection_made(socket)
-    answer = connection.send(b"GET / HTTP/1.1\r\n\r\n", deadline=1000.0, first_byte=10.0, between=10.0)
+    clock, socket, connection, answer = asked_by_hand()
     size = READ_AHEAD + 1
     connection.data_received(HEAD + b"%x\r\n" % size + b"x" * size)
     assert socket.done == ["pause"]

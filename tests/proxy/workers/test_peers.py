@@ -16,7 +16,7 @@ import pytest
 from .crowd import CLIENTS, Crowd
 from .engines import LARGE, engines
 from .serving import served
-from .stage import TIMES, Stage, come_to
+from .stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -57,18 +57,6 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             text = text.replace(f":{name.upper()}", f":{behind[name].port}")
         with served(tmp_path_factory.mktemp("peers"), text, "--head-time", "6") as running:
             yield Stage(running, behind)
-
-
-@pytest.fixture(scope="module", params=TIMES)
-def stage(both: Stage, request: pytest.FixtureRequest) -> Stage:
-    """The same processes three times."""
-    return come_to(both, request.param)
-
-
-@pytest.fixture
-def crowd(stage: Stage) -> Iterator[Crowd]:
-    with ExitStack() as stack:
-        yield stage.crowd(stack)
 
 
 def test_at_most_half_of_the_targets_are_ejected(stage: Stage, crowd: Crowd) -> None:
@@ -121,8 +109,9 @@ def _trickled(connection: socket.socket) -> bytes:
         while not select.select([connection], [], [], 0.05)[0]:
             connection.sendall(b"X: y\r\n")
         said = b""
-        with suppress(ConnectionError):
+        with suppress(OSError):  # a field that met the end was answered by a reset; what was said before it is there
             connection.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionError):
             while piece := connection.recv(65536):
                 said += piece
         return said

@@ -18,7 +18,7 @@ import pytest
 from .crowd import CLIENTS, NEW_SESSION, Answer, Crowd
 from .engines import engines
 from .serving import BODY, served
-from .stage import TIMES, Stage, come_to
+from .stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -85,18 +85,6 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             tmp_path_factory.mktemp("both"), text.replace("TARGETS", "\n".join(lines)), "--body-time", "2"
         ) as running:
             yield Stage(running, behind)
-
-
-@pytest.fixture(scope="module", params=TIMES)
-def stage(both: Stage, request: pytest.FixtureRequest) -> Stage:
-    """All promises at first; then all of them again with another policy in force, and again with another worker."""
-    return come_to(both, request.param)
-
-
-@pytest.fixture
-def crowd(stage: Stage) -> Iterator[Crowd]:
-    with ExitStack() as stack:
-        yield stage.crowd(stack)
 
 
 def test_a_target_that_never_answers_costs_its_deadline(stage: Stage, crowd: Crowd) -> None:
