@@ -16,6 +16,7 @@ from .findings import nearest
 from .quantities import show_seconds, show_share
 from .table import BedrockSpec, EndpointSpec, Route, RouteTable, Target
 from .targets import SAGEMAKER_BODY_LIMIT
+from .temperature import RESTORE
 
 SAGEMAKER_TIMEOUT = 60.0
 SAGEMAKER_STREAM_TIMEOUT = 480.0
@@ -40,9 +41,9 @@ def advise(table: RouteTable) -> tuple[Problem, ...]:
     """Every warning, in the order of the file."""
     found = [*_of_targets(table), *_of_quotas(table), *advise_migrations(table)]
     for route in table.routes.values():
-        found += [*_of_weights(route), *_of_times(route), *_of_cold(route), *_of_bodies(route)]
-        found += [*_of_streams(route), *_of_retries(route), *_of_hedges(route), *_of_sessions(route)]
-        found += _of_warmth(route)
+        found += [*_of_weights(route), *_of_times(route), *_of_cold(route), *_of_holds(route)]
+        found += [*_of_bodies(route), *_of_streams(route), *_of_retries(route), *_of_hedges(route)]
+        found += [*_of_sessions(route), *_of_warmth(route)]
     return tuple(sorted(set(found), key=lambda problem: (problem.line, problem.path, problem.message)))
 
 
@@ -127,6 +128,25 @@ def _of_cold(route: Route) -> Iterator[Problem]:
             yield _at_route(route, told + tail)
         elif route.when_cold == "hold":
             yield _at_route(route, told + "requests are held: those that come early will see errors; spill would serve")
+
+
+def _of_holds(route: Route) -> Iterator[Problem]:
+    """Targets that requests may be held for although nobody has said how long they take to come back.
+
+    Where the route's other targets declare it, one that does not is taken not to go cold, unless it is an import.
+    """
+    if route.when_cold != "hold" or route.timeout > RESTORE[0]:
+        return
+    admitted = [weighted.target for weighted in route.admitted]
+    some = any(target.restore is not None for target in admitted)
+    silent = [one.name for one in admitted if one.restore is None and (one.kind == "bedrock" or not some)]
+    if silent:
+        yield _at_route(
+            route,
+            f"when_cold is hold, but {', '.join(silent)} declares no `cold: {{restore: ...}}`: until a quicker one was "
+            f"seen, a restore is taken to last {show_seconds(RESTORE[0])} or longer, and who meets it cold with less "
+            f"time than that left (the deadline is {show_seconds(route.timeout)}) is not held and fails; declare it",
+        )
 
 
 def _in_time(target: Target, route: Route) -> bool:

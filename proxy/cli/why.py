@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import glob
 import json
+import shlex
 import sys
 import zlib
 from collections.abc import Iterator
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         for source in _sources(arguments.log):
             for text, outcome in search.through(source):
-                shown = text.decode("utf-8", "replace").rstrip("\n") if arguments.json else tell(outcome)
+                shown = text.decode("utf-8", "replace").rstrip("\n") if arguments.json else tell(outcome, arguments.log)
                 print(shown)
             if search.certain:
                 break
@@ -117,12 +118,15 @@ def _upstream(outcome: Outcome) -> tuple[str | None, ...]:
     return tuple(attempt.upstream_request_id for attempt in outcome.attempts)
 
 
-def tell(outcome: Outcome) -> str:
-    """One request in words: a headline and one indented line for each thing to know."""
-    return "\n".join(_clean(text) for text in _sentences(outcome))
+def tell(outcome: Outcome, log: str | None = None) -> str:
+    """One request in words: a headline and one indented line for each thing to know.
+
+    `log` is the file that was named, for the command that goes on from here.
+    """
+    return "\n".join(_clean(text) for text in _sentences(outcome, log))
 
 
-def _sentences(outcome: Outcome) -> Iterator[str]:
+def _sentences(outcome: Outcome, log: str | None) -> Iterator[str]:
     component = f", component {outcome.component}" if outcome.component else ""
     owner = f" (owner: {outcome.owner})" if outcome.owner else ""
     endpoint = f"endpoint {outcome.endpoint}" if outcome.endpoint else "an endpoint that the policy does not have"
@@ -151,9 +155,15 @@ def _sentences(outcome: Outcome) -> Iterator[str]:
     yield f"  size       {outcome.bytes_in} bytes in, {outcome.bytes_out} bytes out{tokens}"
     if outcome.sdk_invocation_id is not None:
         call = outcome.sdk_invocation_id
-        yield f"  client     try {outcome.sdk_attempt} of SDK call {call}; `pointsman why {call}` tells of all"
+        yield f"  client     try {outcome.sdk_attempt} of SDK call {call}; `{_again(call, log)}` tells of all"
     if outcome.trace_id is not None:
         yield f"  trace      {outcome.trace_id}"
+
+
+def _again(wanted: str, log: str | None) -> str:
+    """The command that looks for another id in the same log, to be pasted: whatever stands in the id is one word."""
+    words = ["pointsman", "why", wanted]
+    return shlex.join(words if log is None or log == "-" else [*words, "--log", log])
 
 
 def _migration(place: Place, side: str | None) -> str:

@@ -106,6 +106,37 @@ def test_held_requests_that_come_too_early() -> None:
     assert not about("endpoints.x", "to come back", warned("serve_from: c\nfallback: [a]\nwhen_cold: fail", targets))
 
 
+@pytest.mark.parametrize(
+    ("block", "targets", "named"),
+    [
+        ("serve_from: c", f"c: {IMPORTED}", "c"),
+        ("serve_from: c", f"c: {ENGINE}", "c"),
+        ("split: {a: 1, c: 1}\nfallback: [d]", "a: {}\nc: {}\nd: {}", "a, c"),
+        ("split: {a: 1, c: 1, d: 1}", f"a: {IMPORTED}\nc: {COLD.replace('hij12', 'hij13')}\nd: {{}}", "a"),
+    ],
+)
+def test_held_for_a_target_of_which_nothing_is_known(block: str, targets: str, named: str) -> None:
+    """Its restore is taken to last a minute, so that a request with a minute to live is refused instead of held."""
+    found = warned(f"{block}\nwhen_cold: hold", targets)
+    assert about("endpoints.x", f"when_cold is hold, but {named} declares no `cold: {{restore: ...}}`", found)
+    assert about("endpoints.x", "taken to last 1m or longer", found)
+    assert about("endpoints.x", "(the deadline is 1m)", found)
+
+
+@pytest.mark.parametrize(
+    ("block", "targets"),
+    [
+        ("serve_from: c\nwhen_cold: hold", f"c: {COLD}"),
+        ("serve_from: c\nwhen_cold: fail", f"c: {IMPORTED}"),
+        ("serve_from: c\nwhen_cold: hold\ntimeout: 5m", f"c: {IMPORTED}"),
+        ("split: {a: 1, c: 1}\nwhen_cold: hold", f"a: {ENGINE}\nc: {COLD}"),
+    ],
+)
+def test_held_for_what_is_known(block: str, targets: str) -> None:
+    """Declared, not held, time enough, or a target beside one that declares it: nothing to say."""
+    assert not about("endpoints.x", "declares no", warned(block, targets))
+
+
 def test_effective_body_limits() -> None:
     """A target that takes less than SageMaker does is told with both limits and where larger bodies go."""
     assert about("endpoints.x", "25,000,000 bytes, SageMaker's endpoints 26,214,400; larger ones are refused",

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,20 @@ def test_a_refused_request_has_no_targets_to_tell_of() -> None:
     assert "on an endpoint that the policy does not have" in story
     assert "  why        no target was chosen; policy not reached" in story
     assert "attempt" not in story
+
+
+def test_the_next_command_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the log that was named, and an id of a client's is one word to the shell, whatever stands in it."""
+    tries = [outcome(request_id=f"try-{n}", sdk_invocation_id="call $(id)", sdk_attempt=n) for n in (1, 2)]
+    folder = tmp_path / "of today"
+    folder.mkdir()
+    log = written(folder / "log", *OTHERS, *tries)
+    assert main(["why", "try-1", "--log", str(log)]) == 0
+    first = capsys.readouterr().out
+    command = first.split("`")[1]
+    assert command == f"pointsman why 'call $(id)' --log '{log}'"
+    assert main(shlex.split(command)[1:]) == 0
+    assert capsys.readouterr().out == "".join(tell(one, str(log)) + "\n" for one in tries)
 
 
 def test_an_attempt_tells_what_the_model_said() -> None:
