@@ -253,6 +253,7 @@ class _Passage:
                 record.parts_out += len(cut)
                 for frame in face.frames(cut):
                     if exchange.put(frame):
+                        piece, cut = b"", []  # what a slow reader's frames were made of
                         await exchange.drained()
             began = now()
         record.backend_seconds += now() - began
