@@ -72,11 +72,18 @@ class Standing:
             found.append(f"taken back by a breach: {self.breach}; `pointsman migrate start` begins anew")
         found += [f"{old} need not be kept any longer: write serve_from, and delete migrate" for old in self.expired]
         found += [f"red: {one.gate} of {one.route}: {one.text}" for one in self._gates if one.answer == "red"]
-        if self.state.phase is not Phase.PLANNED and (self.report is None or self.at - self.report.at > SILENT):
+        if self.silent > SILENT:
             ago = "ever" if self.report is None else f"for {show_seconds(round(self.at - self.report.at))}"
             told = "is a proxy running with this state, and a policy that has it?"
             found.append(f"no controller has looked at it {ago}: {told}")
         return found
+
+    @property
+    def silent(self) -> float:
+        """Seconds for which the controller could have looked at it and did not; 0 for what is only planned."""
+        if self.state.phase is Phase.PLANNED:
+            return 0.0
+        return self.at - (self.state.since if self.report is None else self.report.at)
 
     @property
     def expired(self) -> list[str]:
@@ -162,6 +169,8 @@ def _lines(one: Standing) -> Iterator[str]:
     if seen is not None:
         for what, text in seen.waits:
             yield f"  waits: {what}: {text}"
+    elif one.report is None and 0 < one.silent <= SILENT:
+        yield "  waits: a first look of the controller: any proxy with this state and policy, every few seconds"
     if (judged := one.judged) is not None:
         for gate in judged.gates:
             yield f"  gate: {gate.gate} of {gate.route}: {gate.answer}: {gate.text}{one.days(gate)}"

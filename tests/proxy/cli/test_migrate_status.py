@@ -92,6 +92,7 @@ def test_findings_make_it_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """
     pointsman = Commanding(tmp_path)
     assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    pointsman.kept(aged)
     assert pointsman("migrate", "status") == EXIT_FINDINGS
     assert "! no controller has looked at it ever" in capsys.readouterr().out
     pointsman.kept(lambda ledger: looked(ledger, answer=Answer.RED))
@@ -112,6 +113,25 @@ def test_findings_make_it_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     assert "! paused: lunch" in said
     assert "! bypassed: for another" in said
+
+
+async def aged(ledger: Ledger) -> None:
+    """It was started ten minutes ago."""
+    kept = (await ledger.states())["apexguru"]
+    older = replace(kept.state, since=kept.state.since - 600, version=kept.state.version + 1)
+    assert await ledger.write(kept, older, [])
+
+
+def test_a_start_waits_for_the_controller(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What nobody has looked at yet, a moment after it began, is no finding; it is said who has to look."""
+    pointsman = Commanding(tmp_path)
+    assert pointsman("migrate", "start", "apexguru", "--reason", "r") == EXIT_OK
+    assert pointsman("migrate", "status", "apexguru") == EXIT_OK
+    said = capsys.readouterr().out
+    assert "  waits: a first look of the controller: any proxy with this state and policy" in said
+    pointsman.kept(looked)
+    assert pointsman("migrate", "status", "apexguru") == EXIT_OK
+    assert "a first look" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("event", "code"), [(Event.BREACHED, EXIT_FINDINGS), (Event.ROLLBACK, EXIT_OK)])
