@@ -104,6 +104,6 @@ def pattern_problem(pattern: str) -> str | None:
         return f"has {len(pattern)} characters; {LONGEST_PATTERN} are allowed"
     try:
         re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         return f"is no regular expression: {error}"
     return None

@@ -165,7 +165,7 @@ def read(text: bytes) -> Outcome | None:
             return None
         tokens = entry["prompt_tokens"], entry["completion_tokens"]
         migration = entry.get("migration")
-        return Outcome(
+        found = Outcome(
             started=datetime.fromisoformat(entry["time"]).timestamp(),
             attempts=tuple(
                 AttemptOutcome(**{key: attempt[key] for key in ATTEMPT_KEYS if key in attempt})
@@ -175,8 +175,21 @@ def read(text: bytes) -> Outcome | None:
             migration=None if migration is None else Place(**{key: migration[key] for key in MIGRATION_KEYS}),
             **{key: entry[key] for key in _SAME if key in entry},  # a line of an older version lacks the newest
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
+    return found if _sound(found) else None
+
+
+def _sound(found: Outcome) -> bool:
+    """Whether the numbers are numbers: anybody may write a line that looks like one of ours."""
+    counts = found.seconds, found.backend_seconds, *(each.seconds for each in found.attempts)
+    shares = () if found.migration is None else (found.migration.share, found.migration.shadow)
+    once = found.first_chunk_seconds, found.first_chunk_backend_seconds
+    return (
+        all(isinstance(each, int | float) for each in (*counts, *shares))
+        and all(isinstance(each, int | float | None) for each in once)
+        and isinstance(found.sdk_invocation_id, str | None)
+    )
 
 
 _SAME: Final = tuple(

@@ -100,12 +100,12 @@ def _written(payload: Payload, mode: str) -> dict[str, str]:
 
 
 def _read(written: Mapping[str, Any]) -> Payload:
-    data = written["data"]
-    if not isinstance(data, str):
+    data, kind = written["data"], written.get("observedContentType")
+    if not isinstance(data, str) or not isinstance(kind, str | None):
         raise TypeError
     if written.get("encoding") == "BASE64":
         try:
             data = base64.b64decode(data, validate=True).decode("utf-8", "replace")
         except binascii.Error as error:
             raise ValueError from error
-    return Payload(written.get("observedContentType") or None, data)
+    return Payload(kind or None, data)

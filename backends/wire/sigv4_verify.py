@@ -123,12 +123,10 @@ def verify(
     signed = frozenset(claim.signed)
     fields = [(name, value) for name, value in headers if name.lower() in signed]
     parts = SplitResult("http", "", path, query, "")
-    text, names = canonical_request(method, parts, fields, sha256(body).hexdigest(), service=SERVICE)
     try:
+        text, names = canonical_request(method, parts, fields, sha256(body).hexdigest(), service=SERVICE)
         text.encode()
-    except (
-        UnicodeEncodeError
-    ):  # bytes that are no UTF-8 in a signed field: no SDK sends them, and they could be changed
+    except UnicodeEncodeError:  # no UTF-8 in the path or a signed field: no SDK sends it, and it could be changed
         raise Unverified(Flaw.SIGNATURE) from None
     credentials = Credentials(claim.access_key, secret)
     computed = signer.authorization(

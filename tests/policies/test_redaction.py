@@ -97,7 +97,12 @@ def test_what_is_nested_beyond_reason_goes() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "problem"),
-    [(r"\d+", None), ("(", "is no regular expression"), ("a" * (LONGEST_PATTERN + 1), "has 501 characters")],
+    [
+        (r"\d+", None),
+        ("(", "is no regular expression"),
+        ("a{99999999999}", "is no regular expression"),
+        ("a" * (LONGEST_PATTERN + 1), "has 501 characters"),
+    ],
 )
 def test_patterns_are_checked(pattern: str, problem: str | None) -> None:
     """One that cannot be used is said so in words."""

@@ -77,6 +77,21 @@ def test_line_of_an_older_version_is_read() -> None:
     assert read(json.dumps(entry).encode()) is None
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seconds", "1"),
+        ("backend_seconds", None),
+        ("first_chunk_seconds", {}),
+        ("sdk_invocation_id", 5),
+        ("attempts", [5]),
+    ],
+)
+def test_a_line_of_other_types_is_none_of_ours(key: str, value: object) -> None:
+    """Anybody may write into a log what looks like a request's line: `pointsman why` passes over it."""
+    assert read(json.dumps({**json.loads(line(ANSWERED)), key: value}).encode()) is None
+
+
 def test_where_a_migration_stood_is_an_object() -> None:
     """With the documented keys, in their order."""
     place = Place("apexguru", 2, "import", 0.05, 0.1, bypassed=False)

@@ -8,39 +8,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import random
 import sys
 import time
-from collections import Counter
 
 import uvloop
 
-from .cases import broken
-from .parsers import PARSERS, Parser
+from .parser import findings, fuzzed
+from .parsers import PARSERS
 from .sockets import storm
-
-
-def fuzzed(parser: Parser, cases: int, seed: int, seconds: float = float("inf")) -> Counter[str]:
-    """How often `parser` read, refused or (a finding, with the case) raised something else; at most for `seconds`."""
-    draw, found, end = random.Random(seed), Counter[str](), time.monotonic() + seconds
-    for number in range(cases):
-        if number % 256 == 0 and time.monotonic() > end:
-            break
-        case = broken(draw, parser.examples)
-        try:
-            parser.feed(case)
-        except parser.refuses:
-            found["refused"] += 1
-        except Exception as error:
-            found[f"{type(error).__name__} ({error}): {case.hex()}"] += 1
-        else:
-            found["read"] += 1
-    return found
-
-
-def findings(found: Counter[str]) -> list[str]:
-    """What should not have happened."""
-    return [each for each in found if ": " in each]
 
 
 def main() -> int:

@@ -10,7 +10,6 @@ OpenAI's dialects `data: [DONE]` at the end. Objects are passed on byte for byte
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable
 from typing import Any
 
@@ -125,7 +124,7 @@ def _decoded(payload: bytes) -> bytes | None:
         return None
     try:
         return base64.b64decode(coded, validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         return None
 
 

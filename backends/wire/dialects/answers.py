@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from ..restjson import read_count
-from .tokens import garbled, read_generate, read_openai
+from .tokens import garbled, read_all, read_openai
 from .values import Answer, Counts, DialectError, Finish, Piece, Stamp, Wrong
 
 NOT_IN_PROMPTS = ("reasoning", "reasoning_content", "tool_calls", "function_call", "refusal", "audio")
@@ -84,6 +84,8 @@ def openai_finish(choice: Mapping[str, Any]) -> tuple[Finish | None, str | None]
     reason, stop = choice.get("finish_reason"), choice.get("stop_reason")
     if reason is None:
         return None, None
+    if not isinstance(reason, str):
+        raise garbled("a finish reason")
     if reason in FAILED:
         raise DialectError(Wrong.MODEL, "The model broke its answer off.")
     finish = _OPENAI_FINISHES.get(reason)
@@ -95,9 +97,11 @@ def openai_finish(choice: Mapping[str, Any]) -> tuple[Finish | None, str | None]
 def generate_finish(details: Any) -> Finish:
     """Why a generation of TGI or LMI ended."""
     reason = details.get("finish_reason") if isinstance(details, dict) else None
+    if not isinstance(reason, str):
+        raise garbled("a finish reason")
     if reason in FAILED:
         raise DialectError(Wrong.MODEL, "The model failed while it generated.")
-    if not isinstance(reason, str) or reason not in _GENERATE_FINISHES:
+    if reason not in _GENERATE_FINISHES:
         raise garbled("a finish reason")
     return _GENERATE_FINISHES[reason]
 
@@ -159,9 +163,8 @@ def _generate(document: Mapping[str, Any]) -> Answer:
     if details is None:
         return Answer((Piece(text),))
     finish = generate_finish(details)
-    listed, tops = details.get("tokens") or (), details.get("top_tokens") or ()
-    tokens = tuple(read_generate(one, tops[place] if place < len(tops) else ()) for place, one in enumerate(listed))
-    prefill = tuple(read_generate(one) for one in details.get("prefill") or ())
+    tokens = read_all(details.get("tokens"), details.get("top_tokens"))
+    prefill = read_all(details.get("prefill"), None)
     counts = Counts(
         len(prefill) or read_count(details.get("input_length")), read_count(details.get("generated_tokens"))
     )

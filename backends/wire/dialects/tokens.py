@@ -6,9 +6,12 @@ Where a form has no id, none is known; where the form wants one and none is know
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from .values import Alternative, DialectError, Token, Wrong
+
+_NUMBER = (int, float, type(None))
 
 
 def garbled(what: str) -> DialectError:
@@ -25,10 +28,10 @@ def read_openai(logprobs: Any, ids: Any) -> tuple[Token, ...]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise garbled("token probabilities") from error
     if isinstance(ids, list) and len(ids) == len(found):
-        return tuple(
+        found = [
             Token(token.text, token.logprob, number, top=token.top) for token, number in zip(found, ids, strict=True)
-        )
-    return tuple(found)
+        ]
+    return tuple(map(_sound, found))
 
 
 def _chat(content: Any) -> list[Token]:
@@ -84,9 +87,24 @@ def read_generate(token: Any, top: Any = ()) -> Token:
         found = Token(text, number, token.get("id"), special, others)
     except (KeyError, TypeError, AttributeError) as error:
         raise garbled("a token") from error
-    if not isinstance(text, str):
-        raise garbled("a token")
-    return found
+    return _sound(found)
+
+
+def read_all(tokens: Any, tops: Any) -> tuple[Token, ...]:
+    """The tokens of a whole answer of TGI's or LMI's, with what was weighed at each place; either may be None."""
+    listed, weighed = tokens or [], tops or []
+    if not isinstance(listed, list) or not isinstance(weighed, list):
+        raise garbled("tokens")
+    return tuple(read_generate(one, top) for one, top in zip_longest(listed, weighed[: len(listed)], fillvalue=()))
+
+
+def _sound(token: Token) -> Token:
+    """`token`, held to its types: what is of another one could not be written."""
+    weighed: tuple[Any, ...] = (token, *token.top)  # what the target sent, of whatever type
+    for one in weighed:
+        if not isinstance(one.text, str) or not isinstance(one.logprob, _NUMBER) or not isinstance(one.id, int | None):
+            raise garbled("a token")
+    return token
 
 
 def write_generate(lmi: bool, token: Token) -> dict[str, Any]:

@@ -72,6 +72,10 @@ def _without(*path: str) -> dict[str, Any]:
         _without("captureData", "endpointInput", "data"),
         _without("eventMetadata", "inferenceTime"),
         {**WRITTEN, "captureData": {"endpointInput": {"data": 1}, "endpointOutput": {"data": ""}}},
+        {
+            **WRITTEN,
+            "captureData": {"endpointInput": {"data": "", "observedContentType": 5}, "endpointOutput": {"data": ""}},
+        },
         {**WRITTEN, "captureData": {"endpointInput": {"data": "?", "encoding": "BASE64"}, "endpointOutput": {}}},
     ],
 )

@@ -125,6 +125,14 @@ def test_bytes_that_are_no_text_do_not_slip_through() -> None:
     assert found.value.flaw is Flaw.SIGNATURE
 
 
+@pytest.mark.parametrize("path", [f"{PATH}\udcff", f"{PATH}?x=\udcff"])
+def test_bytes_that_are_no_text_in_the_path_are_a_wrong_signature(path: str) -> None:
+    """They can't be written into what is signed; who sends them is told so, and finds no bug of ours."""
+    with pytest.raises(Unverified) as found:
+        held(signed(), path=path)
+    assert found.value.flaw is Flaw.SIGNATURE
+
+
 @pytest.mark.parametrize("name", ["X-Amzn-SageMaker-Inference-Component", "x-amz-anything"])
 def test_a_field_that_decides_cannot_be_added(name: str) -> None:
     """What was not signed, and would be obeyed, is refused; a tracing proxy's own field is not."""

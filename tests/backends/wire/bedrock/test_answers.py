@@ -244,6 +244,13 @@ def test_exceptions_in_a_stream_are_failures() -> None:
     )
 
 
+@pytest.mark.parametrize("coded", ["e30", "?", "e30=\u00fc", 5, None])
+def test_a_piece_that_is_not_base64_is_garbled(coded: object) -> None:
+    """Bytes that are no letters of it included: they are the model's mistake, and none of ours."""
+    frame = Frame({":message-type": "event", ":event-type": "chunk"}, json.dumps({"bytes": coded}).encode())
+    assert EventWriter("opaque", include_usage=False).feed(frame) == garbled("a piece of a stream")
+
+
 def test_a_garbled_answer_quotes_nothing() -> None:
     """The words for the client name the part, and hold no bytes of it."""
     assert garbled("a body") == (

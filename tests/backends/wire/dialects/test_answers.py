@@ -137,6 +137,13 @@ def test_other_dialects_are_not_guessed(dialect: str) -> None:
         ("lmi", {"details": {}}),
         ("lmi", {"details": {"finish_reason": "bored"}}),
         ("lmi", {"details": [1]}),
+        ("openai-chat", {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": {}}]}),
+        ("openai-completions", {"choices": [{"index": 0, "text": "x", "finish_reason": ["stop"]}]}),
+        ("lmi", {"details": {"finish_reason": ["length"]}}),
+        ("lmi", {"details": {"finish_reason": "length", "tokens": 5}}),
+        ("lmi", {"details": {"finish_reason": "length", "tokens": {"a": 1}}}),
+        ("lmi", {"details": {"finish_reason": "length", "tokens": [], "top_tokens": 5}}),
+        ("lmi", {"details": {"finish_reason": "length", "prefill": 5}}),
     ],
 )
 def test_a_part_of_another_form_is_an_error(dialect: str, change: dict[str, Any]) -> None:

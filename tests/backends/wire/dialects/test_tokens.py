@@ -87,8 +87,36 @@ def test_probabilities_of_another_form_are_an_error(logprobs: Any) -> None:
     assert caught.value.wrong is Wrong.ANSWER
 
 
-@pytest.mark.parametrize("token", [None, [], {"id": 1}, {"id": 1, "text": 5, "logprob": 0}])
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        {"content": [{"token": 5, "logprob": -1}]},
+        {"content": [{"token": "a", "logprob": "much"}]},
+        {"content": [{"token": "a", "logprob": -1, "top_logprobs": [{"token": None, "logprob": -1}]}]},
+        {"tokens": [None], "token_logprobs": [-1]},
+        {"tokens": ["a"], "token_logprobs": [{}]},
+    ],
+)
+def test_probabilities_of_another_type_are_an_error(logprobs: Any) -> None:
+    """What could not be written for the client is not read from the target; so are ids."""
+    with pytest.raises(DialectError):
+        read_openai(logprobs, None)
+    with pytest.raises(DialectError):
+        read_openai({"tokens": ["a"], "token_logprobs": [-1]}, ["5"])
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        None,
+        [],
+        {"id": 1},
+        {"id": 1, "text": 5, "logprob": 0},
+        {"id": "1", "text": "a", "logprob": 0},
+        {"id": 1, "text": "a", "logprob": []},
+    ],
+)
 def test_tokens_of_another_form_are_an_error(token: Any) -> None:
-    """A token without its text is none."""
+    """A token without its text is none, nor is one whose number or id is something else."""
     with pytest.raises(DialectError):
         read_generate(token)
