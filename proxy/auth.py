@@ -158,7 +158,8 @@ class Doorkeeper:
 
     def _once(self, claim: Claim) -> None:
         now = self._now()
-        if now - self._seen.first_seen(bytes.fromhex(claim.signature), now, 2 * WINDOW) > REPEAT:
+        # A clock that was put back is no excuse for a copy: what was seen "later" than now was seen before.
+        if abs(now - self._seen.first_seen(bytes.fromhex(claim.signature), now, 2 * WINDOW)) > REPEAT:
             raise WireError(_REPLAYED)
 
 

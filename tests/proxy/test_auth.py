@@ -157,6 +157,18 @@ def test_a_replay_is_refused_and_a_twin_is_not() -> None:
     assert refused(door, headers) == "InvalidSignatureException"
 
 
+def test_a_clock_that_is_put_back_lets_no_replay_in() -> None:
+    """What was seen later than it is now was seen: a clock that was a minute fast would else open that minute again."""
+    clock = Clock()
+    door = keeper(clock)
+    headers = signed()
+    assert asked(door, headers) == PRINCIPAL
+    clock.now -= 60
+    assert refused(door, headers) == "InvalidSignatureException"
+    clock.now += 120
+    assert refused(door, headers) == "InvalidSignatureException"
+
+
 def test_a_signature_that_does_not_match_is_not_remembered() -> None:
     """Nobody can use up a signature, or the memory for them, by guessing."""
     clock = Clock()
