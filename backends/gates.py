@@ -22,6 +22,8 @@ from policies.limits import Limit, after_answer, after_pushback, queue_holds
 from policies.quotas import Bucket, Quota, Rate, full, refilled, taken, wait_for
 from policies.table import LimitRule, Target
 
+from .patience import Alarm
+
 RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2})
 """By a route's `shed`: who is let in before whom."""
 SOONEST, LATEST = 1.0, 30.0
@@ -174,7 +176,7 @@ class Gates:
         gate.queues[rank][key] = _Waiting(admitted, size)
         gate.bytes += size
         gate.waiting += 1
-        late = loop.call_later(min(seconds, gate.rule.wait), _refuse, admitted, gate)
+        late = Alarm(loop, loop.time() + min(seconds, gate.rule.wait), lambda: _refuse(admitted, gate))
         try:
             await admitted
         except BaseException:

@@ -21,6 +21,7 @@ from policies.table import Target
 from policies.temperature import Estimate, Temperature, Warmth
 
 from .base import Call
+from .patience import limit
 
 VERDICT = 1.0
 """Seconds that callers wait for the first one's answer at a target that may be cold: a service that refuses a cold call
@@ -292,7 +293,7 @@ class Temperatures:
         entry.waiting += 1
         entry.bytes += size
         try:
-            async with asyncio.timeout(seconds):
+            async with limit(seconds):
                 await entry.changed.wait()
         except TimeoutError:
             return False

@@ -14,6 +14,7 @@ from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError, let_go
 from backends.gates import Refused
 from backends.http.edge import BodyTooLarge
+from backends.patience import limit
 from backends.temperatures import in_part
 from policies import sessions
 from policies.choose import Attempt, Plan, after_failure, attempt_deadline, first_plan, plan_for, sticky_key
@@ -295,7 +296,7 @@ def _sent(plan: Plan, call: Call, began: float, deadline: float, services: Servi
 async def _within(seconds: float, asked: Awaitable[Reply], target: Target) -> Reply:
     """The answer, if it begins in time; what was sent may have run, so the facts are those of a lost answer."""
     try:
-        async with asyncio.timeout(seconds):
+        async with limit(seconds):
             return await asked
     except TimeoutError as error:
         facts = FailureFacts(Fault.NETWORK, retry_safe=None, timed_out=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from backends.base import Call, Reply
 from backends.errors import BackendError
 from backends.gates import Refused
+from backends.patience import waited
 from backends.tasks import start
 from policies import hedging
 from policies.choose import Attempt, Plan
@@ -89,8 +90,7 @@ class Race:
         runs = [self._run(self.plan, "first")]
         winner: _Run | None = None
         try:
-            await asyncio.wait({runs[0].task}, timeout=self._patience)
-            self._late = not runs[0].task.done()
+            self._late = not await waited(runs[0].task, self._patience)
             other = self._second() if self._late else None
             if other is not None:
                 made = len(self._record.attempts) + 1

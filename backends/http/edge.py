@@ -32,6 +32,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.helpers import rfc822_formatted_time
 
 from ..base import Headers
+from ..patience import limit_at
 from .acceptor import Acceptor, Crowd
 from .answer import Answer as Answer
 from .answer import head
@@ -151,7 +152,7 @@ class Exchange:
         if hdrs.EXPECT in fields and fields[hdrs.EXPECT].lower() == "100-continue":
             self._transport().write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            async with asyncio.timeout_at(deadline):
+            async with limit_at(deadline):
                 body = await self._read(content, limit, self._held)
         except TimeoutError as error:
             self.keeps = False

@@ -27,6 +27,7 @@ from cachetools import LRUCache
 from policies.values import value
 
 from ..base import Headers
+from ..patience import limit_at
 from .arriving import READ_AHEAD, TransportError
 from .connection import Connection
 
@@ -249,7 +250,7 @@ class HttpTransport:
     async def _connect(self, address: _Address, deadline: float, connect_timeout: float) -> Connection:
         limit = min(deadline, self._loop.time() + connect_timeout)
         try:
-            async with asyncio.timeout_at(limit):
+            async with limit_at(limit):
                 connection = await self._open(address, limit)
         except TimeoutError as error:
             late = self._loop.time() >= deadline  # then it is the request whose time is over

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from backends.base import ByteStream, Headers, Invocation, Reply
 from backends.errors import BackendError, Said, let_go
 from backends.http.edge import Answer, BodyTooSlow, ClientGone, Exchange
+from backends.patience import limit_at
 from backends.wire.framing import Reframer
 from policies.facts import FailureFacts, Fault
 
@@ -195,7 +196,7 @@ class _Passage:
 
     async def _stream(self, reply: Reply, deadline: float) -> None:
         try:
-            async with asyncio.timeout_at(deadline + SLOW_READER_GRACE):
+            async with limit_at(deadline + SLOW_READER_GRACE):
                 await self._write_stream(reply)
         except TimeoutError as error:
             self._exchange.abort()

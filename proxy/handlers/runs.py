@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
+from backends import patience
+
 from .errors import too_slow
 from .guest import values
 
@@ -67,7 +69,7 @@ class Limit:
     def __init__(self, seconds: float, deadline: float) -> None:
         self.seconds = seconds
         self.deadline = deadline
-        self._running: asyncio.Timeout | None = None
+        self._running: patience.Limit | None = None
         self._waits = 0
         self._left = 0.0
 
@@ -76,7 +78,7 @@ class Limit:
         """One hook. Raises HandlerError (`timed_out`) when it takes too long, or the request's deadline passes."""
         end = self.deadline if self._waits else self._end(self.seconds)
         try:
-            async with asyncio.timeout_at(end) as self._running:
+            async with patience.limit_at(end) as self._running:
                 yield
         except TimeoutError as error:
             raise too_slow(self.seconds) from error
@@ -93,7 +95,7 @@ class Limit:
         if self._waits == 0:
             self._left = self.seconds
             if timeout is not None:
-                self._left = (timeout.when() or loop.time()) - loop.time()
+                self._left = timeout.when() - loop.time()
                 timeout.reschedule(self.deadline)
         self._waits += 1
         try:

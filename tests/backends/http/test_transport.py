@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 
 import pytest
 
@@ -180,3 +181,14 @@ async def test_a_read_answer_gives_its_connection_back_and_an_unread_one_closes_
         await answer.aclose()
         await dropped.wait()
     assert connections == 1
+
+
+async def test_a_connection_that_was_made_while_the_loop_stood_still_is_in_time(transport: HttpTransport) -> None:
+    """The kernel has made it long ago; only this process had not looked."""
+    async with scripted(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as url:
+        loop = asyncio.get_running_loop()
+        asking = asyncio.ensure_future(transport.send(outgoing(url), deadline=loop.time() + 60.0, connect_timeout=0.1))
+        loop.call_soon(threading.Event().wait, 0.2)
+        answer = await asking
+        assert await answer.read(10) == b"ok"
+        await answer.aclose()
