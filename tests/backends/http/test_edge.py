@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -386,23 +385,3 @@ async def test_a_port_in_use_is_an_oserror_and_leaves_nothing_behind() -> None:
         with pytest.raises(OSError, match="address already in use"):
             await second.start("127.0.0.1", port)
         assert (await talk(port, POST + b"Content-Length: 2\r\n\r\nhi")).endswith(b"hi")
-
-
-async def test_a_body_that_came_while_the_loop_stood_still_is_in_time() -> None:
-    """It lies in the socket when its time passes, and is read."""
-    begun = asyncio.Event()
-
-    async def impatient(exchange: Exchange) -> None:
-        begun.set()
-        body = await exchange.read_body(100, deadline(0.2))
-        await exchange.reply(Answer(200, (), body))
-
-    async with listening(impatient) as (port, _):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(POST + b"Content-Length: 2\r\n\r\n")
-        await begun.wait()
-        writer.write(b"hi")
-        threading.Event().wait(0.3)
-        assert (await reader.read()).startswith(b"HTTP/1.1 200")
-        writer.close()
-        await closed(writer)

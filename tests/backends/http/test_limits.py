@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -251,3 +252,20 @@ def test_a_budget_that_is_spent_takes_nothing() -> None:
     budget.take(4)
     budget.give_back(10)
     assert budget.used == 0
+
+
+async def test_a_body_that_came_while_the_loop_stood_still_is_in_time() -> None:
+    """It lies in the socket when its time passes, and is read."""
+    begun = asyncio.Event()
+
+    async def impatient(exchange: Exchange) -> None:
+        begun.set()
+        body = await exchange.read_body(100, now() + 0.2)
+        await exchange.reply(Answer(200, (), body))
+
+    async with listening(LIMITS, impatient) as port, client(port) as asking:
+        asking.writer.write(HEAD + b"Content-Length: 2\r\n\r\n")
+        await begun.wait()
+        asking.writer.write(b"hi")
+        threading.Event().wait(0.3)
+        assert (await asking.ask(b"")).startswith(b"HTTP/1.1 200")
