@@ -28,6 +28,8 @@ RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2}
 """By a route's `shed`: who is let in before whom."""
 SOONEST, LATEST = 1.0, 30.0
 """Seconds between which a refusal asks to come again."""
+HELD = 0.1
+"""Weight of one stream in how long streams of a target last."""
 
 
 class Refused(Exception):
@@ -47,7 +49,9 @@ class _Waiting:
 class Gate:
     """One target's: who is inside, who waits, and how many there may be."""
 
-    __slots__ = ("active", "began", "bytes", "limit", "queues", "rule", "spare", "waiting", "written")
+    __slots__ = (
+        "active", "began", "bytes", "held", "limit", "queues", "rule", "spare", "streaming", "waiting", "written",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.written: LimitRule | None = None
@@ -55,6 +59,10 @@ class Gate:
         self.limit = Limit()
         self.active = 0
         self.spare = 0
+        self.streaming = 0
+        """Places whose answer has begun and goes on."""
+        self.held: float | None = None
+        """Seconds that a stream holds its place, of late."""
         self.bytes = 0
         self.waiting = 0
         self.began = 0.0
@@ -71,6 +79,15 @@ class Gate:
     def answered(self, seconds: float, now: float) -> None:
         """The target answered, or began to, after `seconds`."""
         self.limit = after_answer(self.limit, seconds, self.active, now, self.rule.bounds)
+
+    def streams(self) -> None:
+        """The answer is a stream: its place is held for as long as it lasts."""
+        self.streaming += 1
+
+    def streamed(self, seconds: float) -> None:
+        """It is over, and held its place for so long. `leave` comes as well."""
+        self.streaming -= 1
+        self.held = seconds if self.held is None else self.held + (seconds - self.held) * HELD
 
     def leave(self) -> None:
         """Give the place back, to whoever waits for it."""
@@ -91,8 +108,16 @@ class Gate:
 
     def too_late(self, ahead: int, seconds: float, now: float) -> bool:
         """Whether a turn behind so many others would come too late: after `seconds`, or than a queue may hold."""
-        recent = self.limit.recent or 0.0
-        return ahead * recent / max(self.limit.value, 1.0) > min(seconds, queue_holds(self.limit, now - self.began))
+        return self.turn_of(ahead) > min(seconds, queue_holds(self.limit, now - self.began))
+
+    def turn_of(self, ahead: int) -> float:
+        """Seconds until so many have had their turn: a place is free again after an answer, or after a whole stream."""
+        recent, places = self.limit.recent, max(self.limit.value, 1.0)
+        if not recent:
+            return 0.0
+        held = self.held if self.held is not None and self.held > recent else recent
+        lasting = min(self.streaming, places)
+        return ahead / ((places - lasting) / recent + lasting / held)
 
     def make_room(self, rank: int, size: int, seconds: float, now: float) -> bool:
         """Whether one more may wait; those of a lower rank, the newest first, give way for it."""
@@ -113,8 +138,7 @@ class Gate:
         return True
 
     def refusal(self, why: str) -> Refused:
-        wait = self.waiting * (self.limit.recent or 0.0) / max(self.limit.value, 1.0)
-        return Refused(why, min(LATEST, max(SOONEST, wait)))
+        return Refused(why, min(LATEST, max(SOONEST, self.turn_of(self.waiting))))
 
     def admit(self) -> None:
         for queue in self.queues:

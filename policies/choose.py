@@ -197,7 +197,15 @@ def attempt_deadline(plan: Plan, now: float, deadline: float) -> float:
     Where a lost answer may be asked for again elsewhere, an attempt gets its share of the time that is left, so that a
     dead target leaves the next one enough. Elsewhere giving up early would win nothing: the failure is the answer.
     """
-    if not plan.idempotent or len({attempt.target.name for attempt in plan.attempts}) < 2:
+    return turn_deadline(plan, now, deadline) if plan.idempotent else deadline
+
+
+def turn_deadline(plan: Plan, now: float, deadline: float) -> float:
+    """Until when the plan's next attempt may wait for a place: its share of the time where another target is left.
+
+    On any route, since who waits may go elsewhere: nothing has been sent.
+    """
+    if len({attempt.target.name for attempt in plan.attempts}) < 2:
         return deadline
     return now + (deadline - now) / len(plan.attempts)
 

@@ -17,7 +17,16 @@ from backends.http.edge import BodyTooLarge
 from backends.patience import limit
 from backends.temperatures import in_part
 from policies import sessions
-from policies.choose import Attempt, Plan, after_failure, attempt_deadline, first_plan, plan_for, sticky_key
+from policies.choose import (
+    Attempt,
+    Plan,
+    after_failure,
+    attempt_deadline,
+    first_plan,
+    plan_for,
+    sticky_key,
+    turn_deadline,
+)
 from policies.facts import FailureFacts, Fault
 from policies.quotas import Quota
 from policies.table import Route, Target
@@ -39,7 +48,18 @@ class Answering:
     """The answer of the first of a route's targets that gives one. A whole answer frees its target at once, a stream
     when it ends."""
 
-    __slots__ = ("_attempt", "_call", "_deadline", "_record", "_reply", "_route", "_services", "_taken", "_trace")
+    __slots__ = (
+        "_attempt",
+        "_call",
+        "_deadline",
+        "_record",
+        "_reply",
+        "_route",
+        "_services",
+        "_since",
+        "_taken",
+        "_trace",
+    )
 
     def __init__(
         self, route: Route, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
@@ -102,6 +122,9 @@ class Answering:
             self._attempt = None
             services.book.of(attempt.target, attempt.replica).end()
             services.gates.of(attempt.target).leave()
+        else:
+            self._since = services.now() - self._record.attempts[-1].seconds  # when that attempt began
+            services.gates.of(attempt.target).streams()
         if reply.new_session_id is not None or reply.closed_session_id is not None:
             return _session_marked(reply, route, attempt, self._call.invocation)
         return reply
@@ -145,6 +168,7 @@ class Answering:
             return
         try:
             if attempt is not None:
+                self._services.gates.of(attempt.target).streamed(self._services.now() - self._since)
                 _end(attempt, error if isinstance(error, BackendError) else None, self._services)
             if reply.stream is not None:
                 await reply.stream.aclose()
@@ -224,10 +248,11 @@ async def _following(
     return following
 
 
-async def _turn(route: Route, target: Target, call: Call, deadline: float, services: Services) -> None:
-    """Wait for a place at the target; who gets none is shed, and may still go elsewhere."""
+async def _turn(route: Route, plan: Plan, call: Call, deadline: float, services: Services) -> None:
+    """Wait for a place at the plan's next target; who gets none is shed, and may still go elsewhere in time."""
+    target, now = plan.attempts[0].target, services.now()
     try:
-        await services.gates.queue(target, route.shed, len(call.body), deadline - services.now())
+        await services.gates.queue(target, route.shed, len(call.body), turn_deadline(plan, now, deadline) - now)
     except Refused as refusal:
         services.meters.shed(route.key, "target")
         raise _shed(target, refusal) from refusal
@@ -256,7 +281,7 @@ async def _attempt(
     target = attempt.target
     gate = services.gates.of(target)
     if not gate.enter():
-        await _turn(route, target, call, deadline, services)
+        await _turn(route, plan, call, deadline, services)
     place = services.book.of(target, attempt.replica)
     place.begin()
     began = services.now()

@@ -243,3 +243,30 @@ async def test_a_burst_is_queued() -> None:
     await settled()
     assert [state[3] for state in gates.states()] == [15]
     await ended(*burst)
+
+
+async def test_a_queue_behind_streams_is_as_short_as_they_are_long() -> None:
+    """Their first piece comes soon, but it is their end that lets the next one in, as far as one has been seen."""
+    gates, slow = Gates(), replace(GPU, limit=LimitRule(Bounds(2, 2), 1000, 1 << 20, 30.0))
+    for second in range(200):
+        gates.answered(slow, 0.03, float(second))
+    gate = gates.of(slow)
+    assert [gates.enter(slow), gates.enter(slow)] == [True, True]
+    gate.streams()
+    assert gate.turn_of(4) == pytest.approx(4 * 0.03 / 2)
+    gate.streamed(12.0)
+    assert gate.turn_of(4) == pytest.approx(4 * 0.03 / 2)  # none now
+    for _ in range(2):
+        gate.streams()
+    assert gate.turn_of(1) == pytest.approx(6.0)
+    first = waiting(gates, at=slow)
+    await settled()
+    with pytest.raises(Refused, match="the queue is full") as caught:
+        await gates.queue(slow, "normal", 1, 60.0)
+    assert caught.value.retry_after == pytest.approx(6.0)
+    gate.streamed(2.0)
+    gates.leave(slow)
+    await first
+    assert gate.turn_of(2) == pytest.approx(2 / (1 / 0.03 + 1 / 11.0))  # one of two places is a stream's
+    gate.streamed(2.0)
+    assert gate.streaming == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from policies.choose import Plan, after_failure, attempt_deadline, first_plan
+from policies.choose import Plan, after_failure, attempt_deadline, first_plan, turn_deadline
 from policies.facts import FailureFacts, Fault
 from policies.table import RetryRule, Route
 
@@ -36,7 +38,10 @@ def test_an_attempt_gets_its_share_where_another_target_may_take_over(
     """Time is divided only where a lost answer may be asked for again: elsewhere giving up early wins nothing."""
     spare = tuple(target(name) for name in fallbacks)
     route = Route("x", None, split(a=1), spare, retry=RetryRule(3), idempotent=idempotent)
-    assert attempt_deadline(first_plan(route, {}, None, half), 10.0, 60.0) == pytest.approx(until)
+    plan = first_plan(route, {}, None, half)
+    assert attempt_deadline(plan, 10.0, 60.0) == pytest.approx(until)
+    waits = attempt_deadline(replace(plan, idempotent=True), 10.0, 60.0)
+    assert turn_deadline(plan, 10.0, 60.0) == waits  # for a place: nothing has been sent
 
 
 # --- repeats ----------------------------------------------------------------------------------------------------------

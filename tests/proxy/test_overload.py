@@ -22,7 +22,9 @@ owners: {{us: {{requests: 1/h}}, them: {{tokens: 10/h}}}}
 targets:
   first: {{kind: vllm, url: "http://127.0.0.1:1", model: m, {ONE}}}
   second: {{kind: vllm, url: "http://127.0.0.1:2", model: m, {ONE}}}
+  queued: {{kind: vllm, url: "http://127.0.0.1:3", model: m, limit: {{min: 1, max: 1, queue: 5}}}}
 endpoints:
+  late: {{serve_from: queued, fallback: [second], timeout: 400ms}}
   alone: {{serve_from: first}}
   chat: {{serve_from: first, fallback: [second]}}
   bounded: {{serve_from: first, owner: us}}
@@ -78,6 +80,20 @@ async def test_who_finds_no_place_goes_to_the_fallback() -> None:
         while len(client.backend.calls) < 2:  # noqa: ASYNC110 - a call that is held tells nobody
             await asyncio.sleep(0)
         assert [name for name, _, _ in client.backend.calls] == ["first", "second"]
+        client.backend.go.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_who_waits_for_a_place_leaves_time_for_the_fallback() -> None:
+    """Half of it, though the policy would let it wait for ten seconds, and though what was sent may not be repeated."""
+    loop = asyncio.get_running_loop()
+    async with Client(Held(Reply(body=b"ok", usage=Usage(10, 10)))) as client:
+        began = loop.time()
+        tasks = [asyncio.create_task(client.ask("late")) for _ in range(2)]
+        while len(client.backend.calls) < 2:  # noqa: ASYNC110 - a call that is held tells nobody
+            await asyncio.sleep(0.001)
+        assert loop.time() - began > 0.15
+        assert [name for name, *_ in client.backend.calls] == ["queued", "second"]
         client.backend.go.set()
         await asyncio.gather(*tasks)
 
