@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from .answer import HTTP2_GOAWAY, HTTP2_PREFACE, Answer, raw
@@ -37,6 +38,18 @@ Serve = Callable[["Connection", Any, Any], Awaitable[bool]]
 async def _unused(request: web.BaseRequest) -> web.StreamResponse:
     """aiohttp wants a handler; `Connection.start` calls `Server.serve` in its place."""
     raise NotImplementedError
+
+
+def _held(message: Any) -> Any:
+    """`message`, unless the parser took what we do not: HTTP/0.9, 2.0 in words, or a coding beside `chunked`.
+
+    The coding would have to be undone, since nobody behind this hop is told of it.
+    """
+    known = message.version is HttpVersion11 or message.version is HttpVersion10
+    codings: str = message.headers.get(hdrs.TRANSFER_ENCODING, "chunked")
+    if known and codings.strip(" \t").lower() == "chunked":
+        return message
+    return _ErrInfo(status=400, exc=BadHttpMessage(""), message="")
 
 
 class Connection(RequestHandler):
@@ -172,7 +185,10 @@ class Connection(RequestHandler):
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
-        return taken
+        message, payload = taken
+        if message.__class__ is not _ErrInfo and (message.chunked or message.version is not HttpVersion11):
+            return _held(message), payload
+        return message, payload
 
     def _ending(self) -> bool:
         """No further request: told to close, or the client wanted another protocol, of which we have none."""

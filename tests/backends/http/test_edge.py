@@ -253,6 +253,9 @@ async def test_a_client_that_leaves_while_it_is_told_to_continue_is_gone() -> No
         POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx",
         POST + b"X: " + b"a" * 20_000 + b"\r\n\r\n",
         POST + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        POST.replace(b"HTTP/1.1", b"HTTP/2.0") + b"Content-Length: 0\r\n\r\n",
+        b"GET /\r\n\r\n",
     ],
 )
 async def test_what_the_parser_refuses_gets_the_contracts_own_error(garbage: bytes) -> None:
