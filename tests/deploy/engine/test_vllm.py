@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import select
 import socket
 import stat
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.engine import EngineFailedError, EnginePlan, free_port, running_vllm
+from deploy.engine.vllm import descendants
 
 STANDS_FOR_VLLM = """#!/usr/bin/env python3
 import http.server, sys
@@ -41,6 +45,21 @@ async def test_engine_is_ready_once_it_computes_and_ends_with_the_block(tmp_path
         assert engine.url.startswith("http://127.0.0.1:")
         assert engine.process.returncode is None
     assert engine.process.returncode is not None
+
+
+async def test_what_an_engine_has_started_ends_with_it(tmp_path: Path) -> None:
+    """It computes in a process of its own, which hears of nothing while it loads."""
+    deaf = """
+import subprocess
+CHILD = subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 600 & echo; wait"], stdout=subprocess.PIPE)
+CHILD.stdout.readline()
+"""
+    async with running_vllm(plan(tmp_path, deaf + STANDS_FOR_VLLM.replace("COMPUTES", "200"))) as engine:
+        watched = [os.pidfd_open(pid) for pid in descendants(engine.process.pid)]
+    assert len(watched) == 2
+    for descriptor in watched:
+        await asyncio.to_thread(select.select, [descriptor], [], [])  # readable once its process has ended
+        os.close(descriptor)
 
 
 async def test_engine_that_is_up_and_can_not_compute_is_refused(tmp_path: Path) -> None:
