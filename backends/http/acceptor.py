@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..tasks import start
+from .limits import LIMITS, Limits
 
 log = logging.getLogger("pointsman.edge")
 
@@ -45,15 +46,20 @@ class Acceptor:
         connections: Callable[[], int],
         crowd: Crowd,
         tls: ssl.SSLContext | None,
+        limits: Limits = LIMITS,
         stand_back: float = STAND_BACK,
     ) -> None:
-        """`connections` says how many are open; `listening` is closed by `stop`; `stand_back`: see STAND_BACK."""
+        """`connections` says how many are open; `listening` is closed by `stop`; `stand_back`: see STAND_BACK.
+
+        A TLS handshake has the time of a head, and one that would be one connection too many is not begun.
+        """
         listening.setblocking(False)
         self._listening = listening
         self._protocol = protocol
         self._connections = connections
         self._crowd = crowd
         self._tls = tls
+        self._limits = limits
         self._stand_back = stand_back
         self._loop = asyncio.get_running_loop()
         self._arriving: set[asyncio.Task[None]] = set()
@@ -110,6 +116,9 @@ class Acceptor:
             if self._pause is None:
                 self._later(EXHAUSTED)
             return False
+        if self._tls is not None and self._connections() + len(self._arriving) >= self._limits.connections:
+            connection.close()  # it could not be told why but by a handshake
+            return True
         task = start(self._hand_over(connection), name="connection-arrives")
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)
@@ -117,8 +126,11 @@ class Acceptor:
 
     async def _hand_over(self, connection: socket.socket) -> None:
         connection.setblocking(False)
+        patience = self._limits.head_time if self._tls is not None else None
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
+            await self._loop.connect_accepted_socket(
+                self._protocol, connection, ssl=self._tls, ssl_handshake_timeout=patience
+            )
         except OSError as error:  # TLS that did not come about, or a client that left
             log.debug("a connection did not come about: %s", error)
             connection.close()

@@ -327,6 +327,7 @@ class Listener:
         self._server = server
         self._linger = min(LINGER, drain / 30)
         self._acceptor: Acceptor | None = None
+        self._own: asyncio.Server | None = None
         self._runner = web.ServerRunner(server, shutdown_timeout=drain)
 
     @property
@@ -341,14 +342,15 @@ class Listener:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen, and return the bound port (useful with port 0). Raises OSError when the address can't be had."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=1024, reuse_address=True, ssl_context=tls)
+        patience = self._server.limits.head_time if tls is not None else None  # as for a head, or 60 s
         try:
-            await site.start()
+            self._own = await self._loop.create_server(
+                self._server, host, port, backlog=1024, reuse_address=True, ssl=tls, ssl_handshake_timeout=patience
+            )
         except OSError:
             await self._runner.cleanup()
             raise
-        bound: int = self._runner.addresses[0][1]
-        return bound
+        return int(self._own.sockets[0].getsockname()[1])
 
     async def adopt(self, listening: socket.socket, crowd: Crowd, tls: ssl.SSLContext | None = None) -> None:
         """Accept from a socket that listens already and that other processes accept from as well.
@@ -356,7 +358,7 @@ class Listener:
         It is closed by `stop`; what waits in its queue stays there as long as another process holds it open.
         """
         await self._runner.setup()
-        self._acceptor = Acceptor(listening, self._server, lambda: self._server.open, crowd, tls)
+        self._acceptor = Acceptor(listening, self._server, lambda: self._server.open, crowd, tls, self._server.limits)
         self._acceptor.start()
 
     async def stop(self) -> None:
@@ -365,8 +367,8 @@ class Listener:
         A connection that is kept open between requests is closed after its next answer, which says so, or when there
         was none for a moment: closed at once, it could meet a request that is already on its way.
         """
-        for site in list(self._runner.sites):
-            await site.stop()
+        if self._own is not None:
+            self._own.close()
         if self._acceptor is not None:
             await self._acceptor.stop()
         self._server.leave()

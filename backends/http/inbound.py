@@ -180,12 +180,11 @@ class Connection(RequestHandler):
 
     def _taken(self) -> tuple[Any, Any]:
         """The next request, whose place in the queue is free again."""
-        taken = self._messages.popleft()
+        message, payload = cast("tuple[Any, Any]", self._messages.popleft())
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
-        message, payload = taken
         if message.__class__ is not _ErrInfo and (message.chunked or message.version is not HttpVersion11):
             return _held(message), payload
         return message, payload

@@ -7,9 +7,11 @@ import resource
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from backends.http.acceptor import STAND_BACK, Acceptor
+from backends.http.limits import Limits
 
 TLS = Path(__file__).parents[2] / "data" / "tls"
 
@@ -44,7 +46,7 @@ def accepting(
     sock: socket.socket, crowd: Asked, stand_back: float = STAND_BACK
 ) -> tuple[Acceptor, list[asyncio.BaseTransport]]:
     kept: list[asyncio.BaseTransport] = []
-    return Acceptor(sock, lambda: Open(kept), lambda: len(kept), crowd, None, stand_back), kept
+    return Acceptor(sock, lambda: Open(kept), lambda: len(kept), crowd, None, stand_back=stand_back), kept
 
 
 async def connected(sock: socket.socket, count: int) -> list[asyncio.StreamWriter]:
@@ -110,13 +112,39 @@ async def test_stopping_takes_what_waits_and_leaves_the_queue_to_others() -> Non
     await over(writers + late, kept + others)
 
 
+def tls() -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+    return context
+
+
+async def test_handshakes_have_the_time_of_a_head_and_count_as_connections() -> None:
+    """Who begins none is closed, and as long as such ones take all places nobody else's handshake is begun."""
+    sock = listening()
+    kept: list[asyncio.BaseTransport] = []
+    limits = Limits(head_time=0.5, connections=2)
+    accepts = Acceptor(sock, lambda: Open(kept), lambda: len(kept), Asked(lambda _: True), tls(), limits)
+    accepts.start()
+    silent = [await asyncio.open_connection(*sock.getsockname()) for _ in range(2)]
+    reader, third = await asyncio.open_connection(*sock.getsockname())
+    with suppress(ConnectionError):
+        assert await reader.read() == b""
+    for reader, _ in silent:
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+    trust = ssl.create_default_context(cafile=TLS / "ca.pem")
+    trust.check_hostname = False
+    _, through = await asyncio.open_connection(*sock.getsockname(), ssl=trust)
+    await until(lambda: len(kept) == 1)
+    await accepts.stop()
+    await over([through, third, *(writer for _, writer in silent)], kept)
+
+
 async def test_a_handshake_that_hangs_does_not_hold_up_the_end() -> None:
     """Its connection is closed after a while, and one that was already through stays."""
     sock = listening()
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(TLS / "server.pem", TLS / "server.key")
     kept: list[asyncio.BaseTransport] = []
-    accepts = Acceptor(sock, lambda: Open(kept), lambda: len(kept), Asked(lambda _: True), tls)
+    accepts = Acceptor(sock, lambda: Open(kept), lambda: len(kept), Asked(lambda _: True), tls())
     accepts.start()
     address = sock.getsockname()
     reader, silent = await asyncio.open_connection(*address)

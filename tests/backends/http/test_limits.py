@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -30,11 +32,13 @@ def malformed(status: int, what: str) -> Answer:
 
 @asynccontextmanager
 async def listening(
-    limits: Limits = SHORT, handler: Callable[[Exchange], Awaitable[None]] = echo
+    limits: Limits = SHORT,
+    handler: Callable[[Exchange], Awaitable[None]] = echo,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
     listener = Listener(handler, malformed, ByteBudget(1 << 20), drain=1.0, limits=limits)
     try:
-        yield await listener.start("127.0.0.1", 0)
+        yield await listener.start("127.0.0.1", 0, tls)
     finally:
         await listener.stop()
 
@@ -78,6 +82,15 @@ async def client(port: int) -> AsyncIterator[Client]:
 
 def now() -> float:
     return asyncio.get_running_loop().time()
+
+
+async def test_a_tls_handshake_that_does_not_come_has_the_time_of_a_head() -> None:
+    """A client that connects and begins none is closed as one that sends no head is."""
+    data = Path(__file__).parents[2] / "data" / "tls"
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(data / "server.pem", data / "server.key")
+    async with listening(tls=tls) as port, client(port) as silent, asyncio.timeout(30):  # by itself it takes 60 s
+        assert await silent.rest() == b""
 
 
 async def test_a_head_that_trickles_is_refused_in_time() -> None:
