@@ -7,18 +7,28 @@ decides from the views and never sees the book.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 from policies.breaker import NEW, SLOW_START, Breaker, State, admitted, after, is_failure, state, with_answers
 from policies.facts import FailureFacts, TargetView
 from policies.hedging import Pace, paced, paid, patience, saved
 from policies.retries import Budget, earned, reserve, spent
-from policies.table import HedgeRule, Route, Target
+from policies.table import HedgeRule, Route, Target, VllmSpec
 
 AT_ONCE = 0.1
 """Seconds whose answers are counted together, where nothing has failed: they lose a hundredth of their weight in it."""
 MOST_COPIES = 16
 """As many copies of a target as a warmer keeps, at most: uses are told apart up to so many at a time."""
+
+
+def places(target: Target) -> tuple[object, ...]:
+    """What each replica of a target is. One that differs from what it was is somewhere else, or asked as somebody else:
+    nothing is known of it."""
+    spec = target.spec
+    if isinstance(spec, VllmSpec):
+        return tuple((url, spec.model, spec.adapter) for url in spec.urls)
+    return ((target.region, spec),)
 
 
 class Replica:
@@ -54,13 +64,23 @@ class Replica:
         together = self.in_flight
         self.used[together if 0 < together < MOST_COPIES else min(max(together, 1), MOST_COPIES)] = now
 
-    def end(self, failure: FailureFacts | None = None, now: float = 0.0) -> None:
-        """The request that `begin` announced is over: its answer ended, was given up, or failed with `failure`."""
+    def end(self, failure: FailureFacts | None = None, now: float = 0.0, began: float = math.inf) -> None:
+        """The request that `begin` announced is over: its answer ended, was given up, or failed with `failure`.
+
+        One that `began` before the breaker opened is no probe: it has been judged with those that opened it.
+        """
         self.in_flight -= 1
         self.cold = failure is not None and failure.cold
+        if self.breaker.until is not None and began < self.breaker.at:
+            return
         self.probing = False
         if failure is not None and is_failure(failure):
             self.breaker = after(self.counted(), True, now, self._draw)
+
+    def moved(self) -> None:
+        """It is another copy from now on. What is in flight is so all the same."""
+        self.breaker, self.probing, self.answers, self.cold = NEW, False, 0, False
+        self.used = [None] * (MOST_COPIES + 1)
 
     def counted(self) -> Breaker:
         """The breaker with all answers so far."""
@@ -87,6 +107,7 @@ class Book:
         self._budgets: dict[str, Budget] = {}
         self._purses: dict[str, float] = {}
         self._paces: dict[tuple[str, str], Pace] = {}
+        self._places: dict[str, tuple[object, ...]] = {}
 
     def of(self, target: Target, replica: int) -> Replica:
         """What is known of a copy of `target`; as long as a request is under way there, whoever asks gets the same."""
@@ -101,9 +122,18 @@ class Book:
         """The target has answered, or begun to: it is well."""
         self.of(target, replica).answered(now)
 
-    def end(self, target: Target, replica: int, failure: FailureFacts | None, now: float = 0.0) -> None:
-        """The request that `begin` announced is over: its answer ended, was given up, or failed with `failure`."""
-        self.of(target, replica).end(failure, now)
+    def end(
+        self, target: Target, replica: int, failure: FailureFacts | None, now: float = 0.0, began: float = math.inf
+    ) -> None:
+        """The request that `begin` announced is over: its answer ended, was given up, or failed with `failure`.
+
+        A failure of a place that the target had under an older policy says nothing of where it is now.
+        """
+        if failure is not None and (now_at := self._places.get(target.name)) is not None:
+            was_at = places(target)
+            if replica >= len(now_at) or was_at[replica] != now_at[replica]:
+                failure = None
+        self.of(target, replica).end(failure, now, began)
 
     def views(self, targets: Iterable[Target], now: float = 0.0) -> dict[str, tuple[TargetView, ...]]:
         """One view per replica of each target, by the target's name."""
@@ -171,15 +201,27 @@ class Book:
         key = (route.key, target.name)
         self._paces[key] = paced(self._paces.get(key), percentile, seconds, now)
 
-    def keep(self, names: Iterable[str], routes: Iterable[str] = ()) -> None:
-        """Forget targets that no policy names any more and that nothing is in flight to, and routes that are gone."""
-        kept, served = set(names), set(routes)
+    def keep(self, targets: Iterable[Target], routes: Iterable[str] = ()) -> None:
+        """Forget targets that no policy names any more and that nothing is in flight to, and routes that are gone; and
+        what was learnt of those that are somewhere else now."""
+        kept, served = {target.name: places(target) for target in targets}, set(routes)
+        for name, before in self._places.items():
+            self._move(name, before, kept.get(name, before))
+        self._places = kept
         self._budgets = {key: budget for key, budget in self._budgets.items() if key in served}
         self._purses = {key: purse for key, purse in self._purses.items() if key in served}
         self._paces = {key: pace for key, pace in self._paces.items() if key[0] in served and key[1] in kept}
         for name in [name for name in self._replicas if name not in kept]:
             if all(entry.in_flight == 0 for entry in self._replicas[name]):
                 del self._replicas[name]
+
+    def _move(self, name: str, before: tuple[object, ...], now: tuple[object, ...]) -> None:
+        if before == now:
+            return
+        for index, entry in enumerate(self._replicas.get(name, ())):
+            if before[index : index + 1] != now[index : index + 1]:
+                entry.moved()
+        self._paces = {key: pace for key, pace in self._paces.items() if key[1] != name}
 
     def _of(self, target: Target) -> list[Replica]:
         entries = self._replicas.get(target.name)

@@ -22,6 +22,7 @@ from policies.limits import Limit, after_answer, after_pushback, queue_holds
 from policies.quotas import Bucket, Quota, Rate, full, refilled, taken, wait_for
 from policies.table import LimitRule, Target
 
+from .book import places
 from .patience import Alarm
 
 RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2})
@@ -89,6 +90,10 @@ class Gate:
         self.streaming -= 1
         self.held = seconds if self.held is None else self.held + (seconds - self.held) * HELD
 
+    def moved(self) -> None:
+        """The target is another one: what it bears is not known. Who is inside or waits is so all the same."""
+        self.limit, self.held = Limit(), None
+
     def leave(self) -> None:
         """Give the place back, to whoever waits for it."""
         self.active -= 1
@@ -155,6 +160,7 @@ class Gates:
     def __init__(self, workers: int = 1) -> None:
         """`workers` processes share what the policy grants an owner, and what it lets a target bear."""
         self._gates: dict[str, Gate] = {}
+        self._places: dict[str, tuple[object, ...]] = {}
         self._owners: dict[tuple[str, str], Bucket] = {}
         self._workers = workers
         self._serial = 0
@@ -243,9 +249,13 @@ class Gates:
             share = Rate(quota.tokens.count / self._workers, quota.tokens.period)
             self._owners[quota.owner, "tokens"] = taken(self._bucket(quota.owner, "tokens", share, now), tokens)
 
-    def keep(self, names: Iterable[str]) -> None:
-        """Forget targets that no policy names any more and where nobody is."""
-        kept = set(names)
+    def keep(self, targets: Iterable[Target]) -> None:
+        """Forget targets that no policy names any more and where nobody is, and limits of those that moved."""
+        kept = {target.name: places(target) for target in targets}
+        for name, before in self._places.items():
+            if name in self._gates and not set(before) & set(kept.get(name, before)):
+                self._gates[name].moved()
+        self._places = kept
         gone = [
             name
             for name, gate in self._gates.items()

@@ -7,6 +7,7 @@ only loop is the one over attempts, and what follows a failure is decided by `po
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Coroutine
 from dataclasses import replace
 
@@ -169,7 +170,7 @@ class Answering:
         try:
             if attempt is not None:
                 self._services.gates.of(attempt.target).streamed(self._services.now() - self._since)
-                _end(attempt, error if isinstance(error, BackendError) else None, self._services)
+                _end(attempt, error if isinstance(error, BackendError) else None, self._services, self._since)
             if reply.stream is not None:
                 await reply.stream.aclose()
         finally:
@@ -263,12 +264,14 @@ def _shed(target: Target, refusal: Refused) -> BackendError:
     return BackendError(facts, target, f"shed: {refusal}")
 
 
-def _end(attempt: Attempt, failure: BackendError | None, services: Services, *, cold: bool = False) -> None:
+def _end(
+    attempt: Attempt, failure: BackendError | None, services: Services, began: float = math.inf, *, cold: bool = False
+) -> None:
     """The attempt is over, however it went: what is known of its target, and its place, are brought up to date."""
     facts, now = failure.facts if failure else None, services.now()
     if cold and facts is not None:
         facts = replace(facts, cold=True, timed_out=False)
-    services.book.end(attempt.target, attempt.replica, facts, now)
+    services.book.end(attempt.target, attempt.replica, facts, now, began)
     if facts is not None and (facts.throttled or facts.timed_out):
         services.gates.pushed_back(attempt.target, now)
     services.gates.leave(attempt.target)
@@ -297,7 +300,8 @@ async def _attempt(
         ended, failure = services.now(), error if isinstance(error, BackendError) else None
         record.attempted(attempt, ended - began, failure, answered=False)
         part = in_part(target, call)
-        _end(attempt, failure, services, cold=cold.refused(attempt, failure, began, ended, services, part=part))
+        was_cold = cold.refused(attempt, failure, began, ended, services, part=part)
+        _end(attempt, failure, services, began, cold=was_cold)
         raise
     answered = services.now()
     seconds = answered - began

@@ -127,9 +127,10 @@ class _Ground:
 
     def swapped(self, policy: InForce) -> None:
         """A policy has come into force: what it does not have is forgotten."""
-        self.gates.keep(policy.table.targets)
-        self.temperatures.keep(policy.table.targets.values())
-        self.book.keep(policy.table.targets, (route.key for route in policy.table.routes.values()))
+        targets = policy.table.targets.values()
+        self.gates.keep(targets)
+        self.temperatures.keep(targets)
+        self.book.keep(targets, (route.key for route in policy.table.routes.values()))
         self.meters.policy(policy.table.digest, policy.generation)
 
 

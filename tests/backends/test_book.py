@@ -9,7 +9,7 @@ import pytest
 from backends.book import MOST_COPIES, Book
 from policies.breaker import State
 from policies.facts import FailureFacts, Fault, TargetView
-from policies.table import BedrockSpec, HedgeRule, RetryRule, Route, Target, VllmSpec
+from policies.table import AssumedRole, BedrockSpec, HedgeRule, RetryRule, Route, Target, VllmSpec
 
 COLD = FailureFacts(Fault.PLATFORM, retry_safe=True, cold=True)
 IMPORT = Target("import", "bedrock", BedrockSpec("arn"))
@@ -178,3 +178,66 @@ def test_purse_of_hedges_is_each_routes_own_and_starts_empty() -> None:
         book.hedgeable(route, rule)
     book.keep([], [])
     assert not book.afford_hedge(route)
+
+
+def test_what_was_learnt_of_another_place_is_forgotten() -> None:
+    """A replica whose address a new policy changes is well until it shows otherwise; the other one is what it was."""
+    book, moved = Book(), replace(PAIR, spec=VllmSpec(("http://elsewhere", "http://b"), "m"))
+    book.keep([PAIR])
+    for index in (0, 1):
+        for _ in range(5):
+            book.begin(PAIR, index)
+            book.end(PAIR, index, DOWN, 100.0)
+    book.begin(PAIR, 0)
+    book.keep([PAIR])
+    assert states(book, 101.0) == [State.OPEN, State.OPEN]
+    book.keep([moved])
+    assert states(book, 101.0) == [State.CLOSED, State.OPEN]
+    assert book.views([moved], 101.0)["pair"][0] == TargetView(1)
+    for _ in range(9):  # under way since before: where they were sent has nothing to do with it
+        book.begin(moved, 0)
+        book.end(PAIR, 0, DOWN, 102.0)
+    assert states(book, 103.0) == [State.CLOSED, State.OPEN]
+    for _ in range(5):
+        book.begin(moved, 0)
+        book.end(moved, 0, DOWN, 104.0)
+    assert states(book, 105.0)[0] is State.OPEN
+
+
+@pytest.mark.parametrize(
+    "other",
+    [replace(IMPORT, region="eu-west-1"), replace(IMPORT, spec=BedrockSpec("arn", role=AssumedRole("arn:role", "r")))],
+)
+def test_another_region_or_identity_is_another_place(other: Target) -> None:
+    """It may be the remedy for what had failed."""
+    book = Book()
+    book.keep([IMPORT])
+    for _ in range(5):
+        book.begin(IMPORT, 0)
+        book.end(IMPORT, 0, DOWN, 100.0)
+    assert states(book, 101.0) == [State.OPEN]
+    book.keep([replace(IMPORT, connect_timeout=9.0)])
+    assert states(book, 101.0) == [State.OPEN]
+    book.keep([other])
+    assert states(book, 101.0) == [State.CLOSED]
+
+
+def test_a_failure_of_what_was_sent_before_it_opened_is_no_probes() -> None:
+    """A target that has recovered is not ejected by requests that were lost with those that opened its breaker."""
+    book = Book()
+    for began in map(float, range(8)):
+        book.begin(PAIR, 0)
+        if began < 5:
+            book.end(PAIR, 0, DOWN, 100.0, began)
+    assert states(book, 106.0)[0] is State.HALF_OPEN
+    book.begin(PAIR, 0)  # a probe
+    for began in (5.0, 6.0):
+        book.end(PAIR, 0, DOWN, 106.0, began)
+        assert book.views([PAIR], 106.0)["pair"][0].health == 0.0  # it is still out
+    book.answered(PAIR, 0, 107.0)
+    book.end(PAIR, 0, None, 107.0)
+    book.begin(PAIR, 0)
+    book.answered(PAIR, 0, 108.0)
+    assert states(book, 108.0)[0] is State.CLOSED
+    book.end(PAIR, 0, DOWN, 109.0, 7.0)
+    assert states(book, 109.0)[0] is State.CLOSED

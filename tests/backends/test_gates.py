@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from backends.gates import Gates, Refused
-from policies.limits import Bounds
+from policies.limits import Bounds, Limit
 from policies.quotas import Quota, Rate
-from policies.table import EndpointSpec, LimitRule, Target
+from policies.table import EndpointSpec, LimitRule, Target, VllmSpec
 
 
 def target(name: str = "gpu", *, queue: int = 2, queue_bytes: int = 100, wait: float = 5.0) -> Target:
@@ -137,7 +137,7 @@ async def test_overload_is_learnt_and_told() -> None:
         gates.answered(wide, 0.1, 1.0)
     gates.pushed_back(wide, 2.0)
     assert list(gates.states()) == [("wide", 204, 0, 0)]
-    gates.keep(["other"])
+    gates.keep([target("other")])
     assert list(gates.states()) == []
 
 
@@ -270,3 +270,18 @@ async def test_a_queue_behind_streams_is_as_short_as_they_are_long() -> None:
     assert gate.turn_of(2) == pytest.approx(2 / (1 / 0.03 + 1 / 11.0))  # one of two places is a stream's
     gate.streamed(2.0)
     assert gate.streaming == 0
+
+
+async def test_a_target_that_moved_has_its_limit_to_find_anew() -> None:
+    """What another one bore says nothing of it; one that has a further replica is the same."""
+    gates = Gates()
+    pair = replace(GPU, spec=VllmSpec(("http://a", "http://b"), "m"))
+    gates.keep([pair])
+    assert gates.enter(pair)
+    for moment in range(1, 4):
+        gates.pushed_back(pair, float(moment))
+    learnt = gates.of(pair).limit
+    gates.keep([replace(pair, spec=VllmSpec(("http://c", "http://a"), "m"))])
+    assert gates.of(pair).limit is learnt
+    gates.keep([replace(pair, spec=VllmSpec(("http://d",), "m"))])
+    assert (gates.of(pair).limit, gates.of(pair).active) == (Limit(), 1)
