@@ -21,7 +21,7 @@ from backends.http.edge import ByteBudget, Listener
 from backends.http.limits import Limits
 from backends.tasks import start
 
-from . import slices
+from . import heap, slices
 from .door import tls_context, watch_certificate
 from .faces.admin import Admin, State
 from .faces.container import Started
@@ -112,6 +112,8 @@ def duties_of(
         start(services.handlers.watch(asyncio.sleep), name="handlers-watch"),
         start(_watch_lag(state), name="loop-lag"),
     ]
+    if heap.by_glibc():
+        duties.append(start(heap.watch(asyncio.sleep), name="heap-watch"))
     if tls is not None:
         duties.append(start(watch_certificate(tls, settings, asyncio.sleep), name="certificate-watch"))
     if services.door is not None:
