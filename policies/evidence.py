@@ -145,7 +145,7 @@ class Evidence:
                 at=float(data["at"]),
                 busy=_unpacked(data.get("busy")),  # a version before this one wrote none
             )
-        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError, OverflowError) as error:
             message = "not evidence of a migration as this version writes it"
             raise ValueError(message) from error
 

@@ -45,5 +45,5 @@ def read(text: bytes | None) -> Memory:
         seen = tuple(Seen(float(gap), bool(cold), bool(alone)) for gap, cold, alone in value["seen"])
         begun, ended = (None if value[key] is None else float(value[key]) for key in ("begun", "ended"))
         return Memory(begun, ended, bool(value["open"]), int(value["doubled"]), IdleLimit(seen))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         return Memory()

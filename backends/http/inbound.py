@@ -180,7 +180,8 @@ class Connection(RequestHandler):
 
     def _taken(self) -> tuple[Any, Any]:
         """The next request, whose place in the queue is free again."""
-        message, payload = cast("tuple[Any, Any]", self._messages.popleft())
+        taken: Any = self._messages.popleft()
+        message, payload = taken
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:

@@ -58,6 +58,7 @@ def test_evidence_survives_the_store(evidence: Evidence) -> None:
         {"old": 1, "new": 2},
         Evidence().to_json() | {"cost": [1]},
         Evidence().to_json() | {"busy": [1, "x"]},
+        Evidence().to_json() | {"busy": [float("inf"), "1"]},
     ],
 )
 def test_anything_else_is_refused(data: object) -> None:

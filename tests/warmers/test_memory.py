@@ -19,7 +19,10 @@ def test_what_is_written_is_read(memory: Memory) -> None:
     assert read(write(memory)) == memory
 
 
-@pytest.mark.parametrize("text", [None, b"", b"[]", b"{}", b"nonsense", b'{"seen":[[1]],"begun":1}', b"\xff"])
+INFINITE = b'{"seen":[],"begun":1,"ended":null,"open":false,"doubled":1e999}'
+
+
+@pytest.mark.parametrize("text", [None, b"", b"[]", b"{}", b"nonsense", b'{"seen":[[1]],"begun":1}', b"\xff", INFINITE])
 def test_what_can_not_be_read_is_nothing(text: bytes | None) -> None:
     """A missing document, or one of another version, is a fresh start and no failure."""
     assert read(text) == Memory()

@@ -76,5 +76,5 @@ def read(text: bytes | None) -> Report | None:
             tuple(GateSeen(*one) for one in found["gates"]),
             {str(route): float(part) for route, part in found["rooms"].items()},
         )
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None

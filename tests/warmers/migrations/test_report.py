@@ -35,7 +35,7 @@ def test_only_what_differs_is_told_again() -> None:
     assert not made().same(replace(made(), rooms={"apexguru": 1.0}))
 
 
-@pytest.mark.parametrize("text", [None, b"", b"[]", b"{}", b'{"at":1}', b"7"])
+@pytest.mark.parametrize("text", [None, b"", b"[]", b"{}", b'{"at":1}', b"7", b'{"at":1,"version":1e999}'])
 def test_anything_else_is_none(text: bytes | None) -> None:
     """Nothing depends on it, so nothing breaks by it."""
     assert read(text) is None
