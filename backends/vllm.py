@@ -23,15 +23,13 @@ from .errors import BackendError, Said
 from .http.transport import Incoming, Outgoing, Transport, TransportError
 from .signed import SERVER_SENT_EVENTS, Tail, is_marked, primed, proxy_headers, read_body, waits
 from .streams import end
-from .wire.restjson import media_type, read_count
+from .wire.restjson import media_type, read_wait
 from .wire.sagemaker import RESPONSE_LIMIT
 from .wire.usage import usage_of
 from .wire.verdicts import GARBLED, after, by_original
 
 ERROR_LIMIT = 64 * 1024
 """Bytes of an error answer that are read and passed on; vLLM's own have a few hundred."""
-LONGEST_WAIT = 3600.0
-"""Seconds; a server that asks for more in `Retry-After` is not believed."""
 
 _ADAPTER = "X-Amzn-SageMaker-Adapter-Identifier"
 
@@ -175,5 +173,4 @@ async def _refusal(incoming: Incoming, target: Target) -> BackendError:
 
 def _facts(incoming: Incoming) -> FailureFacts:
     """A container's answer is the model's doing, whatever its status; see `by_original` for what may be sent again."""
-    seconds = read_count((incoming.header("retry-after") or "").strip())
-    return after(by_original(incoming.status), None if seconds is None else min(float(seconds), LONGEST_WAIT))
+    return after(by_original(incoming.status), read_wait(incoming.header))

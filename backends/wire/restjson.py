@@ -6,8 +6,9 @@ An error's type stands in the header `x-amzn-ErrorType`, behind which AWS append
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -15,8 +16,10 @@ import orjson
 from ..base import Headers
 
 EVENT_STREAM = "application/vnd.amazon.eventstream"
-_LONGEST_WAIT = 3600.0
+LONGEST_WAIT = 3600.0
 """Seconds; a server that asks for more is not believed."""
+_DATE = 40
+"""Characters of the longest date that HTTP has, and some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def read_document(status: int, headers: Headers, body: bytes) -> ErrorDocument:
         type=_bare(named) if isinstance(named, str) else None,
         message=said if isinstance(said, str) else f"HTTP {status}",
         fields=fields,
-        retry_after=_retry_after(headers),
+        retry_after=read_wait(lambda name: header(headers, name)),
     )
 
 
@@ -79,10 +82,22 @@ def _bare(name: str) -> str | None:
     return name.partition(":")[0].rpartition("#")[2].strip() or None
 
 
-def _retry_after(headers: Headers) -> float | None:
-    """Seconds: from AWS's `x-amz-retry-after` (milliseconds), else from `Retry-After` when that is a number."""
+def read_wait(header: Callable[[str], str | None]) -> float | None:
+    """Seconds that the other side asks us to wait, an hour at most: AWS's `x-amz-retry-after` in milliseconds, else
+    `Retry-After`, in seconds or as a date (RFC 9110). A date is held against the answer's own `Date`, so that nobody's
+    clock has to be right; without one it says nothing. `header` gives a field's value by its name in lower case.
+    """
     for name, unit in (("x-amz-retry-after", 1000.0), ("retry-after", 1.0)):
-        value = read_count((header(headers, name) or "").strip())
-        if value is not None:
-            return min(value / unit, _LONGEST_WAIT)
-    return None
+        value = (header(name) or "").strip()
+        if value.isascii() and value.isdecimal():
+            return min(int(value[:15]) / unit if len(value) <= 15 else LONGEST_WAIT, LONGEST_WAIT)
+    then, now = _moment(header("retry-after")), _moment(header("date"))
+    return None if then is None or now is None else min(max(0.0, then - now), LONGEST_WAIT)
+
+
+def _moment(value: str | None) -> float | None:
+    """Seconds since 1970 of a date in a header."""
+    try:
+        return None if value is None or len(value) > _DATE else parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
+        return None

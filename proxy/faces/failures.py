@@ -86,6 +86,12 @@ def _missing(miss: Miss, record: Record) -> ErrorReply:
 
 
 def _backend(error: BackendError, record: Record) -> ErrorReply:
+    """What the failure is to the client, with the wait that the target asked for: a client may come again by itself."""
+    reply, wait = _told(error, record), error.facts.retry_after
+    return reply if wait is None or reply.retry_after is not None else replace(reply, retry_after=wait)
+
+
+def _told(error: BackendError, record: Record) -> ErrorReply:
     facts = error.facts
     if facts.cold:
         return _cold(facts.retry_after, record.route)

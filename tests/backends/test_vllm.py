@@ -12,7 +12,8 @@ from aiohttp import web
 from backends.base import Call, Invocation, Reply, Trace, Usage
 from backends.errors import BackendError
 from backends.http.transport import HttpTransport
-from backends.vllm import ERROR_LIMIT, LONGEST_WAIT, VllmBackend
+from backends.vllm import ERROR_LIMIT, VllmBackend
+from backends.wire.restjson import LONGEST_WAIT
 from backends.wire.sagemaker import RESPONSE_LIMIT
 from policies.facts import FailureFacts, Fault
 from policies.table import EndpointSpec, Target, VllmSpec

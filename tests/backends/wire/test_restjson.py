@@ -55,6 +55,9 @@ def test_the_message_is_text_or_the_status(body: bytes, message: str) -> None:
     assert read_document(418, (), body).message == message
 
 
+LATER = "Wed, 21 Oct 2026 07:28:00 GMT"
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
@@ -64,14 +67,23 @@ def test_the_message_is_text_or_the_status(body: bytes, message: str) -> None:
         ((("Retry-After", "999999999"),), 3600.0),
         ((("Retry-After", "-1"),), None),
         ((("Retry-After", "1.5"),), None),
-        ((("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT"),), None),
+        ((("Retry-After", "9" * 30),), 3600.0),
+        ((("Retry-After", "٣"),), None),
+        ((("Retry-After", LATER),), None),
+        ((("Retry-After", LATER), ("Date", "Wed, 21 Oct 2026 07:27:30 GMT")), 30.0),
+        ((("Retry-After", LATER), ("Date", "Wed, 21 Oct 2025 07:27:30 GMT")), 3600.0),
+        ((("Retry-After", LATER), ("Date", "Wed, 21 Oct 2026 07:28:30 GMT")), 0.0),
+        ((("Retry-After", LATER), ("Date", "Wed, 99 Oct 2026 07:28:30 GMT")), None),
+        ((("Retry-After", "Wed, 21 Oct 0000 07:28:00 +9999"), ("Date", LATER)), None),
+        ((("Retry-After", LATER + " " * 50), ("Date", LATER)), None),
+        ((("Retry-After", "2"), ("Date", LATER)), 2.0),
         ((("Retry-After", ""),), None),
         ((("x-amz-retry-after", "soon"), ("Retry-After", "2")), 2.0),
         ((), None),
     ],
 )
 def test_waits_are_read_in_seconds(headers: tuple[tuple[str, str], ...], seconds: float | None) -> None:
-    """AWS's own header is in milliseconds and wins; dates and nonsense are no wait; nobody makes us wait for days."""
+    """AWS's own is in milliseconds and wins; dates count from the answer's own; nobody makes us wait for days."""
     assert read_document(429, headers, b"").retry_after == seconds
 
 

@@ -75,6 +75,15 @@ def test_what_may_have_run_is_not_sent_again_by_sdks(facts: FailureFacts) -> Non
         assert reply.status == 424
 
 
+@pytest.mark.parametrize("fault", list(Fault))
+def test_a_wait_that_a_target_asks_for_is_passed_on(fault: Fault) -> None:
+    """Whatever the failure is to the client: a model's own 429 is a 424, which SDKs do not repeat, and callers may."""
+    error = BackendError(FailureFacts(fault, True, 7.5, throttled=fault is Fault.MODEL), TARGET, "x", Said(429, "busy"))
+    _, headers, _ = write_error(failures.error_reply(error, record()), "r")
+    assert dict(headers)["Retry-After"] == "8"
+    assert dict(headers)["x-amz-retry-after"] == "7500"
+
+
 def test_a_deadline_is_a_424_with_status_0() -> None:
     """SageMaker's own words for a container that does not answer."""
     facts = FailureFacts(Fault.NETWORK, None, timed_out=True)
