@@ -22,6 +22,8 @@ Malformed = Callable[[int, str], Answer]
 """Answer to bytes that are no HTTP request: (status, what is wrong with them)."""
 
 
+_HEAD = 64 * 1024
+"""Bytes of a head in pieces, all fields together: of those that the parser takes one by one there could be 2 MB."""
 _REFUSAL_TIME = 1.0
 """Seconds for which a connection over the limit is kept to hear its 503: closed unread, it would see a reset."""
 _UNSENT = 64 * 1024
@@ -55,13 +57,14 @@ def _held(message: Any) -> Any:
 class Connection(RequestHandler):
     """aiohttp's connection, but with limits, typed errors for garbage and a word for HTTP/2 clients."""
 
-    __slots__ = ("_door", "_first", "_heads", "_refused", "_timer")
+    __slots__ = ("_door", "_first", "_heads", "_part", "_refused", "_timer")
 
     def __init__(self, door: Server, **options: Any) -> None:
         super().__init__(door, **options)
         self._door = door
         self._first = True
         self._heads = 0  # requests counted when data last came
+        self._part = 0  # bytes of a head of which the end has not come
         self._timer: asyncio.TimerHandle | None = None
         self._refused: asyncio.Transport | None = None
 
@@ -105,7 +108,12 @@ class Connection(RequestHandler):
             self._heads = self._request_count
             if self._timer is not None:
                 self._disarm()
-        elif self._timer is None and self._waiter is not None and not self._waiter.done():
+        elif self._timer is not None:
+            self._part += len(data)
+            if self._part > _HEAD:
+                self._say(raw(self._door.malformed(400, "its head is too long")))
+        elif self._waiter is not None and not self._waiter.done():
+            self._part = len(data)
             self._timer = self._loop.call_later(self._door.limits.head_time, self._late)
 
     def _late(self) -> None:

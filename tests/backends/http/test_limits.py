@@ -239,12 +239,13 @@ async def test_what_the_kernel_takes_for_a_client_that_does_not_read_is_little()
         pytest.param(HEAD + b"X: " + b"a" * 20_000 + b"\r\n\r\n", id="value"),
         pytest.param(HEAD + b"X" * 20_000 + b": a\r\n\r\n", id="name"),
         pytest.param(HEAD + b"".join(b"X%d: a\r\n" % i for i in range(200)) + b"\r\n", id="count"),
+        pytest.param(HEAD + (b"X: " + b"a" * 15_000 + b"\r\n") * 60, id="sum"),
         pytest.param(HEAD + b"X: a\r\n" * 100_000, id="endless"),
         pytest.param(b"GET /" + b"a" * 1_000_000, id="endless line"),
     ],
 )
 async def test_a_head_that_is_too_large_is_refused_at_once(head: bytes) -> None:
-    """Line, field and number of fields have their limits; none is waited for to end."""
+    """Line, field, number of fields and all of them together have their limits; none is waited for to end."""
     async with listening(LIMITS) as port, client(port) as asking:
         asking.writer.write(head)
         answer = await asking.rest()
