@@ -223,7 +223,7 @@ OF_POLICIES_AND_BACKENDS = (
     Mutant(
         "answer that was released reads on in the next one",
         "backends/http/connection.py",
-        "        answer.left()",
+        "        answer.pieces = _LEFT",
         "        pass",
         "tests/backends/http/test_connection.py",
     ),

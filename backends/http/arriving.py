@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from policies.facts import FailureFacts, Fault
@@ -39,45 +40,34 @@ class TransportError(Exception):
 
 
 class Answer:
-    """The answer to one request, arriving. `headers` and `status` are set once `head` is done."""
+    """The answer to one request, arriving. `headers` and `status` are set once `head` is done.
 
-    __slots__ = (
-        "_between",
-        "_connection",
-        "_deadline",
-        "_due",
-        "_error",
-        "_fields",
-        "_first",
-        "_pieces",
-        "_waiter",
-        "_waiting_bytes",
-        "complete",
-        "head",
-        "status",
-        "until_close",
-    )
+    What most answers never differ in stands on the class: it is not set for each.
+    """
+
+    status = 0
+    complete = False
+    """The last piece has arrived."""
+    until_close = False
+    """The answer ends where the connection does."""
+    _waiting_bytes = 0
+    _waiter: asyncio.Future[None] | None = None
+    _error: TransportError | None = None
+    _fields: Sequence[tuple[bytes, bytes]] = ()
+    _first: Mapping[bytes, bytes] = MappingProxyType({})
 
     def __init__(
         self, connection: Connection, pieces: list[bytes], deadline: float, first_byte: float, between: float
     ) -> None:
         """`pieces` is where the connection puts what arrives of the body."""
         loop = connection.loop
+        self._connection = connection
+        self.pieces = pieces
         self._deadline = deadline
         self._between = between
-        self._due = first_byte if first_byte == math.inf else loop.time() + first_byte
-        self._connection = connection
-        self._pieces = pieces
-        self._waiting_bytes = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._error: TransportError | None = None
+        self.due = first_byte if first_byte == math.inf else loop.time() + first_byte
+        """When the next piece is late, on the loop's clock."""
         self.head: asyncio.Future[None] = loop.create_future()
-        self.status = 0
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._first: Mapping[bytes, bytes] = {}
-        self.complete = False
-        self.until_close = False
-        connection.watch(self._due if self._due < deadline else deadline)
 
     @property
     def headers(self) -> Headers:
@@ -89,16 +79,32 @@ class Answer:
         value = self._first.get(name.encode("latin-1"))
         return None if value is None else value.decode("utf-8", "surrogateescape")
 
+    def first(self, name: bytes) -> str | None:
+        """`header`, for a name that is known beforehand: in bytes."""
+        value = self._first.get(name)
+        return None if value is None else value.decode("utf-8", "surrogateescape")
+
     def at_hand(self, limit: int) -> bytes | None:
         """The whole body where it has arrived already and is no longer than `limit`: the connection is then free.
 
         None otherwise, and nothing is taken. Most answers come in one piece with their head, and this spares them the
         three coroutines of `read` and `aclose`.
         """
-        if not self.complete or self._error is not None or sum(map(len, self._pieces)) > limit:
+        if not self.complete or self._error is not None:
             return None
-        whole = self._taken() if self._pieces else b""
-        self._connection.release(self)
+        pieces, connection = self.pieces, self._connection
+        if len(pieces) == 1:
+            whole = pieces[0]
+        elif sum(map(len, pieces)) <= limit:
+            whole = b"".join(pieces)
+        else:
+            return None
+        if len(whole) > limit:
+            return None
+        pieces.clear()
+        if connection.paused:
+            connection.resume()
+        connection.release(self)
         return whole
 
     async def read(self, limit: int) -> bytes:
@@ -120,7 +126,7 @@ class Answer:
 
     async def piece(self) -> bytes:
         """All of the body that has arrived since, at least a byte; empty at its end. Raises as `chunks` does."""
-        while not self._pieces:
+        while not self.pieces:
             if self.complete:
                 return b""
             if self._error is not None:
@@ -134,78 +140,72 @@ class Answer:
 
     def _taken(self) -> bytes:
         """All that has arrived, at once: one turn through the layers above for many small chunks."""
-        pieces = self._pieces
+        pieces = self.pieces
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self._waiting_bytes = 0
-        self._connection.resume()
+        if self._connection.paused:
+            self._connection.resume()
         return piece
 
     async def aclose(self) -> None:
         """Free the connection; one whose answer was not read to its end is closed, not reused."""
         self._connection.release(self)
 
-    @property
-    def emptied(self) -> bool:
-        """The whole answer has arrived and been read."""
-        return self.complete and not self._pieces
-
-    def began(
-        self, status: int, fields: list[tuple[bytes, bytes]], first: Mapping[bytes, bytes], *, until_close: bool
-    ) -> None:
+    def began(self, status: int, fields: Sequence[tuple[bytes, bytes]], first: Mapping[bytes, bytes]) -> None:
         """The head is here; `first` has the first value of each field by its name in lower case."""
-        self.status, self._fields, self._first, self.until_close = status, fields, first, until_close
+        self.status = status
+        self._fields = fields
+        self._first = first
         if not self.head.done():
             self.head.set_result(None)
 
     def arrived(self, size: int) -> bool:
         """Pieces of the body are here, in so many bytes; True when the reader is too far behind for more."""
         self._waiting_bytes += size
-        if self._between != math.inf or self._due != math.inf:
-            before, self._due = self._due, self._connection.loop.time() + self._between
-            if self._due < before:  # the wait for a first piece was the longer one
-                self._connection.watch(min(self._deadline, self._due))
-        self._wake()
+        if self._between != math.inf or self.due != math.inf:
+            before, self.due = self.due, self._connection.loop.time() + self._between
+            if self.due < before:  # the wait for a first piece was the longer one
+                self._connection.watch(min(self._deadline, self.due))
+        self.wake()
         return self._waiting_bytes > READ_AHEAD
-
-    def left(self) -> None:
-        """Released: what arrives from now on is another answer's."""
-        self._pieces = []
 
     def ended(self) -> None:
         """The last piece has arrived."""
         self.complete = True
-        self._wake()
+        self.wake()
 
     def failed(self, error: TransportError) -> None:
         """No more will arrive; what has is still read first."""
         if self.complete or self._error is not None:
+            self.wake()  # what ended it may have come with what spoils the connection
             return
         self._error = error
         if not self.head.done():
             self.head.set_exception(error)
-        self._wake()
+        self.wake()
 
     def heard_again(self) -> None:
         """The socket is read again after a time in which it was not: what the other side was then is not known."""
-        if self._due != math.inf:
-            self._due = self._connection.loop.time() + self._between
+        if self.due != math.inf:
+            self.due = self._connection.loop.time() + self._between
 
     def looked_at(self, now: float) -> float | None:
         """When to look again; None once it has failed: the deadline passed, or nothing came for too long."""
         where = "while the answer was arriving" if self.head.done() else "before the answer began"
         if now >= self._deadline:
             cause = f"the deadline passed {where}"
-        elif self._pieces:
-            self._due = now + self._between  # the reader is behind, so nothing is known of the other side
-            return min(self._deadline, self._due)
-        elif now < self._due:
-            return min(self._deadline, self._due)
+        elif self.pieces:
+            self.due = now + self._between  # the reader is behind, so nothing is known of the other side
+            return min(self._deadline, self.due)
+        elif now < self.due:
+            return min(self._deadline, self.due)
         else:
             cause = f"the other side was silent for too long {where}"
         self.failed(TransportError(cause, sent=True, timed_out=True))
         return None
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Tell who waits for a piece that there is one, or the end."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -32,6 +32,8 @@ UNREAD = 256 * 1024
 """Bytes of an answer that the kernel keeps for us (SO_RCVBUF): where we stop reading for a slow client it would keep
 1.6 MB, and up to 32. An answer may come at 100 MB a second from 2 ms away, and at 4 MB from another continent."""
 _NO_BODY = frozenset({204, 304})
+_LEFT: list[bytes] = []
+"""The pieces of an answer that was released: what arrives from then on is another answer's."""
 
 
 class Connection(asyncio.Protocol):
@@ -46,14 +48,15 @@ class Connection(asyncio.Protocol):
         self._looks_at = math.inf
         self._transport: asyncio.Transport | None = None
         self._answer: Answer | None = None
-        self._paused = False
+        self.paused = False
         self._spoiled = False
         self._pieces: list[bytes] = []  # of the body, until the answer's reader takes them
         self.on_body = self._pieces.append  # what the parser calls for each chunk: not even a function of ours
-        self._parser = httptools.HttpResponseParser(self)
         self._fields: list[tuple[bytes, bytes]] = []
         self._framing = 0  # bytes since the last piece of a body: head, trailer, and what stands between chunks
-        self._in_head = True
+        self._expected: list[None] = []  # one for each message that may begin: what else does is in doubt
+        self.on_message_begin = self._expected.pop  # as above; it fails where none is left, and so does the parser
+        self._parser = httptools.HttpResponseParser(self)
 
     # The pool's side.
 
@@ -62,12 +65,20 @@ class Connection(asyncio.Protocol):
 
         `first_byte` and `between` are seconds: how long the first piece of the body, and each next one, is waited for.
         """
-        if self._transport is None:
+        transport = self._transport
+        if transport is None:
             cause = "the connection closed before the request was sent"
             raise TransportError(cause, sent=False)
-        self._fields, self._framing, self._in_head = [], 0, True
+        self._fields = []
+        self._framing = 0
+        self._expected.append(None)
         answer = self._answer = Answer(self, self._pieces, deadline, first_byte, between)
-        self._transport.write(request)
+        due = answer.due
+        if due > deadline:
+            due = deadline
+        if due < self._looks_at:
+            self.watch(due)
+        transport.write(request)
         return answer
 
     def watch(self, due: float) -> None:
@@ -100,8 +111,8 @@ class Connection(asyncio.Protocol):
 
     def resume(self) -> None:
         """Read on: the reader has caught up."""
-        if self._paused and self._transport is not None:
-            self._paused = False
+        if self.paused and self._transport is not None:
+            self.paused = False
             self._transport.resume_reading()
             if self._answer is not None:
                 self._answer.heard_again()
@@ -111,16 +122,14 @@ class Connection(asyncio.Protocol):
         if self._answer is not answer:
             return
         self._answer = None
-        emptied = answer.emptied
-        answer.left()
-        if emptied and not self._spoiled and not self.closed and self._all_sent():
+        emptied = answer.complete and not self._pieces
+        answer.pieces = _LEFT
+        transport = self._transport
+        # An answer that came before its request was out may be all that the other side meant to do here.
+        if emptied and not self._spoiled and not self.closed and transport and not transport.get_write_buffer_size():
             self._freed(self)
         else:
             self.abort()
-
-    def _all_sent(self) -> bool:
-        """The request is out. An answer that came before that may be all that the other side meant to do here."""
-        return self._transport is not None and not self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
         """Close at once; what is unsent is dropped."""
@@ -155,26 +164,26 @@ class Connection(asyncio.Protocol):
         if answer is None or answer.complete:
             self.abort()  # nothing was asked: what the next answer would be is in doubt
             return
-        before = len(self._pieces)
+        pieces = self._pieces
+        before = len(pieces)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._fail("the answer is not valid HTTP/1.1")
             return
-        if len(self._pieces) > before:
-            self._heard(answer, len(data))
+        if answer.complete:
+            answer.wake()  # type: ignore[unreachable] # the parser has called us
+        elif len(pieces) > before:
+            # Pieces of the body are looked after once for all that came together.
+            self._framing = 0
+            if answer.arrived(len(data)) and not self.paused and self._transport is not None:
+                self.paused = True
+                self._transport.pause_reading()
         else:
             self._framing += len(data)
             if self._framing > HEAD_LIMIT:
-                what = "head" if self._in_head else "trailer, or what stands between two chunks,"
+                what = "trailer, or what stands between two chunks," if answer.status else "head"
                 self._fail(f"the answer's {what} is longer than {HEAD_LIMIT} bytes")
-
-    def _heard(self, answer: Answer, size: int) -> None:
-        """Pieces of the body have come, in so many bytes: looked after once for all that came together."""
-        self._framing = 0
-        if answer.arrived(size) and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
 
     def eof_received(self) -> None:
         self.closed = True
@@ -200,35 +209,38 @@ class Connection(asyncio.Protocol):
 
     # httptools' side.
 
-    def on_message_begin(self) -> None:
-        if self._answer is None or self._answer.complete:
-            raise _Refused  # bytes after the answer: whose they are is in doubt
-
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self._fields) >= FIELD_LIMIT:
+        fields = self._fields
+        if len(fields) >= FIELD_LIMIT:
             raise _Refused
-        self._fields.append((name, value))
+        fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status < 200:
+        parser, answer = self._parser, self._answer
+        status = parser.get_status_code()
+        if status < 200 or answer is None:
             if status == 101:
                 raise _Refused
             return
-        self._in_head = False
+        fields = self._fields
         first: dict[bytes, bytes] = {}
-        for name, value in self._fields:
+        for name, value in fields:
             first.setdefault(name.lower(), value)
-        until_close = not (b"content-length" in first or b"transfer-encoding" in first or status in _NO_BODY)
-        self._spoiled = until_close or not self._parser.should_keep_alive()
-        if self._answer is not None:
-            self._answer.began(status, self._fields, first, until_close=until_close)
+        if b"content-length" in first or b"transfer-encoding" in first or status in _NO_BODY:
+            self._spoiled = not parser.should_keep_alive()
+        else:
+            self._spoiled = answer.until_close = True
+        answer.began(status, fields, first)
 
     def on_message_complete(self) -> None:
-        if self._in_head:  # an interim answer
+        answer = self._answer
+        if answer is None:
+            return
+        if answer.status:
+            answer.complete = True
+        else:  # an interim answer
             self._fields = []
-        elif self._answer is not None:
-            self._answer.ended()
+            self._expected.append(None)
 
 
 class _Refused(Exception):

@@ -339,3 +339,22 @@ async def test_the_kernel_keeps_little_of_an_answer_that_is_not_read() -> None:
         with socket.socket(fileno=os.dup(made.fileno())) as same:
             assert same.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 2 * UNREAD
         made.abort()
+
+
+async def test_who_waits_for_the_end_is_told_of_it_when_garbage_comes_with_it(transport: HttpTransport) -> None:
+    """The last chunk and bytes that nobody asked for in one read: the answer is whole, and its connection is closed."""
+    head_read = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answering(CHUNKED)(reader, writer)
+        await head_read.wait()
+        writer.write(b"0\r\n\r\nHTTP/1.1 200 OK\r\n")
+        assert await reader.read() == b""
+
+    async with scripted(script) as url, asyncio.timeout(60):
+        answer = await send(transport, outgoing(url))
+        waiting = asyncio.create_task(answer.read(100))
+        await asyncio.sleep(0)
+        head_read.set()
+        assert await waiting == b""
+        await answer.aclose()
