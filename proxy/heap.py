@@ -2,8 +2,8 @@
 
 Python leaves blocks above 512 bytes to the C library. glibc gives back by itself what is free at the end of its heap,
 and keeps what lies between pieces that are still used: after each burst of bodies somewhat more. Measured over half an
-hour of every fault and good traffic: 15 to 31 MiB of a worker's heap were free, and its memory grew by 20 MiB an hour,
-though no object was left.
+hour of every fault and good traffic: 15 to 31 MiB of a worker's heap were free, and two workers and their supervisor
+grew by 20 MiB, though no object was left.
 
 Strategy: when the process has grown since it was last looked after, all free pages of its heap are given back,
 wherever they lie. That is done in a thread, and the loop waits for it only where it needs the heap meanwhile: 0.1 ms
