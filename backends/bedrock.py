@@ -28,13 +28,13 @@ from .aws import CredentialSource
 from .base import Call, Reply
 from .errors import BackendError
 from .framed import FramedPieces
-from .http.transport import Incoming, Transport
+from .http.transport import Incoming, Posts
 from .signed import (
     SignedSender,
     addresses,
     base_url,
+    lines_for_proxy,
     primed,
-    proxy_headers,
     read_body,
     read_refusal,
     refuse_garbled,
@@ -56,11 +56,11 @@ class BedrockBackend:
     __slots__ = ("_addresses", "_sender")
 
     def __init__(
-        self, transport: Transport, credentials: CredentialSource, signer: Signer, now: Callable[[], datetime]
+        self, transport: Posts, credentials: CredentialSource, signer: Signer, now: Callable[[], datetime]
     ) -> None:
         """`now` gives the wall clock in UTC."""
         self._sender = SignedSender(transport, credentials, signer, now)
-        self._addresses = AddressBook(_addresses)
+        self._addresses = AddressBook(lambda target: _addresses(target, transport))
 
     async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
         """See `Backend.invoke`. Bedrock balances over a model's copies, so `replica` is not used."""
@@ -68,15 +68,15 @@ class BedrockBackend:
         if not isinstance(spec, BedrockSpec):
             message = f"{target.name} is not a Bedrock model"
             raise TypeError(message)
-        asked = wire.write_request(spec, call)
+        asked, found = wire.write_request(spec, call), self._addresses.of(target)
         incoming = await self._sender.send(
             target,
-            self._addresses.of(target, streamed=asked.streams),
+            found.streamed if asked.streams else found.whole,
             asked.headers,
             asked.body,
             role=spec.role,
             streams=asked.streams,
-            unsigned=() if spec.url is None else proxy_headers(call),
+            unsigned=("", 0) if spec.url is None else lines_for_proxy(call),
             deadline=deadline,
         )
         if not 200 <= incoming.status < 300:
@@ -99,14 +99,14 @@ class BedrockBackend:
         return reply if call.streaming else await _collected(reply, stream, writer, target)
 
 
-def _addresses(target: Target) -> Addresses:
+def _addresses(target: Target, transport: Posts) -> Addresses:
     spec = target.spec
     assert isinstance(spec, BedrockSpec)  # noqa: S101 - `invoke` has looked
 
     def url(streamed: bool) -> str:
         return wire.write_url(base_url(_HOST_PREFIX, target, spec.url), spec, streamed=streamed)
 
-    return addresses(target, url, service=_SERVICE, sign=True)
+    return addresses(target, url, transport, service=_SERVICE, sign=True)
 
 
 async def _refusal(incoming: Incoming, target: Target) -> BackendError:

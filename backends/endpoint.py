@@ -18,7 +18,7 @@ from .aws import CredentialSource
 from .base import Call, Reply
 from .errors import Said
 from .framed import FramedPieces
-from .http.transport import Incoming, Transport
+from .http.transport import Incoming, Posts
 from .signed import (
     SERVER_SENT_EVENTS,
     SignedSender,
@@ -26,8 +26,8 @@ from .signed import (
     addresses,
     base_url,
     is_marked,
+    lines_for_proxy,
     primed,
-    proxy_headers,
     read_body,
     read_refusal,
     refuse_garbled,
@@ -51,11 +51,11 @@ class EndpointBackend:
     __slots__ = ("_addresses", "_sender")
 
     def __init__(
-        self, transport: Transport, credentials: CredentialSource, signer: Signer, now: Callable[[], datetime]
+        self, transport: Posts, credentials: CredentialSource, signer: Signer, now: Callable[[], datetime]
     ) -> None:
         """`now` gives the wall clock in UTC."""
         self._sender = SignedSender(transport, credentials, signer, now)
-        self._addresses = AddressBook(_addresses)
+        self._addresses = AddressBook(lambda target: _addresses(target, transport))
 
     async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
         """See `Backend.invoke`. An endpoint has one address, so `replica` is not used."""
@@ -65,18 +65,19 @@ class EndpointBackend:
             raise TypeError(message)
         if spec.trace_attributes and call.trace is not None:
             call = replace(call, custom_attributes=add_trace(call.custom_attributes, call.trace))
+        found, streaming = self._addresses.of(target), call.invocation.streaming
         incoming = await self._sender.send(
             target,
-            self._addresses.of(target, streamed=call.streaming),
+            found.streamed if streaming else found.whole,
             wire.write_headers(spec, call),
             call.body,
             role=spec.role,
-            streams=call.streaming,
-            unsigned=() if spec.url is None else proxy_headers(call),
+            streams=streaming,
+            unsigned=("", 0) if spec.url is None else lines_for_proxy(call),
             deadline=deadline,
         )
         if 200 <= incoming.status < 300:
-            if call.streaming:
+            if streaming:
                 return await _streamed(incoming, target)
             body = incoming.at_hand(wire.RESPONSE_LIMIT)
             if body is not None:
@@ -84,14 +85,14 @@ class EndpointBackend:
         return await _whole(incoming, target)
 
 
-def _addresses(target: Target) -> Addresses:
+def _addresses(target: Target, transport: Posts) -> Addresses:
     spec = target.spec
     assert isinstance(spec, EndpointSpec)  # noqa: S101 - `invoke` has looked
 
     def url(streamed: bool) -> str:
         return wire.write_url(base_url(_HOST_PREFIX, target, spec.url), spec, streamed=streamed)
 
-    return addresses(target, url, service=_SERVICE, sign=spec.sign)
+    return addresses(target, url, transport, service=_SERVICE, sign=spec.sign)
 
 
 async def _whole(incoming: Incoming, target: Target) -> Reply:

@@ -19,7 +19,7 @@ from .addresses import Address, Addresses
 from .aws import CredentialsError, CredentialSource
 from .base import HOP_HEADER, Call, Headers
 from .errors import BackendError, Said
-from .http.transport import Incoming, Outgoing, Transport, TransportError
+from .http.transport import Arriving, Incoming, Posts, TransportError, lines
 from .wire.restjson import media_type
 from .wire.sagemaker import STREAM_BROKEN
 from .wire.sigv4 import Place, Signer
@@ -28,7 +28,8 @@ from .wire.verdicts import GARBLED
 ERROR_LIMIT = 1024 * 1024
 """Bytes of an error answer that are read; AWS's own have a few thousand."""
 
-_FIRST_HOP: Headers = ((HOP_HEADER, "1"),)
+_FIRST_HOP = (f"{HOP_HEADER}: 1\r\n", 1)
+"""What nearly every request has: it comes from a client, which traces nothing."""
 
 SERVER_SENT_EVENTS = "text/event-stream"
 
@@ -46,7 +47,7 @@ class SignedSender:
     __slots__ = ("_credentials", "_now", "_signer", "_transport")
 
     def __init__(
-        self, transport: Transport, credentials: CredentialSource, signer: Signer, now: Callable[[], datetime]
+        self, transport: Posts, credentials: CredentialSource, signer: Signer, now: Callable[[], datetime]
     ) -> None:
         """`now` gives the wall clock in UTC."""
         self._transport = transport
@@ -63,27 +64,42 @@ class SignedSender:
         *,
         role: AssumedRole | None,
         streams: bool = False,
-        unsigned: Headers = (),
+        unsigned: tuple[str, int] = ("", 0),
         deadline: float,
-    ) -> Incoming:
+    ) -> Arriving:
         """The head of the answer to a POST of `body` with `headers`. Raises BackendError when there is none.
 
         `streams`: the answer comes in pieces, so that its first one may be expected before it is whole. `unsigned` are
-        header fields that go out as well, beside the signature.
+        header fields that go out as well, beside the signature, as they are sent, and their number.
         """
-        place, credentials, sent = address.place, None, headers + unsigned
+        place, credentials = address.place, None
+        fields, count = lines(headers), len(headers) + unsigned[1]
         if place is not None:
             try:
                 credentials = await self._credentials.get(role)
             except CredentialsError as error:
                 facts = FailureFacts(Fault.CONFIG, retry_safe=True)
                 raise BackendError(facts, target, f"no credentials: {error}") from error
-            sent += self._signer.sign_at(place, headers, body, credentials=credentials, now=self._now())
-        outgoing = Outgoing("POST", address.url, sent, body, *waits(target, streams=streams))
+            signature = self._signer.sign_at(place, headers, body, credentials=credentials, now=self._now())
+            fields, count = f"{fields}{unsigned[0]}{lines(signature)}", count + len(signature)
+        else:
+            fields += unsigned[0]
+        transport, road, between = self._transport, address.road, target.between_chunks
+        first = target.first_byte if streams else math.inf
+        incoming: Arriving | None = None
         try:
-            incoming = await self._transport.send(outgoing, deadline=deadline, connect_timeout=target.connect_timeout)
+            incoming = transport.begin(road, fields, count, body, deadline, first, between)
+            if incoming is None:
+                wait = target.connect_timeout
+                incoming = await transport.follow(road, fields, count, body, deadline, first, between, wait)
+            else:
+                await incoming.head
         except TransportError as error:
             raise BackendError(error.facts, target, error.cause) from error
+        except BaseException:
+            if incoming is not None:
+                incoming.free()
+            raise
         if credentials is not None and incoming.status >= 400 and _outdated(incoming):
             self._credentials.refused(credentials, role)
         return incoming
@@ -91,14 +107,6 @@ class SignedSender:
 
 def _outdated(incoming: Incoming) -> bool:
     return (incoming.header("x-amzn-errortype") or "").partition(":")[0] in _OUTDATED
-
-
-def waits(target: Target, *, streams: bool) -> tuple[float, float]:
-    """Seconds to wait for the first piece of an answer and for each next one.
-
-    An answer in one piece begins when the model is done, so that only the request's deadline says when that is late.
-    """
-    return (target.first_byte if streams else math.inf, target.between_chunks)
 
 
 def region_of(target: Target) -> str:
@@ -109,18 +117,21 @@ def region_of(target: Target) -> str:
     return target.region
 
 
-def addresses(target: Target, url: Callable[[bool], str], *, service: str, sign: bool) -> Addresses:
+def addresses(target: Target, url: Callable[[bool], str], transport: Posts, *, service: str, sign: bool) -> Addresses:
     """The addresses of `target`, whose operations `url` names: a whole answer's, or (True) a streamed one's.
 
-    Raises BackendError when they are to be signed and the policy names no region.
+    Raises BackendError when they are to be signed and the policy names no region, or when a URL is no address.
     """
 
     def address(streamed: bool) -> Address:
-        return Address(
-            url(streamed), Place("POST", url(streamed), service=service, region=region_of(target)) if sign else None
-        )
+        where = url(streamed)
+        place = Place("POST", where, service=service, region=region_of(target)) if sign else None
+        try:
+            return Address(transport.road(where), place)
+        except TransportError as error:
+            raise BackendError(error.facts, target, error.cause) from error
 
-    return Addresses(target, address(False), address(True))
+    return Addresses(address(False), address(True))
 
 
 def base_url(prefix: str, target: Target, url: str | None) -> str:
@@ -134,8 +145,6 @@ def base_url(prefix: str, target: Target, url: str | None) -> str:
 def proxy_headers(call: Call) -> Headers:
     """What a target with a URL of its own gets on top: the hop count, and the trace when there is one."""
     passed = call.invocation.hops
-    if passed is None and call.trace is None:
-        return _FIRST_HOP
     hops = int(passed) if passed and passed.isascii() and passed.isdecimal() and len(passed) <= 4 else 0
     headers: Headers = ((HOP_HEADER, str(hops + 1)),)
     if call.trace is not None:
@@ -143,6 +152,14 @@ def proxy_headers(call: Call) -> Headers:
         if call.trace.tracestate:
             headers += (("tracestate", call.trace.tracestate),)
     return headers
+
+
+def lines_for_proxy(call: Call) -> tuple[str, int]:
+    """`proxy_headers` as they are sent, and how many they are."""
+    if call.trace is None and call.invocation.hops is None:
+        return _FIRST_HOP
+    headers = proxy_headers(call)
+    return lines(headers), len(headers)
 
 
 async def read_body(incoming: Incoming, target: Target, limit: int) -> bytes:

@@ -12,16 +12,19 @@ it was started for them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from policies.facts import FailureFacts
 from policies.table import Target, VllmSpec
 
-from .base import ByteStream, Call, Headers, Reply
+from .addresses import AddressBook
+from .base import ByteStream, Call, Reply
 from .errors import BackendError, Said
-from .http.transport import Incoming, Outgoing, Transport, TransportError
-from .signed import SERVER_SENT_EVENTS, Tail, is_marked, primed, proxy_headers, read_body, waits
+from .http.transport import Arriving, Incoming, Posts, Road, TransportError
+from .signed import SERVER_SENT_EVENTS, Tail, is_marked, lines_for_proxy, primed, read_body
 from .streams import end
 from .wire.restjson import media_type, read_wait
 from .wire.sagemaker import RESPONSE_LIMIT
@@ -37,56 +40,86 @@ _ADAPTER = "X-Amzn-SageMaker-Adapter-Identifier"
 class VllmBackend:
     """`Backend` over `POST /invocations`."""
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_engines", "_transport")
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Posts) -> None:
         self._transport = transport
+        self._engines = AddressBook(self._engine)
 
     async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
         """See `Backend.invoke`."""
+        engine, streaming, transport = self._engines.of(target), call.invocation.streaming, self._transport
+        road, first, between = (
+            engine.roads[replica],
+            target.first_byte if streaming else math.inf,
+            target.between_chunks,
+        )
+        fields, count = _fields(engine, call)
+        incoming: Arriving | None = None
+        try:
+            incoming = transport.begin(road, fields, count, call.body, deadline, first, between)
+            if incoming is None:
+                wait = target.connect_timeout
+                incoming = await transport.follow(road, fields, count, call.body, deadline, first, between, wait)
+            else:
+                await incoming.head
+        except TransportError as error:
+            raise BackendError(error.facts, target, error.cause) from error
+        except BaseException:
+            if incoming is not None:
+                incoming.free()
+            raise
+        if not 200 <= incoming.status < 300:
+            raise await _refusal(incoming, target)
+        if streaming:
+            return _reply(incoming, stream=await primed(_Events(incoming, target)))
+        if incoming.first.get(b"content-type") == b"application/json":
+            body = incoming.at_hand(RESPONSE_LIMIT)
+            if body is not None:
+                return _reply(incoming, body)
+        try:
+            return _reply(incoming, await _whole(incoming, target))
+        finally:
+            await incoming.aclose()
+
+    def _engine(self, target: Target) -> _Engine:
         spec = target.spec
         if not isinstance(spec, VllmSpec):
             message = f"{target.name} is not a vLLM engine"
             raise TypeError(message)
-        url, quiet = f"{spec.urls[replica]}/invocations", waits(target, streams=call.streaming)
-        request = Outgoing("POST", url, _headers(spec, call), call.body, *quiet)
         try:
-            incoming = await self._transport.send(request, deadline=deadline, connect_timeout=target.connect_timeout)
+            roads = tuple(self._transport.road(f"{url}/invocations") for url in spec.urls)
         except TransportError as error:
             raise BackendError(error.facts, target, error.cause) from error
-        if not 200 <= incoming.status < 300:
-            raise await _refusal(incoming, target)
-        if call.streaming:
-            return _reply(incoming, stream=await primed(_Events(incoming, target)))
-        if incoming.header("content-type") == "application/json":
-            body = incoming.at_hand(RESPONSE_LIMIT)
-            if body is not None:
-                return _reply(incoming, body=body)
-        try:
-            return _reply(incoming, body=await _whole(incoming, target))
-        finally:
-            await incoming.aclose()
+        return _Engine(roads, f"\r\n{_ADAPTER}: {spec.adapter or spec.model}\r\n")
 
 
-def _headers(spec: VllmSpec, call: Call) -> Headers:
-    headers: Headers = (
-        ("Content-Type", call.content_type or "application/json"),
-        (_ADAPTER, spec.adapter or spec.model),
-        *proxy_headers(call),
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """What is the same for every request to one target."""
+
+    roads: tuple[Road, ...]
+    """To its replicas."""
+    adapter: str
+    """The header field that names the model, with the end of the line before it."""
+
+
+def _fields(engine: _Engine, call: Call) -> tuple[str, int]:
+    """The header fields that go with `call`, as they are sent, and how many they are."""
+    passed, count = lines_for_proxy(call)
+    fields = f"Content-Type: {call.content_type or 'application/json'}{engine.adapter}{passed}"
+    return (f"{fields}Accept: {call.accept}\r\n", count + 3) if call.accept else (fields, count + 2)
+
+
+def _reply(incoming: Incoming, body: bytes = b"", stream: ByteStream | None = None) -> Reply:
+    first, header = incoming.first, incoming.header
+    content_type = header("content-type")
+    attributes = (
+        header("x-amzn-sagemaker-custom-attributes") if b"x-amzn-sagemaker-custom-attributes" in first else None
     )
-    return (*headers, ("Accept", call.accept)) if call.accept else headers
-
-
-def _reply(incoming: Incoming, *, body: bytes = b"", stream: ByteStream | None = None) -> Reply:
-    content_type = incoming.header("content-type")
-    return Reply(
-        body=body,
-        stream=stream,
-        content_type=content_type,
-        custom_attributes=incoming.header("x-amzn-sagemaker-custom-attributes"),
-        upstream_request_id=incoming.header("x-request-id"),
-        usage=usage_of(content_type, body) if body else None,
-    )
+    named = header("x-request-id") if b"x-request-id" in first else None
+    usage = usage_of(content_type, body) if body else None
+    return Reply(body, stream, content_type, attributes, None, None, None, named, usage)
 
 
 class _Events:

@@ -160,8 +160,8 @@ OF_POLICIES_AND_BACKENDS = (
     Mutant(
         "target of a new policy is called where the old one was",
         "backends/addresses.py",
-        "if known is None or known.target is not target:",
-        "if known is None:",
+        "if known is target:",
+        "if known is not None:",
         "tests/backends/test_addresses.py",
     ),
     Mutant(

@@ -54,7 +54,8 @@ class Answer:
     _waiter: asyncio.Future[None] | None = None
     _error: TransportError | None = None
     _fields: Sequence[tuple[bytes, bytes]] = ()
-    _first: Mapping[bytes, bytes] = MappingProxyType({})
+    first: Mapping[bytes, bytes] = MappingProxyType({})
+    """The first value of each field of the head, by its name in lower case."""
 
     def __init__(
         self, connection: Connection, pieces: list[bytes], deadline: float, first_byte: float, between: float
@@ -76,12 +77,7 @@ class Answer:
 
     def header(self, name: str) -> str | None:
         """The first value of a header field; `name` in lower case."""
-        value = self._first.get(name.encode("latin-1"))
-        return None if value is None else value.decode("utf-8", "surrogateescape")
-
-    def first(self, name: bytes) -> str | None:
-        """`header`, for a name that is known beforehand: in bytes."""
-        value = self._first.get(name)
+        value = self.first.get(name.encode("latin-1"))
         return None if value is None else value.decode("utf-8", "surrogateescape")
 
     def at_hand(self, limit: int) -> bytes | None:
@@ -152,11 +148,15 @@ class Answer:
         """Free the connection; one whose answer was not read to its end is closed, not reused."""
         self._connection.release(self)
 
+    def free(self) -> None:
+        """`aclose`, at once."""
+        self._connection.release(self)
+
     def began(self, status: int, fields: Sequence[tuple[bytes, bytes]], first: Mapping[bytes, bytes]) -> None:
         """The head is here; `first` has the first value of each field by its name in lower case."""
         self.status = status
         self._fields = fields
-        self._first = first
+        self.first = first
         if not self.head.done():
             self.head.set_result(None)
 

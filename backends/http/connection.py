@@ -36,6 +36,15 @@ _LEFT: list[bytes] = []
 """The pieces of an answer that was released: what arrives from then on is another answer's."""
 
 
+class Home:
+    """Where the connections to one address wait for their next request, the one used last at the end."""
+
+    __slots__ = ("__weakref__", "idle")
+
+    def __init__(self) -> None:
+        self.idle: list[Connection] = []
+
+
 class Connection(asyncio.Protocol):
     """One connection. `freed` is told when its answer was released, and may take it for another request."""
 
@@ -43,6 +52,8 @@ class Connection(asyncio.Protocol):
         self.loop = loop
         self.closed = False
         self.idle_since = 0.0
+        self.home: Home | None = None
+        """None: it is used once."""
         self._freed = freed
         self._timer: asyncio.TimerHandle | None = None
         self._looks_at = math.inf
@@ -192,7 +203,7 @@ class Connection(asyncio.Protocol):
         self.closed = True
         if self._timer is not None:
             self._timer.cancel()
-        answer, self._transport = self._answer, None
+        answer, self._transport, self._answer = self._answer, None, None
         if answer is None:
             return
         if answer.until_close and error is None:

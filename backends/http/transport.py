@@ -17,10 +17,10 @@ import math
 import select
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import replace
 from typing import Protocol
-from urllib.parse import SplitResult, urlsplit
+from weakref import WeakValueDictionary
 
 from cachetools import LRUCache
 
@@ -28,10 +28,21 @@ from policies.values import value
 
 from ..base import Headers
 from ..patience import limit_at
-from .arriving import READ_AHEAD, TransportError
-from .connection import Connection
+from .arriving import READ_AHEAD, Answer, TransportError
+from .connection import Connection, Home
+from .roads import Road, lines, message_of, road_to
 
-__all__ = ["READ_AHEAD", "HttpTransport", "Incoming", "Outgoing", "Transport", "TransportError"]
+__all__ = [
+    "READ_AHEAD",
+    "HttpTransport",
+    "Incoming",
+    "Outgoing",
+    "Posts",
+    "Road",
+    "Transport",
+    "TransportError",
+    "lines",
+]
 
 IDLE_PER_HOST = 256
 """Idle connections kept for one address; more are closed when they come free."""
@@ -39,8 +50,8 @@ IDLE_PER_HOST = 256
 LOOK_AFTER = 0.25
 """Seconds of idling after which a connection is looked at before use: a system call that a busy one is spared."""
 
-ADDRESSES = 4096
-"""Parsed URLs remembered."""
+ROADS = 4096
+"""Parsed URLs remembered of those who send to many."""
 
 
 @value(frozen=True, slots=True)
@@ -65,6 +76,11 @@ class Incoming(Protocol):
     @property
     def headers(self) -> Headers:
         """All fields of the head."""
+        ...
+
+    @property
+    def first(self) -> Mapping[bytes, bytes]:
+        """The first value of each field, by its name in lower case, as it was sent."""
         ...
 
     def header(self, name: str) -> str | None:
@@ -92,48 +108,57 @@ class Incoming(Protocol):
         ...
 
 
+class Arriving(Incoming, Protocol):
+    """An answer whose head may be still to come."""
+
+    @property
+    def head(self) -> Awaitable[None]:
+        """Done when the head is here. Raises TransportError when none comes."""
+        ...
+
+    def free(self) -> None:
+        """`aclose`, at once."""
+        ...
+
+
 class Transport(Protocol):
-    """What a backend needs of HTTP."""
+    """What whoever asks now and then needs of HTTP."""
 
     async def send(self, request: Outgoing, *, deadline: float, connect_timeout: float) -> Incoming:
         """Send `request` and return at the answer's headers. Raises TransportError."""
         ...
 
 
-_BROKEN = "a header field or the URL holds a line break"
+class Posts(Protocol):
+    """What a backend needs of HTTP: each request at as few steps as can be."""
 
+    def road(self, url: str) -> Road:
+        """Where `url` leads. Raises TransportError where that is no address, or one that would end a request's head."""
+        ...
 
-@dataclass(frozen=True, slots=True)
-class _Address:
-    """Where a URL leads, and how its request begins."""
+    def begin(
+        self, road: Road, fields: str, count: int, body: bytes, deadline: float, first_byte: float, between: float
+    ) -> Arriving | None:
+        """POST `body` over a connection that is idle: the answer, whose `head` is still to come; None: there is none.
 
-    tls: bool
-    host: str
-    port: int
-    authority: str
-    """The value of `Host`: without user information and without the scheme's own port."""
-    line: str
-    """What follows the method: path and query as written, with what stands before them for a proxy, and `Host`."""
-    key: tuple[bool, str, int]
-    """What connections are kept by."""
+        `fields` is `count` header fields as they are sent, each with its line's end. For the rest see `Outgoing`.
+        Raises TransportError where one of them holds a line break.
+        """
+        ...
 
-
-def _address(url: str) -> _Address:
-    parts: SplitResult = urlsplit(url)
-    tls = parts.scheme == "https"
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        cause = "the target's URL is not an http or https address"
-        raise TransportError(cause, sent=False)
-    port = parts.port or (443 if tls else 80)
-    netloc = parts.netloc.rpartition("@")[2]
-    host = netloc.rpartition(":")[0] if parts.port is not None or netloc.endswith(":") else netloc
-    suffix = "" if port == (443 if tls else 80) else f":{port}"
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    authority = host.rstrip(".") + suffix
-    line = f"{target} HTTP/1.1\r\nHost: {authority}\r\n"
-    if line.count("\n") != 2 or line.count("\r") != 2 or "\0" in line:
-        raise TransportError(_BROKEN, sent=False)
-    return _Address(tls, parts.hostname, port, authority, line, (tls, parts.hostname, port))
+    async def follow(
+        self,
+        road: Road,
+        fields: str,
+        count: int,
+        body: bytes,
+        deadline: float,
+        first_byte: float,
+        between: float,
+        connect_timeout: float,
+    ) -> Arriving:
+        """`begin`, over a new connection, and return at the answer's headers. Raises TransportError."""
+        ...
 
 
 class HttpTransport:
@@ -156,9 +181,9 @@ class HttpTransport:
         self._keepalive = keepalive
         self._context = context
         self._proxies = dict(proxies or {})
-        self._idle: dict[tuple[bool, str, int], list[Connection]] = {}
-        self._keys: dict[Connection, tuple[bool, str, int]] = {}
-        self._addresses: LRUCache[str, _Address] = LRUCache(ADDRESSES)
+        self._homes: WeakValueDictionary[tuple[bool, str, int], Home] = WeakValueDictionary()
+        self._made: set[Connection] = set()
+        self._roads: LRUCache[str, Road] = LRUCache(ROADS)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -167,39 +192,61 @@ class HttpTransport:
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for connection in list(self._keys):
+        for connection in list(self._made):
             connection.abort()
-        self._keys.clear()
-        self._idle.clear()
+        self._made.clear()
+        for home in self._homes.values():
+            home.idle.clear()
         await asyncio.sleep(0)  # connection_lost is told in the loop's next turn
 
+    def road(self, url: str) -> Road:
+        """See `Transport`."""
+        road = road_to(url)
+        if not road.tls and self._proxy(road) is not None:
+            road = replace(road, line=f"http://{road.authority}{road.line}")
+        key = (road.tls, road.host, road.port)
+        home = self._homes.get(key)
+        if home is None:
+            home = self._homes[key] = road.home
+        return replace(road, home=home)
+
+    def begin(
+        self, road: Road, fields: str, count: int, body: bytes, deadline: float, first_byte: float, between: float
+    ) -> Answer | None:
+        """See `Transport`."""
+        message = message_of("POST", road, fields, count, body)
+        idle = road.home.idle
+        connection = self._take(idle) if idle else None
+        return None if connection is None else connection.send(message, deadline, first_byte, between)
+
+    async def follow(
+        self,
+        road: Road,
+        fields: str,
+        count: int,
+        body: bytes,
+        deadline: float,
+        first_byte: float,
+        between: float,
+        connect_timeout: float,
+    ) -> Answer:
+        """See `Transport`."""
+        message = message_of("POST", road, fields, count, body)
+        connection = await self._connect(road, deadline, connect_timeout)
+        return await _headed(connection.send(message, deadline, first_byte, between))
+
     async def send(self, request: Outgoing, *, deadline: float, connect_timeout: float) -> Incoming:
+        """See `Transport`."""
         try:
-            address = self._addresses[request.url]
+            road = self._roads[request.url]
         except KeyError:
-            address = self._remember(request.url)
-        message = _message(request, address)
-        connection = self._take(address.key)
-        if connection is None:
-            connection = await self._connect(address, deadline, connect_timeout)
-        answer = connection.send(message, deadline, request.first_byte, request.between_chunks)
-        try:
-            await answer.head
-        except BaseException:
-            await answer.aclose()
-            raise
-        return answer
+            road = self._roads[request.url] = self.road(request.url)
+        message = message_of(request.method, road, lines(request.headers), len(request.headers), request.body)
+        connection = self._take(road.home.idle) or await self._connect(road, deadline, connect_timeout)
+        return await _headed(connection.send(message, deadline, request.first_byte, request.between_chunks))
 
-    def _remember(self, url: str) -> _Address:
-        address = _address(url)
-        if not address.tls and self._proxy(address) is not None:
-            address = replace(address, line=f"http://{address.authority}{address.line}")
-        self._addresses[url] = address
-        return address
-
-    def _take(self, key: tuple[bool, str, int]) -> Connection | None:
+    def _take(self, idle: list[Connection]) -> Connection | None:
         """An idle connection that is still good, the one used last first."""
-        idle = self._idle.get(key)
         now = self._loop.time()
         while idle:
             connection = idle.pop()
@@ -210,48 +257,37 @@ class HttpTransport:
                 and not (waited > LOOK_AFTER and _has_news(connection))
             ):
                 return connection
-            self._forget(connection)
+            self._made.discard(connection)
             connection.abort()
         return None
 
     def _freed(self, connection: Connection) -> None:
-        key = self._keys.get(connection)
-        if key is None or self._closed:
-            connection.abort()
-            return
-        idle = self._idle.setdefault(key, [])
-        if len(idle) >= IDLE_PER_HOST:
-            self._forget(connection)
+        home = connection.home
+        if home is None or self._closed or len(home.idle) >= IDLE_PER_HOST:
+            self._made.discard(connection)
             connection.abort()
             return
         connection.idle_since = self._loop.time()
-        idle.append(connection)
+        home.idle.append(connection)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._keepalive, self._sweep)
 
     def _sweep(self) -> None:
         """Close what has been idle for too long, and forget what is closed."""
         oldest = self._loop.time() - self._keepalive
-        for key, idle in list(self._idle.items()):
-            kept = [each for each in idle if not each.closed and each.idle_since > oldest]
-            for connection in set(idle).difference(kept):
+        for home in list(self._homes.values()):
+            kept = [each for each in home.idle if not each.closed and each.idle_since > oldest]
+            for connection in set(home.idle).difference(kept):
                 connection.abort()
-            if kept:
-                self._idle[key] = kept
-            else:
-                del self._idle[key]
-        for connection in [each for each in self._keys if each.closed]:
-            self._forget(connection)
-        self._sweeper = self._loop.call_later(self._keepalive, self._sweep) if self._keys else None
+            home.idle[:] = kept
+        self._made.difference_update([each for each in self._made if each.closed])
+        self._sweeper = self._loop.call_later(self._keepalive, self._sweep) if self._made else None
 
-    def _forget(self, connection: Connection) -> None:
-        self._keys.pop(connection, None)
-
-    async def _connect(self, address: _Address, deadline: float, connect_timeout: float) -> Connection:
+    async def _connect(self, road: Road, deadline: float, connect_timeout: float) -> Connection:
         limit = min(deadline, self._loop.time() + connect_timeout)
         try:
             async with limit_at(limit):
-                connection = await self._open(address, limit)
+                connection = await self._open(road, limit)
         except TimeoutError as error:
             late = self._loop.time() >= deadline  # then it is the request whose time is over
             cause = "the deadline passed" if late else f"no connection within {connect_timeout:g} s"
@@ -265,21 +301,22 @@ class HttpTransport:
         except OSError as error:
             cause = f"could not connect: {type(error).__name__}"
             raise TransportError(cause, sent=False) from error
-        self._keys[connection] = address.key
+        connection.home = road.home
+        self._made.add(connection)
         return connection
 
-    async def _open(self, address: _Address, limit: float) -> Connection:
-        proxy = self._proxy(address)
-        context = self._tls() if address.tls else None
+    async def _open(self, road: Road, limit: float) -> Connection:
+        proxy = self._proxy(road)
+        context = self._tls() if road.tls else None
         if proxy is None:
             _, connection = await self._loop.create_connection(
-                self._new, address.host, address.port, ssl=context, server_hostname=address.host if context else None
+                self._new, road.host, road.port, ssl=context, server_hostname=road.host if context else None
             )
             return connection
         _, connection = await self._loop.create_connection(self._new, proxy.host, proxy.port)
         if context is None:
             return connection
-        name = f"{address.host}:{address.port}"
+        name = f"{road.host}:{road.port}"
         tunnel = connection.send(f"CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode(), limit)
         await tunnel.head
         if tunnel.status != 200:
@@ -287,7 +324,7 @@ class HttpTransport:
             cause = f"the proxy answered CONNECT with {tunnel.status}"
             raise TransportError(cause, sent=False)
         raw, inner = connection.detach(), self._new()
-        transport = await self._loop.start_tls(raw, inner, context, server_hostname=address.host)
+        transport = await self._loop.start_tls(raw, inner, context, server_hostname=road.host)
         if transport is None:
             cause = "the proxy closed the tunnel"
             raise TransportError(cause, sent=False)
@@ -302,13 +339,13 @@ class HttpTransport:
             self._context = ssl.create_default_context()
         return self._context
 
-    def _proxy(self, address: _Address) -> _Address | None:
+    def _proxy(self, road: Road) -> Road | None:
         if not self._proxies:
             return None
-        url = self._proxies.get("https" if address.tls else "http")
-        if not url or _direct(address.host, self._proxies.get("no", "")):
+        url = self._proxies.get("https" if road.tls else "http")
+        if not url or _direct(road.host, self._proxies.get("no", "")):
             return None
-        return _address(url if "://" in url else f"http://{url}")
+        return road_to(url if "://" in url else f"http://{url}")
 
 
 def _direct(host: str, exceptions: str) -> bool:
@@ -317,15 +354,14 @@ def _direct(host: str, exceptions: str) -> bool:
     return any(name == "*" or host == name or host.endswith(f".{name}") for name in names)
 
 
-def _message(request: Outgoing, address: _Address) -> bytes:
-    """The request's bytes. Raises TransportError for a field that would end the head or begin another."""
-    headers, body = request.headers, request.body
-    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    count = len(headers)
-    if fields.count("\n") != count or fields.count("\r") != count or "\0" in fields:
-        raise TransportError(_BROKEN, sent=False)
-    head = f"{request.method} {address.line}{fields}Content-Length: {len(body)}\r\n\r\n"
-    return head.encode("utf-8", "surrogateescape") + body
+async def _headed(answer: Answer) -> Answer:
+    """The answer at its headers; freed where they do not come."""
+    try:
+        await answer.head
+    except BaseException:
+        answer.free()
+        raise
+    return answer
 
 
 def _has_news(connection: Connection) -> bool:

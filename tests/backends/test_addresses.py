@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backends.addresses import KEPT, Address, AddressBook, Addresses
+from backends.addresses import KEPT, AddressBook
 from policies.table import EndpointSpec, Target
 
 TARGET = Target("t", "endpoint", EndpointSpec("e"))
@@ -16,18 +16,16 @@ class Maker:
     def __init__(self) -> None:
         self.asked: list[Target] = []
 
-    def make(self, target: Target) -> Addresses:
+    def make(self, target: Target) -> str:
         self.asked.append(target)
-        url = f"http://h/{target.name}"
-        return Addresses(target, Address(url, None), Address(f"{url}/streamed", None))
+        return f"http://h/{target.name}"
 
 
 def test_addresses_are_made_once_a_target() -> None:
     """Whatever is asked for later, of the same target they are the same."""
     maker = Maker()
     book = AddressBook(maker.make)
-    found = [book.of(TARGET, streamed=streamed).url for streamed in (False, True, False)]
-    assert found == ["http://h/t", "http://h/t/streamed", "http://h/t"]
+    assert [book.of(TARGET) for _ in range(3)] == ["http://h/t"] * 3
     assert maker.asked == [TARGET]
 
 
@@ -37,15 +35,15 @@ def test_a_target_of_another_policy_gets_its_own() -> None:
     book = AddressBook(maker.make)
     changed = replace(TARGET, spec=EndpointSpec("another"))
     for target in (TARGET, changed, changed):
-        book.of(target, streamed=False)
+        book.of(target)
     assert maker.asked == [TARGET, changed]
 
 
 def test_what_is_known_is_bounded() -> None:
-    """The target unused for longest is forgotten, and made again when it is called again."""
+    """One target is forgotten, and made again when it is called again."""
     maker = Maker()
     book = AddressBook(maker.make)
     for number in range(KEPT + 1):
-        book.of(replace(TARGET, name=f"t{number}"), streamed=False)
+        book.of(replace(TARGET, name=f"t{number}"))
     assert len(book._known) == KEPT
     assert len(maker.asked) == KEPT + 1

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 
 from backends.addresses import Address
-from backends.base import Trace
+from backends.base import Call, Trace
 from backends.errors import BackendError, Said
 from backends.framed import FramedPieces
-from backends.http.transport import HttpTransport, TransportError
+from backends.http.transport import HttpTransport, TransportError, lines
 from backends.signed import (
     ERROR_LIMIT,
     SignedSender,
     addresses,
     base_url,
+    lines_for_proxy,
     primed,
     proxy_headers,
     read_body,
@@ -27,7 +28,7 @@ from backends.wire.sigv4 import Signer
 from policies.facts import FailureFacts, Fault
 from policies.table import AssumedRole, EndpointSpec, Target
 
-from .upstream import NOW, Body, Source, call, running_upstream, soon
+from .upstream import NOW, Body, Source, Unreachable, call, running_upstream, soon
 
 TARGET = Target("t", "endpoint", EndpointSpec("e"), region="eu-central-1")
 NOWHERE = Target("t", "endpoint", EndpointSpec("e"))
@@ -35,7 +36,7 @@ NOWHERE = Target("t", "endpoint", EndpointSpec("e"))
 
 def address(target: Target, url: str, *, sign: bool = True) -> Address:
     """Where a request to that URL goes."""
-    return addresses(target, lambda _: url, service="sagemaker", sign=sign).whole
+    return addresses(target, lambda _: url, Unreachable(), service="sagemaker", sign=sign).whole
 
 
 def nothing_more() -> bytes:
@@ -71,6 +72,22 @@ def test_hops_are_counted(given: str | None, sent: str) -> None:
     assert proxy_headers(call(hops=given)) == (("x-pointsman-hop", sent),)
 
 
+@pytest.mark.parametrize(
+    "made", [call(), call(hops="2"), call(trace=Trace("p", "s")), call(hops="x", trace=Trace("p"))]
+)
+def test_what_a_proxy_is_told_has_one_form(made: Call) -> None:
+    """As fields and as the lines that are sent: what most calls have is made once, and is the same."""
+    headers = proxy_headers(made)
+    assert lines_for_proxy(made) == (lines(headers), len(headers))
+
+
+def test_an_address_that_is_none_fails_the_call() -> None:
+    """Nothing was sent, so another target may be tried."""
+    with pytest.raises(BackendError, match="not an http or https address") as caught:
+        address(TARGET, "ftp://h")
+    assert caught.value.facts.retry_safe is True
+
+
 def test_the_trace_goes_with_the_hops() -> None:
     """Parent and, when there is one, state."""
     assert dict(proxy_headers(call(trace=Trace("p")))) == {"x-pointsman-hop": "1", "traceparent": "p"}
@@ -86,8 +103,8 @@ def test_a_target_that_is_signed_for_needs_a_region() -> None:
 
 def test_the_two_operations_have_addresses_of_their_own() -> None:
     """Each is signed as what it is."""
-    both = addresses(TARGET, lambda streamed: f"http://h/{streamed}", service="sagemaker", sign=True)
-    assert (both.whole.url, both.streamed.url) == ("http://h/False", "http://h/True")
+    both = addresses(TARGET, lambda streamed: f"http://h/{streamed}", Unreachable(), service="sagemaker", sign=True)
+    assert (both.whole.road.url, both.streamed.road.url) == ("http://h/False", "http://h/True")
     assert both.whole.place is not both.streamed.place
 
 

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from aiohttp import web
 
 from backends.aws import CredentialsError
 from backends.base import Call, Headers, Invocation, Reply, Trace
-from backends.http.transport import Incoming, Outgoing, TransportError
+from backends.http.arriving import Answer
+from backends.http.roads import Road, road_to
+from backends.http.transport import Outgoing, TransportError
 from backends.wire.sigv4 import Credentials
 from policies.table import AssumedRole
 
@@ -27,6 +30,7 @@ class Body:
 
     status = 500
     headers: Headers = ()
+    first: Mapping[bytes, bytes] = MappingProxyType({})
 
     def __init__(self, *chunks: bytes | TransportError) -> None:
         self._chunks = chunks
@@ -131,14 +135,36 @@ async def running_upstream() -> AsyncIterator[Upstream]:
 
 
 class Unreachable:
-    """`Transport` that keeps what it is given and reaches nobody."""
+    """`Posts` that keeps what it is given and reaches nobody."""
 
     def __init__(self) -> None:
         self.sent: list[Outgoing] = []
 
-    async def send(self, request: Outgoing, *, deadline: float, connect_timeout: float) -> Incoming:
+    def road(self, url: str) -> Road:
+        """Where it leads; nobody goes there."""
+        return road_to(url)
+
+    def begin(
+        self, road: Road, fields: str, count: int, body: bytes, deadline: float, first_byte: float, between: float
+    ) -> Answer | None:
+        """No connection is idle."""
+        return None
+
+    async def follow(
+        self,
+        road: Road,
+        fields: str,
+        count: int,
+        body: bytes,
+        deadline: float,
+        first_byte: float,
+        between: float,
+        connect_timeout: float,
+    ) -> Answer:
         """Always a failure, as when nobody listens."""
-        self.sent.append(request)
+        pairs = tuple((name, value) for name, _, value in (line.partition(": ") for line in fields.splitlines()))
+        assert len(pairs) == count
+        self.sent.append(Outgoing("POST", road.url, pairs, body, first_byte, between))
         raise TransportError("nobody there", sent=False)
 
 

@@ -132,7 +132,7 @@ async def test_an_idle_connection_that_ended_is_not_used_again(transport: HttpTr
     async with scripted(once) as url:
         assert await read(transport, outgoing(url)) == b"ok"
         async with asyncio.timeout(60):
-            while not all(connection.closed for connection in transport._keys):  # noqa: ASYNC110 - it tells nobody
+            while not all(connection.closed for connection in transport._made):  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0)
         assert await read(transport, outgoing(url)) == b"ok"
     assert connections == 2

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from backends.aws import StaticCredentials
 from backends.base import Backend, Call, Headers, Reply
 from backends.bedrock import BedrockBackend
 from backends.endpoint import EndpointBackend
+from backends.http.roads import Road, road_to
 from backends.http.transport import Outgoing
 from backends.vllm import VllmBackend
 from backends.wire.contract import NEW_SESSION_ON_STREAM, REQUEST, RESPONSE, Fate, Row
@@ -69,20 +71,50 @@ class Answer:
     async def chunks(self) -> AsyncIterator[bytes]:
         yield self._body
 
+    @property
+    def first(self) -> Mapping[bytes, bytes]:
+        return {name.lower().encode(): value.encode() for name, value in reversed(self.headers)}
+
+    @property
+    def head(self) -> Awaitable[None]:
+        return asyncio.sleep(0)
+
+    def free(self) -> None:
+        """Nothing to free."""
+
     async def aclose(self) -> None:
         """Nothing to free."""
 
 
 class Wire:
-    """`Transport` that keeps what is sent and gives the scripted answer."""
+    """`Posts` that keeps what is sent and gives the scripted answer."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self.sent: list[Outgoing] = []
 
-    async def send(self, request: Outgoing, *, deadline: float, connect_timeout: float) -> Answer:
-        self.sent.append(request)
+    def road(self, url: str) -> Road:
+        return road_to(url)
+
+    def begin(
+        self, road: Road, fields: str, count: int, body: bytes, deadline: float, first_byte: float, between: float
+    ) -> Answer:
+        pairs = tuple((name, value) for name, _, value in (line.partition(": ") for line in fields.splitlines()))
+        self.sent.append(Outgoing("POST", road.url, pairs, body))
         return self._answer
+
+    async def follow(
+        self,
+        road: Road,
+        fields: str,
+        count: int,
+        body: bytes,
+        deadline: float,
+        first_byte: float,
+        between: float,
+        connect_timeout: float,
+    ) -> Answer:
+        raise AssertionError("a connection is always idle")
 
 
 def backend(kind: str, wire: Wire) -> Backend:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backends.base import Usage
+from backends.wire.restjson import read_count
 from backends.wire.usage import LIMIT, usage_of
 
 JSON = "application/json"
@@ -41,3 +46,45 @@ def test_other_bodies_have_no_counts(content_type: str | None, body: bytes) -> N
 def test_a_body_of_the_limit_is_read() -> None:
     """The limit itself is still parsed."""
     assert usage_of(JSON, COUNTED + b" " * (LIMIT - len(COUNTED))) == Usage(7, 3)
+
+
+def test_what_is_null_may_follow_the_counts() -> None:
+    """vLLM has such members behind them; the body before them is not parsed for it."""
+    assert usage_of(JSON, b'{broken "x", ' + COUNTED[15:-1] + b', "prompt_logprobs": null,"kv": null}') == Usage(7, 3)
+
+
+COUNTS: st.SearchStrategy[object] = st.one_of(
+    st.integers(-2, 10**16), st.sampled_from([None, True, 1.5, 1e30, "7", [], {}])
+)
+MEMBERS = st.dictionaries(
+    st.sampled_from(["prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "x"]), COUNTS
+)
+
+
+@given(
+    st.permutations([("prompt_tokens", 7), ("completion_tokens", 3), ("total_tokens", 10)]),
+    MEMBERS,
+    st.lists(st.sampled_from([("usage", None), ("a", None), ("b", 1), ("c", {}), ("D", None)]), max_size=3),
+    st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :")]),
+    st.sampled_from([None, 1]),
+    st.booleans(),
+)
+def test_counts_are_those_of_the_document(
+    order: list[tuple[str, int]],
+    members: dict[str, object],
+    behind: list[tuple[str, object]],
+    separators: tuple[str, str],
+    indent: int | None,
+    usual: bool,
+) -> None:
+    """Wherever they stand and whatever stands with them, what is found quickly is what parsing finds."""
+    counts = dict(order) | (members if not usual else {})
+    document = {"text": 'a "usage": {"prompt_tokens":1,"completion_tokens":1}}', "usage": counts} | dict(behind)
+    told = document["usage"]
+    prompt, completion = (
+        (read_count(told.get("prompt_tokens")), read_count(told.get("completion_tokens")))
+        if isinstance(told, dict)
+        else (None, None)
+    )
+    expected = None if prompt is None or completion is None else Usage(prompt, completion)
+    assert usage_of(JSON, json.dumps(document, separators=separators, indent=indent).encode()) == expected
