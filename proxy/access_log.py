@@ -1,96 +1,22 @@
-"""The request log: one JSON object and one line for every request, written aside from the request's own path.
+"""The request log, written aside from the request's own path.
 
-`line` and `read` are each other's inverse, and `KEYS` names every key with its meaning; docs/observability.md repeats
-the table and a test holds the three together. There is no body, credential or custom attribute in an `Outcome`, so none
-can get here. Control characters are escaped, those that terminals obey beyond ASCII included.
-
-`AccessLog` hands lines to one thread, so that a slow disk or a full pipe never holds up the event loop. Its queue is
-bounded: what does not fit, and what the stream refuses (disk full), is counted in `lost` and dropped.
+`AccessLog` hands lines (log_lines.py) to one thread, so that a slow disk or a full pipe never holds up the event loop.
+Its queue is bounded: what does not fit, and what the stream refuses (disk full), is counted in `lost` and dropped.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 import threading
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
-from types import MappingProxyType
-from typing import Any, BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
-import orjson
+from backends.outcome import Outcome
 
-from backends.base import Usage
-from backends.outcome import SHADOW, WARM, AttemptOutcome, Outcome
-from policies.migrating import Place
+from .log_lines import Lines
 
-KEYS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "log": "`request`, `warm` for a warm-up, or `shadow` for a copy: tells these from other lines",
-        "time": "when the request's head arrived, RFC 3339, UTC, microseconds",
-        "request_id": "`x-amzn-RequestId` of the answer",
-        "endpoint": "EndpointName as the policy has it; empty when the policy has no such endpoint",
-        "component": "InferenceComponentName, or null",
-        "operation": "`InvokeEndpoint` or `InvokeEndpointWithResponseStream`; of other contracts `Invocations`, "
-        "`ChatCompletions`, `Completions`, `Embeddings`; of a warm-up `Warm`, of a copy `Shadow`",
-        "status": "HTTP status sent to the client; 499: the client left before one was sent",
-        "error_type": "AWS error type sent to the client, also where its contract has another word for it, or null",
-        "ended": "`done`, `refused`, `failed`, `client_gone`, `upstream_broken` or `deadline`",
-        "seconds": "from the request's head to the last byte handed to the socket",
-        "backend_seconds": "of these: spent waiting for targets",
-        "overhead_seconds": "of these: the rest, this hop's own (a slow client's reading included)",
-        "first_chunk_seconds": "streams: from the request's head to the first piece of the answer, or null",
-        "first_chunk_backend_seconds": "streams: of these, spent waiting for targets, or null",
-        "attempts": "list, in order; keys below",
-        "bytes_in": "length of the request's body",
-        "bytes_out": "length of the answer's body",
-        "parts_out": "PayloadPart frames sent",
-        "policy": "digest and generation of the policy that decided",
-        "why": "why the targets were tried in this order, in words",
-        "owner": "the route's owner, or null",
-        "prompt_tokens": "as the target counted them, or null",
-        "completion_tokens": "as the target counted them, or null",
-        "sdk_invocation_id": "`amz-sdk-invocation-id`: the same on every try of one client call, or null",
-        "sdk_attempt": "which try of the client this is, from 1",
-        "trace_id": "32 hex digits when the request belongs to a trace, or null",
-        "handler_status": "status of a failure in the customer's own code around the model, or null",
-        "principal": "who asked: the name that their key or certificate stands for, or null where nobody is asked",
-        "cold": "what a cold target made of it: `spill`, `hold` or `fail`; null when it met none",
-        "side": "where its route migrates, the target that the request was meant for, or null",
-        "migration": "where its route's migration stood (keys below), or null where none was on its way",
-    }
-)
-ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "target": "name of the target in the policy",
-        "kind": "`endpoint`, `bedrock` or `vllm`",
-        "replica": "index into the target's `urls`",
-        "seconds": "from sending to the answer (streams: to its first piece), or to the failure",
-        "failure": "cause in words, or null when it answered",
-        "cold": "the target had no ready copy",
-        "throttled": "the target refused for its quota",
-        "timed_out": "the answer did not come in time",
-        "status": "HTTP status of the model's own error answer, or null",
-        "given_up": "a hedge: it ran beside another attempt, which answered first",
-        "upstream_request_id": "the target's own `x-amzn-RequestId` (engines: `X-Request-Id`), or null",
-    }
-)
-MIGRATION_KEYS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "name": "the migration: a route's key, or a group's name",
-        "step": "its step, from 1; 0 on the way back to the start",
-        "to": "the target that it leads to",
-        "share": "part of the keys that goes there, 0 to 1",
-        "shadow": "part of the other requests that it gets copies of, 0 to 1",
-        "bypassed": "true: a bypass sent everything to the old target",
-    }
-)
-
-LONGEST_TEXT: Final = 2000
-"""Characters of one text value; a longer one is cut, so that one request can't write an unbounded line."""
 QUEUE_LINES: Final = 10_000
 """Lines waiting for the stream, about 10 MB: several seconds at the highest rate one process serves."""
 BATCH: Final = 32
@@ -103,101 +29,6 @@ _FILE_BUF: Final = 64 * 1024
 and waits for it again, so fewer and longer ones keep out of the requests' way."""
 _LINGER: Final = 0.05
 """Seconds the writer waits for more lines before it writes again: one wake-up for many requests."""
-# DEL, C1 controls (terminals obey 0x9B as escape-bracket) and the line separators U+2028/9, which JSON leaves alone.
-_SNEAKY: Final = re.compile(b"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
-
-
-def line(outcome: Outcome) -> bytes:
-    """The log line of one request, with its line feed."""
-    usage = outcome.usage
-    entry = {
-        "log": _LOGS.get(outcome.operation, "request"),
-        "time": datetime.fromtimestamp(outcome.started, UTC),
-        "request_id": outcome.request_id,
-        "endpoint": outcome.endpoint,
-        "component": outcome.component,
-        "operation": outcome.operation,
-        "status": outcome.status,
-        "error_type": outcome.error_type,
-        "ended": outcome.ended,
-        "seconds": round(outcome.seconds, 6),
-        "backend_seconds": round(outcome.backend_seconds, 6),
-        "overhead_seconds": round(outcome.overhead_seconds, 6),
-        "first_chunk_seconds": _rounded(outcome.first_chunk_seconds),
-        "first_chunk_backend_seconds": _rounded(outcome.first_chunk_backend_seconds),
-        "attempts": [_attempt(attempt) for attempt in outcome.attempts],
-        "bytes_in": outcome.bytes_in,
-        "bytes_out": outcome.bytes_out,
-        "parts_out": outcome.parts_out,
-        "policy": outcome.policy,
-        "why": outcome.why[:LONGEST_TEXT],
-        "owner": outcome.owner,
-        "prompt_tokens": usage.prompt_tokens if usage else None,
-        "completion_tokens": usage.completion_tokens if usage else None,
-        "sdk_invocation_id": outcome.sdk_invocation_id and outcome.sdk_invocation_id[:LONGEST_TEXT],
-        "sdk_attempt": outcome.sdk_attempt,
-        "trace_id": outcome.trace_id,
-        "handler_status": outcome.handler_status,
-        "principal": outcome.principal,
-        "cold": outcome.cold,
-        "side": outcome.side,
-        "migration": None if outcome.migration is None else _place(outcome.migration),
-    }
-    try:
-        text = orjson.dumps(entry, option=_OPTIONS)
-    except TypeError:  # text from the wire with bytes that are not UTF-8, kept as lone surrogates
-        text = orjson.dumps(_printable(entry), option=_OPTIONS)
-    if not text.isascii() or b"\x7f" in text:
-        text = _SNEAKY.sub(_escape, text)
-    return text
-
-
-_LOGS: Final = MappingProxyType({WARM: "warm", SHADOW: "shadow"})
-"""Operations that no client has asked for -> the word by which their lines are told from requests'."""
-_OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
-
-
-def read(text: bytes) -> Outcome | None:
-    """The outcome that a log line tells of; None when `text` is no whole line of this log."""
-    try:
-        entry = orjson.loads(text)
-        if entry["log"] not in {"request", *_LOGS.values()}:
-            return None
-        tokens = entry["prompt_tokens"], entry["completion_tokens"]
-        migration = entry.get("migration")
-        found = Outcome(
-            started=datetime.fromisoformat(entry["time"]).timestamp(),
-            attempts=tuple(
-                AttemptOutcome(**{key: attempt[key] for key in ATTEMPT_KEYS if key in attempt})
-                for attempt in entry["attempts"]
-            ),
-            usage=None if tokens == (None, None) else Usage(*tokens),
-            migration=None if migration is None else Place(**{key: migration[key] for key in MIGRATION_KEYS}),
-            **{key: entry[key] for key in _SAME if key in entry},  # a line of an older version lacks the newest
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        return None
-    return found if _sound(found) else None
-
-
-def _sound(found: Outcome) -> bool:
-    """Whether the numbers are numbers: anybody may write a line that looks like one of ours."""
-    counts = found.seconds, found.backend_seconds, *(each.seconds for each in found.attempts)
-    shares = () if found.migration is None else (found.migration.share, found.migration.shadow)
-    once = found.first_chunk_seconds, found.first_chunk_backend_seconds
-    return (
-        all(isinstance(each, int | float) for each in (*counts, *shares))
-        and all(isinstance(each, int | float | None) for each in once)
-        and isinstance(found.sdk_invocation_id, str | None)
-    )
-
-
-_SAME: Final = tuple(
-    key
-    for key in KEYS
-    if key not in {"log", "time", "overhead_seconds", "attempts", "prompt_tokens", "completion_tokens", "migration"}
-)
-"""Keys that are fields of `Outcome` under the same name."""
 
 
 class RequestLog(Protocol):
@@ -225,9 +56,15 @@ class AccessLog:
         self._most = _FILE_BUF if _is_file(stream) else _PIPE_BUF
         self._fresh: deque[Outcome] = deque()
         self._waiting: deque[bytes] = deque()
+        self._lines = Lines()
+        self._formatting = threading.Lock()
+        self._called = False
+        """The writer was woken for what is fresh."""
+        self._over = False
         self._wake = threading.Event()
         self._closed = threading.Event()
-        self._refused = 0  # counted by the caller's thread
+        self._late = 0  # counted by the caller's thread
+        self._refused = 0  # counted by whoever formats
         self._failed = 0  # counted by the writer's
         self._torn = False
         self._thread = threading.Thread(target=self._run, name="pointsman-request-log", daemon=True)
@@ -236,21 +73,24 @@ class AccessLog:
     @property
     def lost(self) -> int:
         """Lines that could not be written since the start."""
-        return self._refused + self._failed
+        return self._late + self._refused + self._failed
 
     def write(self, outcome: Outcome) -> None:
         """Put one line into the queue. Never waits and never raises for the stream's sake."""
-        if self._closed.is_set() or len(self._waiting) >= QUEUE_LINES:
-            self._refused += 1
+        if self._over:
+            self._late += 1
             return
-        self._fresh.append(outcome)
-        if len(self._fresh) >= BATCH:
-            self._format()
-        if not self._wake.is_set():
+        fresh = self._fresh
+        fresh.append(outcome)
+        if len(fresh) >= BATCH:
+            self._format(wait=False)
+        if not self._called:
+            self._called = True
             self._wake.set()
 
     def close(self, timeout: float = 2.0) -> None:
         """Write what waits, for at most `timeout` seconds, and stop. The stream stays open: it is the caller's."""
+        self._over = True
         self._closed.set()
         self._wake.set()
         self._thread.join(timeout)
@@ -259,20 +99,32 @@ class AccessLog:
         while True:
             self._wake.wait()
             self._wake.clear()
+            self._called = False  # after the event: what comes from here on calls again, what came before is drained
             closing = self._closed.is_set()
             self._drain()
             if closing:
                 return
             self._closed.wait(_LINGER)
 
-    def _format(self) -> None:
-        """Make lines of what is there. Both threads do, so that neither has to wait for the other."""
-        with suppress(IndexError):  # empty, or the other one was quicker
-            while True:
-                self._waiting.append(line(self._fresh.popleft()))
+    def _format(self, *, wait: bool) -> None:
+        """Make lines of what is there. Both threads do, one at a time so that lines keep their order; the caller's does
+        not `wait` for the writer's, which takes what is left."""
+        if not self._formatting.acquire(blocking=wait):
+            return
+        try:
+            fresh: list[Outcome] = []
+            with suppress(IndexError):
+                while True:
+                    fresh.append(self._fresh.popleft())
+            if len(self._waiting) >= QUEUE_LINES:
+                self._refused += len(fresh)
+            else:
+                self._waiting.extend(self._lines.of(fresh))
+        finally:
+            self._formatting.release()
 
     def _drain(self) -> None:
-        self._format()
+        self._format(wait=True)
         while self._waiting:
             batch = [self._waiting.popleft()]
             size = len(batch[0])
@@ -302,46 +154,3 @@ def _is_file(stream: BinaryIO) -> bool:
         return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
     except (OSError, ValueError):  # no descriptor, or not any more
         return False
-
-
-def _attempt(attempt: AttemptOutcome) -> dict[str, Any]:
-    return {
-        "target": attempt.target,
-        "kind": attempt.kind,
-        "replica": attempt.replica,
-        "seconds": round(attempt.seconds, 6),
-        "failure": attempt.failure and attempt.failure[:LONGEST_TEXT],
-        "cold": attempt.cold,
-        "throttled": attempt.throttled,
-        "timed_out": attempt.timed_out,
-        "status": attempt.status,
-        "given_up": attempt.given_up,
-        "upstream_request_id": attempt.upstream_request_id and attempt.upstream_request_id[:LONGEST_TEXT],
-    }
-
-
-def _place(place: Place) -> dict[str, Any]:
-    return {
-        "name": place.name,
-        "step": place.step,
-        "to": place.to,
-        "share": place.share,
-        "shadow": place.shadow,
-        "bypassed": place.bypassed,
-    }
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 6)
-
-
-def _printable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {key: _printable(item) for key, item in value.items()}
-    return [_printable(item) for item in value] if isinstance(value, list) else value
-
-
-def _escape(match: re.Match[bytes]) -> bytes:
-    return b"\\u%04x" % ord(match[0].decode())

@@ -57,6 +57,8 @@ _attempts = st.builds(
     throttled=st.booleans(),
     timed_out=st.booleans(),
     status=st.none() | st.integers(400, 599),
+    given_up=st.booleans(),
+    upstream_request_id=st.none() | _text,
 )
 outcomes = st.builds(
     Outcome,
@@ -86,6 +88,7 @@ outcomes = st.builds(
     handler_status=st.none() | st.integers(400, 599),
     principal=st.none() | _text,
     cold=st.none() | st.sampled_from(["spill", "hold", "fail"]),
+    side=st.none() | _names,
     migration=st.none()
     | st.builds(
         Place,

@@ -22,7 +22,7 @@ from policies.migrating import Place
 from policies.quantities import show_share
 from warmers.packed import opened
 
-from ..access_log import read
+from ..log_lines import read
 from . import EXIT_FINDINGS, EXIT_OK, StartError
 
 OK, CLIENT_GONE = 200, 499

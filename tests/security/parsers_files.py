@@ -24,10 +24,10 @@ from policies.plan_copy import from_json, to_json
 from policies.redaction import Redaction, pattern_problem
 from policies.sessions import home, marked
 from policies.table import Route
-from proxy.access_log import line, read
 from proxy.cli.why import tell
 from proxy.handlers.guest.frames import Malformed, encode, split
 from proxy.handlers.guest.frames import read as read_frame
+from proxy.log_lines import line, read
 from proxy.workers.messages import (
     Accept,
     Answered,

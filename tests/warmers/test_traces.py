@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from proxy.access_log import line
+from proxy.log_lines import line
 from tests.outcomes import outcome
 from warmers.traces import Traces, read_traces
 

@@ -17,9 +17,9 @@ import pytest
 from backends.base import Usage
 from backends.outcome import Outcome
 from policies.migrating import Place
-from proxy.access_log import line
 from proxy.cli import main
 from proxy.cli.why import tell
+from proxy.log_lines import line
 from tests.outcomes import attempt, outcome
 
 WANTED = outcome(request_id="wanted")

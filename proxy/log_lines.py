@@ -1,0 +1,397 @@
+"""The request log's lines: one JSON object for every request, and the outcome that such a line tells of.
+
+`line` and `read` are each other's inverse, and `KEYS` names every key with its meaning; docs/observability.md repeats
+the table and a test holds the three together. There is no body, credential or custom attribute in an `Outcome`, so none
+can get here. Control characters are escaped, those that terminals obey beyond ASCII included.
+
+Most requests go the way of many others: first attempt, answered, nothing of note. Of those a line is the same but for
+some numbers and ids, so `Lines` keeps it as a form and fills that in, for a third of what `line` takes. A form is made
+by `line`'s own means with holes in the place of values, and says the same byte for byte.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+import orjson
+from cachetools import LRUCache
+
+from backends.base import Usage
+from backends.outcome import SHADOW, WARM, AttemptOutcome, Outcome
+from policies.migrating import Place
+
+KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "log": "`request`, `warm` for a warm-up, or `shadow` for a copy: tells these from other lines",
+        "time": "when the request's head arrived, RFC 3339, UTC, microseconds",
+        "request_id": "`x-amzn-RequestId` of the answer",
+        "endpoint": "EndpointName as the policy has it; empty when the policy has no such endpoint",
+        "component": "InferenceComponentName, or null",
+        "operation": "`InvokeEndpoint` or `InvokeEndpointWithResponseStream`; of other contracts `Invocations`, "
+        "`ChatCompletions`, `Completions`, `Embeddings`; of a warm-up `Warm`, of a copy `Shadow`",
+        "status": "HTTP status sent to the client; 499: the client left before one was sent",
+        "error_type": "AWS error type sent to the client, also where its contract has another word for it, or null",
+        "ended": "`done`, `refused`, `failed`, `client_gone`, `upstream_broken` or `deadline`",
+        "seconds": "from the request's head to the last byte handed to the socket",
+        "backend_seconds": "of these: spent waiting for targets",
+        "overhead_seconds": "of these: the rest, this hop's own (a slow client's reading included)",
+        "first_chunk_seconds": "streams: from the request's head to the first piece of the answer, or null",
+        "first_chunk_backend_seconds": "streams: of these, spent waiting for targets, or null",
+        "attempts": "list, in order; keys below",
+        "bytes_in": "length of the request's body",
+        "bytes_out": "length of the answer's body",
+        "parts_out": "PayloadPart frames sent",
+        "policy": "digest and generation of the policy that decided",
+        "why": "why the targets were tried in this order, in words",
+        "owner": "the route's owner, or null",
+        "prompt_tokens": "as the target counted them, or null",
+        "completion_tokens": "as the target counted them, or null",
+        "sdk_invocation_id": "`amz-sdk-invocation-id`: the same on every try of one client call, or null",
+        "sdk_attempt": "which try of the client this is, from 1",
+        "trace_id": "32 hex digits when the request belongs to a trace, or null",
+        "handler_status": "status of a failure in the customer's own code around the model, or null",
+        "principal": "who asked: the name that their key or certificate stands for, or null where nobody is asked",
+        "cold": "what a cold target made of it: `spill`, `hold` or `fail`; null when it met none",
+        "side": "where its route migrates, the target that the request was meant for, or null",
+        "migration": "where its route's migration stood (keys below), or null where none was on its way",
+    }
+)
+ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "target": "name of the target in the policy",
+        "kind": "`endpoint`, `bedrock` or `vllm`",
+        "replica": "index into the target's `urls`",
+        "seconds": "from sending to the answer (streams: to its first piece), or to the failure",
+        "failure": "cause in words, or null when it answered",
+        "cold": "the target had no ready copy",
+        "throttled": "the target refused for its quota",
+        "timed_out": "the answer did not come in time",
+        "status": "HTTP status of the model's own error answer, or null",
+        "given_up": "a hedge: it ran beside another attempt, which answered first",
+        "upstream_request_id": "the target's own `x-amzn-RequestId` (engines: `X-Request-Id`), or null",
+    }
+)
+MIGRATION_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "name": "the migration: a route's key, or a group's name",
+        "step": "its step, from 1; 0 on the way back to the start",
+        "to": "the target that it leads to",
+        "share": "part of the keys that goes there, 0 to 1",
+        "shadow": "part of the other requests that it gets copies of, 0 to 1",
+        "bypassed": "true: a bypass sent everything to the old target",
+    }
+)
+
+LONGEST_TEXT: Final = 2000
+"""Characters of one text value; a longer one is cut, so that one request can't write an unbounded line."""
+FORMS: Final = 256
+"""Forms that one `Lines` keeps: one for each target of a route and what was said of it, 2 KB each."""
+# DEL, C1 controls (terminals obey 0x9B as escape-bracket) and the line separators U+2028/9, which JSON leaves alone.
+_SNEAKY: Final = re.compile(b"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+
+
+def line(outcome: Outcome) -> bytes:
+    """The log line of one request, with its line feed."""
+    return _harmless(_dumped(_entry(outcome))) + b"\n"
+
+
+Way = tuple[object, ...]
+"""What decides on the form of a line: all that is said of a request but for what `Lines` fills in."""
+
+
+class Lines:
+    """Makes the lines of requests as they come. One thread uses one."""
+
+    def __init__(self) -> None:
+        self._forms: LRUCache[Way, bytes] = LRUCache(FORMS)
+        self._second = -1
+        self._until_second = b""
+
+    def of(self, outcomes: Iterable[Outcome]) -> list[bytes]:
+        """The lines of `outcomes`, in their order. Those of one batch mostly need one form: it is looked up once."""
+        forms: dict[Way, bytes] = {}
+        lines = []
+        for outcome in outcomes:
+            attempts = outcome.attempts
+            if len(attempts) != 1 or attempts[0].failure is not None or outcome.migration is not None:
+                lines.append(line(outcome))
+                continue
+            way = _way(outcome, attempts[0])
+            form = forms.get(way)
+            if form is None:
+                form = forms[way] = self._form(way, outcome)
+            lines.append(self._filled(form, outcome, attempts[0]) or line(outcome))
+        return lines
+
+    def _form(self, way: Way, outcome: Outcome) -> bytes:
+        form = self._forms.get(way)
+        if form is None:
+            form = self._forms[way] = _form(outcome)
+        return form
+
+    def _filled(self, form: bytes, outcome: Outcome, only: AttemptOutcome) -> bytes | None:
+        """The line; None where a value does not fit into the form."""
+        second, micros = divmod(round(outcome.started * 1e6), 1_000_000)
+        if second != self._second:
+            self._second, self._until_second = second, _until_second(second)
+        request_id, seconds, backend, usage = (
+            outcome.request_id,
+            outcome.seconds,
+            outcome.backend_seconds,
+            outcome.usage,
+        )
+        named, client, trace = only.upstream_request_id, outcome.sdk_invocation_id, outcome.trace_id
+        first, first_backend = outcome.first_chunk_seconds, outcome.first_chunk_backend_seconds
+        overhead = seconds - backend
+        if not (
+            request_id.isascii()
+            and request_id.isprintable()
+            and -_LONG < overhead < _LONG
+            and -_LONG < only.seconds < _LONG
+            and (first is None or -_LONG < first < _LONG)
+            and (first_backend is None or -_LONG < first_backend < _LONG)
+        ):
+            return None
+        return form % (
+            self._until_second,
+            micros,
+            _dumps(request_id),
+            seconds,
+            backend,
+            overhead if overhead > 0.0 else 0.0,
+            first,
+            first_backend,
+            only.seconds,
+            b"null" if named is None else _text(named),
+            outcome.bytes_in,
+            outcome.bytes_out,
+            outcome.parts_out,
+            None if usage is None else usage.prompt_tokens,
+            None if usage is None else usage.completion_tokens,
+            b"null" if client is None else _text(client),
+            b"null" if trace is None else _text(trace),
+        )
+
+
+def _way(outcome: Outcome, only: AttemptOutcome) -> Way:
+    return (
+        outcome.operation,
+        outcome.endpoint,
+        outcome.component,
+        outcome.status,
+        outcome.error_type,
+        outcome.ended,
+        outcome.policy,
+        outcome.why,
+        outcome.owner,
+        outcome.sdk_attempt,
+        outcome.handler_status,
+        outcome.principal,
+        outcome.cold,
+        outcome.side,
+        outcome.usage is None,
+        outcome.first_chunk_seconds is None,
+        outcome.first_chunk_backend_seconds is None,
+        only.target,
+        only.kind,
+        only.replica,
+        only.cold,
+        only.throttled,
+        only.timed_out,
+        only.status,
+        only.given_up,
+    )
+
+
+def _form(outcome: Outcome) -> bytes:
+    """The line of `outcome` with holes for what differs from request to request, as `bytes % values` has them."""
+    entry = _entry(outcome)
+    attempt: dict[str, Any] = entry["attempts"][0]
+    attempt |= {"seconds": _hole(b".6f"), "upstream_request_id": _hole(b"b")}
+    entry |= {
+        "time": orjson.Fragment(b'"\0b.\x0006dZ"'),
+        **dict.fromkeys(("seconds", "backend_seconds", "overhead_seconds"), _hole(b".6f")),
+        **dict.fromkeys(("bytes_in", "bytes_out", "parts_out"), _hole(b"d")),
+        **dict.fromkeys(("request_id", "sdk_invocation_id", "trace_id"), _hole(b"b")),
+    }
+    for key, kind in _PERHAPS.items():
+        entry[key] = (
+            _hole(b".0a", b"null") if entry[key] is None else _hole(kind)
+        )  # .0a takes anything and adds nothing
+    text = _harmless(_dumped(entry)) + b"\n"
+    return text.replace(b"%", b"%%").replace(b"\0", b"%")  # JSON text has no byte 0 in it
+
+
+_PERHAPS: Final = MappingProxyType(
+    {
+        "first_chunk_seconds": b".6f",
+        "first_chunk_backend_seconds": b".6f",
+        "prompt_tokens": b"d",
+        "completion_tokens": b"d",
+    }
+)
+"""Numbers that some lines lack -> how they are written."""
+_LONG: Final = 1e12
+"""Seconds that no duration comes to; what is longer, or no number, is written by `line`."""
+_LOGS: Final = MappingProxyType({WARM: "warm", SHADOW: "shadow"})
+"""Operations that no client has asked for -> the word by which their lines are told from requests'."""
+_dumps: Final = orjson.dumps
+
+
+def _hole(kind: bytes, before: bytes = b"") -> orjson.Fragment:
+    return orjson.Fragment(before + b"\0" + kind)
+
+
+def _entry(outcome: Outcome) -> dict[str, Any]:
+    usage = outcome.usage
+    return {
+        "log": _LOGS.get(outcome.operation, "request"),
+        "time": _time(outcome.started),
+        "request_id": outcome.request_id,
+        "endpoint": outcome.endpoint,
+        "component": outcome.component,
+        "operation": outcome.operation,
+        "status": outcome.status,
+        "error_type": outcome.error_type,
+        "ended": outcome.ended,
+        "seconds": _seconds(outcome.seconds),
+        "backend_seconds": _seconds(outcome.backend_seconds),
+        "overhead_seconds": _seconds(outcome.overhead_seconds),
+        "first_chunk_seconds": _seconds(outcome.first_chunk_seconds),
+        "first_chunk_backend_seconds": _seconds(outcome.first_chunk_backend_seconds),
+        "attempts": [_attempt(attempt) for attempt in outcome.attempts],
+        "bytes_in": outcome.bytes_in,
+        "bytes_out": outcome.bytes_out,
+        "parts_out": outcome.parts_out,
+        "policy": outcome.policy,
+        "why": outcome.why[:LONGEST_TEXT],
+        "owner": outcome.owner,
+        "prompt_tokens": usage.prompt_tokens if usage else None,
+        "completion_tokens": usage.completion_tokens if usage else None,
+        "sdk_invocation_id": outcome.sdk_invocation_id and outcome.sdk_invocation_id[:LONGEST_TEXT],
+        "sdk_attempt": outcome.sdk_attempt,
+        "trace_id": outcome.trace_id and outcome.trace_id[:LONGEST_TEXT],
+        "handler_status": outcome.handler_status,
+        "principal": outcome.principal,
+        "cold": outcome.cold,
+        "side": outcome.side,
+        "migration": None if outcome.migration is None else _place(outcome.migration),
+    }
+
+
+def read(text: bytes) -> Outcome | None:
+    """The outcome that a log line tells of; None when `text` is no whole line of this log."""
+    try:
+        entry = orjson.loads(text)
+        if entry["log"] not in {"request", *_LOGS.values()}:
+            return None
+        tokens = entry["prompt_tokens"], entry["completion_tokens"]
+        migration = entry.get("migration")
+        found = Outcome(
+            started=datetime.fromisoformat(entry["time"]).timestamp(),
+            attempts=tuple(
+                AttemptOutcome(**{key: attempt[key] for key in ATTEMPT_KEYS if key in attempt})
+                for attempt in entry["attempts"]
+            ),
+            usage=None if tokens == (None, None) else Usage(*tokens),
+            migration=None if migration is None else Place(**{key: migration[key] for key in MIGRATION_KEYS}),
+            **{key: entry[key] for key in _SAME if key in entry},  # a line of an older version lacks the newest
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return None
+    return found if _sound(found) else None
+
+
+def _sound(found: Outcome) -> bool:
+    """Whether the numbers are numbers: anybody may write a line that looks like one of ours."""
+    counts = found.seconds, found.backend_seconds, *(each.seconds for each in found.attempts)
+    shares = () if found.migration is None else (found.migration.share, found.migration.shadow)
+    once = found.first_chunk_seconds, found.first_chunk_backend_seconds
+    return (
+        all(isinstance(each, int | float) for each in (*counts, *shares))
+        and all(isinstance(each, int | float | None) for each in once)
+        and isinstance(found.sdk_invocation_id, str | None)
+    )
+
+
+_SAME: Final = tuple(
+    key
+    for key in KEYS
+    if key not in {"log", "time", "overhead_seconds", "attempts", "prompt_tokens", "completion_tokens", "migration"}
+)
+"""Keys that are fields of `Outcome` under the same name."""
+
+
+def _dumped(value: Any) -> bytes:
+    try:
+        return _dumps(value)
+    except TypeError:  # text from the wire with bytes that are not UTF-8, kept as lone surrogates
+        return _dumps(_printable(value))
+
+
+def _attempt(attempt: AttemptOutcome) -> dict[str, Any]:
+    return {
+        "target": attempt.target,
+        "kind": attempt.kind,
+        "replica": attempt.replica,
+        "seconds": _seconds(attempt.seconds),
+        "failure": attempt.failure and attempt.failure[:LONGEST_TEXT],
+        "cold": attempt.cold,
+        "throttled": attempt.throttled,
+        "timed_out": attempt.timed_out,
+        "status": attempt.status,
+        "given_up": attempt.given_up,
+        "upstream_request_id": attempt.upstream_request_id and attempt.upstream_request_id[:LONGEST_TEXT],
+    }
+
+
+def _place(place: Place) -> dict[str, Any]:
+    return {
+        "name": place.name,
+        "step": place.step,
+        "to": place.to,
+        "share": place.share,
+        "shadow": place.shadow,
+        "bypassed": place.bypassed,
+    }
+
+
+def _time(started: float) -> orjson.Fragment:
+    second, micros = divmod(round(started * 1e6), 1_000_000)
+    return orjson.Fragment(b'"%b.%06dZ"' % (_until_second(second), micros))
+
+
+def _until_second(second: int) -> bytes:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19].encode()
+
+
+def _seconds(seconds: float | None) -> orjson.Fragment | None:
+    return None if seconds is None or not math.isfinite(seconds) else orjson.Fragment(b"%.6f" % seconds)
+
+
+def _text(text: str) -> bytes:
+    """One value as it stands in a line."""
+    if text.isascii() and text.isprintable():
+        return _dumps(text[:LONGEST_TEXT])
+    return _harmless(_dumped(text[:LONGEST_TEXT]))
+
+
+def _harmless(text: bytes) -> bytes:
+    return text if text.isascii() and b"\x7f" not in text else _SNEAKY.sub(_escape, text)
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {key: _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(match[0].decode())

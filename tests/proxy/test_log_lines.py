@@ -1,0 +1,246 @@
+"""The request log's lines: made of outcomes, in forms where many are alike, and read again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backends.base import Usage
+from backends.outcome import AttemptOutcome, Outcome
+from policies.migrating import Place
+from proxy.log_lines import ATTEMPT_KEYS, KEYS, LONGEST_TEXT, MIGRATION_KEYS, Lines, line, read
+from tests.outcomes import ANSWERED, attempt, outcome, outcomes
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+
+
+def test_a_line_has_the_documented_keys_in_order() -> None:
+    """Whoever parses the log may rely on every key being there, whatever happened."""
+    entry = json.loads(line(outcome(attempts=(attempt(),))))
+    assert list(entry) == list(KEYS)
+    assert list(entry["attempts"][0]) == list(ATTEMPT_KEYS)
+    assert list(json.loads(line(outcome(attempts=(), component=None)))) == list(KEYS)
+
+
+def test_every_fact_of_an_outcome_is_in_the_log() -> None:
+    """A field added to the outcome and forgotten here would be lost for `pointsman why`."""
+    fields = {field.name for field in dataclasses.fields(Outcome)} - {"started", "usage"}
+    assert fields <= set(KEYS)
+    assert {field.name for field in dataclasses.fields(AttemptOutcome)} == set(ATTEMPT_KEYS)
+    assert [field.name for field in dataclasses.fields(Place)] == list(MIGRATION_KEYS)
+
+
+def test_line_of_an_older_version_is_read() -> None:
+    """It lacks the keys that came later; nothing is known of them."""
+    entry = json.loads(line(ANSWERED))
+    for key in ("migration", "side", "cold"):
+        del entry[key]
+    del entry["attempts"][0]["given_up"], entry["attempts"][0]["upstream_request_id"]
+    assert read(json.dumps(entry).encode()) == read(line(ANSWERED))
+    del entry["attempts"][0]["target"]
+    assert read(json.dumps(entry).encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seconds", "1"),
+        ("backend_seconds", None),
+        ("first_chunk_seconds", {}),
+        ("sdk_invocation_id", 5),
+        ("attempts", [5]),
+    ],
+)
+def test_a_line_of_other_types_is_none_of_ours(key: str, value: object) -> None:
+    """Anybody may write into a log what looks like a request's line: `pointsman why` passes over it."""
+    assert read(json.dumps({**json.loads(line(ANSWERED)), key: value}).encode()) is None
+
+
+def test_where_a_migration_stood_is_an_object() -> None:
+    """With the documented keys, in their order."""
+    place = Place("apexguru", 2, "import", 0.05, 0.1, bypassed=False)
+    found = json.loads(line(outcome(migration=place)))["migration"]
+    assert list(found) == list(MIGRATION_KEYS)
+    assert found == {"name": "apexguru", "step": 2, "to": "import", "share": 0.05, "shadow": 0.1, "bypassed": False}
+
+
+def test_the_document_explains_each_key() -> None:
+    """docs/observability.md repeats the tables word for word."""
+    rows = [
+        f"| `{key}` | {meaning} |" for table in (KEYS, ATTEMPT_KEYS, MIGRATION_KEYS) for key, meaning in table.items()
+    ]
+    section = DOCUMENT.partition("## The request log")[2].partition("\n## ")[0]
+    assert [row for row in section.splitlines() if row.startswith("| `")] == rows
+
+
+def test_a_line_in_full() -> None:
+    """The very bytes, so that a change of the format is a decision and not an accident."""
+    assert line(outcome(usage=Usage(3, 4))) == (
+        b'{"log":"request","time":"2026-09-21T14:13:20.250000Z","request_id":"3f1e0c52-6a53-4d27-9ad1-0f0a6b1f5f11",'
+        b'"endpoint":"apexguru","component":null,"operation":"InvokeEndpoint","status":200,"error_type":null,'
+        b'"ended":"done","seconds":0.500000,"backend_seconds":0.499800,"overhead_seconds":0.000200,"first_chunk_seconds":null,'
+        b'"first_chunk_backend_seconds":null,"attempts":[{"target":"apexguru-gpu","kind":"endpoint","replica":0,'
+        b'"seconds":0.499800,"failure":null,"cold":false,"throttled":false,"timed_out":false,"status":null,'
+        b'"given_up":false,"upstream_request_id":null}],'
+        b'"bytes_in":954,"bytes_out":590,"parts_out":0,"policy":"0123456789ab/3",'
+        b'"why":"endpoints.apexguru.serve_from","owner":null,"prompt_tokens":3,"completion_tokens":4,'
+        b'"sdk_invocation_id":null,"sdk_attempt":1,"trace_id":null,"handler_status":null,"principal":null,"cold":null,"side":null,'
+        b'"migration":null}\n'
+    )
+
+
+FILLED = st.fixed_dictionaries(
+    {
+        "request_id": st.text(max_size=12),
+        "started": st.floats(-1e9, 4e9),
+        "seconds": st.floats(0, 1000) | st.sampled_from([math.inf, math.nan, 1e300, 5e-7]),
+        "backend_seconds": st.floats(-1, 1000),
+        "bytes_in": st.integers(0, 2**40),
+        "bytes_out": st.integers(0, 2**40),
+        "parts_out": st.integers(0, 2**20),
+        "sdk_invocation_id": st.none()
+        | st.text(max_size=12)
+        | st.just("%b \0 \udc80")
+        | st.just("x" * LONGEST_TEXT * 2),
+        "trace_id": st.none() | st.text(max_size=12),
+    }
+)
+"""What differs between requests that went the same way."""
+
+
+@given(
+    outcomes, st.lists(FILLED, min_size=1, max_size=3), st.floats(0, 1000) | st.just(math.inf), st.none() | st.text()
+)
+@settings(max_examples=100)
+def test_forms_say_what_a_line_of_its_own_says(
+    first: Outcome, values: list[dict[str, Any]], seconds: float, named: str | None
+) -> None:
+    """However a request went, and whatever a form was made of: the very same bytes."""
+    alike = [dataclasses.replace(first, **each) for each in values]
+    attempts = tuple(dataclasses.replace(one, seconds=seconds, upstream_request_id=named) for one in first.attempts)
+    requests = [first, *alike, dataclasses.replace(first, attempts=attempts), first]
+    lines = Lines()
+    assert lines.of(requests) == [line(one) for one in requests]
+    assert lines.of(requests) == [line(one) for one in requests]
+
+
+OTHERWISE: dict[str, Any] = {
+    **dict.fromkeys(("endpoint", "component", "operation", "error_type", "ended", "policy", "why", "owner"), "another"),
+    **dict.fromkeys(("principal", "cold", "side", "target", "kind", "failure"), "another"),
+    **dict.fromkeys(("status", "sdk_attempt", "handler_status", "replica"), 7),
+    **dict.fromkeys(("throttled", "timed_out", "given_up"), True),
+    **dict.fromkeys(("first_chunk_seconds", "first_chunk_backend_seconds"), 0.25),
+    "usage": Usage(3, 4),
+    "migration": Place("apexguru", 2, "import", 0.05, 0.1, bypassed=False),
+}
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_each_fact_tells_two_forms_apart(name: str) -> None:
+    """A request that differs in nothing else from the one that a form was made of has a line of its own."""
+    changed = []
+    if name in {field.name for field in dataclasses.fields(Outcome)}:
+        changed.append(outcome(**{name: OTHERWISE[name]}))
+    if name in {field.name for field in dataclasses.fields(AttemptOutcome)}:
+        changes: dict[str, Any] = {name: True if name == "cold" else OTHERWISE[name]}
+        changed.append(outcome(attempts=(attempt(**changes),)))
+    for one in changed:
+        assert Lines().of([outcome(), one, outcome()]) == [line(outcome()), line(one), line(outcome())]
+        assert Lines().of([one, outcome(), one]) == [line(one), line(outcome()), line(one)]
+    assert changed
+
+
+@given(outcomes)
+@settings(max_examples=100)
+def test_reading_a_line_gives_the_outcome_back(request: Outcome) -> None:
+    """Nothing is lost but what lies below a microsecond."""
+    back = read(line(request))
+    assert back is not None
+    assert back.seconds == pytest.approx(request.seconds, abs=1e-6)
+    assert back.started == pytest.approx(request.started, abs=1e-5)
+    rough = {"seconds", "backend_seconds", "started", "first_chunk_seconds", "first_chunk_backend_seconds", "attempts"}
+    for field in dataclasses.fields(Outcome):
+        if field.name not in rough:
+            assert getattr(back, field.name) == getattr(request, field.name)
+    assert [dataclasses.replace(one, seconds=0) for one in back.attempts] == [
+        dataclasses.replace(one, seconds=0) for one in request.attempts
+    ]
+
+
+@given(outcomes)
+@settings(max_examples=100)
+def test_a_line_is_one_line_and_drives_no_terminal(request: Outcome) -> None:
+    """No control character gets through, neither ASCII's nor the C1 set, nor Unicode's line separators."""
+    text = line(request).decode()
+    assert text.endswith("\n")
+    assert not [
+        letter for letter in text[:-1] if letter < " " or "\x7f" <= letter <= "\x9f" or letter in "\u2028\u2029"
+    ]
+
+
+@pytest.mark.parametrize("text", ["\n", "\x1b[2J", "\x9b2J", "\x7f", "\u2028", "ünï 漢字"])
+def test_odd_text_is_escaped_and_read_back(text: str) -> None:
+    """What a client put into amz-sdk-invocation-id stays one value of one line."""
+    written = line(outcome(sdk_invocation_id=text))
+    assert written.count(b"\n") == 1
+    assert b"\x7f" not in written
+    back = read(written)
+    assert back is not None
+    assert back.sdk_invocation_id == text
+
+
+def test_bytes_that_are_not_utf8_make_a_line_all_the_same() -> None:
+    """Header text with lone surrogates has no JSON form; it is shown with question marks, also inside attempts."""
+    back = read(line(outcome(sdk_invocation_id="a\udcffb", attempts=(attempt(failure="x\udc80"),))))
+    assert back is not None
+    assert (back.sdk_invocation_id, back.attempts[0].failure) == ("a?b", "x?")
+
+
+def test_long_text_is_cut() -> None:
+    """One request can't write a line of megabytes."""
+    written = line(
+        outcome(sdk_invocation_id="x" * 100_000, why="y" * 100_000, attempts=(attempt(failure="z" * 100_000),))
+    )
+    assert len(written) < 3 * LONGEST_TEXT + 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\n",
+        b"not json\n",
+        b"[]\n",
+        b"1\n",
+        b"{}\n",
+        b'{"log":"other"}\n',
+        b'{"log":"request"}\n',
+        line(outcome())[:-40],
+    ],
+)
+def test_other_lines_are_not_read(text: bytes) -> None:
+    """The log shares its stream with other output, and its last line may be torn."""
+    assert read(text) is None
+
+
+def test_a_line_with_values_of_other_kinds_is_not_read() -> None:
+    """A stranger's line with our keys is no reason to fail."""
+    entry = json.loads(line(outcome()))
+    assert read(json.dumps({**entry, "time": "yesterday"}).encode()) is None
+    assert read(json.dumps({**entry, "attempts": 7}).encode()) is None
+
+
+@pytest.mark.parametrize(("operation", "word"), [("Warm", b"warm"), ("Shadow", b"shadow")])
+def test_what_no_client_asked_for_has_a_line_of_its_own_kind(operation: str, word: bytes) -> None:
+    """Who counts requests by their lines does not count it, and `pointsman why` finds it all the same."""
+    own = outcome(operation=operation)
+    assert b'"log":"%b"' % word in line(own)
+    assert read(line(own)) == own
+    assert b'"log":"request"' in line(outcome())
