@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from backends.base import Headers, Invocation, Usage
+from backends.base import Invocation, Usage
 from backends.errors import BackendError
 from backends.outcome import AttemptOutcome, Outcome
 from policies.choose import Attempt
@@ -94,17 +94,18 @@ class Record:
         self.ended = ended
         self.error_type = error_type or self.error_type
 
-    def headers(self, now: float) -> Headers:
-        """The `x-pointsman-*` response headers; overhead is what has passed but for waiting on targets."""
+    def lines(self, now: float) -> str:
+        """The `x-pointsman-*` lines of the answer's head; overhead is what has passed but for waiting on targets."""
         overhead = now - self.arrived - self.backend_seconds
-        took = ("x-pointsman-overhead-us", str(round(overhead * 1e6)) if overhead > 0 else "0")
-        known = [took]
-        if self.policy is not None:
-            known.append(("x-pointsman-policy", self.policy.label))
-        if self.attempts:
-            known.append(("x-pointsman-target", self.attempts[-1].target))
-            known.append(("x-pointsman-attempts", str(len(self.attempts))))
-        return tuple(known)
+        micros = round(overhead * 1e6) if overhead > 0 else 0
+        policy, attempts = self.policy, self.attempts
+        if policy is None:
+            said = f"x-pointsman-overhead-us: {micros}\r\n"
+        else:
+            said = f"x-pointsman-overhead-us: {micros}\r\nx-pointsman-policy: {policy.label}\r\n"
+        if not attempts:
+            return said
+        return f"{said}x-pointsman-target: {attempts[-1].target}\r\nx-pointsman-attempts: {len(attempts)}\r\n"
 
     def outcome(self, now: float) -> Outcome:
         """The request, over."""

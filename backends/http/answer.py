@@ -28,8 +28,8 @@ class Answer:
     """Seconds that the face would rather say nothing first, since the caller may well be gone by then."""
 
 
-def head(status: int, headers: Headers, framing: str) -> bytes:
-    """The bytes of an answer's head. `framing` are whole lines: what the body's length is, and whose business it is.
+def lines(headers: Headers) -> str:
+    """Header fields as lines of a head.
 
     Raises:
         ValueError: a field holds a line break or a NUL, so that it would end the head or begin another field.
@@ -39,6 +39,12 @@ def head(status: int, headers: Headers, framing: str) -> bytes:
     if fields.count("\n") != count or fields.count("\r") != count or "\0" in fields:
         message = "a header field of an answer holds a line break"
         raise ValueError(message)
+    return fields
+
+
+def head(status: int, fields: str, framing: str) -> bytes:
+    """The bytes of an answer's head. `fields` and `framing` are whole lines: the answer's own, and those that say what
+    its body's length is and what becomes of the connection."""
     first = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
     return f"{first}{fields}{framing}Server: pointsman\r\n\r\n".encode("utf-8", "surrogateescape")
 
@@ -46,4 +52,4 @@ def head(status: int, headers: Headers, framing: str) -> bytes:
 def raw(answer: Answer) -> bytes:
     """A whole answer after which the connection is closed."""
     framing = f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n"
-    return head(answer.status, answer.headers, framing) + answer.body
+    return head(answer.status, lines(answer.headers), framing) + answer.body

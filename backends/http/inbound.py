@@ -1,11 +1,12 @@
 """Connections of clients over aiohttp's hardened parser: limits, typed errors for garbage, a word for HTTP/2 clients.
 
-`edge.py` says what is served over them. These two files are the only importers of aiohttp.
+`edge.py` says what is served over them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,7 +17,14 @@ from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from .answer import HTTP2_GOAWAY, HTTP2_PREFACE, Answer, raw
-from .limits import Limits
+from .exchange import ClientGone, Exchange
+from .idle import Idle
+from .limits import ByteBudget, Limits
+
+log = logging.getLogger("pointsman.edge")
+
+Handler = Callable[[Exchange], Awaitable[None]]
+"""Answers one exchange. It may raise ClientGone; any other exception is a bug and closes the connection."""
 
 Malformed = Callable[[int, str], Answer]
 """Answer to bytes that are no HTTP request: (status, what is wrong with them)."""
@@ -33,35 +41,25 @@ _REFUSALS = 256
 """Connections kept so at once; those beyond it are closed without a word."""
 
 
-Serve = Callable[["Connection", Any, Any], Awaitable[bool]]
-"""(connection, aiohttp's message, its payload) -> whether the connection can have another request."""
-
-
 async def _unused(request: web.BaseRequest) -> web.StreamResponse:
-    """aiohttp wants a handler; `Connection.start` calls `Server.serve` in its place."""
+    """aiohttp wants a handler; `Connection.start` calls `Server.handler` in its place."""
     raise NotImplementedError
 
 
-def _held(message: Any) -> Any:
-    """`message`, unless the parser took what we do not: HTTP/0.9, 2.0 in words, or a coding beside `chunked`.
-
-    The coding would have to be undone, since nobody behind this hop is told of it.
-    """
-    known = message.version is HttpVersion11 or message.version is HttpVersion10
-    codings: str = message.headers.get(hdrs.TRANSFER_ENCODING, "chunked")
-    if known and codings.strip(" \t").lower() == "chunked":
-        return message
-    return _ErrInfo(status=400, exc=BadHttpMessage(""), message="")
+_feed = RequestHandler.data_received
+_NO_ANSWER = RuntimeError("a handler gave no answer")
 
 
 class Connection(RequestHandler):
     """aiohttp's connection, but with limits, typed errors for garbage and a word for HTTP/2 clients."""
 
-    __slots__ = ("_door", "_first", "_heads", "_part", "_refused", "_timer")
+    __slots__ = ("_door", "_first", "_heads", "_idle", "_part", "_refused", "_timer")
 
     def __init__(self, door: Server, **options: Any) -> None:
         super().__init__(door, **options)
         self._door = door
+        self._idle = Idle(self._loop)
+        self._waiter = cast("asyncio.Future[None]", self._idle)
         self._first = True
         self._heads = 0  # requests counted when data last came
         self._part = 0  # bytes of a head of which the end has not come
@@ -103,16 +101,19 @@ class Connection(RequestHandler):
             if data.startswith(HTTP2_PREFACE) and self.transport is not None:
                 self._say(HTTP2_GOAWAY)
                 return
-        super().data_received(data)
+        _feed(self, data)
+        idle = self._idle
         if self._request_count != self._heads:
             self._heads = self._request_count
             if self._timer is not None:
                 self._disarm()
+            if idle.due is not None:  # last, since the request begins in there
+                idle.go(self._messages[0][1].is_eof())
         elif self._timer is not None:
             self._part += len(data)
             if self._part > _HEAD:
                 self._say(raw(self._door.malformed(400, "its head is too long")))
-        elif self._waiter is not None and not self._waiter.done():
+        elif not idle.done():
             self._part = len(data)
             self._timer = self._loop.call_later(self._door.limits.head_time, self._late)
 
@@ -154,25 +155,7 @@ class Connection(RequestHandler):
         hop's time): everything before it, from the parser to the queue of pipelined requests, is aiohttp's.
         """
         try:
-            while not self._force_close:
-                if not self._messages:
-                    await self._next()
-                message, payload = self._taken()
-                if message.__class__ is _ErrInfo:
-                    self.refuse(message.status, message.exc)
-                    break
-                self._request_in_progress = True
-                try:
-                    keeps = await self._door.serve(self, message, payload)
-                    if not payload.is_eof():
-                        keeps = await self._linger(payload) and keeps
-                finally:
-                    self._over()
-                if not keeps or self._ending():
-                    break
-                closes = self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-                if self._keepalive_handle is None:
-                    self._keepalive_handle = self._loop.call_at(closes, self._process_keepalive)
+            await self._requests()
         except BaseException:  # the client left, the listener stops, or a bug: in any case this connection is over
             self.force_close()
             raise
@@ -181,33 +164,74 @@ class Connection(RequestHandler):
             if self.transport is not None:
                 self.transport.close()
 
-    def _over(self) -> None:
-        self._request_in_progress = False
-        if self._handler_waiter is not None:
-            self._handler_waiter.set_result(None)
+    async def _requests(self) -> None:
+        door, idle, loop = self._door, self._idle, self._loop
+        parser, messages = cast("Any", self._parser), cast("Any", self._messages)
+        while not self._force_close:  # until then there is a parser
+            if not messages:
+                await idle
+            message, payload = messages.popleft()
+            parser.message_consumed()
+            if self._buffer_paused:
+                self._taken()
+            unusual = message.__class__ is _ErrInfo or message.chunked or message.version is not HttpVersion11
+            if unusual and self._refuses(message):
+                return
+            self._request_in_progress = True
+            exchange = Exchange(self, message, payload, door.budget, loop.time())
+            door.in_flight += 1
+            try:
+                try:
+                    await door.handler(exchange)
+                    keeps = exchange.keeps if exchange.started else self._failed(exchange, _NO_ANSWER)
+                except Exception as error:  # noqa: BLE001 - a bug of ours, unless the client left
+                    keeps = self._failed(exchange, error)
+                finally:
+                    door.in_flight -= 1
+                    door.budget.give_back(exchange.held)
+                if not payload.is_eof():
+                    keeps = await self._linger(payload) and keeps
+            finally:
+                self._request_in_progress = False
+                if self._handler_waiter is not None:
+                    self._handler_waiter.set_result(None)
+            # No further request: told to close, or the client wanted another protocol, of which we have none.
+            told = self._close or self._force_close
+            if not keeps or told or self._upgraded:
+                return
+            closes = self._next_keepalive_close_time = loop.time() + self._keepalive_timeout
+            if self._keepalive_handle is None:
+                self._keepalive_handle = loop.call_at(closes, self._process_keepalive)
 
-    def _taken(self) -> tuple[Any, Any]:
-        """The next request, whose place in the queue is free again."""
-        taken: Any = self._messages.popleft()
-        message, payload = taken
-        if self._parser is not None:
-            self._parser.message_consumed()
-        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+    def _taken(self) -> None:
+        """A place in the queue of requests, which was full, is free again."""
+        if len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
-        if message.__class__ is not _ErrInfo and (message.chunked or message.version is not HttpVersion11):
-            return _held(message), payload
-        return message, payload
 
-    def _ending(self) -> bool:
-        """No further request: told to close, or the client wanted another protocol, of which we have none."""
-        return self._close or self._force_close or self._upgraded
+    def _refuses(self, message: Any) -> bool:
+        """Say what is wrong with what the parser refused, or took and we do not: HTTP/0.9, 2.0 in words, or a coding
+        beside `chunked`, which would have to be undone, since nobody behind this hop is told of it."""
+        if message.__class__ is _ErrInfo:
+            self.refuse(message.status, message.exc)
+            return True
+        known = message.version is HttpVersion11 or message.version is HttpVersion10
+        codings: str = message.headers.get(hdrs.TRANSFER_ENCODING, "chunked")
+        if known and codings.strip(" \t").lower() == "chunked":
+            return False
+        self.refuse(400, BadHttpMessage(""))
+        return True
 
-    async def _next(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    def _failed(self, exchange: Exchange, error: Exception) -> bool:
+        """The client left, or a bug of ours: the connection cannot have another request."""
+        if isinstance(error, ClientGone):
+            exchange.abort()
+            return False
+        log.error("a request failed inside the proxy", exc_info=error)
+        if exchange.started:
+            exchange.abort()
+        else:
+            self.refuse(500, error)
+        return False
 
     async def _linger(self, payload: Any) -> bool:
         """Read what is left of a body that nobody wanted: closed unread, the client would see a reset, no answer."""
@@ -237,11 +261,16 @@ class Connection(RequestHandler):
 class Server(web.Server):
     """Makes connections, and knows which are open."""
 
-    def __init__(self, serve: Serve, malformed: Malformed, limits: Limits, **options: Any) -> None:
+    def __init__(
+        self, handler: Handler, malformed: Malformed, budget: ByteBudget, limits: Limits, **options: Any
+    ) -> None:
         super().__init__(_unused, **options)
-        self.serve = serve
+        self.handler = handler
         self.malformed = malformed
+        self.budget = budget
         self.limits = limits
+        self.in_flight = 0
+        """Requests that are being answered."""
         self.refused = 0
         """Connections over the limit that are still told so."""
         self.leaving = False

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from backends.base import Headers, Invocation, Reply
+from backends.base import Invocation, Reply
 from backends.errors import BackendError
-from backends.http.edge import Answer, Exchange
+from backends.http.edge import Answer, Exchange, lines
 from backends.wire import container as wire
 from backends.wire import sagemaker
 from backends.wire.framing import Reframer, reframer
@@ -150,11 +150,11 @@ class Container:
             longest=wire.STREAM_DEADLINE if streaming else started.longest,
         )
 
-    def answer(self, reply: Reply, record: Record) -> tuple[Headers, bytes]:
-        return wire.write_head(reply, record.request_id), reply.body
+    def answer(self, reply: Reply, record: Record) -> str:
+        return lines(wire.write_head(reply, record.request_id))
 
-    def stream_head(self, reply: Reply, record: Record) -> Headers:
-        return wire.write_head(reply, record.request_id)
+    def stream_head(self, reply: Reply, record: Record) -> str:
+        return lines(wire.write_head(reply, record.request_id))
 
     def reframer(self, reply: Reply) -> Reframer:
         return reframer(reply.content_type)

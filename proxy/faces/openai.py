@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from backends.base import Headers, Invocation, Reply
 from backends.errors import BackendError
-from backends.http.edge import Answer, Exchange
+from backends.http.edge import Answer, Exchange, lines
 from backends.wire import openai as wire
 from backends.wire import sagemaker
 from backends.wire.bearer import bearer_tokens, token_refusal
@@ -138,11 +138,11 @@ class _Conversation:
             speaks=asked.operation.speaks,
         )
 
-    def answer(self, reply: Reply, record: Record) -> tuple[Headers, bytes]:
-        return wire.head(record.request_id, reply.content_type), reply.body
+    def answer(self, reply: Reply, record: Record) -> str:
+        return lines(wire.head(record.request_id, reply.content_type))
 
-    def stream_head(self, reply: Reply, record: Record) -> Headers:
-        return (*wire.head(record.request_id, reply.content_type), ("Cache-Control", "no-cache"))
+    def stream_head(self, reply: Reply, record: Record) -> str:
+        return lines((*wire.head(record.request_id, reply.content_type), ("Cache-Control", "no-cache")))
 
     def reframer(self, reply: Reply) -> Reframer:
         return reframer(reply.content_type)

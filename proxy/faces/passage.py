@@ -13,9 +13,9 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from backends.base import ByteStream, Headers, Invocation, Reply
+from backends.base import ByteStream, Invocation, Reply
 from backends.errors import BackendError, Said, let_go
-from backends.http.edge import Answer, BodyTooSlow, ClientGone, Exchange
+from backends.http.edge import Answer, BodyTooSlow, ClientGone, Exchange, lines
 from backends.patience import limit_at
 from backends.wire.framing import Reframer
 from policies.facts import FailureFacts, Fault
@@ -44,12 +44,12 @@ class Face(Protocol):
         """
         ...
 
-    def answer(self, reply: Reply, record: Record) -> tuple[Headers, bytes]:
-        """Head and body of a whole 200."""
+    def answer(self, reply: Reply, record: Record) -> str:
+        """The head's lines of a whole 200, whose body is the reply's. No line holds a break but at its end."""
         ...
 
-    def stream_head(self, reply: Reply, record: Record) -> Headers:
-        """The head of a streamed 200."""
+    def stream_head(self, reply: Reply, record: Record) -> str:
+        """The same of a streamed 200."""
         ...
 
     def reframer(self, reply: Reply) -> Reframer:
@@ -169,11 +169,11 @@ class _Passage:
 
     def _put(self, reply: Reply) -> bool:
         """Send a whole answer; True when it has to be waited for that the client takes it."""
-        record = self._record
-        headers, body = self._face.answer(reply, record)
+        record, body = self._record, reply.body
+        said = self._face.answer(reply, record)
         record.head_sent(200)
         record.bytes_out = len(body)
-        return self._exchange.answer(200, headers + record.headers(self._services.now()), body)
+        return self._exchange.answer(200, said + record.lines(self._services.now()), body)
 
     async def _refuse(self, error: Exception) -> None:
         record = self._record
@@ -184,12 +184,13 @@ class _Passage:
         kind, answer = self._face.refuse(error, record)
         record.head_sent(answer.status, kind)
         record.bytes_out = len(answer.body)
-        headers = answer.headers + record.headers(self._services.now())
+        said = lines(answer.headers) + record.lines(self._services.now())
         ours = not record.attempts and record.handler_status is None and record.cold is None
         record.over("refused" if 400 <= answer.status < 500 and ours else "failed")
         if answer.silence:
             await asyncio.sleep(answer.silence)
-        await self._exchange.reply(Answer(answer.status, headers, answer.body))
+        if self._exchange.answer(answer.status, said, answer.body):
+            await self._exchange.drained()
 
     def _log(self, error: Exception) -> None:
         log.error("request %s failed inside the proxy", self._record.request_id, exc_info=error)
@@ -204,7 +205,7 @@ class _Passage:
 
     async def _write_stream(self, reply: Reply) -> None:
         exchange, record, face = self._exchange, self._record, self._face
-        head = face.stream_head(reply, record) + record.headers(self._services.now())
+        head = face.stream_head(reply, record) + record.lines(self._services.now())
         record.head_sent(200)
         await exchange.start(200, head)
         parts = face.reframer(reply)

@@ -7,7 +7,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from backends.base import Headers, Invocation, Reply
+from backends.base import Invocation, Reply
 from backends.errors import BackendError
 from backends.http.edge import Answer, Exchange
 from backends.wire import sagemaker as wire
@@ -79,11 +79,11 @@ class RuntimeApi:
             self._known[path] = operation
         return operation
 
-    def answer(self, reply: Reply, record: Record) -> tuple[Headers, bytes]:
-        return wire.write_reply(reply, record.request_id), reply.body
+    def answer(self, reply: Reply, record: Record) -> str:
+        return wire.reply_lines(reply, record.request_id)
 
-    def stream_head(self, reply: Reply, record: Record) -> Headers:
-        return wire.write_stream_head(reply, record.request_id)
+    def stream_head(self, reply: Reply, record: Record) -> str:
+        return wire.head_lines(wire.write_stream_head(reply, record.request_id))
 
     def reframer(self, reply: Reply) -> Reframer:
         return reframer(reply.content_type)

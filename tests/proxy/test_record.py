@@ -53,9 +53,9 @@ def test_an_attempt_cut_short_is_no_answer() -> None:
 def test_headers_say_what_is_known() -> None:
     """Before any attempt only the overhead is; it is never negative."""
     record = Record("r", arrived=10.0, started=0.0)
-    assert record.headers(10.0015) == (("x-pointsman-overhead-us", "1500"),)
+    assert record.lines(10.0015) == "x-pointsman-overhead-us: 1500\r\n"
     record.attempted(Attempt(TARGET), 5.0, None, answered=True)
-    assert dict(record.headers(10.0)) == {
+    assert dict(line.split(": ") for line in record.lines(10.0).splitlines()) == {
         "x-pointsman-overhead-us": "0",
         "x-pointsman-target": "gpu",
         "x-pointsman-attempts": "1",

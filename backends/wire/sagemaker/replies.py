@@ -16,24 +16,34 @@ from .errors import clip
 DEFAULT_VARIANT = "AllTraffic"
 """The variant's name that SageMaker's own SDKs give to a single variant."""
 
-_ALL_TRAFFIC = ("x-Amzn-Invoked-Production-Variant", DEFAULT_VARIANT)
-_USUAL = {kind: ("Content-Type", kind) for kind in ("application/json", "text/event-stream")}
-"""Types of almost every answer, which need no look at their characters."""
+_USUAL = {
+    kind: f"x-Amzn-Invoked-Production-Variant: {DEFAULT_VARIANT}\r\nContent-Type: {kind}\r\n"
+    for kind in ("application/json", "text/event-stream")
+}
+"""The lines of almost every answer, by its type."""
 
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 
 
+def reply_lines(reply: Reply, request_id: str) -> str:
+    """`write_reply` as the lines of a head, each with its end."""
+    usual = _USUAL.get(reply.content_type or "")
+    if usual is None or reply.variant or reply.custom_attributes or reply.new_session_id or reply.closed_session_id:
+        return head_lines(write_reply(reply, request_id))
+    return f"x-amzn-RequestId: {request_id}\r\n{usual}"
+
+
+def head_lines(fields: Headers) -> str:
+    """Fields that were made here, and so hold no line break, as the lines of a head."""
+    return "".join([f"{name}: {value}\r\n" for name, value in fields])
+
+
 def write_reply(reply: Reply, request_id: str) -> Headers:
     """Header fields of InvokeEndpoint's 200."""
-    kind = reply.content_type
-    if kind in _USUAL and not (
-        reply.variant or reply.custom_attributes or reply.new_session_id or reply.closed_session_id
-    ):
-        return (("x-amzn-RequestId", request_id), _ALL_TRAFFIC, _USUAL[kind])
     return _fields(
         ("x-amzn-RequestId", request_id),
         ("x-Amzn-Invoked-Production-Variant", reply.variant or DEFAULT_VARIANT),
-        ("Content-Type", kind),
+        ("Content-Type", reply.content_type),
         ("X-Amzn-SageMaker-Custom-Attributes", reply.custom_attributes),
         ("X-Amzn-SageMaker-New-Session-Id", reply.new_session_id),
         ("X-Amzn-SageMaker-Closed-Session-Id", reply.closed_session_id),

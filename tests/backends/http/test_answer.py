@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backends.http.answer import Answer, head, raw
+from backends.http.answer import Answer, head, lines, raw
 
 
 def test_an_answer_without_a_request_says_that_it_is_the_last() -> None:
@@ -18,24 +18,24 @@ def test_an_answer_without_a_request_says_that_it_is_the_last() -> None:
 
 def test_fields_stand_in_their_order_before_the_framing() -> None:
     """A head is what was given, line by line, in bytes that are UTF-8 where the text is, and raw where it was not."""
-    said = head(200, (("A", "1"), ("b", "\u00e9\udcff")), "Content-Length: 0\r\n")
+    said = head(200, lines((("A", "1"), ("b", "\u00e9\udcff"))), "Content-Length: 0\r\n")
     assert said == b"HTTP/1.1 200 OK\r\nA: 1\r\nb: \xc3\xa9\xff\r\nContent-Length: 0\r\nServer: pointsman\r\n\r\n"
 
 
 def test_a_status_that_has_no_name_has_an_empty_one() -> None:
     """A model may answer with any number."""
-    assert head(599, (), "").startswith(b"HTTP/1.1 599 \r\n")
+    assert head(599, "", "").startswith(b"HTTP/1.1 599 \r\n")
 
 
 @pytest.mark.parametrize("field", [("A", "1\r\nB: 2"), ("A", "1\n2"), ("A", "1\r"), ("A\r\nB", "1"), ("A", "\0")])
 def test_a_field_cannot_split_the_head(field: tuple[str, str]) -> None:
     """Whatever a customer's code or an upstream says, it is one field or none."""
     with pytest.raises(ValueError, match="line break"):
-        head(200, (("X", "y"), field), "")
+        lines((("X", "y"), field))
 
 
 def test_the_server_has_one_name() -> None:
     """No answer says what it is made with, nor in which version."""
-    for said in (head(200, (("A", "1"),), ""), raw(Answer(400, (), b""))):
+    for said in (head(200, lines((("A", "1"),)), ""), raw(Answer(400, (), b""))):
         assert said.lower().count(b"\r\nserver:") == 1
         assert b"\r\nServer: pointsman\r\n" in said

@@ -308,7 +308,7 @@ async def test_a_slow_reader_holds_back_the_writer() -> None:
     async def handler(exchange: Exchange) -> None:
         nonlocal written
         await exchange.read_body(10, deadline())
-        await exchange.start(200, ())
+        await exchange.start(200, "")
         for _ in range(400):
             loop = asyncio.get_running_loop()
             alarm = loop.call_later(0.2, stalled.set)
@@ -369,7 +369,7 @@ async def test_an_aborted_stream_is_not_a_clean_end() -> None:
 
     async def handler(exchange: Exchange) -> None:
         await exchange.read_body(10, deadline())
-        await exchange.start(200, ())
+        await exchange.start(200, "")
         await exchange.write(b"part")
         exchange.abort()
 

@@ -34,7 +34,7 @@ class Written(asyncio.Transport):
 class Listening:
     """As much of a connection as an `Exchange` writes through."""
 
-    writing_paused = leaving = False
+    _paused = leaving = False
 
     def __init__(self) -> None:
         self.transport = Written()
@@ -60,7 +60,7 @@ def recorded() -> tuple[Exchange, list[bytes]]:
 async def test_what_a_stream_begins_with_is_one_write() -> None:
     """The head waits for what comes in its turn of the loop; what comes later is written as it comes."""
     exchange, writes = recorded()
-    await exchange.start(200, ())
+    await exchange.start(200, "")
     exchange.put(b"one")
     exchange.put(b"two")
     assert writes == []
@@ -75,7 +75,7 @@ async def test_what_a_stream_begins_with_is_one_write() -> None:
 async def test_a_stream_that_is_there_is_one_write_with_its_end() -> None:
     """Nothing of it is written again when the turn ends."""
     exchange, writes = recorded()
-    await exchange.start(200, ())
+    await exchange.start(200, "")
     exchange.put(b"all")
     await exchange.finish()
     await asyncio.sleep(0)
@@ -85,7 +85,7 @@ async def test_a_stream_that_is_there_is_one_write_with_its_end() -> None:
 async def test_what_waits_for_the_end_of_the_turn_is_bounded() -> None:
     """A long beginning is written at once: only so can it be seen that the client does not keep up."""
     exchange, writes = recorded()
-    await exchange.start(200, ())
+    await exchange.start(200, "")
     for _ in range(3):
         exchange.put(b"x" * 40_000)
     assert [len(each) > 80_000 for each in writes] == [True, False]
@@ -96,7 +96,7 @@ async def test_the_head_of_a_stream_does_not_wait_for_its_first_piece() -> None:
     seen = asyncio.Event()
 
     async def handler(exchange: Exchange) -> None:
-        await exchange.start(200, ())
+        await exchange.start(200, "")
         await seen.wait()
         await exchange.finish()
 
@@ -113,7 +113,7 @@ async def test_the_head_of_a_stream_does_not_wait_for_its_first_piece() -> None:
 async def test_a_stream_that_breaks_at_once_is_begun_and_broken() -> None:
     """What was said is sent: a client that saw nothing at all would take it for a connection that failed."""
     exchange, writes = recorded()
-    await exchange.start(200, ())
+    await exchange.start(200, "")
     exchange.put(b"half")
     exchange.abort()
     assert writes[0].endswith(b"\r\n\r\n4\r\nhalf\r\n")
