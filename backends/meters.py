@@ -42,7 +42,7 @@ from .metric_names import (
 )
 from .migration_counts import MigrationCounts
 from .outcome import AttemptOutcome, Outcome
-from .series import CLIENT_GONE, Histogram, Labels, Series
+from .series import CLIENT_GONE, Histogram, HookKey, Labels, Series
 from .shadow_counts import ShadowCounts
 
 BATCH: Final = 32
@@ -60,9 +60,9 @@ class Meters:
         self._version = version
         self._cap = cap
         self._uncounted: list[Outcome] = []
-        self._hooked: list[tuple[str, str, str, float, bool]] = []
-        """Hooks that are not counted yet, and whether one held the loop all the time; those without a step did only
-        that."""
+        self._hooked: list[tuple[HookKey, float]] = []
+        self.hooked: Final = self._hooked.append
+        """As `hook`, with the first words made once for many; for hooks of requests that `record` is told of."""
         self._series: dict[Labels, Series] = {}
         self._responses: dict[Labels, int] = {}
         self._attempts: dict[Labels, int] = {}
@@ -116,10 +116,10 @@ class Meters:
             self._add(self._attempts, (target, kind, "answered"), len(group))
 
     def _count_hooks(self) -> None:
-        waiting, self._hooked = self._hooked, []
-        alike: defaultdict[tuple[str, str, str, bool], list[float]] = defaultdict(list)
-        for handler, step, result, seconds, held in waiting:
-            alike[handler, step, result, held].append(seconds)
+        alike: defaultdict[HookKey, list[float]] = defaultdict(list)
+        for key, seconds in self._hooked:
+            alike[key].append(seconds)
+        self._hooked.clear()
         for (handler, step, result, held), times in alike.items():
             if step:
                 self._add(self._hooks, (handler, step, result), len(times))
@@ -152,13 +152,13 @@ class Meters:
 
     def hook(self, handler: str, step: str, result: str, seconds: float, *, held: bool = False) -> None:
         """A hook of a customer's handler is over; `held`: it held the event loop all the time."""
-        self._hooked.append((handler, step, result, seconds, held))
+        self._hooked.append(((handler, step, result, held), seconds))
         if len(self._hooked) >= BATCH:
             self._count()
 
     def held(self, handler: str, seconds: float) -> None:
         """A hook held the event loop for so long at a stretch."""
-        self._hooked.append((handler, "", "", seconds, True))
+        self._hooked.append(((handler, "", "", True), seconds))
 
     def reload(self, ok: bool) -> None:
         """A changed policy was put in force, or refused while the old one stays."""

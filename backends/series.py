@@ -14,6 +14,8 @@ from .metric_names import REQUEST_COUNTERS, REQUEST_HISTOGRAMS
 from .outcome import Outcome
 
 Labels = tuple[str, ...]
+HookKey = tuple[str, str, str, bool]
+"""Handler, step, result, and whether the hook held the loop all the time; without a step it did only that."""
 
 CLIENT_GONE: Final = "client_gone"
 _STREAM_BROKE: Final = frozenset({"failed", "upstream_broken", "deadline"})

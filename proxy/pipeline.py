@@ -143,15 +143,15 @@ class Serving:
     async def _handled(self, route: Route, call: Call) -> Reply:
         """The reply, with the customer's code before and behind the target; whatever fails, it is ended."""
         record, trace, services = self._record, self._trace, self._services
-        passage = self._passage = services.handlers.open(route)
+        passage = self._passage = services.handlers.open(route, call, self)
         try:
             if trace.sampled:
                 with trace.step(Step.BEFORE):
-                    changed = await self._hooked(passage.before(call, self.deadline, self.invoke))
+                    changed = await self._hooked(passage.before())
             else:
-                hooked = passage.before(call, self.deadline, self.invoke)
-                changed = hooked if isinstance(hooked, Call | Reply) else await self._hooked(hooked)
-            if isinstance(changed, Reply):
+                hooked = passage.before()
+                changed = hooked if hooked is call or isinstance(hooked, (Call, Reply)) else await self._hooked(hooked)
+            if changed is not call and isinstance(changed, Reply):
                 record.why = record.why or f"{route.key}'s handler answered by itself"
                 return changed
             answering = self._answering = Answering(route, changed, self.deadline, record, trace, services)
@@ -161,7 +161,7 @@ class Serving:
                     given = passage.after(reply, self._invocation.streaming)
                     return given if isinstance(given, Reply) else await given
             given = passage.after(reply, self._invocation.streaming)
-            return given if isinstance(given, Reply) else await given
+            return given if given is reply or isinstance(given, Reply) else await given
         except BaseException as error:
             await self.end(error)
             raise
@@ -170,7 +170,7 @@ class Serving:
         """What the hook ahead of the model makes of the call. One that lets the failure of its own model through has
         not failed itself: then it is that failure."""
         try:
-            return hooked if isinstance(hooked, Call | Reply) else await hooked
+            return hooked if isinstance(hooked, (Call, Reply)) else await hooked
         except HandlerError as error:
             if self._own is None or not error.of_invoke:
                 raise

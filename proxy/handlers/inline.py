@@ -15,7 +15,7 @@ from .errors import LoadError, raised
 from .guest import handler
 from .guest.native import describe
 from .guest.values import Call, Event, Reply
-from .runs import AT_ONCE, Limit
+from .runs import AT_ONCE, Asked
 
 T = TypeVar("T")
 
@@ -24,78 +24,47 @@ _WHATEVER = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
 
 
 class Inline:
-    """A handler that is loaded here."""
+    """A handler that is loaded here. It keeps nothing of a request, so that it is the session of each."""
 
     def __init__(self, loaded: handler.Loaded, now: Callable[[], float], held: Callable[[float], None]) -> None:
         self._loaded = loaded
+        self._program = loaded.program
         self._now = now
         self._held = held
         self.steps = loaded.program.steps
 
-    def open(self, call: Call, limit: Limit) -> InlineSession:
-        return InlineSession(self._loaded, call, limit, self._now, self._held)
+    def open(self, _asked: Asked) -> Inline:
+        return self
 
     async def stop(self) -> None:
         self._loaded.close()
 
-
-async def load_inline(file: Path, version: str, now: Callable[[], float], held: Callable[[float], None]) -> Inline:
-    """Load `file` here. `held` is told the seconds for which a hook held the loop. Raises LoadError."""
-    try:
-        return Inline(await handler.load(file, version, blocking=False), now, held)
-    except handler.Unusable as error:
-        message = f"{file}: {error}"
-        raise LoadError(message) from error
-
-
-class InlineSession:
-    """One request."""
-
-    __slots__ = ("_call", "_held", "_limit", "_loaded", "_now")
-
-    def __init__(
-        self,
-        loaded: handler.Loaded,
-        call: Call,
-        limit: Limit,
-        now: Callable[[], float],
-        held: Callable[[float], None],
-    ) -> None:
-        self._loaded = loaded
-        self._call = call
-        self._limit = limit
-        self._now = now
-        self._held = held
-
-    def before(self) -> Call | Reply | Coroutine[Any, Any, Call | Reply]:
-        began = self._now()
+    def before(self, asked: Asked, began: float) -> Call | Reply | Coroutine[Any, Any, Call | Reply]:
+        call = asked.call
         try:
-            given = self._loaded.program.before(self._call)
+            given = self._program.before(call)
         except _WHATEVER as error:
             raise raised(describe(error, self._loaded.folder)) from error
-        if isinstance(given, Call):  # what `before` made of the call is what later hooks are shown
-            self._call = given
-        return given if isinstance(given, AT_ONCE) else self._run(given, began)
+        return given if given is call or isinstance(given, AT_ONCE) else self._run(asked, given, began)
 
-    async def during(self, events: list[bytes], first: int) -> list[bytes]:
+    async def during(self, asked: Asked, events: list[bytes], first: int) -> list[bytes]:
+        call, now = asked.call, self._now
         numbered = enumerate(events, first)
         return [
-            await self._run(self._loaded.program.during(Event(data, number, self._call)), self._now())
-            for number, data in numbered
+            await self._run(asked, self._program.during(Event(data, number, call)), now()) for number, data in numbered
         ]
 
-    def after(self, reply: Reply) -> Reply | Coroutine[Any, Any, Reply]:
-        began = self._now()
+    def after(self, asked: Asked, reply: Reply, began: float) -> Reply | Coroutine[Any, Any, Reply]:
         try:
-            given = self._loaded.program.after(reply)
+            given = self._program.after(reply)
         except _WHATEVER as error:
             raise raised(describe(error, self._loaded.folder)) from error
-        return given if isinstance(given, AT_ONCE) else self._run(given, began)
+        return given if given is reply or isinstance(given, AT_ONCE) else self._run(asked, given, began)
 
     def close(self) -> None:
         """Nothing is held."""
 
-    async def _run(self, hook: Coroutine[Any, Any, T], began: float) -> T:
+    async def _run(self, asked: Asked, hook: Coroutine[Any, Any, T], began: float) -> T:
         # Many wait for nothing all the same: they are done with the first step, and no timer could have ended them
         # earlier.
         longest = 0.0
@@ -107,22 +76,27 @@ class InlineSession:
         except StopIteration as end:
             self._held(longest)
             given: T = end.value
-            if isinstance(given, Call):
-                self._call = given
             return given
         except _WHATEVER as error:
             self._held(longest)
             raise raised(describe(error, self._loaded.folder)) from error
-        async with self._limit.running():
+        async with asked.limit.running():
             try:
                 rest: T = await _Measured(hook, waited, longest, self._now, self._held)
             except _WHATEVER as error:
                 if isinstance(error, asyncio.CancelledError) and _given_up():
                     raise
                 raise raised(describe(error, self._loaded.folder)) from error
-        if isinstance(rest, Call):
-            self._call = rest
         return rest
+
+
+async def load_inline(file: Path, version: str, now: Callable[[], float], held: Callable[[float], None]) -> Inline:
+    """Load `file` here. `held` is told the seconds for which a hook held the loop. Raises LoadError."""
+    try:
+        return Inline(await handler.load(file, version, blocking=False), now, held)
+    except handler.Unusable as error:
+        message = f"{file}: {error}"
+        raise LoadError(message) from error
 
 
 def _given_up() -> bool:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from backends.base import ByteStream, Call, Headers, Reply
 from backends.meters import Meters
 from backends.wire.framing import reframer
 from policies.table import HandlerSpec, Route
-from policies.values import quick
 
 from .errors import HandlerError
 from .guest import values
@@ -24,32 +23,40 @@ from .runs import AT_ONCE, Limit, Run, Session
 log = logging.getLogger("pointsman.handlers")
 
 T = TypeVar("T")
-U = TypeVar("U")
-V = TypeVar("V")
 
 SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "x-amz-security-token"})
 """Header fields, lower case, that a customer's code does not get."""
 
-_guest_call, _guest_reply = quick(values.Call), quick(values.Reply)
 
-Invoke = Callable[[values.Question], Awaitable[values.Reply]]
+class Asker(Protocol):
+    """The request that a handler is a part of."""
+
+    deadline: float
+    """On the loop's clock."""
+
+    def invoke(self, question: values.Question) -> Awaitable[values.Reply]:
+        """As `values.Invoke`."""
+        ...
 
 
-class Passage:
-    """One request in one handler. `close` it when the request is over."""
+class Handling:
+    """A loaded handler on one route: what is the same for all of its requests."""
 
     __slots__ = (
-        "_call",
-        "_closed",
-        "_invoke",
-        "_limit",
-        "_meters",
-        "_now",
-        "_path",
-        "_reply",
-        "_route",
-        "_run",
-        "_session",
+        "after",
+        "after_ok",
+        "before",
+        "before_ok",
+        "closed",
+        "counted",
+        "during",
+        "key",
+        "meters",
+        "now",
+        "path",
+        "run",
+        "seconds",
+        "speaks",
     )
 
     def __init__(
@@ -61,54 +68,97 @@ class Passage:
         now: Callable[[], float],
         closed: Callable[[], None],
     ) -> None:
-        """`closed` is called by `close`."""
-        self._run = run
-        self._route = route
-        self._path = spec.path
-        self._limit = Limit(spec.timeout, 0.0)
-        self._meters = meters
-        self._now = now
-        self._closed = closed
-        self._invoke: Invoke | None = None
-        self._session: Session | None = None
-        self._call: values.Call | None = None
-        self._reply: values.Reply | None = None
+        """`closed` is called when a request is over."""
+        self.run = run
+        self.key = route.key
+        self.speaks = route.clients_speak
+        self.path = spec.path
+        self.seconds = spec.timeout
+        self.meters = meters
+        self.now = now
+        self.closed = closed
+        self.before, self.during, self.after = ("before" in run.steps, "during" in run.steps, "after" in run.steps)
+        self.counted = meters.hooked
+        self.before_ok, self.after_ok = ((spec.path, step, "ok", True) for step in ("before", "after"))
 
-    def before(self, call: Call, deadline: float, invoke: Invoke) -> Call | Reply | Coroutine[Any, Any, Call | Reply]:
-        """What goes to the model; or a Reply, when the handler answers by itself. At once, where its hook waits for
-        nothing; else to be awaited. Raises HandlerError, either way."""
-        self._limit.deadline, self._invoke = deadline, invoke
-        self._call = _to_guest(call, self._route, self._ask)
+
+class Passage:
+    """One request in one handler. `close` it when the request is over. It is the `Asked` of the way to run the handler,
+    and the `Origin` of the call that hooks are shown."""
+
+    __slots__ = ("_asker", "_given", "_handling", "_limit", "_session", "call")
+
+    def __init__(self, handling: Handling, given: Call, asker: Asker) -> None:
+        """`given` is what the client asked."""
+        invocation = given.invocation
+        self._handling = handling
+        self._given = given
+        self._asker: Asker | None = asker
+        self._limit: Limit | None = None
+        self._session: Session | None = None
+        self.call = values.arrived(
+            given.body,
+            given.content_type,
+            given.accept,
+            given.custom_attributes,
+            invocation.endpoint,
+            invocation.component,
+            invocation.streaming,
+            invocation.request_id,
+            invocation.speaks or handling.speaks,
+            self,
+        )
+
+    @property
+    def limit(self) -> Limit:
+        """That of its hooks; made for the first that waits."""
+        limit = self._limit
+        if limit is None:
+            assert self._asker is not None  # noqa: S101 - no hook is run once it is closed
+            limit = self._limit = Limit(self._handling.seconds, self._asker.deadline)
+        return limit
+
+    def before(self) -> Call | Reply | Coroutine[Any, Any, Call | Reply]:
+        """What goes to the model: the very call that was given where nothing changes; or a Reply, when the handler
+        answers by itself. At once, where its hook waits for nothing; else to be awaited. Raises HandlerError, either
+        way."""
+        handling, call = self._handling, self.call
         try:
-            self._session = session = self._run.open(self._call, self._limit)
+            self._session = session = handling.run.open(self)
         except HandlerError as error:
-            self._meters.hook(self._path, "before", error.reason, 0.0)
+            handling.meters.hook(handling.path, "before", error.reason, 0.0)
             self._failed("before", error)
             raise
-        if "before" not in self._run.steps:
-            return call
-        began = self._now()
+        if not handling.before:
+            return self._given
+        began = handling.now()
         try:
-            changed = session.before()
+            changed = session.before(self, began)
         except HandlerError as error:
             self._over("before", error.reason, began, held=True)
             self._failed("before", error)
             raise
+        if changed is call:
+            handling.counted((handling.before_ok, handling.now() - began))
+            return self._given
         if not isinstance(changed, AT_ONCE):
-            return self._later("before", changed, began, call, self._to_model)
-        self._meters.hook(self._path, "before", "ok", self._now() - began, held=True)
-        return call if changed is self._call else self._to_model(call, changed)
+            return self._later(changed, began)
+        handling.counted((handling.before_ok, handling.now() - began))
+        return self._to_model(changed)
 
-    def _to_model(self, call: Call, changed: values.Call | values.Reply) -> Call | Reply:
-        if changed is self._call:
-            return call
+    async def _later(self, hook: Awaitable[values.Call | values.Reply], began: float) -> Call | Reply:
+        return self._to_model(await self._timed("before", hook, began))
+
+    def _to_model(self, changed: values.Call | values.Reply) -> Call | Reply:
+        if changed is self.call:
+            return self._given
         if isinstance(changed, values.Reply):
             return Reply(
                 body=changed.body, content_type=changed.content_type, custom_attributes=changed.custom_attributes
             )
-        self._call = changed
+        self.call = changed
         return replace(
-            call,
+            self._given,
             body=changed.body,
             content_type=changed.content_type,
             accept=changed.accept,
@@ -118,59 +168,61 @@ class Passage:
     def after(self, reply: Reply, streaming: bool) -> Reply | Coroutine[Any, Any, Reply]:
         """What the client gets for `reply`, at once or to be awaited, as with `before`. Raises HandlerError; a stream
         raises it while it is read."""
-        session, steps = self._session, self._run.steps
+        handling, session = self._handling, self._session
         assert session is not None  # noqa: S101 - `before` comes first
         if streaming:
-            if "during" not in steps:
+            if not handling.during:
                 return reply
             stream = reply.stream or _Whole(reply.body)
             return replace(reply, body=b"", stream=_Hooked(stream, reply.content_type, self._during))
-        if "after" not in steps:
+        if not handling.after:
             return reply
-        self._reply = given = _guest_reply(reply.body, reply.content_type, reply.custom_attributes, self._call)
-        began = self._now()
+        given = values.answered(reply.body, reply.content_type, reply.custom_attributes, self.call)
+        began = handling.now()
         try:
-            changed = session.after(given)
+            changed = session.after(self, given, began)
         except HandlerError as error:
             self._over("after", error.reason, began, held=True)
             self._failed("after", error)
             raise
-        if not isinstance(changed, AT_ONCE):
-            return self._later("after", changed, began, reply, self._to_client)
-        self._meters.hook(self._path, "after", "ok", self._now() - began, held=True)
-        return reply if changed is given else self._to_client(reply, changed)
-
-    def _to_client(self, reply: Reply, changed: values.Reply) -> Reply:
-        if changed is self._reply:
+        if changed is given:
+            handling.counted((handling.after_ok, handling.now() - began))
             return reply
-        return replace(
-            reply,
-            body=changed.body,
-            content_type=changed.content_type,
-            custom_attributes=changed.custom_attributes,
-        )
+        if not isinstance(changed, AT_ONCE):
+            return self._answered_later(reply, given, changed, began)
+        handling.counted((handling.after_ok, handling.now() - began))
+        return _to_client(reply, changed)
+
+    async def _answered_later(
+        self, reply: Reply, given: values.Reply, hook: Awaitable[values.Reply], began: float
+    ) -> Reply:
+        changed = await self._timed("after", hook, began)
+        return reply if changed is given else _to_client(reply, changed)
 
     def close(self) -> None:
         """The request is over. What a hook was given leads back to here: it is let go of, body and all, and not left
         to the collector."""
         if self._session is not None:
             self._session.close()
-        self._session = self._call = self._reply = self._invoke = None
-        self._closed()
+        self._session = self._asker = None
+        del self.call
+        self._handling.closed()
 
-    async def _ask(self, question: values.Question) -> values.Reply:
-        if self._invoke is None:
+    async def __call__(self, question: values.Question) -> values.Reply:
+        """`call.invoke` of a hook."""
+        if self._asker is None:
             message = "the request that this call belongs to is over"
             raise RuntimeError(message)
-        with self._limit.paused():
-            return await self._invoke(question)
+        with self.limit.paused():
+            return await self._asker.invoke(question)
+
+    def headers(self) -> Mapping[str, str]:
+        """`call.headers` of a hook."""
+        return _Fields(self._given.invocation.headers)
 
     async def _during(self, events: list[bytes], first: int) -> list[bytes]:
         assert self._session is not None  # noqa: S101 - `before` comes first
-        return await self._timed("during", self._session.during(events, first), self._now())
-
-    async def _later(self, step: str, hook: Awaitable[T], began: float, given: U, made: Callable[[U, T], V]) -> V:
-        return made(given, await self._timed(step, hook, began))
+        return await self._timed("during", self._session.during(self, events, first), self._handling.now())
 
     async def _timed(self, step: str, hook: Awaitable[T], began: float) -> T:
         result = "given_up"
@@ -187,35 +239,27 @@ class Passage:
 
     def _over(self, step: str, result: str, began: float, *, held: bool = False) -> None:
         """A hook is over; `held`: nothing else could happen in this process meanwhile."""
-        self._meters.hook(self._path, step, result, self._now() - began, held=held)
+        handling = self._handling
+        handling.meters.hook(handling.path, step, result, handling.now() - began, held=held)
 
     def _failed(self, step: str, error: HandlerError) -> None:
-        request_id = self._call.request_id if self._call else ""
+        request_id = self._given.invocation.request_id
         # A handler that takes no requests has been complained of when it began to.
         level = logging.DEBUG if error.reason == "refused" else logging.WARNING
-        log.log(level, "%s of %s, request %s: %s%s", step, self._route.key, request_id, error.reason, _trace(error))
+        log.log(level, "%s of %s, request %s: %s%s", step, self._handling.key, request_id, error.reason, _trace(error))
+
+
+def _to_client(reply: Reply, changed: values.Reply) -> Reply:
+    return replace(
+        reply,
+        body=changed.body,
+        content_type=changed.content_type,
+        custom_attributes=changed.custom_attributes,
+    )
 
 
 def _trace(error: HandlerError) -> str:
     return f"\n{error.trace}" if error.trace else ""
-
-
-def _to_guest(call: Call, route: Route, invoke: Invoke) -> values.Call:
-    invocation = call.invocation
-    return _guest_call(
-        call.body,
-        call.content_type,
-        call.accept,
-        call.custom_attributes,
-        invocation.endpoint,
-        invocation.component,
-        invocation.streaming,
-        invocation.request_id,
-        invocation.speaks or route.clients_speak,
-        _Fields(invocation.headers),
-        {},
-        invoke,
-    )
 
 
 class _Fields(Mapping[str, str]):

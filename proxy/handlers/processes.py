@@ -22,7 +22,7 @@ from .child import Child
 from .errors import HandlerError, LoadError, busy, failing, state_lost
 from .guest import frames
 from .guest.values import Call, Reply
-from .runs import Limit
+from .runs import Asked, Limit
 
 log = logging.getLogger("pointsman.handlers")
 
@@ -58,14 +58,14 @@ class Processes:
         self._memory = start(self._watch_memory(), name=f"handler-memory {self._spec.path}")
         return self
 
-    def open(self, call: Call, limit: Limit) -> ProcessSession:
+    def open(self, asked: Asked) -> ProcessSession:
         loop = asyncio.get_running_loop()
         if self._deaths >= self._spec.fail_after:
             if loop.time() < self._resting_until:
                 raise failing(self._deaths)
             self._resting_until = loop.time() + REST
             self._grow()
-        return ProcessSession(self, next(self._numbers), call, limit)
+        return ProcessSession(self, next(self._numbers), asked.call, asked.limit)
 
     async def stop(self) -> None:
         self._stopping = True
@@ -213,19 +213,19 @@ class ProcessSession:
         self._limit = limit
         self._child: Child | None = None
 
-    async def before(self) -> Call | Reply:
+    async def before(self, _asked: Asked, _began: float) -> Call | Reply:
         head, body = await self._run({"do": "before"})
         if "reply" in head:
             return frames.to_reply(head["reply"], body, self._call)
         self._call = frames.to_call(head["call"], body, self._call._invoke)
         return self._call
 
-    async def during(self, events: list[bytes], first: int) -> list[bytes]:
+    async def during(self, _asked: Asked, events: list[bytes], first: int) -> list[bytes]:
         sizes = [len(event) for event in events]
         head, body = await self._run({"do": "during", "first": first, "sizes": sizes}, *events)
         return frames.split(body, head["sizes"])
 
-    async def after(self, reply: Reply) -> Reply:
+    async def after(self, _asked: Asked, reply: Reply, _began: float) -> Reply:
         head, body = await self._run({"do": "after", "reply": frames.reply_head(reply)}, reply.body)
         return frames.to_reply(head["reply"], body, self._call)
 

@@ -16,13 +16,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backends.base import Call
 from backends.meters import Meters
 from backends.tasks import start
 from policies.errors import PolicyError, Problem
 from policies.table import HandlerSpec, Route, RouteTable
 
 from .errors import LoadError, gone
-from .passages import Passage
+from .passages import Asker, Handling, Passage
 from .runs import Run
 
 log = logging.getLogger("pointsman.handlers")
@@ -70,7 +71,7 @@ class Handlers:
         self._now = now
         self._drain = drain
         self._entries: dict[HandlerSpec, _Entry] = {}
-        self._known: dict[str, tuple[HandlerSpec, _Entry]] = {}
+        self._known: dict[str, tuple[HandlerSpec, _Entry, Handling]] = {}
         """By route, of those that had a request: a specification takes longer to look up than all else here."""
         self._routes: tuple[Route, ...] = ()
         self._refused: dict[HandlerSpec, str] = {}
@@ -79,22 +80,22 @@ class Handlers:
         self.problem: str | None = None
         """Why the newest version of some handler is not in force; None when all are."""
 
-    def open(self, route: Route) -> Passage:
+    def open(self, route: Route, call: Call, asker: Asker) -> Passage:
         """Begin a request of a route that has a handler. Raises HandlerError when it is not there."""
-        spec = route.handler
         found = self._known.get(route.key)
-        if found is None or found[0] is not spec or spec is None:
+        if found is None or found[0] is not route.handler:
             found = self._find(route)
-        spec, entry = found
+        _, entry, handling = found
         entry.active += 1
-        return Passage(entry.run, route, spec, self._meters, self._now, entry.end)
+        return Passage(handling, call, asker)
 
-    def _find(self, route: Route) -> tuple[HandlerSpec, _Entry]:
+    def _find(self, route: Route) -> tuple[HandlerSpec, _Entry, Handling]:
         spec = route.handler
         entry = self._entries.get(spec) if spec is not None else None
         if entry is None or spec is None:  # a request that kept the table of a policy which has just left
             raise gone()
-        found = self._known[route.key] = (spec, entry)
+        handling = Handling(entry.run, route, spec, self._meters, self._now, entry.end)
+        found = self._known[route.key] = (spec, entry, handling)
         return found
 
     def unready(self, route: Route) -> str | None:

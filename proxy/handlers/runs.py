@@ -22,22 +22,37 @@ AT_ONCE = (values.Call, values.Reply)
 """What a hook gives that has waited for nothing."""
 
 
+class Asked(Protocol):
+    """One request, as a way to run its handler sees it."""
+
+    @property
+    def call(self) -> values.Call:
+        """What the client asked; once `before` has made another call of it, that one."""
+        ...
+
+    @property
+    def limit(self) -> Limit:
+        """That of its hooks; made for the first that waits."""
+        ...
+
+
 class Session(Protocol):
-    """One request's way through a handler. Every method raises HandlerError and nothing else.
+    """One request's way through a handler; one that keeps nothing of a request may be that of all. Every method raises
+    HandlerError and nothing else.
 
     `before` and `after` give a value where nothing is waited for: then the hook held the loop until it was there. Else
-    something to await.
+    something to await. `began` is when they are called, on the clock of the handlers.
     """
 
-    def before(self) -> values.Call | values.Reply | Awaitable[values.Call | values.Reply]:
+    def before(self, asked: Asked, began: float) -> values.Call | values.Reply | Awaitable[values.Call | values.Reply]:
         """What goes to the model, or an answer without it."""
         ...
 
-    async def during(self, events: list[bytes], first: int) -> list[bytes]:
+    async def during(self, asked: Asked, events: list[bytes], first: int) -> list[bytes]:
         """What the client gets for these events of a stream, the first of which has the number `first`."""
         ...
 
-    def after(self, reply: values.Reply) -> values.Reply | Awaitable[values.Reply]:
+    def after(self, asked: Asked, reply: values.Reply, began: float) -> values.Reply | Awaitable[values.Reply]:
         """What the client gets for the model's whole answer."""
         ...
 
@@ -52,7 +67,7 @@ class Run(Protocol):
     steps: Steps
     """Those of `before`, `during` and `after` that it has."""
 
-    def open(self, call: values.Call, limit: Limit) -> Session:
+    def open(self, asked: Asked) -> Session:
         """Begin one request. Raises HandlerError when the handler takes none now."""
         ...
 

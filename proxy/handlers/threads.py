@@ -8,10 +8,9 @@ that a hook that computes slows down every other request of the process, and a c
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,8 +21,8 @@ from policies.table import HandlerSpec
 from .errors import HandlerError, LoadError, busy, failing, raised
 from .guest import handler
 from .guest.native import describe, run
-from .guest.values import Call, Event, Question, Reply
-from .runs import Limit
+from .guest.values import Call, Event, Invoke, Question, Reply, arrived
+from .runs import Asked, Limit
 
 T = TypeVar("T")
 
@@ -41,10 +40,10 @@ class Threads:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._lost = 0
 
-    def open(self, call: Call, limit: Limit) -> ThreadSession:
+    def open(self, asked: Asked) -> ThreadSession:
         if self._lost >= self._spec.fail_after:
             raise failing(self._lost)
-        return ThreadSession(self, self._loaded, call, limit)
+        return ThreadSession(self, self._loaded, asked.call, asked.limit)
 
     async def stop(self) -> None:
         for slot in self._slots:
@@ -120,13 +119,13 @@ class ThreadSession:
         self._call = _bridged(call, asyncio.get_running_loop())
         self._limit = limit
 
-    async def before(self) -> Call | Reply:
+    async def before(self, _asked: Asked, _began: float) -> Call | Reply:
         given: Call | Reply = await self._run(lambda: run(self._loaded.program.before, self._call))
         if isinstance(given, Call):
             self._call = given
         return given
 
-    async def during(self, events: list[bytes], first: int) -> list[bytes]:
+    async def during(self, _asked: Asked, events: list[bytes], first: int) -> list[bytes]:
         async def each() -> list[bytes]:
             return [
                 await self._loaded.program.during(Event(data, number, self._call))
@@ -135,7 +134,7 @@ class ThreadSession:
 
         return await self._run(each)
 
-    async def after(self, reply: Reply) -> Reply:
+    async def after(self, _asked: Asked, reply: Reply, _began: float) -> Reply:
         return await self._run(lambda: run(self._loaded.program.after, reply))
 
     def close(self) -> None:
@@ -211,16 +210,38 @@ def _seen(waiting: asyncio.Future[Any]) -> None:
 
 def _bridged(call: Call, home: asyncio.AbstractEventLoop) -> Call:
     """`call` for a thread: what it invokes is asked in the proxy's loop."""
-    ask = call._invoke
+    return arrived(
+        call.body,
+        call.content_type,
+        call.accept,
+        call.custom_attributes,
+        call.endpoint,
+        call.component,
+        call.streaming,
+        call.request_id,
+        call.speaks,
+        _Bridge(call, home),
+    )
 
-    async def invoke(question: Question) -> Reply:
+
+class _Bridge:
+    """The `Origin` of a call in a thread."""
+
+    __slots__ = ("_call", "_home")
+
+    def __init__(self, call: Call, home: asyncio.AbstractEventLoop) -> None:
+        self._call = call
+        self._home = home
+
+    async def __call__(self, question: Question) -> Reply:
+        ask = self._call._invoke
         assert ask is not None  # noqa: S101 - the pipeline gave it
-        asked = asyncio.run_coroutine_threadsafe(_awaited(ask, question), home)
+        asked = asyncio.run_coroutine_threadsafe(_awaited(ask, question), self._home)
         return await asyncio.wrap_future(asked)
 
-    return dataclasses.replace(call, _invoke=invoke)
+    def headers(self) -> Mapping[str, str]:
+        return self._call.headers
 
 
-async def _awaited(ask: Callable[[Question], Any], question: Question) -> Reply:
-    reply: Reply = await ask(question)
-    return reply
+async def _awaited(ask: Invoke, question: Question) -> Reply:
+    return await ask(question)

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 Invoke = Callable[["Question"], Awaitable["Reply"]]
 """Reaches another endpoint of the policy."""
@@ -64,6 +64,16 @@ class Call:
     state: dict[str, Any] = field(repr=False, compare=False, default_factory=dict)
     """Yours: what `before` puts in, `during` and `after` of the same request find."""
     _invoke: Invoke | None = field(repr=False, compare=False, default=None)
+
+    if not TYPE_CHECKING:  # there is no such field for who reads the code: it is how two of them come to be
+
+        def __getattr__(self, name):
+            """What `arrived` left for the first who reads it."""
+            if name == "state":
+                object.__setattr__(self, name, {})
+            elif name == "headers":
+                object.__setattr__(self, name, self._invoke.headers())
+            return object.__getattribute__(self, name)
 
     def text(self) -> str:
         """The body as UTF-8 text."""
@@ -206,3 +216,68 @@ def _changes(given: dict[str, Any], more: set[str]) -> dict[str, Any]:
             changes.setdefault("content_type", kind)
     _fields(**{name: changes[name] for name in _HEADERS & changes.keys()})
     return changes
+
+
+class Origin(Protocol):
+    """Where a call comes from: what is asked on its behalf, and its header fields."""
+
+    def __call__(self, question: Question) -> Awaitable[Reply]:
+        """As `Invoke`."""
+        ...
+
+    def headers(self) -> Mapping[str, str]:
+        """As `Call.headers`."""
+        ...
+
+
+class _OpenCall:
+    __slots__ = Call.__slots__
+
+
+class _OpenReply:
+    __slots__ = Reply.__slots__
+
+
+def arrived(
+    body: bytes,
+    content_type: str | None,
+    accept: str | None,
+    custom_attributes: str | None,
+    endpoint: str,
+    component: str | None,
+    streaming: bool,
+    request_id: str,
+    speaks: str,
+    origin: Origin,
+) -> Call:
+    """A call of the proxy's own. Its `state` and `headers` are made when they are read first, which few hooks do.
+
+    Each request makes one. So its fields are set in an object of the same slots that is not frozen, and that becomes a
+    Call, which Python allows: a twentieth of what the constructor of a frozen dataclass takes.
+    """
+    made: Any = _OpenCall()
+    made.body = body
+    made.content_type = content_type
+    made.accept = accept
+    made.custom_attributes = custom_attributes
+    made.endpoint = endpoint
+    made.component = component
+    made.streaming = streaming
+    made.request_id = request_id
+    made.speaks = speaks
+    made._invoke = origin
+    made.__class__ = Call
+    call: Call = made
+    return call
+
+
+def answered(body: bytes, content_type: str | None, custom_attributes: str | None, call: Call | None) -> Reply:
+    """A Reply, made as `arrived` makes a Call."""
+    made: Any = _OpenReply()
+    made.body = body
+    made.content_type = content_type
+    made.custom_attributes = custom_attributes
+    made.call = call
+    made.__class__ = Reply
+    reply: Reply = made
+    return reply

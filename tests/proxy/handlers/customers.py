@@ -56,6 +56,20 @@ def limit(seconds: float = 60.0) -> Limit:
     return Limit(seconds, asyncio.get_running_loop().time() + 120)
 
 
+@dataclass
+class Request:
+    """One request, as a way to run its handler sees it."""
+
+    call: Call
+    limit: Limit
+
+
+async def before(run: Run, shown: Call, allowed: Limit | None = None) -> Any:
+    """What the handler's `before` makes of a call."""
+    asked = Request(shown, allowed or limit())
+    return await settled(run.open(asked).before(asked, time.monotonic()))
+
+
 async def settled(given: Any) -> Any:
     """What a hook gives, at once or when it has been awaited."""
     return await given if isinstance(given, Awaitable) else given

@@ -12,7 +12,7 @@ import pytest
 
 from proxy.handlers.environments import COMPLETE, build, environment_of
 from proxy.handlers.errors import LoadError
-from tests.proxy.handlers.customers import call, limit, loaded, settled, write
+from tests.proxy.handlers.customers import before, call, loaded, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -47,7 +47,7 @@ async def test_two_handlers_have_two_versions_of_a_package(tmp_path: Path) -> No
         file = write(folder, source)
         (folder / "requirements.txt").write_text(wheel(folder, version))
         async with loaded(file) as run:
-            seen.append((await settled(run.open(call(), limit()).before())).text())
+            seen.append((await before(run, call())).text())
     assert seen == ["1.0 False", "2.0 False"]
 
 

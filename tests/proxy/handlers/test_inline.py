@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proxy.handlers.errors import HandlerError, LoadError
 from proxy.handlers.inline import Inline, load_inline
-from tests.proxy.handlers.customers import call, limit, settled, write
+from tests.proxy.handlers.customers import Request, call, limit, settled, write
 
 WORKS = """
 import asyncio, time
@@ -35,12 +36,18 @@ async def own(tmp_path: Path, held: list[float]) -> Inline:
     return await load_inline(write(tmp_path, WORKS), "1", time.thread_time, held.append)
 
 
+def opened(handler: Inline, body: bytes, seconds: float = 60.0) -> Any:
+    """What its `before` gives at once."""
+    asked = Request(call(body), limit(seconds))
+    return handler.open(asked).before(asked, time.thread_time())
+
+
 async def test_longest_stretch_on_the_loop_is_told(tmp_path: Path) -> None:
     """Blocking shows, waiting does not."""
     held: list[float] = []
     handler = await own(tmp_path, held)
     for body in (b"block", b""):
-        await settled(handler.open(call(body), limit()).before())
+        await settled(opened(handler, body))
     await handler.stop()
     assert held[0] >= 0.3
     assert held[1] < 0.15
@@ -49,7 +56,7 @@ async def test_longest_stretch_on_the_loop_is_told(tmp_path: Path) -> None:
 async def test_hooks_see_the_failures_of_what_they_await(tmp_path: Path) -> None:
     """Measuring does not come between a hook and the exceptions it handles."""
     handler = await own(tmp_path, [])
-    assert (await settled(handler.open(call(b"raise inside"), limit()).before())).body == b"caught"
+    assert (await settled(opened(handler, b"raise inside"))).body == b"caught"
     await handler.stop()
 
 
@@ -58,7 +65,7 @@ async def test_hook_that_waits_too_long_is_ended(tmp_path: Path) -> None:
     held: list[float] = []
     handler = await own(tmp_path, held)
     with pytest.raises(HandlerError) as caught:
-        await settled(handler.open(call(b"wait"), limit(0.02)).before())
+        await settled(opened(handler, b"wait", 0.02))
     assert caught.value.timed_out
     assert len(held) == 1
     await handler.stop()

@@ -228,8 +228,9 @@ async def test_call_outlives_its_request_without_it(tmp_path: Path) -> None:
     """Code that keeps a call and invokes something later is told why that can't be."""
     async with handled(tmp_path, "kept = []\ndef before(call):\n    kept.append(call)\n") as proxy:
         proxy.answers({"answer": 1})
-        await proxy.ask()
+        await proxy.ask(headers=(("X-Own", "kept"),))
         run: Any = proxy.services.handlers._known["chat"][1].run
         (kept,) = run._loaded.program._hooks["before"].__globals__["kept"]
+        assert (kept.headers, kept.state) == ({"x-own": "kept"}, {})
         with pytest.raises(RuntimeError, match="is over"):
             await kept.invoke("alone")

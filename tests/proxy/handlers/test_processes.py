@@ -16,7 +16,7 @@ from proxy.handlers.errors import HandlerError
 from proxy.handlers.guest.values import Call, Question, Reply
 from proxy.handlers.processes import Processes
 from proxy.handlers.runs import Run
-from tests.proxy.handlers.customers import call, limit, loaded, settled, write
+from tests.proxy.handlers.customers import Request, call, limit, loaded, settled, write
 
 pytestmark = pytest.mark.slow
 
@@ -56,9 +56,10 @@ def after(reply):
 
 
 async def asked(run: Run, wish: str, seconds: float = 30.0, **facts: Any) -> str:
-    session = run.open(call(wish.encode(), **facts), limit(seconds))
+    request = Request(call(wish.encode(), **facts), limit(seconds))
+    session = run.open(request)
     try:
-        text: str = (await settled(session.before())).text()
+        text: str = (await settled(session.before(request, 0.0))).text()
         return text
     finally:
         session.close()
@@ -206,14 +207,15 @@ async def test_worker_serves_others_while_a_hook_waits_for_another_model(tmp_pat
 
 
 async def session_after(run: Run, wish: str, between: Callable[[int], Any]) -> dict[str, Any]:
-    session = run.open(call(wish.encode()), limit())
-    before = await settled(session.before())
+    request = Request(call(wish.encode()), limit())
+    session = run.open(request)
+    before = await settled(session.before(request, 0.0))
     assert isinstance(before, Call)
     worker = run._children[0]  # type: ignore[attr-defined]  # its workers
     pid = worker._process.pid
     between(pid)
     await worker.end
-    answer: dict[str, Any] = (await settled(session.after(Reply(b"x", None)))).json()
+    answer: dict[str, Any] = (await settled(session.after(request, Reply(b"x", None), 0.0))).json()
     session.close()
     return answer | {"same": answer["pid"] == pid}
 

@@ -9,14 +9,17 @@ from typing import cast
 
 import pytest
 
+from backends.base import Call
 from backends.meters import Meters
 from policies.errors import PolicyError
-from policies.table import HandlerSpec
+from policies.table import HandlerSpec, Route
 from proxy.handlers.errors import HandlerError
+from proxy.handlers.guest.values import Question, Reply
+from proxy.handlers.passages import Passage
 from proxy.handlers.registry import Handlers
 from proxy.handlers.runs import Run
 from tests.proxy.handlers.customers import Handled, handled, write
-from tests.proxy.parts import TextSource
+from tests.proxy.parts import TextSource, invocation
 
 
 def says(word: str) -> str:
@@ -25,6 +28,20 @@ def says(word: str) -> str:
 
 async def said(proxy: Handled, endpoint: str = "chat") -> bytes:
     return (await proxy.ask(endpoint=endpoint))[0].body
+
+
+class Asks:
+    """A request of which nothing else is seen."""
+
+    deadline = 0.0
+
+    async def invoke(self, question: Question) -> Reply:
+        raise NotImplementedError
+
+
+def opened(handlers: Handlers, route: Route) -> Passage:
+    """A request that has begun."""
+    return handlers.open(route, Call(invocation(), b"", None, None, None), Asks())
 
 
 async def look(handlers: Handlers) -> None:
@@ -162,7 +179,7 @@ async def test_old_version_is_not_waited_for_without_end(tmp_path: Path) -> None
         handlers = proxy.services.handlers
         handlers._drain = 0.01
         route = proxy.services.policy.current.table.routes["chat", None]
-        passage = handlers.open(route)
+        passage = opened(handlers, route)
         write(tmp_path, says("two"))
         await look(handlers)
         await asyncio.gather(*handlers._leaving)
@@ -208,7 +225,7 @@ async def test_handler_that_has_left(tmp_path: Path) -> None:
         route = proxy.services.policy.current.table.routes["chat", None]
         await proxy.services.handlers.stop()
         with pytest.raises(HandlerError) as caught:
-            proxy.services.handlers.open(route)
+            opened(proxy.services.handlers, route)
         assert (caught.value.reason, caught.value.status) == ("refused", 503)
 
 

@@ -12,7 +12,7 @@ from proxy.handlers.errors import HandlerError, LoadError
 from proxy.handlers.guest.values import Call, Question, Reply
 from proxy.handlers.runs import Run
 from proxy.handlers.threads import Threads
-from tests.proxy.handlers.customers import call, limit, loaded, settled, write
+from tests.proxy.handlers.customers import before, call, limit, loaded, write
 
 HANGS = """
 import threading
@@ -26,7 +26,7 @@ def before(call):
 
 
 async def asked(run: Run, body: bytes = b"", seconds: float = 60.0) -> bytes:
-    given: Call = await settled(run.open(call(body), limit(seconds)).before())
+    given: Call = await before(run, call(body), limit(seconds))
     return given.body
 
 
@@ -105,7 +105,7 @@ async def test_djl_handle_runs_in_a_thread(tmp_path: Path) -> None:
         return Reply(question.body * 2, "text/plain")
 
     async with loaded(write(tmp_path, source), "thread") as run:
-        given = await settled(run.open(call(b"x", invoke=invoke), limit()).before())
+        given = await before(run, call(b"x", invoke=invoke))
         assert (given.body, isinstance(given, Call)) == (b"xx", False)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.handlers.guest.values import Event, InvokeError, Question, Reply, as_body
+from proxy.handlers.guest.values import Call, Event, InvokeError, Question, Reply, answered, arrived, as_body
 from tests.proxy.handlers.customers import call
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -28,6 +30,57 @@ def test_call_reads_and_changes() -> None:
     assert first.replace(json=1, content_type="x/y").content_type == "x/y"
     assert first.replace(accept="a/b", custom_attributes="c").accept == "a/b"
     assert second.state is first.state
+
+
+class Asks:
+    """Where a call of the proxy's own comes from."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    async def __call__(self, question: Question) -> Reply:
+        return Reply(question.body, None)
+
+    def headers(self) -> dict[str, str]:
+        self.seen += 1
+        return {"x": "SECRET"}
+
+
+def proxied(asks: Asks) -> Call:
+    """The same as `call()`, made as the proxy makes it."""
+    return arrived(b"{}", "application/json", None, None, "chat", None, False, "request-0", "opaque", asks)
+
+
+async def test_what_the_proxy_makes_is_what_a_customers_test_makes() -> None:
+    """Both ways give equal values of one type, frozen, with the same repr; the fields that few read are there too."""
+    asks = Asks()
+    made, written = proxied(asks), call(headers={"x": "SECRET"})
+    assert type(made) is type(written) is Call
+    assert asks.seen == 0
+    assert (made, repr(made)) == (written, repr(written))
+    assert (made.headers, made.headers is made.headers, asks.seen) == ({"x": "SECRET"}, True, 1)
+    made.state["seen"] = 1
+    assert proxied(asks).replace(body="x") == written.replace(body="x")
+    assert made.replace(body="x").state is made.state
+    assert (await made.invoke("other")).body == b"{}"
+    for name in ("body", "headers"):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(proxied(asks), name, b"")
+    reply = answered(b"{}", "a/b", "c", made)
+    assert (reply, repr(reply)) == (Reply(b"{}", "a/b", "c", made), repr(Reply(b"{}", "a/b", "c", made)))
+    assert reply.call is made
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        reply.body = b""  # type: ignore[misc]  # that it can't be is what is seen
+
+
+def test_copies_and_misspelt_fields_of_a_call_of_the_proxys() -> None:
+    """A copy is a whole call; a field that does not exist is told of as for any object."""
+    one = proxied(Asks())
+    assert copy.copy(one) == one
+    assert copy.copy(one).state is one.state
+    with pytest.raises(AttributeError, match="'Call' object has no attribute 'bodyy'") as caught:
+        one.bodyy  # type: ignore[attr-defined]  # noqa: B018 - as above
+    assert caught.value.name == "bodyy"
 
 
 @pytest.mark.parametrize("changes", [{"endpoint": "other"}, {"body": b"", "json": 1}, {"headers": {}}])
