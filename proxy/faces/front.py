@@ -16,6 +16,7 @@ from backends.wire.openai import is_ours
 from ..services import Services
 from .container import Container, Ready, Started
 from .openai import OpenAiApi
+from .passage import handle
 from .runtime_api import RuntimeApi
 
 
@@ -23,6 +24,7 @@ class Front:
     """Every contract on one port; `container` where the process is a model container as well."""
 
     def __init__(self, services: Services, container: Container | None) -> None:
+        self._services = services
         self._runtime = RuntimeApi(services)
         self._openai = OpenAiApi(services)
         self._container = container
@@ -35,7 +37,7 @@ class Front:
         if self._container is not None and path in _CONTAINER:
             return self._container.handle(exchange)
         if path.endswith(_RUNTIME) or not is_ours(path):
-            return self._runtime.handle(exchange)
+            return handle(exchange, self._runtime, self._services)
         return self._openai.handle(exchange)
 
     def malformed(self, status: int, what: str) -> Answer:

@@ -114,7 +114,7 @@ class _Passage:
                         await self._stream(reply, serving.deadline)
                     elif self._put(reply):
                         await self._exchange.drained()
-                    record.over("done")
+                    record.ended = "done"
                     over = serving.ended()
                 except BaseException as error:
                     await serving.end(error)
@@ -171,7 +171,7 @@ class _Passage:
         """Send a whole answer; True when it has to be waited for that the client takes it."""
         record, body = self._record, reply.body
         said = self._face.answer(reply, record)
-        record.head_sent(200)
+        record.status = 200
         record.bytes_out = len(body)
         return self._exchange.answer(200, said + record.lines(self._services.now()), body)
 
@@ -250,6 +250,7 @@ class _Passage:
             if record.first_chunk is None:
                 record.first_chunk = (arrived - record.arrived, record.backend_seconds)
             cut = parts.feed(piece)
+            first = not record.bytes_out
             if cut:
                 record.bytes_out += sum(map(len, cut))
                 record.parts_out += len(cut)
@@ -257,6 +258,8 @@ class _Passage:
                     if exchange.put(frame):
                         piece, cut = b"", []  # what a slow reader's frames were made of
                         await exchange.drained()
+                if first:
+                    exchange.uncork()  # what is there now goes out now, and not with the end of the turn
             began = now()
         record.backend_seconds += now() - began
 

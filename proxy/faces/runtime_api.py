@@ -14,6 +14,7 @@ from backends.wire import sagemaker as wire
 from backends.wire.eventstream import payload_parts
 from backends.wire.framing import Reframer, reframer
 
+from ..policy_source import InForce
 from ..record import Record
 from ..services import Services
 from . import failures
@@ -31,6 +32,9 @@ class RuntimeApi:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._policy: InForce | None = None
+        self._usual: dict[str, wire.Operation] = {}
+        """By plain path of an endpoint in the policy: no more than those."""
         self._known: LRUCache[str, wire.Operation] = LRUCache(KEPT)
 
     def handle(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
@@ -44,15 +48,17 @@ class RuntimeApi:
 
     def read(self, exchange: Exchange, record: Record) -> Invocation | Coroutine[Any, Any, Invocation]:
         path = exchange.raw_path
-        try:
-            operation = self._known[path] if exchange.method == "POST" else self._read_operation(exchange.method, path)
-        except KeyError:
-            operation = self._read_operation(exchange.method, path)
+        operation = self._usual.get(path) if exchange.method == "POST" else None
+        if operation is None:
+            operation = self._operation(exchange.method, path)
         record.operation = operation.name
         try:
             body = exchange.body_at_hand(self._services.body_limit)
             if body is not None:
-                return _invocation(operation, exchange, body, record)
+                invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
+                if invocation.hops is not None:
+                    failures.refuse_loop(invocation, MAX_HOPS)
+                return invocation
         except BaseException:
             self._note(operation, record)
             raise
@@ -62,7 +68,9 @@ class RuntimeApi:
         services = self._services
         try:
             body = await exchange.read_body(services.body_limit, exchange.arrived + services.body_time)
-            return _invocation(operation, exchange, body, record)
+            invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
+            failures.refuse_loop(invocation, MAX_HOPS)
+            return invocation
         except BaseException:
             self._note(operation, record)
             raise
@@ -72,12 +80,23 @@ class RuntimeApi:
         if operation.endpoint in self._services.policy.current.table.endpoints:
             record.endpoint = operation.endpoint
 
-    def _read_operation(self, method: str, path: str) -> wire.Operation:
-        """Clients call a few paths again and again: taking one apart costs ten times as much as finding it."""
-        operation = wire.read_operation(method, path)
-        if len(path) <= LONGEST_KEPT:
-            self._known[path] = operation
-        return operation
+    def _operation(self, method: str, path: str) -> wire.Operation:
+        """Clients call a few paths again and again: taking one apart costs ten times as much as finding it.
+
+        The plain ones of the policy's endpoints are so few that they are kept as they are; of others (with a prefix, a
+        query, an unknown endpoint) the last ones.
+        """
+        found = self._known.get(path) if method == "POST" else None
+        if found is not None:
+            return found
+        found, policy = wire.read_operation(method, path), self._services.policy.current
+        if policy is not self._policy:
+            self._policy, self._usual = policy, {}
+        if found.endpoint in policy.table.endpoints and path == f"/endpoints/{found.endpoint}/{found.kind.value}":
+            self._usual[path] = found
+        elif len(path) <= LONGEST_KEPT:
+            self._known[path] = found
+        return found
 
     def answer(self, reply: Reply, record: Record) -> str:
         return wire.reply_lines(reply, record.request_id)
@@ -101,10 +120,3 @@ class RuntimeApi:
 
     def unexpected(self, error: Exception) -> bool:
         return failures.is_bug(error)
-
-
-def _invocation(operation: wire.Operation, exchange: Exchange, body: bytes, record: Record) -> Invocation:
-    invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
-    if invocation.hops is not None:
-        failures.refuse_loop(invocation, MAX_HOPS)
-    return invocation

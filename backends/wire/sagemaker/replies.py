@@ -39,14 +39,14 @@ def head_lines(fields: Headers) -> str:
 
 
 def write_reply(reply: Reply, request_id: str) -> Headers:
-    """Header fields of InvokeEndpoint's 200."""
+    """Header fields of InvokeEndpoint's 200; what is empty is not there."""
     return _fields(
         ("x-amzn-RequestId", request_id),
         ("x-Amzn-Invoked-Production-Variant", reply.variant or DEFAULT_VARIANT),
         ("Content-Type", reply.content_type),
-        ("X-Amzn-SageMaker-Custom-Attributes", reply.custom_attributes),
-        ("X-Amzn-SageMaker-New-Session-Id", reply.new_session_id),
-        ("X-Amzn-SageMaker-Closed-Session-Id", reply.closed_session_id),
+        ("X-Amzn-SageMaker-Custom-Attributes", reply.custom_attributes or None),
+        ("X-Amzn-SageMaker-New-Session-Id", reply.new_session_id or None),
+        ("X-Amzn-SageMaker-Closed-Session-Id", reply.closed_session_id or None),
     )
 
 

@@ -10,8 +10,9 @@ constraints, all of them in one message, since no SDK checks any. Values that AW
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import field as field_of
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,13 +20,31 @@ from policies.values import value
 
 from ...base import HOP_HEADER, Headers, Invocation
 from ..trace import read_trace
-from .errors import WireError, not_offered, unknown_operation, validation_error
-from .fields import ENDPOINT, INVOKE_BY_NAME, STREAM_BY_NAME, Field, Kind
+from .errors import ErrorReply, WireError, not_offered, unknown_operation, validation_error
+from .fields import ENDPOINT, FIELDS, INVOKE_BY_NAME, STREAM_BY_NAME, Field, Kind
 
 _PATH = re.compile(r"(?:.*)/endpoints/([^/]*)/([a-z-]+)", re.DOTALL)
 _ATTEMPT = re.compile(r"\battempt=(\d{1,4})")
 _LONGEST_SDK_ID = 128
-_UNMODELLED = frozenset({HOP_HEADER, "amz-sdk-invocation-id", "amz-sdk-request", "traceparent", "tracestate"})
+_UNMODELLED = (HOP_HEADER, "amz-sdk-invocation-id", "amz-sdk-request", "traceparent", "tracestate")
+_COMMON = (
+    "Host", "User-Agent", "Content-Length", "Accept", "Accept-Encoding", "Connection", "Transfer-Encoding", "Expect",
+    "Authorization", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-SHA256",
+)  # fmt: skip
+"""Fields of almost every request that mean nothing here, where the operation does not model them."""
+
+_IGNORED, _READ = replace(ENDPOINT, member=""), replace(ENDPOINT, member="")
+"""In place of a modelled field: one that means nothing here, and one that is read but not modelled."""
+
+
+def _spelled(kind: Kind) -> dict[str, Field]:
+    """Names as clients spell them (as in the model, lower case, or as Go's), so that they need not be folded."""
+    modelled = [(field.wire[kind], field) for field in FIELDS if kind in field.wire]
+    named = [*((name, _IGNORED) for name in _COMMON), *((name, _READ) for name in _UNMODELLED), *modelled]
+    return {spelling: field for name, field in named for spelling in (name, name.lower(), name.title())}
+
+
+_INVOKE_SPELLED, _STREAM_SPELLED = _spelled(Kind.INVOKE), _spelled(Kind.STREAM)
 
 _KINDS = {kind.value: kind for kind in Kind}
 _NOT_OFFERED = {
@@ -83,15 +102,9 @@ def read_invocation(operation: Operation, headers: Headers, body: bytes, request
         WireError: one or more constraints are violated; all of them are in the message.
     """
     kind = operation.kind
-    given, others, problems = _collect(kind, headers)
-    values: dict[str, Any] = {field.attribute: text for field, text in given.items()}
-    if problems or not (operation.sound or ENDPOINT.fits(operation.endpoint, kind)) or not _fit(given, kind):
-        problems = [*ENDPOINT.problems(operation.endpoint, kind), *problems]
-        for field, text in given.items():
-            problems.extend(field.problems(text, kind))
-        plural = "s" if len(problems) > 1 else ""
-        said = f"{len(problems)} validation error{plural} detected: " + "; ".join(problems)
-        raise WireError(validation_error(said))
+    values, others, sound = _taken(kind, headers)
+    if not sound or not (operation.sound or ENDPOINT.fits(operation.endpoint, kind)):
+        raise WireError(_refusal(operation, headers))
     attributes = values.get("custom_attributes")
     sdk_id, attempt, trace, hops = None, 1, None, None
     if others:
@@ -114,21 +127,52 @@ def read_invocation(operation: Operation, headers: Headers, body: bytes, request
     )
 
 
-def _collect(kind: Kind, headers: Headers) -> tuple[dict[Field, str], dict[str, list[str]], list[str]]:
-    """The modelled values, those that are read but not modelled, and what is wrong with the number of the former."""
-    known = INVOKE_BY_NAME if kind is Kind.INVOKE else STREAM_BY_NAME
-    given: dict[Field, str] = {}
+def _taken(kind: Kind, headers: Headers) -> tuple[dict[str, Any], dict[str, list[str]], bool]:
+    """The modelled values by attribute, those that are read but not modelled, and whether the former are sound."""
+    spelled = _INVOKE_SPELLED if kind is Kind.INVOKE else _STREAM_SPELLED
+    values: dict[str, Any] = {}
     others: dict[str, list[str]] = {}
-    problems: list[str] = []
+    sound = True
     for name, raw in headers:
-        lower = name.lower()
-        field = known.get(lower)
-        if field is None:
-            if lower in _UNMODELLED:
-                others.setdefault(lower, []).append(raw.strip(" \t"))
+        field = spelled.get(name) or spelled.get(name.lower(), _IGNORED)
+        if field is _IGNORED:
             continue
         text = raw.strip(" \t")
-        if not text:
+        if field is _READ:
+            others.setdefault(name.lower(), []).append(text)
+        elif text:
+            attribute = field.attribute
+            if attribute in values:
+                if field.joins:
+                    text = f"{values[attribute]}, {text}"
+                elif values[attribute] != text:
+                    sound = False
+            values[attribute] = text
+            if not field.fits(text, kind):
+                sound = False
+    return values, others, sound
+
+
+def _refusal(operation: Operation, headers: Headers) -> ErrorReply:
+    """Everything that is wrong with a request, in one message."""
+    kind = operation.kind
+    given, problems = _collect(kind, headers)
+    problems = [*ENDPOINT.problems(operation.endpoint, kind), *problems]
+    for field, text in given.items():
+        problems.extend(field.problems(text, kind))
+    plural = "s" if len(problems) > 1 else ""
+    said = f"{len(problems)} validation error{plural} detected: " + "; ".join(problems)
+    return validation_error(said)
+
+
+def _collect(kind: Kind, headers: Headers) -> tuple[dict[Field, str], list[str]]:
+    """The modelled values, and what is wrong with their number."""
+    known = INVOKE_BY_NAME if kind is Kind.INVOKE else STREAM_BY_NAME
+    given: dict[Field, str] = {}
+    problems: list[str] = []
+    for name, raw in headers:
+        field, text = known.get(name.lower()), raw.strip(" \t")
+        if field is None or not text:
             continue
         if field not in given:
             given[field] = text
@@ -137,14 +181,7 @@ def _collect(kind: Kind, headers: Headers) -> tuple[dict[Field, str], dict[str, 
         elif given[field] != text:
             said = f"Value at '{field.member}' failed to satisfy constraint: "
             problems.append(f"{said}Header {field.wire[kind]} must be given once")
-    return given, others, problems
-
-
-def _fit(given: Mapping[Field, str], kind: Kind) -> bool:
-    for field, text in given.items():  # noqa: SIM110 - `all` would make a generator for each request
-        if not field.fits(text, kind):
-            return False
-    return True
+    return given, problems
 
 
 def _attempt(requests: Sequence[str]) -> int:

@@ -6,9 +6,12 @@ import json
 
 import pytest
 from botocore.eventstream import EventStreamBuffer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backends.base import Reply
-from backends.wire.sagemaker import stream_failure, write_reply, write_stream_head
+from backends.http.answer import lines
+from backends.wire.sagemaker import head_lines, reply_lines, stream_failure, write_reply, write_stream_head
 
 
 def test_a_full_reply_has_every_modelled_header() -> None:
@@ -81,3 +84,19 @@ def test_a_long_message_is_cut_in_a_frame_too() -> None:
     buffer.add_data(stream_failure("ModelStreamError", "x" * 3000, "StreamBroken"))
     (event,) = list(buffer)
     assert len(json.loads(event.payload)["Message"]) == 2048
+
+
+@given(
+    st.builds(
+        Reply,
+        content_type=st.sampled_from([None, "", "application/json", "text/event-stream", "text/csv", "a\r\nb"]),
+        variant=st.sampled_from([None, "", "v1", "é"]),
+        custom_attributes=st.sampled_from([None, "", "t=1", "\n"]),
+        new_session_id=st.sampled_from([None, "s"]),
+        closed_session_id=st.sampled_from([None, "s"]),
+    )
+)
+def test_the_lines_of_a_head_are_its_fields(reply: Reply) -> None:
+    """The usual answer, made in one piece, is byte for byte what its fields would come to."""
+    assert reply_lines(reply, "r-1") == lines(write_reply(reply, "r-1"))
+    assert head_lines(write_stream_head(reply, "r-1")) == lines(write_stream_head(reply, "r-1"))

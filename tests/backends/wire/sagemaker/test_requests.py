@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.base import Headers, Invocation, Trace
-from backends.wire.sagemaker import Kind, Operation, WireError, read_invocation, read_operation
+from backends.wire.sagemaker import FIELDS, Kind, Operation, WireError, read_invocation, read_operation
+from backends.wire.sagemaker.requests import _collect
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PATTERN = "Member must satisfy regular expression pattern: ^[a-zA-Z0-9](-*[a-zA-Z0-9])*"
@@ -304,3 +305,35 @@ def test_any_request_line_gives_an_operation_or_a_typed_refusal(path: str, metho
     except WireError as error:
         refused = error.reply.type
     assert refused in {None, "UnknownOperationException", "ValidationError"}
+
+
+NAMES = sorted(
+    {field.wire[kind] for field in FIELDS for kind in field.wire} | {"Host", "x-pointsman-hop", "traceparent"}
+)
+
+
+@given(
+    st.sampled_from(Kind),
+    st.lists(
+        st.tuples(
+            st.sampled_from(NAMES).flatmap(
+                lambda name: st.sampled_from([name, name.lower(), name.title(), name.upper()])
+            ),
+            st.sampled_from(["", " ", "a", "a ", "b", "NEW_SESSION", "é", "-", "a b", "a" * 64, "a" * 65, "a" * 1025]),
+        ),
+        max_size=6,
+    ),
+)
+def test_what_is_refused_has_a_reason_and_what_is_taken_has_none(kind: Kind, headers: list[tuple[str, str]]) -> None:
+    """The quick look at the fields, in whatever spelling, and the one that finds words for a refusal agree."""
+    given_, problems = _collect(kind, tuple(headers))
+    for field, text in given_.items():
+        problems.extend(field.problems(text, kind))
+    if problems:
+        with pytest.raises(WireError) as caught:
+            read(*headers, kind=kind)
+        assert all(each in caught.value.reply.message for each in problems)
+    else:
+        invocation = read(*headers, kind=kind)
+        taken = {field: getattr(invocation, field.attribute) for field in FIELDS}
+        assert {field: text for field, text in taken.items() if text is not None} == given_
