@@ -42,7 +42,7 @@ from .metric_names import (
 )
 from .migration_counts import MigrationCounts
 from .outcome import AttemptOutcome, Outcome
-from .series import CLIENT_GONE, Histogram, HookKey, Labels, Series
+from .series import CLIENT_GONE, Histogram, HookKey, Labels, Series, is_usual
 from .shadow_counts import ShadowCounts
 
 BATCH: Final = 32
@@ -94,25 +94,17 @@ class Meters:
         """Count what waits; who reads the counts does so first. What went the usual way is counted by kind."""
         self._count_hooks()
         waiting, self._uncounted = self._uncounted, []
-        alike: dict[tuple[str, str | None, str, str, int, str], list[Outcome]] = {}
+        alike: defaultdict[tuple[str, str, str, str], list[Outcome]] = defaultdict(list)
         for outcome in waiting:
-            attempts = outcome.attempts
-            if len(attempts) != 1 or attempts[0].failure or outcome.cold or outcome.error_type or not outcome.endpoint:
-                self._record(outcome)
-                continue
-            only = attempts[0]
-            key = (outcome.endpoint, outcome.component, only.target, only.kind, outcome.status, outcome.ended)
-            group = alike.get(key)
-            if group is None:
-                alike[key] = [outcome]
+            if is_usual(outcome):
+                only = outcome.attempts[0]
+                alike[outcome.endpoint, outcome.component or "", only.target, only.kind].append(outcome)
             else:
-                group.append(outcome)
-        for (endpoint, component, target, kind, status, ended), group in alike.items():
-            labels = (endpoint, component or "", target, kind)
-            series = self._series.get(labels) or self._of(self._series, labels, Series)
-            for outcome in group:
-                series.record(outcome)
-            self._add(self._responses, (endpoint, component or "", str(status), "", ended), len(group))
+                self._record(outcome)
+        for labels, group in alike.items():
+            endpoint, component, target, kind = labels
+            self._of(self._series, labels, Series).answered(group)
+            self._add(self._responses, (endpoint, component, "200", "", "done"), len(group))
             self._add(self._attempts, (target, kind, "answered"), len(group))
 
     def _count_hooks(self) -> None:

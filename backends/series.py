@@ -38,10 +38,11 @@ class Histogram:
 
     def observe_all(self, times: Iterable[float]) -> None:
         """Count several."""
-        bounds, counts = self.bounds, self.counts
+        bounds, counts, total = self.bounds, self.counts, self.sum
         for seconds in times:
             counts[bisect_left(bounds, seconds)] += 1
-            self.sum += seconds
+            total += seconds
+        self.sum = total
 
     def merge(self, other: Histogram) -> None:
         """Add another histogram of the same metric."""
@@ -101,10 +102,38 @@ class Series:
         elif outcome.cold is not None:
             self.no_capacity += 1
         if outcome.first_chunk_seconds is not None:
-            waited = outcome.first_chunk_backend_seconds or 0.0
-            self.first_chunk.observe(outcome.first_chunk_seconds)
-            self.first_chunk_model.observe(waited)
-            self.first_chunk_overhead.observe(max(0.0, outcome.first_chunk_seconds - waited))
+            self._first_chunk(outcome.first_chunk_seconds, outcome.first_chunk_backend_seconds or 0.0)
+
+    def answered(self, outcomes: Iterable[Outcome]) -> None:
+        """Add several that are over in the usual way, where `is_usual` holds; `record` says the same of each."""
+        backend: list[float] = []
+        overhead: list[float] = []
+        bytes_in = bytes_out = parts_out = 0
+        for outcome in outcomes:
+            waited = outcome.backend_seconds
+            own = outcome.seconds - waited
+            backend.append(waited)
+            overhead.append(own if own > 0.0 else 0.0)
+            bytes_in += outcome.bytes_in
+            bytes_out += outcome.bytes_out
+            parts_out += outcome.parts_out
+            usage = outcome.usage
+            if usage is not None:
+                self.input_tokens += usage.prompt_tokens
+                self.output_tokens += usage.completion_tokens
+            if outcome.first_chunk_seconds is not None:
+                self._first_chunk(outcome.first_chunk_seconds, outcome.first_chunk_backend_seconds or 0.0)
+        self.invocations += len(backend)
+        self.bytes_in += bytes_in
+        self.bytes_out += bytes_out
+        self.parts_out += parts_out
+        self.model_latency.observe_all(backend)
+        self.overhead.observe_all(overhead)
+
+    def _first_chunk(self, seconds: float, waited: float) -> None:
+        self.first_chunk.observe(seconds)
+        self.first_chunk_model.observe(waited)
+        self.first_chunk_overhead.observe(max(0.0, seconds - waited))
 
     def _error(self, outcome: Outcome) -> None:
         status = model_status(outcome)
@@ -157,6 +186,21 @@ class Series:
                 raise TypeError(message)
             histogram.counts = [int(count) for count in buckets]
         return series
+
+
+def is_usual(outcome: Outcome) -> bool:
+    """Whether there is nothing to count but volumes and times: it was answered whole, at the first attempt."""
+    attempts = outcome.attempts
+    return (
+        outcome.status == 200
+        and outcome.ended == "done"
+        and outcome.error_type is None
+        and outcome.cold is None
+        and len(attempts) == 1
+        and attempts[0].failure is None
+        and not attempts[0].cold
+        and outcome.endpoint != ""
+    )
 
 
 def model_status(outcome: Outcome) -> int:
