@@ -118,7 +118,7 @@ class Lines:
         lines = []
         for outcome in outcomes:
             attempts = outcome.attempts
-            if len(attempts) != 1 or attempts[0].failure is not None or outcome.migration is not None:
+            if len(attempts) != 1 or attempts[0].failure is not None:
                 lines.append(line(outcome))
                 continue
             way = _way(outcome, attempts[0])
@@ -194,6 +194,7 @@ def _way(outcome: Outcome, only: AttemptOutcome) -> Way:
         outcome.principal,
         outcome.cold,
         outcome.side,
+        outcome.migration,
         outcome.usage is None,
         outcome.first_chunk_seconds is None,
         outcome.first_chunk_backend_seconds is None,

@@ -65,8 +65,11 @@ class Record:
         self.backend_seconds += seconds
         target = attempt.target
         if answered:
-            done = AttemptOutcome(target.name, target.kind, attempt.replica, seconds, upstream_request_id=named)
-            self.attempts.append(done)
+            self.attempts.append(  # by position, as the outcome below
+                AttemptOutcome(
+                    target.name, target.kind, attempt.replica, seconds, None, False, False, False, None, False, named
+                )
+            )
             return
         facts = error.facts if error else None
         self.attempts.append(

@@ -145,8 +145,9 @@ class _Passage:
         if route is not None and route.shift is not None and services.follower is not None:
             services.follower.witness.saw(route.key, route.shift, outcome)
         services.log.write(outcome)
-        if self._trace is not None:
-            self._trace.finish(outcome)
+        trace = self._trace
+        if trace is not None and trace.sampled:
+            trace.finish(outcome)
 
     async def _fail(self, error: Exception) -> None:
         """One typed answer, unless the failure was told in the stream."""
