@@ -79,6 +79,10 @@ class CredentialSource(Protocol):
         """Credentials that are accepted now: of `role`, or this process's own. Raises CredentialsError."""
         ...
 
+    def at_hand(self, role: AssumedRole | None, now: datetime) -> Credentials | None:
+        """What `get` would give, where it need not look for them; None: it may have to."""
+        ...
+
     def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
         """What `get` gave has expired or is not known any more, says the other side: the next `get` is to look anew."""
         ...
@@ -91,6 +95,9 @@ class StaticCredentials:
     credentials: Credentials
 
     async def get(self, role: AssumedRole | None = None) -> Credentials:
+        return self.credentials
+
+    def at_hand(self, role: AssumedRole | None, now: datetime) -> Credentials | None:
         return self.credentials
 
     def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
@@ -151,6 +158,14 @@ class AwsCredentials:
                 _ = self._look_up(role)
             return known.credentials
         return await self._wait(role, now)
+
+    def at_hand(self, role: AssumedRole | None, now: datetime) -> Credentials | None:
+        """See `CredentialSource`."""
+        try:
+            known = self._known[role]
+        except KeyError:
+            return None
+        return known.credentials if now < known.refresh_at and now < known.stale_at else None
 
     async def prepare(self) -> None:
         """Have boto3 imported, so that the first request does not wait for that."""

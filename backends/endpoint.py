@@ -107,7 +107,7 @@ async def _whole(incoming: Incoming, target: Target) -> Reply:
 
 def _answer(incoming: Incoming, target: Target, body: bytes) -> Reply:
     usage = usage_of(incoming.header("content-type"), body) if target.speaks in _COUNTING else None
-    return wire.read_reply(incoming.header, streaming=False, body=body, usage=usage)
+    return wire.read_reply(incoming.first, streaming=False, body=body, usage=usage)
 
 
 async def _streamed(incoming: Incoming, target: Target) -> Reply:
@@ -119,4 +119,4 @@ async def _streamed(incoming: Incoming, target: Target) -> Reply:
     joins = media_type(container_type) == SERVER_SENT_EVENTS
     tail = Tail() if is_marked(target, container_type) else None
     stream = await primed(FramedPieces(incoming, target, wire.read_event, bytes, joins=joins, tail=tail))
-    return wire.read_reply(incoming.header, streaming=True, stream=stream)
+    return wire.read_reply(incoming.first, streaming=True, stream=stream)

@@ -22,7 +22,7 @@ from .errors import BackendError, Said
 from .http.transport import Arriving, Incoming, Posts, TransportError, lines
 from .wire.restjson import media_type
 from .wire.sagemaker import STREAM_BROKEN
-from .wire.sigv4 import Place, Signer
+from .wire.sigv4 import Credentials, Place, Signer
 from .wire.verdicts import GARBLED
 
 ERROR_LIMIT = 1024 * 1024
@@ -75,12 +75,11 @@ class SignedSender:
         place, credentials = address.place, None
         fields, count = lines(headers), len(headers) + unsigned[1]
         if place is not None:
-            try:
-                credentials = await self._credentials.get(role)
-            except CredentialsError as error:
-                facts = FailureFacts(Fault.CONFIG, retry_safe=True)
-                raise BackendError(facts, target, f"no credentials: {error}") from error
-            signature = self._signer.sign_at(place, headers, body, credentials=credentials, now=self._now())
+            now = self._now()
+            credentials = self._credentials.at_hand(role, now)
+            if credentials is None:
+                credentials, now = await self._looked_up(target, role), self._now()
+            signature = self._signer.sign_at(place, headers, body, credentials=credentials, now=now)
             fields, count = f"{fields}{unsigned[0]}{lines(signature)}", count + len(signature)
         else:
             fields += unsigned[0]
@@ -103,6 +102,13 @@ class SignedSender:
         if credentials is not None and incoming.status >= 400 and _outdated(incoming):
             self._credentials.refused(credentials, role)
         return incoming
+
+    async def _looked_up(self, target: Target, role: AssumedRole | None) -> Credentials:
+        try:
+            return await self._credentials.get(role)
+        except CredentialsError as error:
+            facts = FailureFacts(Fault.CONFIG, retry_safe=True)
+            raise BackendError(facts, target, f"no credentials: {error}") from error
 
 
 def _outdated(incoming: Incoming) -> bool:

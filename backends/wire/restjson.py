@@ -71,6 +71,8 @@ def read_object(body: bytes) -> dict[str, Any] | None:
 
 def read_count(value: object) -> int | None:
     """A number of tokens, or an HTTP status, from JSON or from a header."""
+    if type(value) is int:  # what nearly all are; True is not
+        return value if value >= 0 else None
     if isinstance(value, bool):
         return None
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 15:

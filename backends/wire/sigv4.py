@@ -250,26 +250,38 @@ class Signer:
             return key
 
 
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+"""What HMAC makes of a key's bytes (RFC 2104)."""
+_BLOCK = 64
+"""Bytes that SHA-256 takes at once."""
+
+
 class _Key:
     """A signing key for one day, region and service, with the texts that go with it.
 
-    The HMAC is begun once and copied, since OpenSSL sets a key up anew each time.
+    HMAC is two hashes that begin with the key: both are begun once, the first of them with what all signatures of a
+    second begin with, and copied. That takes a third of what the `hmac` module does.
     """
 
-    __slots__ = ("_begun", "named", "scope")
+    __slots__ = ("_inner", "_outer", "_second", "_stamp", "named", "scope")
 
     def __init__(self, credentials: Credentials, day: str, region: str, service: str) -> None:
         secret = f"AWS4{credentials.secret_key}".encode()
         for part in (day, region, service, "aws4_request"):
             secret = hmac.digest(secret, part.encode(), "sha256")
-        self._begun = hmac.new(secret, digestmod="sha256")
+        block = secret.ljust(_BLOCK, b"\0")
+        self._inner, self._outer = sha256(block.translate(_INNER)), sha256(block.translate(_OUTER))
+        self._stamp, self._second = "", self._inner
         self.scope = f"{day}/{region}/{service}/aws4_request"
         self.named = f"{ALGORITHM} Credential={credentials.access_key}/{self.scope}, SignedHeaders="
 
     def authorization(self, text: str, names: str, stamp: str) -> str:
         """See `Signer.authorization`."""
+        if stamp != self._stamp:
+            self._stamp, self._second = stamp, self._inner.copy()
+            self._second.update(f"{ALGORITHM}\n{stamp}\n{self.scope}\n".encode())
+        inner, outer = self._second.copy(), self._outer.copy()
         # Text that is no UTF-8 (lone surrogates) is left out, as aiohttp's writer leaves it out on the wire.
-        digest = sha256(text.encode("utf-8", "ignore")).hexdigest()
-        signing = self._begun.copy()
-        signing.update(f"{ALGORITHM}\n{stamp}\n{self.scope}\n{digest}".encode())
-        return f"{self.named}{names}, Signature={signing.hexdigest()}"
+        inner.update(sha256(text.encode("utf-8", "ignore")).hexdigest().encode())
+        outer.update(inner.digest())
+        return f"{self.named}{names}, Signature={outer.hexdigest()}"

@@ -109,6 +109,7 @@ async def test_static_credentials_answer_for_roles_too() -> None:
     """Fixed credentials are given for everything."""
     given = Credentials("AKID", "s")
     assert await StaticCredentials(given).get(ROLE) == given
+    assert StaticCredentials(given).at_hand(ROLE, START) == given
 
 
 def test_boto3_is_imported_when_it_is_needed() -> None:
@@ -140,6 +141,19 @@ async def test_fresh_credentials_are_given_without_a_wait(static_config: Path) -
         await credentials.get()
         with pytest.raises(StopIteration):
             credentials.get().send(None)
+
+
+async def test_fresh_credentials_are_at_hand(static_config: Path) -> None:
+    """As long as nothing has to be looked up for them; before and after that `get` is to be asked."""
+    clock = Clock()
+    async with source(lambda: session_with(static_config), clock) as credentials:
+        assert credentials.at_hand(None, START) is None
+        given = await credentials.get()
+        assert credentials.at_hand(None, START) is given
+        assert credentials.at_hand(ROLE, START) is None
+        assert credentials.at_hand(None, START + LOOK_AGAIN) is None
+        credentials.refused(given)
+        assert credentials.at_hand(None, START) is None
 
 
 def rotate(config: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -121,6 +122,10 @@ async def test_no_credentials_for_the_role(sagemaker: SageMaker) -> None:
         async def get(self, role: AssumedRole | None = None) -> Credentials:
             cause = f"no role {role.arn if role else ''}"
             raise CredentialsError(cause)
+
+        def at_hand(self, role: AssumedRole | None, now: datetime) -> Credentials | None:
+            """There are none."""
+            return None
 
         def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
             """Nothing was given, so nothing can be refused."""

@@ -183,6 +183,10 @@ class Source:
             raise CredentialsError(self._failure)
         return CREDENTIALS
 
+    def at_hand(self, role: AssumedRole | None, now: datetime) -> Credentials | None:
+        """None, so that `get` is asked."""
+        return None
+
     def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
         """Remember of which role."""
         assert credentials is CREDENTIALS

@@ -7,7 +7,7 @@ signature, its Host and its tracing headers were for us.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from operator import attrgetter
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ from .fields import FIELDS, Kind
 RESPONSE_LIMIT = 25 * 1024 * 1024
 """Longest answer of a blocking call, in bytes: AWS documents 25 MB for real-time payloads."""
 
-_FROM_CALL = frozenset({"content_type", "accept", "custom_attributes"})
+_FROM_CALL = ("content_type", "accept", "custom_attributes")
 """What a customer's pre-processing may have changed."""
 
 
@@ -34,13 +34,20 @@ class _Sent:
     def __init__(self, kind: Kind) -> None:
         here = [field for field in FIELDS if kind in field.wire]
         self.component = next(field.wire[kind] for field in here if field.attribute == "component")
-        self._called = [(f.wire[kind], attrgetter(f.attribute)) for f in here if f.attribute in _FROM_CALL]
+        self._called = tuple(field.wire[kind] for name in _FROM_CALL for field in here if field.attribute == name)
         others = [field for field in here if field.attribute not in {*_FROM_CALL, "component"}]
         self._invoked = tuple(field.wire[kind] for field in others), attrgetter(*(field.attribute for field in others))
 
     def of(self, call: Call) -> list[tuple[str, str]]:
         """Every header that the call has a value for."""
-        found = [(name, value) for name, value_of in self._called if (value := value_of(call))]
+        content_type, accept, attributes = self._called
+        found = []
+        if call.content_type:
+            found.append((content_type, call.content_type))
+        if call.accept:
+            found.append((accept, call.accept))
+        if call.custom_attributes:
+            found.append((attributes, call.custom_attributes))
         names, values_of = self._invoked
         values: tuple[str | None, ...] = values_of(call.invocation)
         if any(values):
@@ -60,28 +67,37 @@ def write_url(base_url: str, spec: EndpointSpec, *, streamed: bool) -> str:
 
 def write_headers(spec: EndpointSpec, call: Call) -> Headers:
     """The header fields that go with `call` to the endpoint of `spec`."""
-    sent = _STREAMED if call.streaming else _INVOKED
+    sent = _STREAMED if call.invocation.streaming else _INVOKED
     component = ((sent.component, spec.component),) if spec.component else ()
     return (_IDENTITY, *sent.of(call), *component)
 
 
 def read_reply(
-    header: Callable[[str], str | None],
+    first: Mapping[bytes, bytes],
     *,
     streaming: bool,
     body: bytes = b"",
     stream: ByteStream | None = None,
     usage: Usage | None = None,
 ) -> Reply:
-    """The answer in whose head `header` finds the first value of a field, by its name in lower case."""
+    """The answer with that head: the first value of each field, by its name in lower case."""
+    found = first.get
+    kind = found(b"x-amzn-sagemaker-content-type" if streaming else b"content-type")
+    attributes = found(b"x-amzn-sagemaker-custom-attributes")
+    variant = found(b"x-amzn-invoked-production-variant")
+    new_session, closed_session = (
+        found(b"x-amzn-sagemaker-new-session-id"),
+        found(b"x-amzn-sagemaker-closed-session-id"),
+    )
+    named = found(b"x-amzn-requestid")
     return Reply(
-        body=body,
-        stream=stream,
-        content_type=header("x-amzn-sagemaker-content-type" if streaming else "content-type") or None,
-        custom_attributes=header("x-amzn-sagemaker-custom-attributes") or None,
-        variant=header("x-amzn-invoked-production-variant") or None,
-        new_session_id=header("x-amzn-sagemaker-new-session-id") or None,
-        closed_session_id=header("x-amzn-sagemaker-closed-session-id") or None,
-        upstream_request_id=header("x-amzn-requestid") or None,
-        usage=usage,
+        body,
+        stream,
+        kind.decode("utf-8", "surrogateescape") if kind else None,
+        attributes.decode("utf-8", "surrogateescape") if attributes else None,
+        variant.decode("utf-8", "surrogateescape") if variant else None,
+        new_session.decode("utf-8", "surrogateescape") if new_session else None,
+        closed_session.decode("utf-8", "surrogateescape") if closed_session else None,
+        named.decode("utf-8", "surrogateescape") if named else None,
+        usage,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -136,9 +136,9 @@ def test_empty_attributes_of_a_reply_are_absent() -> None:
     assert read_reply(found((("X-Amzn-SageMaker-Custom-Attributes", ""),)), streaming=False).custom_attributes is None
 
 
-def found(headers: Headers) -> Callable[[str], str | None]:
-    """A look-up of first values, as an answer offers it."""
-    return lambda name: next((value for key, value in headers if key.lower() == name), None)
+def found(headers: Headers) -> Mapping[bytes, bytes]:
+    """First values by their names, as an answer offers them."""
+    return {name.lower().encode(): value.encode() for name, value in reversed(headers)}
 
 
 _VISIBLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40)
