@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PROCESSES ?= 2
 STAMP := $(VENV)/.lock-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
 .DEFAULT_GOAL := help
@@ -29,8 +30,8 @@ run: setup ## stand-ins on :9080 and the proxy on :8080, with a policy to try
 run-vllm: setup ## real vLLM with a small model behind the proxy; fetches 0.7 GB once
 	@exec $(BIN)/pointsman quickstart --engine vllm $(ARGS)
 
-test: setup ## every test, as CI runs them
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## every test, as CI runs them: in two processes, or as many as you like (PROCESSES=0: in this one)
+	@$(BIN)/python -m pytest -n $(PROCESSES) $(ARGS)
 
 coverage: setup ## every test, and which branches of ours none of them takes; a third slower
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -46,6 +47,22 @@ def pytest_configure() -> None:
     settings.register_profile("any machine", deadline=None)
     settings.load_profile("any machine")
     logging.getLogger("asyncio").addFilter(not_about_speed)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Of several processes: who runs what."""
+    from tests.sharing import Sharing
+
+    return Sharing(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several processes: what comes first. All of them have to see one order; alone it is that of the files."""
+    if hasattr(config, "workerinput"):
+        from tests.sharing import ordered
+
+        items[:] = ordered(items)
 
 
 def pytest_collection_finish() -> None:
