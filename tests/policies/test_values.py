@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
-from policies.values import quick, value
+from policies.values import value
 
 
 @value(frozen=True, slots=True)
@@ -32,29 +32,3 @@ def test_what_changes_is_no_value() -> None:
     """The one thing that the decorator would hide is refused."""
     with pytest.raises(TypeError, match="frozen"):
         value(frozen=False, slots=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a customer may be given."""
-
-    name: str
-    state: dict[str, int] = field(default_factory=dict, compare=False)
-    _own: int | None = field(default=None, repr=False)
-
-
-def test_what_is_made_quickly_is_the_same() -> None:
-    """Equal, of the same class, and frozen to whoever has it."""
-    made = quick(Shown)("a", {"b": 1}, 2)
-    assert type(made) is Shown
-    assert made == Shown("a", {}, 2)
-    assert (made.state, repr(made)) == ({"b": 1}, "Shown(name='a', state={'b': 1})")
-    assert replace(made, name="c") == Shown("c", {}, 2)
-    with pytest.raises(FrozenInstanceError):
-        made.name = "d"  # type: ignore[misc]
-
-
-def test_what_is_made_quickly_is_whole() -> None:
-    """A field that is left out is an error at once, not an attribute that is missing later."""
-    with pytest.raises(TypeError):
-        quick(Shown)("a")
