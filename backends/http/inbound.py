@@ -20,6 +20,7 @@ from .answer import HTTP2_GOAWAY, HTTP2_PREFACE, Answer, raw
 from .exchange import ClientGone, Exchange
 from .idle import Idle
 from .limits import ByteBudget, Limits
+from .readers import Reader
 
 log = logging.getLogger("pointsman.edge")
 
@@ -53,7 +54,7 @@ _NO_ANSWER = RuntimeError("a handler gave no answer")
 class Connection(RequestHandler):
     """aiohttp's connection, but with limits, typed errors for garbage and a word for HTTP/2 clients."""
 
-    __slots__ = ("_door", "_first", "_heads", "_idle", "_part", "_refused", "_timer")
+    __slots__ = ("_door", "_first", "_heads", "_idle", "_part", "_reader", "_refused", "_timer")
 
     def __init__(self, door: Server, **options: Any) -> None:
         super().__init__(door, **options)
@@ -65,6 +66,7 @@ class Connection(RequestHandler):
         self._part = 0  # bytes of a head of which the end has not come
         self._timer: asyncio.TimerHandle | None = None
         self._refused: asyncio.Transport | None = None
+        self._reader: Reader | None = None  # while the client is waited for
 
     @property
     def leaving(self) -> bool:
@@ -84,8 +86,23 @@ class Connection(RequestHandler):
         super().connection_made(transport)
         self._timer = self._loop.call_later(limits.head_time, self._late)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        raw = None if self.transport is None else self.transport.get_extra_info("socket")
+        if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            self._reader = Reader(self._loop, raw, self._door.limits.send_time)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._reader is not None:
+            self._reader.caught_up()
+            self._reader = None
+
     def connection_lost(self, exc: BaseException | None) -> None:
         self._disarm()
+        if self._reader is not None:
+            self._reader.gone()
+            self._reader = None
         if self._refused is not None:
             self._refused = None
             self._door.refused -= 1
