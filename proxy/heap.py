@@ -5,9 +5,9 @@ and keeps what lies between pieces that are still used: after each burst of bodi
 hour of every fault and good traffic: 15 to 31 MiB of a worker's heap were free, and two workers and their supervisor
 grew by 20 MiB, though no object was left.
 
-Strategy: when the process has grown since it was last looked after, all free pages of its heap are given back,
-wherever they lie. That is done in a thread, and the loop waits for it only where it needs the heap meanwhile: 0.1 ms
-for each 1.5 MiB that is given back. Elsewhere than with glibc nothing is done.
+Strategy: when the process has another size than when it was last looked after, all free pages of its heap are given
+back, wherever they lie. That is done in a thread, and the loop waits for it only where it needs the heap meanwhile:
+0.1 ms for each 1.5 MiB that is given back. Elsewhere than with glibc nothing is done.
 
 Larger blocks could be mappings of their own instead, which end when they are freed (mallopt(3)). That makes no smaller
 blocks go back, and a body of 1 MiB would cost 390 us in place of 26, since each page of a new mapping is a fault.
@@ -21,8 +21,9 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-GROWN = 4 * 1024 * 1024
-"""Bytes by which the process has to have grown: less is not worth the faults by which it takes its pages again."""
+CHANGED = 2 * 1024 * 1024
+"""Bytes by which the process has to have grown or shrunk since: less is not worth the faults by which it takes its
+pages again. One that has shrunk had a burst when it was looked after last."""
 PERIOD = 30.0
 """Seconds between two looks at how large the process is."""
 
@@ -50,13 +51,10 @@ async def watch(
     size: Callable[[], int] = resident,
     release: Callable[[], None] = give_back,
 ) -> None:
-    """Give back what is free whenever the process has grown, for ever."""
-    least = 0  # so that what was needed for the start alone goes at the first look
+    """Give back what is free whenever the process has another size than after the last time, for ever."""
+    left = 0  # so that what was needed for the start alone goes at the first look
     while True:
         await sleep(PERIOD)
-        now = size()
-        if now > least + GROWN:
+        if abs(size() - left) > CHANGED:
             await asyncio.to_thread(release)
-            least = size()
-        else:
-            least = min(least, now)
+            left = size()
