@@ -18,6 +18,13 @@ EVENT = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
 LARGE = b"data: " + b"x" * 4000 + b"\n\n"
 DAWDLES = 3.0
 """Seconds until an engine that dawdles answers, if it is still waited for."""
+REFUSES: Mapping[str, tuple[bytes, bytes]] = {
+    "fails": (b"500 Internal Server Error", b""),
+    "throttles": (b"429 Too Many Requests", b"Retry-After: 7\r\n"),
+    "delays": (b"429 Too Many Requests", b"Retry-After: 7\r\nx-amz-retry-after: 300\r\n"),
+    "cold": (b"429 Too Many Requests", b"x-amzn-ErrorType: ModelNotReadyException\r\n"),
+}
+"""Status, and what its head says besides, of engines that do no more."""
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -30,7 +37,8 @@ class Seen(NamedTuple):
 
 class Engine:
     """One server. `does` is `answers`, `fails`, `hangs`, `streams` (one event, then nothing), `floods` (events
-    without end), `holds`, `dawdles`, `throttles` or `talks` (keeps sessions)."""
+    without end), `holds`, `dawdles`, `talks` (keeps sessions, and closes one that is asked to `close`), or one of
+    `REFUSES`."""
 
     def __init__(self, does: str, changed: threading.Condition) -> None:
         self.does = does
@@ -51,9 +59,9 @@ class Engine:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 headers = {name.lower(): value for name, value in re.findall(r"([^\r\n:]+): ([^\r\n]*)", head)}
-                await reader.readexactly(int(headers.get("content-length", 0)))
+                asked = await reader.readexactly(int(headers.get("content-length", 0)))
                 self._note(asked=1, inside=1)
-                gone = None if await self._answer(reader, writer, headers) else time.monotonic()
+                gone = None if await self._answer(reader, writer, headers, asked) else time.monotonic()
                 self.seen.append(Seen(headers, gone))
                 self._note(inside=-1)
                 if gone is not None:
@@ -61,7 +69,7 @@ class Engine:
         writer.close()
 
     async def _answer(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: Mapping[str, str]
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: Mapping[str, str], asked: bytes
     ) -> bool:
         """False: the caller has gone."""
         if self.does == "holds":
@@ -81,15 +89,14 @@ class Engine:
             with suppress(ConnectionError):
                 await reader.read(1)
             return False
-        status, body, more = b"200 OK", ANSWER, b""
-        if self.does == "throttles":
-            status, more = b"429 Too Many Requests", b"Retry-After: 7\r\n"
-        if self.does == "fails":
-            status = b"500 Internal Server Error"
-        elif self.does == "talks":  # keeps sessions, as a SageMaker endpoint does
+        status, more = REFUSES.get(self.does, (b"200 OK", b""))
+        body = ANSWER
+        if self.does == "talks":  # keeps sessions, as a SageMaker endpoint does
             session = headers.get("x-amzn-sagemaker-session-id", "")
             if session == "NEW_SESSION":
                 more = b"X-Amzn-SageMaker-New-Session-Id: s-%d; Expires=2030-01-01T00:00:00Z\r\n" % self.port
+            elif asked == b"close":
+                more = b"X-Amzn-SageMaker-Closed-Session-Id: %b\r\n" % session.encode()
             body = b"%d %s" % (self.port, session.encode())
         writer.write(
             b"HTTP/1.1 %b\r\n%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (status, more, len(body))
