@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import Any
 
 import boto3
@@ -146,12 +146,13 @@ async def measure(bench: Bench, kinds: list[str], rounds: int, seconds: float) -
             for connections in CONNECTIONS:
                 sides[kind, answer, connections] = (_raw(direct, connections), _raw(proxied, connections))
     measured: dict[tuple[str, str, int], list[Round]] = {key: [] for key in sides}
+    began = monotonic()
     for number in range(-1, rounds):  # the first one warms up and is not kept
         for key, pair in sides.items():
             result = await one_round(pair, bench.proxy_pid, seconds, proxy_first=number % 2 == 0)
             if number >= 0:
                 measured[key].append(result)
-        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+        machine.progress("hop", number + 1, rounds, began, monotonic())
     return [Cell(*key, tuple(measured[key])) for key in sides]
 
 

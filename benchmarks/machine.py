@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -107,3 +108,13 @@ def commit() -> str:
 
 def _git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def progress(what: str, kept: int, rounds: int, began: float, now: float) -> None:
+    """One line on standard error after each round: how many of `rounds` are kept, and how long the rest takes.
+
+    One round more was asked since `began`: the one that warms up.
+    """
+    left = (now - began) / (kept + 1) * (rounds - kept)
+    more = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
+    print(f"{what}: round {kept} of {rounds}, about {more} more", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,6 +129,7 @@ def measure(
         cell.name: {"cpu": [], "per_second": [], "waited": []} for cell in run.cells
     }
     again: dict[str, list[str]] = {}
+    began = time.monotonic()
     for number in range(-1, rounds):  # the first one warms up and is not kept
         for cell in run.cells if number % 2 else reversed(run.cells):
             before = machine.cpu(run.pids[cell.server])
@@ -145,7 +147,7 @@ def measure(
             kept["cpu"].append((after.ran - before.ran) / answers * 1e6)
             kept["per_second"].append(answers / took)
             kept["waited"].append((after.waited - before.waited) / took)
-        print(f"CPU: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+        machine.progress("CPU", number + 1, rounds, began, time.monotonic())
     return measured, again
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from statistics import median, quantiles
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import cast
 
+from .. import machine
 from ..load import Shot
 from .running import Running
 from .systems import Cell
@@ -113,6 +113,7 @@ def measure(run: Running, cells: Sequence[Cell], rounds: int, rate: float, secon
         shots.setdefault(DIRECT + (", stream" if cell.stream else ""), run.direct(cell))
         shots[cell.name] = run.shot(cell)
     waits: Waits = {name: {"first": [], "whole": [], "p99": []} for name in shots}
+    began = monotonic()
     for number in range(-1, rounds):  # the first one warms up and is not kept
         for name in shots if number % 2 else reversed(shots):
             with asyncio.Runner(loop_factory=_precise) as runner:
@@ -122,7 +123,7 @@ def measure(run: Running, cells: Sequence[Cell], rounds: int, rate: float, secon
             waits[name]["first"].append(median(first))
             waits[name]["whole"].append(median(whole))
             waits[name]["p99"].append(quantiles(whole, n=100)[98])
-        print(f"latency: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+        machine.progress("latency", number + 1, rounds, began, monotonic())
     return waits
 
 

@@ -45,8 +45,8 @@ class Server:
     """(port, URL of the target, a folder of its own) -> what to run."""
     folder: Path = machine.ROOT
     """Where it runs."""
-    starts_in: float = 30.0
-    """Seconds for it to answer."""
+    starts_in: float = 120.0
+    """Seconds for it to answer, on a machine with much else to do."""
     optional: bool = False
     """Left out, with the reason, when it does not run."""
 

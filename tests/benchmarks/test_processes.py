@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from benchmarks.machine import progress
 from benchmarks.processes import CREDENTIALS, environment, printed, process
 
 
@@ -34,3 +35,13 @@ def test_child_that_does_not_start_ends_the_measurement() -> None:
     """With its command, since what it said stands above."""
     with process([sys.executable, "-c", ""]) as child, pytest.raises(SystemExit, match="did not start"):
         printed(child)
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [(0, "CPU: round 0 of 11, about 11 min more\n"), (10, "CPU: round 10 of 11, about 5 s more\n")],
+)
+def test_each_round_says_how_long_the_rest_takes(kept: int, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the one that only warms up, so that nobody waits without knowing for what."""
+    progress("CPU", kept, 11, began=0.0, now=60.0)
+    assert capsys.readouterr().err == told
