@@ -119,7 +119,7 @@ async def aged(ledger: Ledger) -> None:
     """It was started ten minutes ago."""
     kept = (await ledger.states())["apexguru"]
     older = replace(kept.state, since=kept.state.since - 600, version=kept.state.version + 1)
-    assert await ledger.write(kept, older, [])
+    assert await ledger.write(kept, older, ())
 
 
 def test_a_start_waits_for_the_controller(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
