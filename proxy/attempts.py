@@ -35,6 +35,7 @@ from warmers.shadow import Taken
 
 from . import cold, hedges
 from .charging import charge
+from .policy_source import InForce
 from .record import Record
 from .services import Services
 from .spans import Step
@@ -49,18 +50,11 @@ class Answering:
     """The answer of the first of a route's targets that gives one. A whole answer frees its target at once, a stream
     when it ends."""
 
-    __slots__ = (
-        "_attempt",
-        "_call",
-        "_deadline",
-        "_record",
-        "_reply",
-        "_route",
-        "_services",
-        "_since",
-        "_taken",
-        "_trace",
-    )
+    # What most requests never have stands here, and is not set for each.
+    _attempt: Attempt | None = None
+    _reply: Reply | None = None
+    _taken: Taken | None = None
+    _since: float
 
     def __init__(
         self, route: Route, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
@@ -71,9 +65,6 @@ class Answering:
         self._record = record
         self._trace = trace
         self._services = services
-        self._attempt: Attempt | None = None
-        self._reply: Reply | None = None
-        self._taken: Taken | None = None
 
     async def __aenter__(self) -> Reply:
         return await self.begin()
@@ -83,28 +74,28 @@ class Answering:
 
     async def begin(self) -> Reply:
         """The reply. Raises as `Serving` does; then there is nothing to `end`."""
-        route, call, services = self._route, self._call, self._services
+        route, call, services, record, trace = self._route, self._call, self._services, self._record, self._trace
         if 0 < route.body_limit < len(call.body):
             raise BodyTooLarge(route.body_limit)
-        if self._trace.sampled:
-            with self._trace.step(Step.CHOOSE):
+        if trace.sampled:
+            with trace.step(Step.CHOOSE):
                 plan, call = self._planned()
         else:
             plan, call = self._planned()
-        services.book.arrived(route, self._record.arrived)
+        services.book.arrived(route, record.arrived)
         if route.quota is not None:
-            _admit(route, route.quota, self._record, services)
+            _admit(route, route.quota, record, services)
         services.meters.in_flight(route.key, 1)
-        attempt, deadline, record, trace = plan.attempts[0], self._deadline, self._record, self._trace
+        attempt = plan.attempts[0]
         try:
             reply: Reply | None = None
             if route.hedge is None and not services.temperatures.tracked:  # most need no more than one attempt
                 try:
-                    reply = await _attempt(route, plan, call, deadline, record, trace, services)
+                    reply = await _attempt(route, plan, call, self._deadline, record, trace, services)
                 except BackendError as error:
-                    plan = await _following(plan, error, route, call, deadline, record, services)
+                    plan = await _following(plan, error, route, call, self._deadline, record, services)
             if reply is None:
-                attempt, reply = await _first_answer(route, plan, call, deadline, record, trace, services)
+                attempt, reply = await _first_answer(route, plan, call, self._deadline, record, trace, services)
         except BaseException as error:
             services.meters.in_flight(route.key, -1)
             if route.shift is not None and services.shadows is not None and isinstance(error, BackendError):
@@ -114,18 +105,19 @@ class Answering:
 
     def _begun(self, attempt: Attempt, reply: Reply) -> Reply:
         """The attempt has answered: a whole answer frees its target now."""
-        route, services = self._route, self._services
+        route, services, record = self._route, self._services, self._record
         if route.shift is not None and services.shadows is not None:
-            waited = self._record.attempts[-1].seconds
+            waited = record.attempts[-1].seconds
             self._taken, reply = services.shadows.answered(route, self._call, attempt.target, reply, waited)
-        self._reply, self._attempt = reply, attempt
+        self._reply = reply
+        way = _way(attempt, record.policy, services)
         if reply.stream is None:
-            self._attempt = None
-            services.book.of(attempt.target, attempt.replica).end()
-            services.gates.of(attempt.target).leave()
+            way.place.end()
+            way.gate.leave()
         else:
-            self._since = services.now() - self._record.attempts[-1].seconds  # when that attempt began
-            services.gates.of(attempt.target).streams()
+            self._attempt = attempt
+            self._since = services.now() - record.attempts[-1].seconds  # when that attempt began
+            way.gate.streams()
         if reply.new_session_id is not None or reply.closed_session_id is not None:
             return _session_marked(reply, route, attempt, self._call.invocation)
         return reply
@@ -135,10 +127,12 @@ class Answering:
         route, call, services, record = self._route, self._call, self._services, self._record
         invocation = call.invocation
         home = sessions.home(route, invocation.session_id) if invocation.session_id is not None else None
-        usual = record.policy.usual.get(route.key) if record.policy is not None else None
-        if usual is not None and home is None and invocation.sdk_attempt == 1:
-            plan = usual
-        elif home is not None:
+        if home is None and invocation.sdk_attempt == 1 and record.policy is not None:
+            usual = record.policy.usual.get(route.key)
+            if usual is not None:
+                record.why = usual.why
+                return usual, call
+        if home is not None:
             call = replace(call, invocation=replace(invocation, session_id=home.session_id))
             plan = plan_for(route, home, invocation.sdk_attempt)
         else:
@@ -277,15 +271,37 @@ def _end(
     services.gates.leave(attempt.target)
 
 
+class _Way:
+    """To one copy of a target: who lets in, what is known of it, and what asks it. These stay the same while a policy
+    is in force."""
+
+    __slots__ = ("ask", "gate", "place")
+
+    def __init__(self, attempt: Attempt, services: Services) -> None:
+        self.gate = services.gates.of(attempt.target)
+        self.place = services.book.of(attempt.target, attempt.replica)
+        self.ask = services.backends[attempt.target.kind].invoke
+
+
+def _way(attempt: Attempt, policy: InForce | None, services: Services) -> _Way:
+    """To where `attempt` leads, looked up once for each policy."""
+    if policy is None:
+        return _Way(attempt, services)
+    key = attempt.target.name, attempt.replica
+    way: _Way | None = policy.ways.get(key)
+    if way is None:
+        way = policy.ways[key] = _Way(attempt, services)
+    return way
+
+
 async def _attempt(
     route: Route, plan: Plan, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
 ) -> Reply:
     attempt = plan.attempts[0]
-    target = attempt.target
-    gate = services.gates.of(target)
+    target, way = attempt.target, _way(attempt, record.policy, services)
+    gate, place = way.gate, way.place
     if not gate.enter():
         await _turn(route, plan, call, deadline, services)
-    place = services.book.of(target, attempt.replica)
     place.begin()
     began = services.now()
     if services.temperatures.tracked:
@@ -293,9 +309,11 @@ async def _attempt(
     try:
         if trace.sampled:
             with trace.attempt(target, max(len(record.attempts), plan.made) + 1, attempt.replica) as context:
-                reply = await _sent(plan, replace(call, trace=context), began, deadline, services)
+                reply = await _sent(way, plan, replace(call, trace=context), began, deadline)
+        elif plan.idempotent:
+            reply = await _sent(way, plan, call, began, deadline)
         else:
-            reply = await _sent(plan, call, began, deadline, services)
+            reply = await way.ask(target, call, deadline, attempt.replica)
     except BaseException as error:
         ended, failure = services.now(), error if isinstance(error, BackendError) else None
         record.attempted(attempt, ended - began, failure, answered=False)
@@ -313,11 +331,11 @@ async def _attempt(
     return reply
 
 
-def _sent(plan: Plan, call: Call, began: float, deadline: float, services: Services) -> Awaitable[Reply]:
+def _sent(way: _Way, plan: Plan, call: Call, began: float, deadline: float) -> Awaitable[Reply]:
     """The answer of the plan's next target, within its share of the time."""
     attempt = plan.attempts[0]
     target = attempt.target
-    asked = services.backends[target.kind].invoke(target, call, deadline, attempt.replica)
+    asked = way.ask(target, call, deadline, attempt.replica)
     share = attempt_deadline(plan, began, deadline) if plan.idempotent else deadline
     return asked if share >= deadline else _within(share - began, asked, target)
 

@@ -8,12 +8,13 @@ of hosting.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError
-from policies.table import Miss, Route
+from policies.table import Miss, Route, RouteTable
 
 from . import ensembles
 from .attempts import Answering
@@ -48,40 +49,29 @@ class Serving:
         HandlerError: the customer's code has.
     """
 
-    __slots__ = (
-        "_answering",
-        "_call",
-        "_depth",
-        "_invocation",
-        "_own",
-        "_passage",
-        "_record",
-        "_services",
-        "_trace",
-        "deadline",
-    )
+    _passage: Passage | None = None
+    _answering: Answering | None = None
+    _call: Call
+    _own: BackendError | None = None
+    """How the route's own target failed a hook that asked it."""
+    deadline: float
+    """Once it has begun."""
 
     def __init__(
-        self, invocation: Invocation, record: Record, trace: RequestTrace, services: Services, depth: int
+        self, invocation: Invocation, record: Record, trace: RequestTrace, services: Services, depth: int = 0
     ) -> None:
+        """`depth` counts the requests of handlers that this one is inside of."""
         self._invocation = invocation
         self._record = record
         self._trace = trace
         self._services = services
         self._depth = depth
-        self._passage: Passage | None = None
-        self._answering: Answering | None = None
-        self._call: Call | None = None
-        self._own: BackendError | None = None
-        """How the route's own target failed a hook that asked it."""
-        self.deadline = 0.0
-        """Once it has begun."""
 
     async def __aenter__(self) -> tuple[Reply, float]:
         return await self.begin(), self.deadline
 
-    async def begin(self) -> Reply:
-        """The reply; then, and only then, `end` has to follow."""
+    def begin(self) -> Coroutine[Any, Any, Reply]:
+        """The reply, to be awaited; then, and only then, `end` has to follow."""
         invocation, record, trace = self._invocation, self._record, self._trace
         if trace.sampled:
             with trace.step(Step.LOOKUP):
@@ -91,7 +81,7 @@ class Serving:
         allowed = route.stream_timeout if invocation.streaming else route.timeout
         longest = invocation.longest
         deadline = self.deadline = record.arrived + (allowed if longest is None or longest > allowed else longest)
-        call = self._call = Call(
+        call = Call(
             invocation,
             invocation.body,
             invocation.content_type,
@@ -102,20 +92,26 @@ class Serving:
             route.translate,
         )
         if route.handler is not None:
-            return await self._handled(route, call)
+            self._call = call
+            return self._handled(route, call)
         answering = self._answering = Answering(route, call, deadline, record, trace, self._services)
-        return await answering.begin()
+        return answering.begin()
 
     def _route(self) -> Route:
-        record = self._record
+        record, invocation = self._record, self._invocation
         record.policy = policy = self._services.policy.current
-        route = policy.table.lookup(self._invocation.endpoint, self._invocation.component)
-        if isinstance(route, Miss):
-            # A client's word becomes a label only where the policy has it, so that there are no more labels than names.
-            record.endpoint = "" if route is Miss.UNKNOWN_ENDPOINT else self._invocation.endpoint
-            raise RouteMissing(route)
+        route = policy.table.routes.get((invocation.endpoint, invocation.component))
+        if route is None:
+            raise self._missing(policy.table)
         record.route = route
         return route
+
+    def _missing(self, table: RouteTable) -> RouteMissing:
+        miss = table.lookup(self._invocation.endpoint, self._invocation.component)
+        assert isinstance(miss, Miss)  # noqa: S101 - a look-up that finds nothing says why
+        # A client's word becomes a label only where the policy has it, so that there are no more labels than names.
+        self._record.endpoint = "" if miss is Miss.UNKNOWN_ENDPOINT else self._invocation.endpoint
+        return RouteMissing(miss)
 
     async def __aexit__(self, kind: object, error: BaseException | None, at: object) -> None:
         await self.end(error)
@@ -132,7 +128,8 @@ class Serving:
         """The reply is passed on, and there is nothing to wait for, as with most whole answers; where False, `end`."""
         if self._answering is not None and not self._answering.ended():
             return False
-        self._close()
+        if self._passage is not None:
+            self._close()
         return True
 
     def _close(self) -> None:
@@ -192,7 +189,6 @@ class Serving:
     async def _ask_own(self, question: Question) -> Given:
         record, route = self._record, self._record.route
         assert route is not None  # noqa: S101 - a hook is a route's
-        assert self._call is not None  # noqa: S101 - as above
         call = replace(
             self._call,
             invocation=replace(self._invocation, streaming=False),

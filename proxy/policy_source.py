@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from policies.choose import Plan, only
 from policies.errors import PolicyError
@@ -39,6 +39,8 @@ class InForce:
     usual: Mapping[str, Plan] = field(init=False, compare=False, default_factory=dict)
     """By route, where there is nothing to choose: the plan of all requests but those of sessions and of clients that
     try again."""
+    ways: dict[tuple[str, int], Any] = field(init=False, compare=False, default_factory=dict)
+    """By target and replica, for the attempts at them: what they have looked up once."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", f"{self.table.digest}/{self.generation}")

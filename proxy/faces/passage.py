@@ -23,7 +23,7 @@ from policies.facts import FailureFacts, Fault
 from ..auth import permit
 from ..door import Door
 from ..handlers.errors import HandlerError
-from ..pipeline import serve
+from ..pipeline import Serving
 from ..record import Record
 from ..services import Services
 from ..telemetry import RequestTrace
@@ -106,7 +106,7 @@ class _Passage:
                 record.invocation = invocation = read if isinstance(read, Invocation) else await read
                 self._trace = trace = services.telemetry.start(invocation, int(record.started * 1e9))
                 record.trace_id = trace.trace_id
-                serving = serve(invocation, record, trace, services)
+                serving = Serving(invocation, record, trace, services)
                 reply = await serving.begin()
                 try:
                     record.usage = reply.usage
