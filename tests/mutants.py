@@ -181,8 +181,8 @@ OF_POLICIES_AND_BACKENDS = (
     Mutant(
         "header names count only in one case",
         "backends/wire/sagemaker/requests.py",
-        "lower = name.lower()",
-        "lower = name",
+        "field = spelled.get(name) or spelled.get(name.lower(), _IGNORED)",
+        "field = spelled.get(name) or _IGNORED",
         "tests/backends/wire/sagemaker/test_requests.py",
     ),
     Mutant(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import re
@@ -188,16 +189,19 @@ def served(folder: Path, policy: str, *words: str, workers: int = 2) -> Iterator
                 process.terminate()
             process.wait(LONGEST_WAIT)
             if line and ready["admin_port"]:
-                _end_successor(ready["admin_port"])
+                _end_successor(ready["admin_port"], path)
 
 
-def _end_successor(admin_port: int) -> None:
-    """Whoever still has the admin port is no child of ours, and would stay behind a test that failed."""
+def _end_successor(admin_port: int, policy: Path) -> None:
+    """A successor is no child of ours, and would stay behind a test that failed. The port that it would have may be
+    another test's by now, which runs beside this one: a successor serves the same policy."""
     with (
-        suppress(OSError),
+        suppress(OSError, http.client.HTTPException, ValueError, KeyError, TypeError),
         urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/readyz", timeout=LONGEST_WAIT) as answer,
     ):
-        end(int(json.load(answer)["pid"]))
+        pid = int(json.load(answer)["pid"])
+        if os.fsencode(policy) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            end(pid)
 
 
 def gone(pids: Sequence[int], seconds: float = LONGEST_WAIT) -> bool:
