@@ -80,6 +80,7 @@ def main() -> int:
     print(text)
     if given.out is not None:
         file = given.out / f"soak-{time.strftime('%Y-%m-%d')}-{machine.commit()}.md"
+        given.out.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     grows = (
         [name for name, found in slopes(readings).items() if verdict(name, found) == "grows"]
