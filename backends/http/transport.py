@@ -200,7 +200,7 @@ class HttpTransport:
         await asyncio.sleep(0)  # connection_lost is told in the loop's next turn
 
     def road(self, url: str) -> Road:
-        """See `Transport`."""
+        """See `Posts`."""
         road = road_to(url)
         if not road.tls and self._proxy(road) is not None:
             road = replace(road, line=f"http://{road.authority}{road.line}")
@@ -213,7 +213,7 @@ class HttpTransport:
     def begin(
         self, road: Road, fields: str, count: int, body: bytes, deadline: float, first_byte: float, between: float
     ) -> Answer | None:
-        """See `Transport`."""
+        """See `Posts`."""
         message = message_of("POST", road, fields, count, body)
         idle = road.home.idle
         connection = self._take(idle) if idle else None
@@ -230,7 +230,7 @@ class HttpTransport:
         between: float,
         connect_timeout: float,
     ) -> Answer:
-        """See `Transport`."""
+        """See `Posts`."""
         message = message_of("POST", road, fields, count, body)
         connection = await self._connect(road, deadline, connect_timeout)
         return await _headed(connection.send(message, deadline, first_byte, between))
