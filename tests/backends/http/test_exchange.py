@@ -72,6 +72,19 @@ async def test_what_a_stream_begins_with_is_one_write() -> None:
     assert later == [b"5\r\nthree\r\n", b"0\r\n\r\n"]
 
 
+async def test_who_has_the_first_pieces_need_not_wait_for_the_end_of_the_turn() -> None:
+    """`uncork` writes head and pieces at once, and what it has written is not written again when the turn ends."""
+    exchange, writes = recorded()
+    await exchange.start(200, "")
+    exchange.put(b"one")
+    exchange.uncork()
+    assert len(writes) == 1
+    assert writes[0].endswith(b"\r\n\r\n3\r\none\r\n")
+    await asyncio.sleep(0)
+    exchange.put(b"two")
+    assert writes[1:] == [b"3\r\ntwo\r\n"]
+
+
 async def test_a_stream_that_is_there_is_one_write_with_its_end() -> None:
     """Nothing of it is written again when the turn ends."""
     exchange, writes = recorded()
