@@ -195,7 +195,7 @@ async def _listen(listener: Listener, host: str, port: int, flag: str, tls: ssl.
 
 def cannot_listen(host: str, port: int, flag: str, error: OSError) -> CannotListen:
     """What to raise when `error` kept us from an address that `flag` chooses."""
-    reason = (error.strerror or str(error)).lower()
+    reason = (error.strerror or str(error)).partition(" (")[0].lower()
     remedy = f"stop what holds it, or choose another with {flag}"
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         remedy = "name an address of this machine with --host"

@@ -4,6 +4,9 @@ The kernel wakes every process that waits for a shared socket, and the quickest 
 uvloop 0.22 and two processes, 60 of 64 connections went to one. As connections live long (SDKs pool them), that stays.
 So one connection is taken at a time, and a process that has more than its part stands back for a moment first. A
 process that is busy or gone keeps nobody waiting: whoever stood back once takes the next connection anyway.
+
+Who closes a socket last resets what is still in its queue, and a connection may arrive between the last look and the
+close. So that process seals the socket first (`seal`).
 """
 
 from __future__ import annotations
@@ -12,7 +15,10 @@ import asyncio
 import logging
 import socket
 import ssl
+import struct
+from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from ..tasks import start
@@ -20,6 +26,8 @@ from .limits import LIMITS, Limits
 
 log = logging.getLogger("pointsman.edge")
 
+BACKLOG = 1024
+"""Connections that may wait in a queue."""
 STAND_BACK = 0.001
 """Seconds for which another process may take the next connection."""
 EXHAUSTED = 0.5
@@ -28,12 +36,44 @@ HANDSHAKES = 5.0
 """Seconds for handshakes that are under way when accepting stops."""
 
 
+_ATTACH_FILTER = 26
+"""SO_ATTACH_FILTER, which Python does not name: Linux, socket(7)."""
+_KEEP_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
+"""The program `ret #0` of Linux's packet filter: no packet passes. networking/filter.rst"""
+
+
+def listening_at(host: str, port: int) -> socket.socket:
+    """A socket that listens at the first address of `host`. Raises OSError when that can't be had."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
+
+
+def seal(listening: socket.socket) -> None:
+    """Let nobody join the queue of a socket that is about to be closed for good, in no process that holds it.
+
+    Whoever waits in it can then be served to the last one. A client that comes now hears nothing and knocks again in
+    about a second (TCP's first wait): it is refused then, or finds who has the port next. Where the system has no such
+    filter nothing changes.
+    """
+    program = array("B", _KEEP_NOTHING)
+    with suppress(OSError):
+        listening.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, program.buffer_info()[0]))
+
+
 class Crowd(Protocol):
     """How the processes that share a listening socket divide its connections."""
 
     def mine(self, connections: int) -> bool:
         """Whether the next connection is for this process, which has so many."""
         ...
+
+
+class Alone:
+    """For a socket that one process accepts from: every connection is its own."""
+
+    def mine(self, connections: int) -> bool:
+        """Always."""
+        return True
 
 
 class Acceptor:
@@ -76,10 +116,10 @@ class Acceptor:
         TLS handshakes under way are given so many seconds: one that a client lets hang must not hold up the end.
         """
         self._rest()
-        if self._pause is not None:
-            self._pause.cancel()
         while self._take():
             pass
+        if self._pause is not None:
+            self._pause.cancel()
         self._listening.close()
         if self._arriving:
             _, late = await asyncio.wait(self._arriving, timeout=handshakes)

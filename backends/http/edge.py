@@ -23,7 +23,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from .acceptor import Acceptor, Crowd
+from .acceptor import Acceptor, Alone, Crowd, listening_at, seal
 from .answer import Answer as Answer
 from .answer import lines as lines
 from .exchange import BodyTooSlow as BodyTooSlow
@@ -68,7 +68,7 @@ class Listener:
         self._server = server
         self._linger = min(LINGER, drain / 30)
         self._acceptor: Acceptor | None = None
-        self._own: asyncio.Server | None = None
+        self._own: socket.socket | None = None
         self._runner = web.ServerRunner(server, shutdown_timeout=drain)
 
     @property
@@ -82,16 +82,10 @@ class Listener:
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen, and return the bound port (useful with port 0). Raises OSError when the address can't be had."""
-        await self._runner.setup()
-        patience = self._server.limits.head_time if tls is not None else None  # as for a head, or 60 s
-        try:
-            self._own = await asyncio.get_running_loop().create_server(
-                self._server, host, port, backlog=1024, reuse_address=True, ssl=tls, ssl_handshake_timeout=patience
-            )
-        except OSError:
-            await self._runner.cleanup()
-            raise
-        return int(self._own.sockets[0].getsockname()[1])
+        self._own = listening_at(host, port)
+        bound = int(self._own.getsockname()[1])
+        await self.adopt(self._own, Alone(), tls)
+        return bound
 
     async def adopt(self, listening: socket.socket, crowd: Crowd, tls: ssl.SSLContext | None = None) -> None:
         """Accept from a socket that listens already and that other processes accept from as well.
@@ -109,7 +103,7 @@ class Listener:
         was none for a moment: closed at once, it could meet a request that is already on its way.
         """
         if self._own is not None:
-            self._own.close()
+            seal(self._own)
         if self._acceptor is not None:
             await self._acceptor.stop()
         self._server.leave()

@@ -53,14 +53,6 @@ class Part:
         return connections <= least + SLACK + least // 8
 
 
-class Alone:
-    """For a socket that one process accepts from: every connection is its own."""
-
-    def mine(self, connections: int) -> bool:
-        """Always."""
-        return True
-
-
 def new_page(workers: int) -> int:
     """A descriptor of a page in which every worker is absent; the caller closes it."""
     descriptor = os.memfd_create("pointsman-workers")

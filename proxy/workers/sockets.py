@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import socket
 
-from ..server import cannot_listen
+from backends.http.acceptor import listening_at
 
-BACKLOG = 1024
-"""Connections that may wait for a worker, as the single process has it."""
+from ..server import cannot_listen
 
 
 def listening(host: str, port: int, flag: str) -> socket.socket:
     """A socket that listens. Raises CannotListen with the name of the `flag` that chooses another port."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
+        return listening_at(host, port)
     except OSError as error:
         raise cannot_listen(host, port, flag, error) from error
 

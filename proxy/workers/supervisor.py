@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from backends.http.acceptor import Alone, seal
 from backends.http.edge import ByteBudget, Listener
 from backends.meters import Meters
 from backends.state import StoreError, open_store
@@ -44,7 +45,7 @@ from .handover import (
 from .messages import Begin, Told
 from .operators import Operators
 from .pool import Pool
-from .share import ABSENT, Alone, Board, new_page
+from .share import ABSENT, Board, new_page
 from .sockets import inherited, listening
 
 log = logging.getLogger("pointsman.supervisor")
@@ -247,6 +248,8 @@ class Supervisor:
             if self._successor is not None:
                 await admin.stop()  # the successor answers operators now, and takes over the counts
                 self._successor.take(await self._counted(pool))
+            if self._successor is None:
+                seal(ports[0])
             ports[0].close()  # before the workers do: whoever closes last takes what is left in the queue
             await pool.stop()
             if self._successor is not None:

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from backends.http.acceptor import STAND_BACK, Acceptor
+import pytest
+
+from backends.http.acceptor import STAND_BACK, Acceptor, Alone, listening_at, seal
 from backends.http.limits import Limits
+from backends.tasks import start
 
 TLS = Path(__file__).parents[2] / "data" / "tls"
 
@@ -110,6 +113,33 @@ async def test_stopping_takes_what_waits_and_leaves_the_queue_to_others() -> Non
     await until(lambda: len(others) == 1)
     await other.stop()
     await over(writers + late, kept + others)
+
+
+async def test_a_sealed_queue_can_be_emptied_before_it_is_closed() -> None:
+    """Nobody joins it any more: who waits is served, who comes later is refused and not cut off."""
+    sock = listening_at("127.0.0.1", 0)
+    address, held = sock.getsockname(), sock.dup()
+    accepts, kept = accepting(sock, Asked(Alone().mine))
+    writers = await connected(sock, 5)
+    seal(sock)
+    late = start(asyncio.open_connection(*address), name="late")
+    await asyncio.sleep(0)
+    await accepts.stop()
+    assert len(kept) == 5
+    with pytest.raises(BlockingIOError):  # it did not come into the queue that another process still holds
+        held.accept()
+    held.close()
+    with pytest.raises(ConnectionRefusedError):
+        await late
+    await over(writers, kept)
+
+
+def test_a_system_without_such_a_filter_goes_on() -> None:
+    """A pipe for one has no packets."""
+    one, other = socket.socketpair()
+    one.close()
+    seal(one)
+    other.close()
 
 
 def tls() -> ssl.SSLContext:

@@ -385,6 +385,6 @@ async def test_a_port_in_use_is_an_oserror_and_leaves_nothing_behind() -> None:
     """The second listener on a port fails at once; the first goes on."""
     async with listening(echo) as (port, _):
         second = Listener(echo, malformed, ByteBudget(1000))
-        with pytest.raises(OSError, match="address already in use"):
+        with pytest.raises(OSError, match="Address already in use"):
             await second.start("127.0.0.1", port)
         assert (await talk(port, POST + b"Content-Length: 2\r\n\r\nhi")).endswith(b"hi")

@@ -5,14 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from backends.http.acceptor import Alone
 from backends.http.edge import Answer, ByteBudget, Exchange, Listener
-
-
-class Anyone:
-    """Every connection is for this process."""
-
-    def mine(self, connections: int) -> bool:
-        return True
 
 
 async def answer(exchange: Exchange) -> None:
@@ -31,7 +25,7 @@ async def listened(drain: float) -> tuple[Listener, socket.socket, socket.socket
     held = socket.create_server(("127.0.0.1", 0))
     listener = Listener(answer, malformed, ByteBudget(1024), drain=drain)
     mine = held.dup()
-    await listener.adopt(mine, Anyone())
+    await listener.adopt(mine, Alone())
     return listener, held, mine
 
 
@@ -78,3 +72,16 @@ async def test_a_listener_without_connections_stops_at_once() -> None:
     async with asyncio.timeout(15):
         await listener.stop()
     held.close()
+
+
+async def test_stopping_answers_whoever_waits_in_the_queue() -> None:
+    """A connection that nobody has accepted yet was let in by the system, and its request is on its way."""
+    listener = Listener(answer, malformed, ByteBudget(1000), drain=5.0)
+    port = await listener.start("127.0.0.1", 0)
+    waiting = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(3)]
+    for client in waiting:
+        client.sendall(REQUEST)
+    await listener.stop()
+    for client in waiting:
+        with client, client.makefile("rb") as said:
+            assert said.read().endswith(b"ok")

@@ -273,7 +273,7 @@ class Load:
         while not self._stop.is_set():
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):  # reset: it closed between a knock and its answer
                 self.refused += 1
                 await asyncio.sleep(0.02)
                 continue

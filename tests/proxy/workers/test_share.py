@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.workers.share import ABSENT, SLACK, Alone, Board, Part, new_page
+from proxy.workers.share import ABSENT, SLACK, Board, Part, new_page
 
 
 @pytest.fixture
@@ -41,4 +41,3 @@ def test_a_worker_far_above_the_least_busy_one_stands_back(boards: tuple[Board, 
     assert not busy.mine(80 + SLACK + 11)
     assert idle.mine(80)
     assert one.least() == 80
-    assert Alone().mine(10_000)

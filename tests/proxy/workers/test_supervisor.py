@@ -139,14 +139,17 @@ def test_the_end_loses_no_request(several: Serving) -> None:
 
 
 def test_workers_do_not_outlive_their_supervisor(several: Serving) -> None:
-    """Killed, it leaves workers that drain and end, and a port that another can have at once."""
+    """Killed, it leaves workers that drain and end, and a port that another can have at once.
+
+    Nothing is lost but, at worst, a connection that comes at the instant in which the last worker closes the socket.
+    """
     pids = several.pids()
     with Load(several.port) as load:
         load.more(100)
         several.process.kill()
         several.process.wait()
         assert gone(pids)
-    assert load.lost == []
+    assert {kind for _, kind in load.lost} <= {"fresh"}
     with socket.create_server(("127.0.0.1", several.port)):
         assert several.errors.read_text().count("the supervisor is gone: draining") == 2
 
