@@ -39,7 +39,7 @@ from .policy_source import InForce
 from .record import Record
 from .services import Services
 from .spans import Step
-from .telemetry import RequestTrace
+from .traced import RequestTrace
 
 
 class NoTarget(Exception):

@@ -18,7 +18,7 @@ from .handlers.guest.values import InvokeError, Question
 from .handlers.guest.values import Reply as Given
 from .record import Record
 from .services import Services
-from .telemetry import RequestTrace
+from .traced import RequestTrace
 
 DEEPEST = 4
 """How deep requests of handlers may nest; more is taken for a circle."""

@@ -26,7 +26,7 @@ from .handlers.passages import Passage
 from .record import Record
 from .services import Services
 from .spans import Step
-from .telemetry import RequestTrace
+from .traced import RequestTrace
 
 
 class RouteMissing(Exception):

@@ -4,8 +4,9 @@ Whether a request is sampled is decided once, at entry: by the caller's `tracepa
 `draw() < sample`. An unsampled request makes no span object, and the caller's trace context goes on unchanged. A
 sampled one continues the caller's trace, and each target gets the context of its own attempt's span.
 
-Spans leave in batches, from a thread of the SDK. An exporter that fails or is not there costs spans, never a request;
-`spans_lost` counts them. No global tracer provider is set. Names and attributes: spans.py.
+What a request tells of itself is traced.py's, names and attributes are spans.py's. Spans leave in batches, from a
+thread of the SDK. An exporter that fails or is not there costs spans, never a request; `spans_lost` counts them. No
+global tracer provider is set.
 """
 
 from __future__ import annotations
@@ -14,24 +15,19 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final
 
 from opentelemetry import trace as api
-from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from backends.base import Invocation, Trace
-from backends.outcome import Outcome
-from policies.table import Target
+from backends.base import Invocation
 
 from . import spans
-
-T = TypeVar("T", covariant=True)
+from .traced import UNTRACED, RequestTrace, Sampled, Unsampled
 
 OFF, CONSOLE = "off", "console"
 
@@ -42,40 +38,6 @@ EXPORT_TIMEOUT: Final = 3.0
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
-_NO_STEP: Final[AbstractContextManager[None]] = nullcontext()
-
-
-class RequestTrace(Protocol):
-    """What the pipeline tells of one request while it runs."""
-
-    sampled: bool
-    """There are spans: steps and attempts are told of. Where it is False nobody needs to."""
-
-    @property
-    def trace_id(self) -> str | None:
-        """32 hex digits when the request belongs to a trace, sampled or not."""
-        ...
-
-    @property
-    def outgoing(self) -> Trace | None:
-        """The trace context for calls outside any attempt."""
-        ...
-
-    def step(self, name: str) -> AbstractContextManager[None]:
-        """Time one step of the pipeline, by its name in `spans.Step`."""
-        ...
-
-    def attempt(self, target: Target, number: int, replica: int = 0) -> AbstractContextManager[Trace | None]:
-        """Time one attempt; yields the trace context to send to `target`."""
-        ...
-
-    def inner(self, invocation: Invocation) -> RequestTrace:
-        """The trace of a request that this one's handler makes; `finish` it before this one."""
-        ...
-
-    def finish(self, outcome: Outcome) -> None:
-        """The request is over. Call it once, last."""
-        ...
 
 
 class Telemetry:
@@ -104,17 +66,18 @@ class Telemetry:
             raise ValueError(message)
         self._sample = sample
         self._draw = draw
-        self._clock_ns = clock_ns
         self._sink: _CountedExporter | None = None
         self._provider: TracerProvider | None = None
-        self._tracer: api.Tracer | None = None
+        self._tracer: _Tracer | None = None
         if sink is None and exporter != OFF:
             sink = _exporter(exporter)
         if sink is not None:
             self._sink = _CountedExporter(sink)
-            self._provider = TracerProvider(sampler=ALWAYS_ON, resource=_resource(version), shutdown_on_exit=False)
-            self._provider.add_span_processor(BatchSpanProcessor(self._sink))
-            self._tracer = self._provider.get_tracer("pointsman", version)
+            resource, processor = _resource(version), BatchSpanProcessor(self._sink)
+            self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+            self._provider.add_span_processor(processor)
+            if isinstance(self._provider.get_tracer("pointsman"), Tracer):  # it is another with OTEL_SDK_DISABLED
+                self._tracer = _Tracer(processor, resource, version, clock_ns)
 
     @property
     def spans_lost(self) -> int:
@@ -131,17 +94,11 @@ class Telemetry:
             incoming = None
         tracer = self._tracer
         if tracer is None or not (self._draw() < self._sample if parent is None else int(parent[4], 16) & 1):
-            return _UNTRACED if parent is None else Unsampled(parent[2], incoming)
-        root = tracer.start_span(
-            f"{spans.operation(invocation)} {invocation.endpoint}",
-            context=None if parent is None else _remote(parent),
-            kind=api.SpanKind.SERVER,
-            attributes=spans.of_request(invocation),
-            start_time=now_ns,
+            return UNTRACED if parent is None else Unsampled(parent[2], incoming)
+        above = None if parent is None else _remote(parent)
+        return Sampled(
+            tracer, invocation, now_ns, above, api.SpanKind.SERVER, incoming.tracestate if incoming else None
         )
-        if not root.is_recording():  # OTEL_SDK_DISABLED
-            return _UNTRACED if parent is None else Unsampled(parent[2], incoming)
-        return Sampled(tracer, self._clock_ns, root, invocation, incoming.tracestate if incoming else None)
 
     def shutdown(self) -> None:
         """Deliver the spans that wait, within a few seconds, and stop. Call it once, off the event loop's hot hours."""
@@ -151,124 +108,43 @@ class Telemetry:
             self._provider.shutdown()
 
 
-class Unsampled:
-    """A request without spans: the caller's trace context passes through."""
+class _Tracer:
+    """Makes spans of what a request has told, and puts them into the SDK's queue."""
 
-    __slots__ = ("_attempt", "outgoing", "sampled", "trace_id")
+    def __init__(self, processor: SpanProcessor, resource: Resource, version: str, clock_ns: Callable[[], int]) -> None:
+        ids = RandomIdGenerator()
+        self.trace_id = ids.generate_trace_id
+        self.span_id = ids.generate_span_id
+        self.now_ns = clock_ns
+        self._processor = processor
+        self._resource = resource
+        self._scope = InstrumentationScope("pointsman", version)
 
-    def __init__(self, trace_id: str | None, outgoing: Trace | None) -> None:
-        self.sampled = False
-        self.trace_id = trace_id
-        self.outgoing = outgoing
-        self._attempt: AbstractContextManager[Trace | None] = nullcontext(outgoing)
-
-    def step(self, name: str) -> AbstractContextManager[None]:
-        return _NO_STEP
-
-    def attempt(self, target: Target, number: int, replica: int = 0) -> AbstractContextManager[Trace | None]:
-        return self._attempt
-
-    def inner(self, invocation: Invocation) -> RequestTrace:
-        return self
-
-    def finish(self, outcome: Outcome) -> None:
-        pass
-
-
-_UNTRACED: Final = Unsampled(None, None)
-
-
-class Sampled:
-    """A request with its spans."""
-
-    def __init__(
+    def put(
         self,
-        tracer: api.Tracer,
-        clock_ns: Callable[[], int],
-        root: api.Span,
-        invocation: Invocation,
-        tracestate: str | None,
+        name: str,
+        kind: api.SpanKind,
+        context: api.SpanContext,
+        parent: api.SpanContext | None,
+        attributes: spans.Attributes,
+        status: api.Status,
+        began: int,
+        ended: int,
     ) -> None:
-        self.sampled = True
-        self._tracer = tracer
-        self._clock_ns = clock_ns
-        self._root = root
-        self._inside = api.set_span_in_context(root, Context())
-        self._invocation = invocation
-        self._tracestate = tracestate
-        self._answered: tuple[api.Span, int] | None = None
-        self.trace_id = f"{root.get_span_context().trace_id:032x}"
-        self.outgoing: Trace | None = _outgoing(root, tracestate)
-
-    def step(self, name: str) -> AbstractContextManager[None]:
-        span = self._tracer.start_span(name, context=self._inside, start_time=self._clock_ns())
-        return _Timed(self, span, None, answers=False)
-
-    def attempt(self, target: Target, number: int, replica: int = 0) -> AbstractContextManager[Trace | None]:
-        attributes = spans.of_attempt(target, number, self._invocation.streaming, replica)
-        span = self._tracer.start_span(
-            f"{attributes['gen_ai.operation.name']} {attributes['gen_ai.request.model']}",
-            context=self._inside,
-            kind=api.SpanKind.CLIENT,
-            attributes=attributes,
-            start_time=self._clock_ns(),
+        self._processor.on_end(
+            ReadableSpan(
+                name,
+                context,
+                parent,
+                self._resource,
+                attributes,
+                kind=kind,
+                status=status,
+                start_time=began,
+                end_time=ended,
+                instrumentation_scope=self._scope,
+            )
         )
-        return _Timed(self, span, _outgoing(span, self._tracestate), answers=True)
-
-    def inner(self, invocation: Invocation) -> RequestTrace:
-        span = self._tracer.start_span(
-            f"{spans.operation(invocation)} {invocation.endpoint}",
-            context=self._inside,
-            attributes=spans.of_request(invocation),
-            start_time=self._clock_ns(),
-        )
-        return Sampled(self._tracer, self._clock_ns, span, invocation, self._tracestate)
-
-    def finish(self, outcome: Outcome) -> None:
-        now = self._clock_ns()
-        failed = outcome.ended in spans.FAILED
-        if self._answered is not None:
-            span, answered_at = self._answered
-            span.set_attributes(spans.of_answer(outcome))
-            if failed and outcome.status == 200:
-                _fail(span, outcome.ended)
-            span.end(answered_at if outcome.first_chunk_seconds is None else now)
-        self._root.set_attributes(spans.of_outcome(outcome))
-        if failed:
-            self._root.set_status(api.StatusCode.ERROR)
-        if not outcome.endpoint:  # a name that only this client knows makes no span name
-            self._root.update_name(outcome.operation)
-        self._root.end(now)
-
-    def over(self, span: api.Span, error: BaseException | None, answers: bool) -> None:
-        """A step or an attempt is over. An attempt that answered stays open: a stream's body and its usage follow."""
-        now = self._clock_ns()
-        if error is not None:
-            _fail(span, spans.cause(error))
-        elif answers:
-            if self._answered is not None:  # of two at a time both have answered
-                self._answered[0].end(self._answered[1])
-            self._answered = (span, now)
-            return
-        span.end(now)
-
-
-class _Timed(Generic[T]):
-    """A span as a context manager; a class, because a generator costs twice as much."""
-
-    __slots__ = ("_answers", "_of", "_span", "_yields")
-
-    def __init__(self, of: Sampled, span: api.Span, yields: T, *, answers: bool) -> None:
-        self._of = of
-        self._span = span
-        self._yields = yields
-        self._answers = answers
-
-    def __enter__(self) -> T:
-        return self._yields
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._of.over(self._span, error, self._answers)
 
 
 class _CountedExporter(SpanExporter):
@@ -316,16 +192,5 @@ def _resource(version: str) -> Resource:
     return own.merge(detected)
 
 
-def _remote(parent: re.Match[str]) -> Context:
-    context = api.SpanContext(int(parent[2], 16), int(parent[3], 16), True, api.TraceFlags(int(parent[4], 16)))
-    return api.set_span_in_context(api.NonRecordingSpan(context), Context())
-
-
-def _outgoing(span: api.Span, tracestate: str | None) -> Trace:
-    context = span.get_span_context()
-    return Trace(f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}", tracestate)
-
-
-def _fail(span: api.Span, cause: str) -> None:
-    span.set_attribute("error.type", cause)
-    span.set_status(api.StatusCode.ERROR)
+def _remote(parent: re.Match[str]) -> api.SpanContext:
+    return api.SpanContext(int(parent[2], 16), int(parent[3], 16), True, api.TraceFlags(int(parent[4], 16)))

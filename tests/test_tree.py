@@ -19,7 +19,6 @@ SELF_EXPLAINING = 12
 LONG: dict[str, str] = {
     "tests/backends/test_aws.py": "one scripted STS and credential process serve all its cases",
     "tests/backends/test_vllm.py": "one scripted engine serves all its cases",
-    "tests/proxy/test_telemetry.py": "one receiver serves all its cases",
 }
 """Test files above the limit, each with the reason. The list may only get shorter."""
 

@@ -26,7 +26,7 @@ from ..handlers.errors import HandlerError
 from ..pipeline import Serving
 from ..record import Record
 from ..services import Services
-from ..telemetry import RequestTrace
+from ..traced import RequestTrace
 
 log = logging.getLogger("pointsman.faces")
 
