@@ -69,6 +69,7 @@ class Listener:
         self._linger = min(LINGER, drain / 30)
         self._acceptor: Acceptor | None = None
         self._own: socket.socket | None = None
+        self._made: asyncio.Server | None = None
         self._runner = web.ServerRunner(server, shutdown_timeout=drain)
 
     @property
@@ -87,6 +88,12 @@ class Listener:
         await self.adopt(self._own, Alone(), tls)
         return bound
 
+    async def start_in_loop(self, host: str, port: int) -> int:
+        """As `start`, but the loop itself makes the connections: for one whose network is not the system's."""
+        await self._runner.setup()
+        server = self._made = await asyncio.get_running_loop().create_server(self._server, host, port)
+        return int(server.sockets[0].getsockname()[1])
+
     async def adopt(self, listening: socket.socket, crowd: Crowd, tls: ssl.SSLContext | None = None) -> None:
         """Accept from a socket that listens already and that other processes accept from as well.
 
@@ -102,6 +109,8 @@ class Listener:
         A connection that is kept open between requests is closed after its next answer, which says so, or when there
         was none for a moment: closed at once, it could meet a request that is already on its way.
         """
+        if self._made is not None:
+            self._made.close()
         if self._own is not None:
             seal(self._own)
         if self._acceptor is not None:

@@ -194,7 +194,7 @@ async def _proxy(play: Play, world: World) -> AsyncIterator[tuple[Services, int]
     told = ToldSource("policy.yaml", pointed.text, pointed.files, 1)
     async with serving(settings, {}, _credentials(play.stand_ins), told, world=world) as services:
         contracts, _ = contracts_of(settings, services)
-        port = await contracts.start(settings.host, 0)
+        port = await contracts.start_in_loop(settings.host, 0)
         duties = fleet_duties(services, warms=True)
         try:
             yield services, port

@@ -44,9 +44,9 @@ class Crowd:
         """The answers to it."""
         return [each.result() for each in self.ask(endpoint, body, session)]
 
-    def one(self, number: int, endpoint: str) -> Future[Answer]:
+    def one(self, number: int, endpoint: str, body: bytes = BODY) -> Future[Answer]:
         """A question of one of them."""
-        return self._pool.submit(_asked, self.connections[number], endpoint, BODY, "")
+        return self._pool.submit(_asked, self.connections[number], endpoint, body, "")
 
     def streams(self, endpoint: str) -> list[Answer]:
         """What a stream comes to."""

@@ -37,8 +37,8 @@ class Seen(NamedTuple):
 
 class Engine:
     """One server. `does` is `answers`, `fails`, `hangs`, `streams` (one event, then nothing), `floods` (events
-    without end), `holds`, `dawdles`, `talks` (keeps sessions, and closes one that is asked to `close`), or one of
-    `REFUSES`."""
+    without end), `holds`, `dawdles`, `talks` (keeps sessions, and closes one that is asked to `close`), `obeys`
+    (fails when it is asked to `fail`), or one of `REFUSES`."""
 
     def __init__(self, does: str, changed: threading.Condition) -> None:
         self.does = does
@@ -89,7 +89,8 @@ class Engine:
             with suppress(ConnectionError):
                 await reader.read(1)
             return False
-        status, more = REFUSES.get(self.does, (b"200 OK", b""))
+        obeyed = "fails" if self.does == "obeys" and b"fail" in asked else self.does
+        status, more = REFUSES.get(obeyed, (b"200 OK", b""))
         body = ANSWER
         if self.does == "talks":  # keeps sessions, as a SageMaker endpoint does
             session = headers.get("x-amzn-sagemaker-session-id", "")

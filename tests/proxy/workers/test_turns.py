@@ -17,7 +17,7 @@ import pytest
 
 from .crowd import CLIENTS, NEW_SESSION, Answer, Crowd
 from .engines import engines
-from .serving import served
+from .serving import BODY, served
 from .stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -27,6 +27,7 @@ DOES = {
     "hangs": "hangs",
     "fails": "fails",
     "heals": "fails",
+    "mixed": "obeys",
     "delays": "delays",
     "cold": "cold",
     "crowded": "holds",
@@ -36,6 +37,7 @@ DOES = {
     "here": "talks",
     "there": "talks",
 }
+FAIL = b'{"messages":[],"user":"fail"}'
 HOOK = "import asyncio\n\nasync def before(call):\n    await asyncio.sleep(1000)\n"
 POLICY = """
 apiVersion: pointsman/v1
@@ -44,6 +46,7 @@ targets:
   quick: {kind: vllm, url: "http://127.0.0.1:QUICK", model: m, ROOMY}
   fails: {kind: vllm, url: "http://127.0.0.1:FAILS", model: m, ROOMY}
   heals: {kind: vllm, url: "http://127.0.0.1:HEALS", model: m, ROOMY}
+  mixed: {kind: vllm, url: "http://127.0.0.1:MIXED", model: m, ROOMY}
   mute: {kind: vllm, url: "https://127.0.0.1:HANGS", model: m, connect_timeout: 200ms, ROOMY}
   tardy: {kind: vllm, url: "http://127.0.0.1:HANGS", model: m, first_byte: 200ms, ROOMY}
   delays: {kind: endpoint, endpoint: e, url: "http://127.0.0.1:DELAYS", sign: false}
@@ -57,6 +60,7 @@ endpoints:
   cool: {serve_from: quick}
   once: {serve_from: fails, retry: {attempts: 3}}
   heals: {serve_from: heals, fallback: [quick], idempotent: true, retry: {attempts: 2, budget: 100%}}
+  mixed: {serve_from: mixed, fallback: [quick], retry: {attempts: 1}}
   unmade: {serve_from: mute, fallback: [quick]}
   tardy: {serve_from: tardy}
   hooked: {serve_from: quick, handler: {path: hook.py, run: inline, timeout: 200ms}}
@@ -112,6 +116,23 @@ def test_a_breaker_is_reset_in_all_workers(stage: Stage, crowd: Crowd) -> None:
     heals.does = "fails"  # for the last test of these
     while breakers(stage, "heals") != ["open", "open"]:
         crowd.answers("heals")
+
+
+def test_failures_of_half_of_the_requests_open_a_breaker(stage: Stage, crowd: Crowd) -> None:
+    """In both workers, though no two of them follow each other; a third of the requests may fail."""
+    crowd.answers("mixed")  # each worker knows of it from now on, whatever was before
+    for bodies, rounds in (((BODY, BODY, FAIL), 3), ((BODY, FAIL), 0)):
+        stage.running.write("/admin/breakers/mixed/reset")
+        while rounds or breakers(stage, "mixed") != ["open", "open"]:
+            for number in range(CLIENTS):
+                for body in bodies:
+                    crowd.one(number, "mixed", body).result()
+            rounds -= 1
+            if not rounds:
+                assert breakers(stage, "mixed") == ["closed", "closed"]
+                break
+    elsewhere = {answer.headers["x-pointsman-target"] for answer in crowd.answers("mixed")}
+    assert elsewhere == {"quick"} or breakers(stage, "mixed") != ["open", "open"]  # one that is half open by now
 
 
 def test_what_may_have_run_is_asked_once(stage: Stage, crowd: Crowd) -> None:
