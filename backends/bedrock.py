@@ -74,10 +74,10 @@ class BedrockBackend:
             found.streamed if asked.streams else found.whole,
             asked.headers,
             asked.body,
-            role=spec.role,
-            streams=asked.streams,
-            unsigned=("", 0) if spec.url is None else lines_for_proxy(call),
-            deadline=deadline,
+            spec.role,
+            deadline,
+            asked.streams,
+            ("", 0) if spec.url is None else lines_for_proxy(call),
         )
         if not 200 <= incoming.status < 300:
             raise await _refusal(incoming, target)

@@ -71,10 +71,10 @@ class EndpointBackend:
             found.streamed if streaming else found.whole,
             wire.write_headers(spec, call),
             call.body,
-            role=spec.role,
-            streams=streaming,
-            unsigned=("", 0) if spec.url is None else lines_for_proxy(call),
-            deadline=deadline,
+            spec.role,
+            deadline,
+            streaming,
+            ("", 0) if spec.url is None else lines_for_proxy(call),
         )
         if 200 <= incoming.status < 300:
             if streaming:

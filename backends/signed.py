@@ -30,6 +30,7 @@ ERROR_LIMIT = 1024 * 1024
 
 _FIRST_HOP = (f"{HOP_HEADER}: 1\r\n", 1)
 """What nearly every request has: it comes from a client, which traces nothing."""
+_NO_FIELDS = ("", 0)
 
 SERVER_SENT_EVENTS = "text/event-stream"
 
@@ -61,11 +62,10 @@ class SignedSender:
         address: Address,
         headers: Headers,
         body: bytes,
-        *,
         role: AssumedRole | None,
-        streams: bool = False,
-        unsigned: tuple[str, int] = ("", 0),
         deadline: float,
+        streams: bool = False,
+        unsigned: tuple[str, int] = _NO_FIELDS,
     ) -> Arriving:
         """The head of the answer to a POST of `body` with `headers`. Raises BackendError when there is none.
 
@@ -73,16 +73,16 @@ class SignedSender:
         header fields that go out as well, beside the signature, as they are sent, and their number.
         """
         place, credentials = address.place, None
-        fields, count = lines(headers), len(headers) + unsigned[1]
-        if place is not None:
+        if place is None:
+            fields, count = lines(headers) + unsigned[0], len(headers) + unsigned[1]
+        else:
             now = self._now()
             credentials = self._credentials.at_hand(role, now)
             if credentials is None:
                 credentials, now = await self._looked_up(target, role), self._now()
-            signature = self._signer.sign_at(place, headers, body, credentials=credentials, now=now)
-            fields, count = f"{fields}{unsigned[0]}{lines(signature)}", count + len(signature)
-        else:
-            fields += unsigned[0]
+            begun, signature = self._signer.sign_at(place, headers, body, credentials, now)
+            fields = f"{begun.own}{unsigned[0]}{begun.added}{signature}\r\n"
+            count = begun.count + unsigned[1]
         transport, road, between = self._transport, address.road, target.between_chunks
         first = target.first_byte if streams else math.inf
         incoming: Arriving | None = None

@@ -167,8 +167,22 @@ OF_POLICIES_AND_BACKENDS = (
     Mutant(
         "signature with the credentials of the request before",
         "backends/wire/sigv4.py",
-        "if key is None or place.credentials is not credentials or place.day != day:",
-        "if key is None or place.day != day:",
+        "            or begun.credentials is not credentials\n",
+        "",
+        "tests/backends/wire/test_sigv4.py",
+    ),
+    Mutant(
+        "signature of the second before",
+        "backends/wire/sigv4.py",
+        "            or begun.stamp is not self._stamp\n",
+        "",
+        "tests/backends/wire/test_sigv4.py",
+    ),
+    Mutant(
+        "key of the day before",
+        "backends/wire/sigv4.py",
+        "and before.stamp[:8] == stamp[:8]:",
+        "and before.stamp:",
         "tests/backends/wire/test_sigv4.py",
     ),
     Mutant(

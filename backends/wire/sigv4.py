@@ -1,9 +1,10 @@
 """AWS Signature Version 4, for requests whose body is at hand.
 
 Strategy: the canonical request is one text, its hash is signed with a key derived from the secret, the day, the region
-and the service. What of that is the same for every request to one place is its `Place`, made once: a request then fills
-values into a form and is hashed, and nothing is looked up. Canonical form as in the IAM User Guide ("Create a signed
-AWS API request") and as botocore computes it.
+and the service. The body's hash is the last of that text, so that all before it, and the HMAC up to it, is the same for
+requests of one second to one place with the same header fields: it is hashed once (`Begun`) and copied for each. What
+stays the same for longer is the place's own (`Place`). Canonical form as in the IAM User Guide ("Create a signed AWS
+API request") and as botocore computes it.
 
 Promises: the request is signed as it is sent. The path of `url` is the wire's, already percent-encoded, and enters
 the canonical request encoded once more (`%3A` as `%253A`), except for S3. The value of `Host` is what aiohttp puts on
@@ -21,11 +22,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, urlsplit
 
 from cachetools import LRUCache
 
 from ..base import Headers
+
+if TYPE_CHECKING:
+    from _hashlib import HASH
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 
@@ -114,23 +119,11 @@ def _is_signed(name: str) -> bool:
 class Place:
     """Where requests go, as their signatures know it: all of a signature but a request's values, its body and its time.
 
-    It has the form of the canonical request for the header fields that the last request had: those to one place mostly
-    have the same, and others cost a form anew. Not for two threads.
+    It has the form of the canonical request for the header fields that the last request had, and what that one's
+    signature began with: those to one place mostly have the same, and others cost one anew. Not for two threads.
     """
 
-    __slots__ = (
-        "_begin",
-        "_host",
-        "credentials",
-        "day",
-        "form",
-        "key",
-        "names",
-        "order",
-        "region",
-        "service",
-        "signed",
-    )
+    __slots__ = ("_begin", "_host", "_names", "_order", "begun", "form", "region", "service", "signed")
 
     def __init__(self, method: str, url: str, *, service: str, region: str) -> None:
         """`service` is the signing name (`sagemaker`, `bedrock`)."""
@@ -139,18 +132,21 @@ class Place:
         self.region = region
         self._begin = f"{method.upper()}\n{_path(parts.path, service)}\n{_query(parts.query)}\n"
         self._host = wire_host(parts)
-        self.names: tuple[str, ...] | None = None
-        """Of the header fields that `form` is for."""
+        self.begun: Begun | None = None
+        """What the last signature began with."""
+        self._names: tuple[str, ...] | None = None  # of the header fields that `form` is for
+        self._order: tuple[int, ...] = ()  # which value each `%s` stands for
         self.form = self.signed = ""
         """The canonical request up to the body's hash, with a `%s` for each signed value; the signed names, joined."""
-        self.order: tuple[int, ...] = ()
-        """Which value each `%s` stands for."""
-        self.key: _Key | None = None
-        self.credentials: Credentials | None = None
-        self.day = ""
 
-    def learn(self, names: tuple[str, ...], given: int) -> None:
-        """Make the form for these fields, of which the first so many are the request's own. Raises ValueError."""
+    def filled(self, fields: Headers, given: int) -> str:
+        """The form with the values of `fields`, the first so many of which are the request's own. Raises ValueError."""
+        names = tuple([name for name, _ in fields])
+        if names != self._names:
+            self._learn(names, given)
+        return self.form % tuple([" ".join(fields[number][1].split()) for number in self._order])
+
+    def _learn(self, names: tuple[str, ...], given: int) -> None:
         places: dict[str, list[int]] = {"host": []}
         for number, name in enumerate(names):
             key = name.lower()
@@ -163,13 +159,44 @@ class Place:
         lines = [
             f"{_literal(key)}:{','.join(['%s'] * len(places[key])) or _literal(self._host)}\n" for key in sorted(places)
         ]
-        self.form = f"{_literal(self._begin)}{''.join(lines)}\n{_literal(self.signed)}\n%s"
-        self.order = tuple(number for key in sorted(places) for number in places[key])
-        self.names = names
+        self.form = f"{_literal(self._begin)}{''.join(lines)}\n{_literal(self.signed)}\n"
+        self._order = tuple(number for key in sorted(places) for number in places[key])
+        self._names = names
 
 
 def _literal(text: str) -> str:
     return text.replace("%", "%%")
+
+
+class Begun:
+    """What the signatures of one second begin with, for requests to one place with the same header fields.
+
+    `own` are the request's fields and `added` those that go with a signature, both as they are sent; the latter end
+    where the signature belongs. `count` is how many they are together.
+    """
+
+    __slots__ = ("added", "canonical", "count", "credentials", "headers", "inner", "key", "own", "pairs", "stamp")
+
+    def __init__(
+        self, headers: Headers, pairs: Headers, credentials: Credentials, stamp: str, key: _Key, canonical: HASH
+    ) -> None:
+        """`pairs` are the added fields, the last of which is cut where the signature belongs; `canonical` is the
+        canonical request up to the body's hash, hashed so far.
+        """
+        self.headers = headers
+        self.pairs = pairs
+        self.credentials = credentials
+        self.stamp = stamp
+        self.key = key
+        self.canonical = canonical
+        self.inner = key.inner_at(stamp)
+        self.own = _lines(headers)
+        self.added = _lines(pairs)[:-2]
+        self.count = len(headers) + len(pairs)
+
+
+def _lines(fields: Headers) -> str:
+    return "".join([f"{name}: {value}\r\n" for name, value in fields])
 
 
 class Signer:
@@ -194,16 +221,19 @@ class Signer:
         region: str,
         now: datetime,
     ) -> Headers:
-        """`sign_at` for a place of which there is one request."""
-        place = Place(method, url, service=service, region=region)
-        return self.sign_at(place, headers, body, credentials=credentials, now=now)
-
-    def sign_at(
-        self, place: Place, headers: Headers, body: bytes, *, credentials: Credentials, now: datetime
-    ) -> Headers:
         """The headers to add to the request: X-Amz-Date, X-Amz-Security-Token where there is a token, Authorization.
 
-        For S3 also X-Amz-Content-SHA256, which S3 demands.
+        For S3 also X-Amz-Content-SHA256, which S3 demands. Raises as `sign_at` does.
+        """
+        place = Place(method, url, service=service, region=region)
+        begun, signature = self.sign_at(place, headers, body, credentials, now)
+        *pairs, (name, value) = begun.pairs
+        return (*pairs, (name, value + signature))
+
+    def sign_at(
+        self, place: Place, headers: Headers, body: bytes, credentials: Credentials, now: datetime
+    ) -> tuple[Begun, str]:
+        """What the request's signature begins with, and the signature.
 
         Raises:
             ValueError: `now` has no time zone, or `headers` already hold one of those that are added.
@@ -215,30 +245,40 @@ class Signer:
             self._since = now.replace(microsecond=0)
             self._until = self._since + _SECOND
             self._stamp = self._since.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        stamp = self._stamp
-        body_hash = sha256(body).hexdigest()
-        added: Headers = (("X-Amz-Date", stamp),)
-        if credentials.token:
-            added += (("X-Amz-Security-Token", credentials.token),)
-        if place.service == "s3":
-            added += (("X-Amz-Content-SHA256", body_hash),)
-        fields = headers + added
-        names = tuple([name for name, _ in fields])
-        if names != place.names:
-            place.learn(names, len(headers))
-        values = [" ".join(fields[number][1].split()) for number in place.order]
-        text = place.form % (*values, body_hash)
-        key, day = place.key, stamp[:8]
-        if key is None or place.credentials is not credentials or place.day != day:
-            key = place.key = self._key(credentials, day, place.region, place.service)
-            place.credentials, place.day = credentials, day
-        return (*added, ("Authorization", key.authorization(text, place.signed, stamp)))
+        body_hash, begun = sha256(body).hexdigest(), place.begun
+        if (
+            begun is None
+            or begun.stamp is not self._stamp
+            or begun.credentials is not credentials
+            or begun.headers != headers
+            or place.service == "s3"
+        ):
+            begun = place.begun = self._begin(place, headers, credentials, body_hash)
+        canonical = begun.canonical.copy()
+        canonical.update(body_hash.encode())
+        return begun, begun.key.signature(canonical, begun.inner)
 
     def authorization(
         self, text: str, names: str, *, credentials: Credentials, service: str, region: str, stamp: str
     ) -> str:
         """The value of `Authorization` for a canonical request; `stamp` is the time as `YYYYMMDDTHHMMSSZ`."""
-        return self._key(credentials, stamp[:8], region, service).authorization(text, names, stamp)
+        key = self._key(credentials, stamp[:8], region, service)
+        return f"{key.named}{names}, Signature={key.signature(_hashed(text), key.inner_at(stamp))}"
+
+    def _begin(self, place: Place, headers: Headers, credentials: Credentials, body_hash: str) -> Begun:
+        stamp, before = self._stamp, place.begun
+        added: Headers = (("X-Amz-Date", stamp),)
+        if credentials.token:
+            added += (("X-Amz-Security-Token", credentials.token),)
+        if place.service == "s3":
+            added += (("X-Amz-Content-SHA256", body_hash),)
+        canonical = _hashed(place.filled(headers + added, len(headers)))
+        if before is not None and before.credentials is credentials and before.stamp[:8] == stamp[:8]:
+            key = before.key
+        else:
+            key = self._key(credentials, stamp[:8], place.region, place.service)
+        named = ("Authorization", f"{key.named}{place.signed}, Signature=")
+        return Begun(headers, (*added, named), credentials, stamp, key, canonical)
 
     def _key(self, credentials: Credentials, day: str, region: str, service: str) -> _Key:
         # The secret is part of the key: a test or an operator may reuse a key id with another secret.
@@ -248,6 +288,11 @@ class Signer:
         except KeyError:
             key = self._keys[index] = _Key(credentials, day, region, service)
             return key
+
+
+def _hashed(text: str) -> HASH:
+    # Text that is no UTF-8 (lone surrogates) is left out, as aiohttp's writer leaves it out on the wire.
+    return sha256(text.encode("utf-8", "ignore"))
 
 
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
@@ -275,13 +320,16 @@ class _Key:
         self.scope = f"{day}/{region}/{service}/aws4_request"
         self.named = f"{ALGORITHM} Credential={credentials.access_key}/{self.scope}, SignedHeaders="
 
-    def authorization(self, text: str, names: str, stamp: str) -> str:
-        """See `Signer.authorization`."""
+    def inner_at(self, stamp: str) -> HASH:
+        """HMAC's first hash with what all signatures of the second `stamp` begin with."""
         if stamp != self._stamp:
             self._stamp, self._second = stamp, self._inner.copy()
             self._second.update(f"{ALGORITHM}\n{stamp}\n{self.scope}\n".encode())
-        inner, outer = self._second.copy(), self._outer.copy()
-        # Text that is no UTF-8 (lone surrogates) is left out, as aiohttp's writer leaves it out on the wire.
-        inner.update(sha256(text.encode("utf-8", "ignore")).hexdigest().encode())
+        return self._second
+
+    def signature(self, canonical: HASH, second: HASH) -> str:
+        """Of the hashed canonical request, at the time of `second`, which `inner_at` gave."""
+        inner, outer = second.copy(), self._outer.copy()
+        inner.update(canonical.hexdigest().encode())
         outer.update(inner.digest())
-        return f"{self.named}{names}, Signature={outer.hexdigest()}"
+        return outer.hexdigest()

@@ -255,6 +255,13 @@ _FIELDS = st.lists(
     ),
     max_size=5,
 ).map(tuple)
+
+
+def as_sent(fields: Headers) -> str:
+    """Header fields as they go out."""
+    return "".join(f"{name}: {value}\r\n" for name, value in fields)
+
+
 _REQUESTS = st.lists(
     st.tuples(
         _FIELDS,
@@ -272,15 +279,34 @@ _REQUESTS = st.lists(
 def test_a_place_signs_any_request_as_one_made_for_it_would(
     requests: list[tuple[Headers, bytes, Credentials, datetime]], service: str, path: str
 ) -> None:
-    """What a place knows of earlier requests, their fields, credentials and day, is in no later signature."""
+    """What a place knows of earlier requests, their fields, credentials and times, is in no later signature."""
     url, signer = f"https://h{path}", Signer()
     place = Place("POST", url, service=service, region="us-east-1")
     for headers, body, credentials, now in requests:
-        kept = signer.sign_at(place, headers, body, credentials=credentials, now=now)
+        begun, signature = signer.sign_at(place, headers, body, credentials, now)
         fresh = Signer().sign(
             "POST", url, headers, body, credentials=credentials, service=service, region="us-east-1", now=now
         )
-        assert kept == fresh
+        assert (begun.own, f"{begun.added}{signature}\r\n") == (as_sent(headers), as_sent(fresh))
+        assert begun.count == len(headers) + len(fresh)
+
+
+def test_requests_of_one_second_begin_alike() -> None:
+    """With the same fields and credentials only the body is hashed anew; the next second, another field or other
+    credentials begin anew, and to S3 every request does, since there the body's hash is a field."""
+    signer, other, headers = Signer(), Credentials("OTHER", "s"), (("Accept", "*/*"),)
+    place = Place("POST", "https://h/", service="bedrock", region="us-east-1")
+    first, one = signer.sign_at(place, headers, b"1", CREDENTIALS, NOW)
+    again, two = signer.sign_at(place, (("Accept", "*/*"),), b"2", CREDENTIALS, NOW + timedelta(seconds=0.9))
+    assert again is first
+    assert one != two
+    for fields, credentials, seconds in ((headers, CREDENTIALS, 1), ((), CREDENTIALS, 1), ((), other, 1)):
+        begun, _ = signer.sign_at(place, fields, b"2", credentials, NOW + timedelta(seconds=seconds))
+        assert begun is not again
+        again = begun
+    s3 = Place("POST", "https://h/", service="s3", region="us-east-1")
+    same, _ = signer.sign_at(s3, headers, b"1", CREDENTIALS, NOW)
+    assert signer.sign_at(s3, headers, b"1", CREDENTIALS, NOW)[0] is not same
 
 
 @settings(max_examples=100)
@@ -289,15 +315,15 @@ def test_the_form_of_a_place_is_the_canonical_request(headers: Headers, path: st
     """Filled in, it is the text that the canonical form asks for, percent signs and repeated fields included."""
     url, body = f"https://h{path}", b"body"
     place = Place("POST", url, service="sagemaker", region="us-east-1")
-    added = Signer().sign_at(place, headers, body, credentials=CREDENTIALS, now=NOW)
+    begun, signature = Signer().sign_at(place, headers, body, CREDENTIALS, NOW)
     signed = [(name, value) for name, value in headers if name.lower() in place.signed.split(";") and name != "Host"]
-    fields = [("host", "h"), *signed, *added[:-1]]
+    fields = [("host", "h"), *signed, *begun.pairs[:-1]]
     text, names = canonical_request("POST", urlsplit(url), fields, sha256(body).hexdigest(), service="sagemaker")
-    stamp = added[0][1]
+    stamp = begun.pairs[0][1]
     expected = Signer().authorization(
         text, names, credentials=CREDENTIALS, service="sagemaker", region="us-east-1", stamp=stamp
     )
-    assert added[-1] == ("Authorization", expected)
+    assert begun.added + signature == as_sent((*begun.pairs[:-1], ("Authorization", expected)))[:-2]
 
 
 def test_representation_hides_secrets() -> None:
