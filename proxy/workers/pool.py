@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -56,6 +57,8 @@ class Slot:
     restarts: int = 0
     falls: int = 0
     """How often in a row it ended without having served for a while."""
+    serves_since: float = math.inf
+    """Infinite: it has not come so far."""
 
 
 class Pool:
@@ -174,8 +177,7 @@ class Pool:
     async def _keep(self, slot: Slot) -> None:
         """Keep the slot filled until the end."""
         while not self._stopping.is_set():
-            began = self._now()
-            slot.state = "starting"
+            slot.state, slot.serves_since = "starting", math.inf
             try:
                 why = await self._live(slot)
             except Exception:  # what goes wrong around one worker must not leave its place empty for ever
@@ -189,7 +191,8 @@ class Pool:
                 self._stopping.set()
                 self._open.set()
                 break
-            slot.falls = falls_in_a_row(slot.falls, self._now() - began)
+            # However long it took to start: what ends it before it serves would end it again.
+            slot.falls = falls_in_a_row(slot.falls, self._now() - slot.serves_since)
             wait = wait_before_start(slot.falls, self._draw)
             log.warning("worker %d is gone (%s); another starts in %.1f s", slot.number, why, wait)
             slot.state = "resting"
@@ -252,7 +255,7 @@ class Pool:
     def _let_in(self, slot: Slot) -> None:
         if slot.child is not None and not self._stopping.is_set():
             slot.child.tell(Accept())
-            slot.state = "serving"
+            slot.state, slot.serves_since = "serving", self._now()
 
     async def _stopping_within(self, seconds: float) -> None:
         try:

@@ -17,9 +17,9 @@ LONGEST = 30.0
 """Seconds; no wait is longer."""
 
 
-def falls_in_a_row(before: int, lived: float) -> int:
+def falls_in_a_row(before: int, served: float) -> int:
     """How often a worker has now ended without having served for a while; 0 for one that had."""
-    return 0 if lived >= STEADY else before + 1
+    return 0 if served >= STEADY else before + 1
 
 
 def wait_before_start(falls: int, draw: Callable[[], float]) -> float:

@@ -137,6 +137,22 @@ async def test_a_crash_loop_is_slowed_down_and_does_not_stop_the_others() -> Non
         assert pool.slots[1].restarts == 3
 
 
+async def test_a_worker_that_crashes_after_a_long_start_has_served_nobody() -> None:
+    """A start that takes longer than what counts as having served is no reason to try again at once."""
+    stage = Stage()
+
+    def prepare(worker: Played) -> None:
+        stage.clock += 2 * STEADY
+        worker.end(1)
+
+    async with serving(stage) as pool:
+        stage.prepare = prepare
+        stage.started[1].end(1)
+        await until(lambda: pool.slots[1].falls == 2)
+        stage.prepare = lambda _: None
+        await until(lambda: pool.slots[1].state == "serving")
+
+
 async def test_an_error_around_one_worker_leaves_no_place_empty(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged with its traceback, and another worker is started."""
     stage = Stage()

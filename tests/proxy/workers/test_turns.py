@@ -118,19 +118,23 @@ def test_a_breaker_is_reset_in_all_workers(stage: Stage, crowd: Crowd) -> None:
         crowd.answers("heals")
 
 
+def asked_by_each(crowd: Crowd, *bodies: bytes) -> None:
+    """These, one after the other, by one client after the other: in this order in either worker."""
+    for number in range(CLIENTS):
+        for body in bodies:
+            crowd.one(number, "mixed", body).result()
+
+
 def test_failures_of_half_of_the_requests_open_a_breaker(stage: Stage, crowd: Crowd) -> None:
     """In both workers, though no two of them follow each other; a third of the requests may fail."""
-    crowd.answers("mixed")  # each worker knows of it from now on, whatever was before
-    for bodies, rounds in (((BODY, BODY, FAIL), 3), ((BODY, FAIL), 0)):
-        stage.running.write("/admin/breakers/mixed/reset")
-        while rounds or breakers(stage, "mixed") != ["open", "open"]:
-            for number in range(CLIENTS):
-                for body in bodies:
-                    crowd.one(number, "mixed", body).result()
-            rounds -= 1
-            if not rounds:
-                assert breakers(stage, "mixed") == ["closed", "closed"]
-                break
+    crowd.answers("mixed")  # so that each worker knows of the target
+    assert stage.running.write("/admin/breakers/mixed/reset")["reset"] is True
+    for _ in range(3):
+        asked_by_each(crowd, BODY, BODY, FAIL)
+    assert breakers(stage, "mixed") == ["closed", "closed"]
+    stage.running.write("/admin/breakers/mixed/reset")
+    while breakers(stage, "mixed") != ["open", "open"]:
+        asked_by_each(crowd, BODY, FAIL)
     elsewhere = {answer.headers["x-pointsman-target"] for answer in crowd.answers("mixed")}
     assert elsewhere == {"quick"} or breakers(stage, "mixed") != ["open", "open"]  # one that is half open by now
 
