@@ -21,7 +21,7 @@ import pytest
 from proxy.keys import Key, Principal, derived, digest, fresh_id, line, token
 from tests.proxy.test_auth import signed
 
-from .serving import BODY, LONGEST_WAIT, Serving, end, model, policy_of, request, served
+from .serving import BODY, LONGEST_WAIT, Load, Serving, end, model, policy_of, request, served
 from .test_ways import answered
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -131,3 +131,35 @@ def test_both_workers_keep_the_door(tmp_path: Path) -> None:
             hold(running, captured)
         finally:
             end(running.ready()["pid"])
+
+
+def test_keys_change_while_an_upgrade_is_under_way(tmp_path: Path) -> None:
+    """Under load: a key that stays is let in all the time, one that goes or comes changes sides, one that is in neither
+    file is never let in, and nobody is without an answer. Afterwards the successors know the new file alone."""
+    names = ("stays", "goes", "comes", "never")
+    ids = {name: fresh_id(name.encode() * 3) for name in names}
+    secrets = {name: derived(MASTER, ids[name]) for name in names}
+    lines = {name: line(Key(ids[name], digest(secrets[name]), Principal(name, ("chat",)))) for name in names}
+    bearer = {name: f"Authorization: Bearer {token(ids[name], secrets[name])}\r\n" for name in names}
+    keys, written = tmp_path / "keys", tmp_path / "written"
+    keys.write_text(f"{lines['stays']}\n{lines['goes']}\n")
+    with ExitStack() as stack:
+        running = stack.enter_context(served(tmp_path, policy_of(stack.enter_context(model())), "--keys", str(keys)))
+        loads = {name: Load(running.port, clients=1, fields=bearer[name]) for name in names}
+        with loads["stays"], loads["goes"], loads["comes"], loads["never"]:
+            for name, status in (("stays", "200"), ("goes", "200"), ("comes", "403"), ("never", "403")):
+                loads[name].more(20, status)
+            written.write_text(f"{lines['stays']}\n{lines['comes']}\n")
+            written.replace(keys)
+            running.process.send_signal(signal.SIGUSR2)
+            running.until("has taken over")
+            stack.callback(lambda: end(running.ready()["pid"]))
+            running.process.wait(LONGEST_WAIT)
+            for name, status in (("stays", "200"), ("goes", "403"), ("comes", "200"), ("never", "403")):
+                loads[name].more(20, status)
+        later = Load(running.port, clients=4, fields=bearer["goes"])
+        with later:
+            later.more(40, "403")
+    assert {name: (load.lost, load.refused) for name, load in loads.items()} == dict.fromkeys(names, ([], 0))
+    assert [set(loads[name].answers) for name in names] == [{"200"}, {"200", "403"}, {"200", "403"}, {"403"}]
+    assert set(later.answers) == {"403"}
