@@ -84,7 +84,7 @@ class BedrockBackend:
         if not asked.streams:
             body = incoming.at_hand(wire.RESPONSE_LIMIT)
             whole = await _whole(incoming, target) if body is None else body
-            return _reply(incoming, whole, target, streaming=call.streaming)
+            return _reply(incoming, whole, target, streaming=call.invocation.streaming)
         if not is_event_stream(incoming.header("content-type")):
             await incoming.aclose()
             raise refuse_garbled(target, "a body that is not an event stream", wire.garbled("a body")[1])
@@ -127,13 +127,10 @@ def _reply(incoming: Incoming, body: bytes, target: Target, *, streaming: bool) 
     recognised, counted = wire.read_answer(target.speaks, body)
     if not recognised:
         raise refuse_garbled(target, f"a body that is not {target.speaks}", wire.garbled("a body")[1])
-    return Reply(
-        body=b"" if streaming else body,
-        stream=PrimedStream(b"", _one_piece(body), _already_closed) if streaming else None,
-        content_type=incoming.header("content-type") or "application/json",
-        upstream_request_id=incoming.header("x-amzn-requestid") or None,
-        usage=counted or wire.read_usage(incoming.header),
-    )
+    stream = PrimedStream(b"", _one_piece(body), _already_closed) if streaming else None
+    kind, named = incoming.header("content-type") or "application/json", incoming.header("x-amzn-requestid") or None
+    usage = counted or wire.read_usage(incoming.header)
+    return Reply(b"" if streaming else body, stream, kind, None, None, None, None, named, usage)
 
 
 async def _collected(reply: Reply, stream: FramedPieces, writer: wire.EventWriter, target: Target) -> Reply:

@@ -12,6 +12,7 @@ from ..restjson import media_type
 
 _PAGES = frozenset({"text/html", "application/xhtml+xml", "application/xml", "text/xml"})
 """Types that no dialect has."""
+_BEGINS, _ENDS = (b"{", b"["), (b"}", b"]")
 _SPACE = 64
 """Bytes at either end in which a document has to begin and to end."""
 
@@ -21,11 +22,15 @@ def unlikely(content_type: str | None, body: bytes | None) -> str | None:
 
     `body` is a whole one; None of a stream, of which the type alone is looked at.
     """
-    kind = "application/json" if content_type == "application/json" else media_type(content_type)
+    if content_type == "application/json" and (
+        body is None or (body.startswith(_BEGINS) and body.endswith(_ENDS))  # nearly all, without white space around
+    ):
+        return None
+    kind = media_type(content_type)
     if kind in _PAGES:
         return f"a body of type {kind}"
     if body is None or kind != "application/json":
         return None
-    if body[:_SPACE].lstrip()[:1] not in {b"{", b"["}:
+    if not body[:_SPACE].lstrip().startswith(_BEGINS):
         return "a body that does not begin as JSON does"
-    return None if body[-_SPACE:].rstrip()[-1:] in {b"}", b"]"} else "a body that ends in the middle of its JSON"
+    return None if body[-_SPACE:].rstrip().endswith(_ENDS) else "a body that ends in the middle of its JSON"

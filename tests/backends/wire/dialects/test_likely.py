@@ -52,3 +52,11 @@ def test_other_types_are_not_looked_into(content_type: str | None) -> None:
 def test_any_document_may_be_one(document: Any, indent: int) -> None:
     """However it is written."""
     assert unlikely(JSON, json.dumps(document, indent=indent).encode()) is None
+
+
+@given(st.text('{}[]" a\n', max_size=6).map(str.encode), st.integers(0, 70), st.integers(0, 70))
+def test_what_is_seen_at_once_is_what_a_closer_look_tells(inside: bytes, before: int, behind: int) -> None:
+    """With a parameter behind the type the shortcut is not taken, and the verdict is the same."""
+    body = b" " * before + inside + b"\n" * behind
+    assert unlikely(JSON, body) == unlikely(f"{JSON}; charset=utf-8", body)
+    assert unlikely(JSON, inside) == unlikely(f"{JSON}; charset=utf-8", inside)
