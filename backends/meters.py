@@ -41,8 +41,8 @@ from .metric_names import (
     WORKERS,
 )
 from .migration_counts import MigrationCounts
-from .outcome import AttemptOutcome, Outcome
-from .series import CLIENT_GONE, Histogram, HookKey, Labels, Series, is_usual
+from .outcome import AttemptOutcome, Course, Note, Outcome
+from .series import CLIENT_GONE, Histogram, HookKey, Labels, Series
 from .shadow_counts import ShadowCounts
 
 BATCH: Final = 32
@@ -59,7 +59,7 @@ class Meters:
     def __init__(self, version: str = "unknown", cap: int = CAP) -> None:
         self._version = version
         self._cap = cap
-        self._uncounted: list[Outcome] = []
+        self._uncounted: list[Outcome | Note] = []
         self._hooked: list[tuple[HookKey, float]] = []
         self.hooked: Final = self._hooked.append
         """As `hook`, with the first words made once for many; for hooks of requests that `record` is told of."""
@@ -84,7 +84,7 @@ class Meters:
         self.migrations = MigrationCounts(cap)
         """What is counted of copies for the new target of a migration."""
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: Outcome | Note) -> None:
         """Count one request that is over. `outcome.endpoint` is empty when the policy has no such endpoint."""
         self._uncounted.append(outcome)
         if len(self._uncounted) >= BATCH:
@@ -94,18 +94,17 @@ class Meters:
         """Count what waits; who reads the counts does so first. What went the usual way is counted by kind."""
         self._count_hooks()
         waiting, self._uncounted = self._uncounted, []
-        alike: defaultdict[tuple[str, str, str, str], list[Outcome]] = defaultdict(list)
+        alike: defaultdict[Course, list[Note]] = defaultdict(list)
         for outcome in waiting:
-            if is_usual(outcome):
-                only = outcome.attempts[0]
-                alike[outcome.endpoint, outcome.component or "", only.target, only.kind].append(outcome)
+            if isinstance(outcome, tuple):
+                alike[outcome[0]].append(outcome)
             else:
                 self._record(outcome)
-        for labels, group in alike.items():
-            endpoint, component, target, kind = labels
-            self._of(self._series, labels, Series).answered(group)
-            self._add(self._responses, (endpoint, component, "200", "", "done"), len(group))
-            self._add(self._attempts, (target, kind, "answered"), len(group))
+        for course, notes in alike.items():
+            endpoint, component, count = course.endpoint, course.component or "", len(notes)
+            self._of(self._series, (endpoint, component, course.target, course.kind), Series).answered(notes)
+            self._add(self._responses, (endpoint, component, "200", "", "done"), count)
+            self._add(self._attempts, (course.target, course.kind, "answered"), count)
 
     def _count_hooks(self) -> None:
         alike: defaultdict[HookKey, list[float]] = defaultdict(list)

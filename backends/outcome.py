@@ -1,6 +1,10 @@
 """What became of one request: recorded exactly once, then read by the log line, the meters and the span.
 
 All durations are seconds. Nothing here holds a body, a credential or a custom attribute.
+
+Most requests are answered whole at the first attempt, and then there is nothing to tell of them but numbers and ids. Of
+those a `Note` is kept, which is a tuple: `outcome_of` makes the Outcome that it stands for, and the log and the meters
+read it as it is. An Outcome and its attempt take ten times as long to make, and are taken apart again at once.
 """
 
 from __future__ import annotations
@@ -97,3 +101,73 @@ class Outcome:
     def target(self) -> str | None:
         """The target tried last: the one that answered, when one did."""
         return self.attempts[-1].target if self.attempts else None
+
+
+class Course:
+    """What requests have in common that were answered whole at the first attempt, at one target of one route under one
+    policy, and of which there is nothing else to tell."""
+
+    __slots__ = ("component", "endpoint", "forms", "kind", "operation", "owner", "policy", "replica", "target", "why")
+
+    def __init__(
+        self,
+        endpoint: str,
+        component: str | None,
+        operation: str,
+        policy: str,
+        why: str,
+        owner: str | None,
+        target: str,
+        kind: str,
+        replica: int,
+    ) -> None:
+        """As in `Outcome` and `AttemptOutcome`."""
+        self.endpoint = endpoint
+        self.component = component
+        self.operation = operation
+        self.policy = policy
+        self.why = why
+        self.owner = owner
+        self.target = target
+        self.kind = kind
+        self.replica = replica
+        self.forms: dict[bool, bytes] = {}
+        """What the log's lines of them are made from, without counts of tokens (True) and with them."""
+
+
+Note = tuple[
+    Course, str, float, float, float, float, int, int, Usage | None, str | None, str | None, str | None, str | None
+]
+"""One of them, over: course, request_id, started, seconds, backend_seconds, seconds of the attempt, bytes_in,
+bytes_out, usage, the target's id for it, sdk_invocation_id, trace_id, principal."""
+
+
+def outcome_of(note: Note) -> Outcome:
+    """What `note` stands for."""
+    course, request_id, started, seconds, backend, attempt, bytes_in, bytes_out, usage, named, sdk, trace, who = note
+    only = AttemptOutcome(course.target, course.kind, course.replica, attempt, upstream_request_id=named)
+    return Outcome(
+        request_id=request_id,
+        endpoint=course.endpoint,
+        component=course.component,
+        operation=course.operation,
+        status=200,
+        error_type=None,
+        ended="done",
+        started=started,
+        seconds=seconds,
+        backend_seconds=backend,
+        first_chunk_seconds=None,
+        first_chunk_backend_seconds=None,
+        attempts=(only,),
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        parts_out=0,
+        policy=course.policy,
+        why=course.why,
+        owner=course.owner,
+        usage=usage,
+        sdk_invocation_id=sdk,
+        trace_id=trace,
+        principal=who,
+    )

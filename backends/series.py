@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from .metric_names import REQUEST_COUNTERS, REQUEST_HISTOGRAMS
-from .outcome import Outcome
+from .outcome import Note, Outcome
 
 Labels = tuple[str, ...]
 HookKey = tuple[str, str, str, bool]
@@ -104,29 +104,23 @@ class Series:
         if outcome.first_chunk_seconds is not None:
             self._first_chunk(outcome.first_chunk_seconds, outcome.first_chunk_backend_seconds or 0.0)
 
-    def answered(self, outcomes: Iterable[Outcome]) -> None:
-        """Add several that are over in the usual way, where `is_usual` holds; `record` says the same of each."""
+    def answered(self, notes: Iterable[Note]) -> None:
+        """Add several of which there is only a note; `record` says the same of what each stands for."""
         backend: list[float] = []
         overhead: list[float] = []
-        bytes_in = bytes_out = parts_out = 0
-        for outcome in outcomes:
-            waited = outcome.backend_seconds
-            own = outcome.seconds - waited
+        bytes_in = bytes_out = 0
+        for _, _, _, seconds, waited, _, read, written, usage, *_ in notes:
+            own = seconds - waited
             backend.append(waited)
             overhead.append(own if own > 0.0 else 0.0)
-            bytes_in += outcome.bytes_in
-            bytes_out += outcome.bytes_out
-            parts_out += outcome.parts_out
-            usage = outcome.usage
+            bytes_in += read
+            bytes_out += written
             if usage is not None:
                 self.input_tokens += usage.prompt_tokens
                 self.output_tokens += usage.completion_tokens
-            if outcome.first_chunk_seconds is not None:
-                self._first_chunk(outcome.first_chunk_seconds, outcome.first_chunk_backend_seconds or 0.0)
         self.invocations += len(backend)
         self.bytes_in += bytes_in
         self.bytes_out += bytes_out
-        self.parts_out += parts_out
         self.model_latency.observe_all(backend)
         self.overhead.observe_all(overhead)
 
@@ -186,21 +180,6 @@ class Series:
                 raise TypeError(message)
             histogram.counts = [int(count) for count in buckets]
         return series
-
-
-def is_usual(outcome: Outcome) -> bool:
-    """Whether there is nothing to count but volumes and times: it was answered whole, at the first attempt."""
-    attempts = outcome.attempts
-    return (
-        outcome.status == 200
-        and outcome.ended == "done"
-        and outcome.error_type is None
-        and outcome.cold is None
-        and len(attempts) == 1
-        and attempts[0].failure is None
-        and not attempts[0].cold
-        and outcome.endpoint != ""
-    )
 
 
 def model_status(outcome: Outcome) -> int:

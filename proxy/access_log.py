@@ -1,6 +1,6 @@
 """The request log, written aside from the request's own path.
 
-`AccessLog` hands lines (log_lines.py) to one thread, so that a slow disk or a full pipe never holds up the event loop.
+`AccessLog` hands lines (log_forms.py) to one thread, so that a slow disk or a full pipe never holds up the event loop.
 Its queue is bounded: what does not fit, and what the stream refuses (disk full), is counted in `lost` and dropped.
 """
 
@@ -13,9 +13,9 @@ from collections import deque
 from contextlib import suppress
 from typing import BinaryIO, Final, Protocol
 
-from backends.outcome import Outcome
+from backends.outcome import Note, Outcome
 
-from .log_lines import Lines
+from .log_forms import Lines
 
 QUEUE_LINES: Final = 10_000
 """Lines waiting for the stream, about 10 MB: several seconds at the highest rate one process serves."""
@@ -39,7 +39,7 @@ class RequestLog(Protocol):
         """Lines that could not be written since the start."""
         ...
 
-    def write(self, outcome: Outcome) -> None:
+    def write(self, outcome: Outcome | Note) -> None:
         """A request is over. Never waits and never raises."""
         ...
 
@@ -54,7 +54,7 @@ class AccessLog:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._most = _FILE_BUF if _is_file(stream) else _PIPE_BUF
-        self._fresh: deque[Outcome] = deque()
+        self._fresh: deque[Outcome | Note] = deque()
         self._waiting: deque[bytes] = deque()
         self._lines = Lines()
         self._formatting = threading.Lock()
@@ -75,7 +75,7 @@ class AccessLog:
         """Lines that could not be written since the start."""
         return self._late + self._refused + self._failed
 
-    def write(self, outcome: Outcome) -> None:
+    def write(self, outcome: Outcome | Note) -> None:
         """Put one line into the queue. Never waits and never raises for the stream's sake."""
         if self._over:
             self._late += 1
@@ -112,7 +112,7 @@ class AccessLog:
         if not self._formatting.acquire(blocking=wait):
             return
         try:
-            fresh: list[Outcome] = []
+            fresh: list[Outcome | Note] = []
             with suppress(IndexError):
                 while True:
                     fresh.append(self._fresh.popleft())

@@ -107,7 +107,7 @@ class Answering:
         """The attempt has answered: a whole answer frees its target now."""
         route, services, record = self._route, self._services, self._record
         if route.shift is not None and services.shadows is not None:
-            waited = record.attempts[-1].seconds
+            waited = record.lasted
             self._taken, reply = services.shadows.answered(route, self._call, attempt.target, reply, waited)
         self._reply = reply
         way = _way(attempt, record.policy, services)
@@ -116,7 +116,7 @@ class Answering:
             way.gate.leave()
         else:
             self._attempt = attempt
-            self._since = services.now() - record.attempts[-1].seconds  # when that attempt began
+            self._since = services.now() - record.lasted  # when that attempt began
             way.gate.streams()
         if reply.new_session_id is not None or reply.closed_session_id is not None:
             return _session_marked(reply, route, attempt, self._call.invocation)
@@ -130,7 +130,7 @@ class Answering:
         if home is None and invocation.sdk_attempt == 1 and record.policy is not None:
             usual = record.policy.usual.get(route.key)
             if usual is not None:
-                record.why = usual.why
+                record.why, record.as_usual = usual.why, True
                 return usual, call
         if home is not None:
             call = replace(call, invocation=replace(invocation, session_id=home.session_id))
@@ -316,7 +316,7 @@ async def _attempt(
             reply = await way.ask(target, call, deadline, attempt.replica)
     except BaseException as error:
         ended, failure = services.now(), error if isinstance(error, BackendError) else None
-        record.attempted(attempt, ended - began, failure, answered=False)
+        record.failed(attempt, ended - began, failure)
         part = in_part(target, call)
         was_cold = cold.refused(attempt, failure, began, ended, services, part=part)
         _end(attempt, failure, services, began, cold=was_cold)
@@ -327,7 +327,7 @@ async def _attempt(
     gate.answered(seconds, answered)
     if services.temperatures.tracked:
         cold.answered(target, began, answered, services)
-    record.attempted(attempt, seconds, None, answered=True, named=reply.upstream_request_id)
+    record.answered(attempt, seconds, reply.upstream_request_id)
     return reply
 
 

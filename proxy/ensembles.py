@@ -57,7 +57,8 @@ async def ask(
         sdk_attempt=asker.sdk_attempt,
         longest=max(0.0, deadline - now),
     )
-    record = Record(request_id=asker.request_id, arrived=now, started=services.wall(), bytes_in=len(question.body))
+    record = Record(request_id=asker.request_id, arrived=now, started=services.wall())
+    record.bytes_in = len(question.body)
     record.operation, record.invocation, record.trace_id = "InvokeEndpoint", invocation, trace.trace_id
     inner = trace.inner(invocation)
     try:

@@ -104,8 +104,7 @@ class Race:
             winner = None
 
     def _run(self, plan: Plan, which: str) -> _Run:
-        record = self._record
-        own = Record(record.request_id, record.arrived, record.started, attempts=list(record.attempts))
+        own = self._record.beside()
         return _Run(plan.attempts[0], own, start(self._try(plan, own), name=f"hedge {which}"))
 
     def _second(self) -> Attempt | None:
@@ -149,9 +148,9 @@ class Race:
                 made = [replace(one, failure=told, given_up=True) for one in made]
             elif run.task.exception() is None:
                 await self._unwanted(run)
-            record.attempts += made
+            record.attempts.extend(made)
         if winner is not None:
-            record.attempts += winner.record.attempts[before:]
+            record.attempts.extend(winner.record.attempts[before:])
         together = self._services.now() - began
         record.backend_seconds += runs[0].record.backend_seconds if len(runs) == 1 else together
         if len(runs) == 2:

@@ -3,23 +3,18 @@
 `line` and `read` are each other's inverse, and `KEYS` names every key with its meaning; docs/observability.md repeats
 the table and a test holds the three together. There is no body, credential or custom attribute in an `Outcome`, so none
 can get here. Control characters are escaped, those that terminals obey beyond ASCII included.
-
-Most requests go the way of many others: first attempt, answered, nothing of note. Of those a line is the same but for
-some numbers and ids, so `Lines` keeps it as a form and fills that in, for a third of what `line` takes. A form is made
-by `line`'s own means with holes in the place of values, and says the same byte for byte.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
-from cachetools import LRUCache
 
 from backends.base import Usage
 from backends.outcome import SHADOW, WARM, AttemptOutcome, Outcome
@@ -89,166 +84,27 @@ MIGRATION_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 
 LONGEST_TEXT: Final = 2000
 """Characters of one text value; a longer one is cut, so that one request can't write an unbounded line."""
-FORMS: Final = 256
-"""Forms that one `Lines` keeps: one for each target of a route and what was said of it, 2 KB each."""
 # DEL, C1 controls (terminals obey 0x9B as escape-bracket) and the line separators U+2028/9, which JSON leaves alone.
 _SNEAKY: Final = re.compile(b"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
 def line(outcome: Outcome) -> bytes:
     """The log line of one request, with its line feed."""
-    return _harmless(_dumped(_entry(outcome))) + b"\n"
+    return written(entry(outcome))
 
 
-Way = tuple[object, ...]
-"""What decides on the form of a line: all that is said of a request but for what `Lines` fills in."""
+def written(entry: dict[str, Any]) -> bytes:
+    """A line, from what stands in it."""
+    return _harmless(_dumped(entry)) + b"\n"
 
 
-class Lines:
-    """Makes the lines of requests as they come. One thread uses one."""
-
-    def __init__(self) -> None:
-        self._forms: LRUCache[Way, bytes] = LRUCache(FORMS)
-        self._second = -1
-        self._until_second = b""
-
-    def of(self, outcomes: Iterable[Outcome]) -> list[bytes]:
-        """The lines of `outcomes`, in their order. Those of one batch mostly need one form: it is looked up once."""
-        forms: dict[Way, bytes] = {}
-        lines = []
-        for outcome in outcomes:
-            attempts = outcome.attempts
-            if len(attempts) != 1 or attempts[0].failure is not None:
-                lines.append(line(outcome))
-                continue
-            way = _way(outcome, attempts[0])
-            form = forms.get(way)
-            if form is None:
-                form = forms[way] = self._form(way, outcome)
-            lines.append(self._filled(form, outcome, attempts[0]) or line(outcome))
-        return lines
-
-    def _form(self, way: Way, outcome: Outcome) -> bytes:
-        form = self._forms.get(way)
-        if form is None:
-            form = self._forms[way] = _form(outcome)
-        return form
-
-    def _filled(self, form: bytes, outcome: Outcome, only: AttemptOutcome) -> bytes | None:
-        """The line; None where a value does not fit into the form."""
-        second, micros = divmod(round(outcome.started * 1e6), 1_000_000)
-        if second != self._second:
-            self._second, self._until_second = second, _until_second(second)
-        request_id, seconds, backend, usage = (
-            outcome.request_id,
-            outcome.seconds,
-            outcome.backend_seconds,
-            outcome.usage,
-        )
-        named, client, trace = only.upstream_request_id, outcome.sdk_invocation_id, outcome.trace_id
-        first, first_backend = outcome.first_chunk_seconds, outcome.first_chunk_backend_seconds
-        overhead = seconds - backend
-        if not (
-            request_id.isascii()
-            and request_id.isprintable()
-            and -_LONG < overhead < _LONG
-            and -_LONG < only.seconds < _LONG
-            and (first is None or -_LONG < first < _LONG)
-            and (first_backend is None or -_LONG < first_backend < _LONG)
-        ):
-            return None
-        return form % (
-            self._until_second,
-            micros,
-            _dumps(request_id),
-            seconds,
-            backend,
-            overhead if overhead > 0.0 else 0.0,
-            first,
-            first_backend,
-            only.seconds,
-            b"null" if named is None else _text(named),
-            outcome.bytes_in,
-            outcome.bytes_out,
-            outcome.parts_out,
-            None if usage is None else usage.prompt_tokens,
-            None if usage is None else usage.completion_tokens,
-            b"null" if client is None else _text(client),
-            b"null" if trace is None else _text(trace),
-        )
-
-
-def _way(outcome: Outcome, only: AttemptOutcome) -> Way:
-    return (
-        outcome.operation,
-        outcome.endpoint,
-        outcome.component,
-        outcome.status,
-        outcome.error_type,
-        outcome.ended,
-        outcome.policy,
-        outcome.why,
-        outcome.owner,
-        outcome.sdk_attempt,
-        outcome.handler_status,
-        outcome.principal,
-        outcome.cold,
-        outcome.side,
-        outcome.migration,
-        outcome.usage is None,
-        outcome.first_chunk_seconds is None,
-        outcome.first_chunk_backend_seconds is None,
-        only.target,
-        only.kind,
-        only.replica,
-        only.cold,
-        only.throttled,
-        only.timed_out,
-        only.status,
-        only.given_up,
-    )
-
-
-def _form(outcome: Outcome) -> bytes:
-    """The line of `outcome` with holes for what differs from request to request, as `bytes % values` has them."""
-    entry = _entry(outcome)
-    attempt: dict[str, Any] = entry["attempts"][0]
-    attempt |= {"seconds": _hole(b".6f"), "upstream_request_id": _hole(b"b")}
-    entry |= {
-        "time": orjson.Fragment(b'"\0b.\x0006dZ"'),
-        **dict.fromkeys(("seconds", "backend_seconds", "overhead_seconds"), _hole(b".6f")),
-        **dict.fromkeys(("bytes_in", "bytes_out", "parts_out"), _hole(b"d")),
-        **dict.fromkeys(("request_id", "sdk_invocation_id", "trace_id"), _hole(b"b")),
-    }
-    for key, kind in _PERHAPS.items():
-        entry[key] = (
-            _hole(b".0a", b"null") if entry[key] is None else _hole(kind)
-        )  # .0a takes anything and adds nothing
-    text = _harmless(_dumped(entry)) + b"\n"
-    return text.replace(b"%", b"%%").replace(b"\0", b"%")  # JSON text has no byte 0 in it
-
-
-_PERHAPS: Final = MappingProxyType(
-    {
-        "first_chunk_seconds": b".6f",
-        "first_chunk_backend_seconds": b".6f",
-        "prompt_tokens": b"d",
-        "completion_tokens": b"d",
-    }
-)
-"""Numbers that some lines lack -> how they are written."""
-_LONG: Final = 1e12
-"""Seconds that no duration comes to; what is longer, or no number, is written by `line`."""
 _LOGS: Final = MappingProxyType({WARM: "warm", SHADOW: "shadow"})
 """Operations that no client has asked for -> the word by which their lines are told from requests'."""
 _dumps: Final = orjson.dumps
 
 
-def _hole(kind: bytes, before: bytes = b"") -> orjson.Fragment:
-    return orjson.Fragment(before + b"\0" + kind)
-
-
-def _entry(outcome: Outcome) -> dict[str, Any]:
+def entry(outcome: Outcome) -> dict[str, Any]:
+    """What stands in the line of one request, by the keys of KEYS."""
     usage = outcome.usage
     return {
         "log": _LOGS.get(outcome.operation, "request"),
@@ -278,7 +134,7 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
         "sdk_attempt": outcome.sdk_attempt,
         "trace_id": outcome.trace_id and outcome.trace_id[:LONGEST_TEXT],
         "handler_status": outcome.handler_status,
-        "principal": outcome.principal,
+        "principal": outcome.principal and outcome.principal[:LONGEST_TEXT],
         "cold": outcome.cold,
         "side": outcome.side,
         "migration": None if outcome.migration is None else _place(outcome.migration),
@@ -364,10 +220,11 @@ def _place(place: Place) -> dict[str, Any]:
 
 def _time(started: float) -> orjson.Fragment:
     second, micros = divmod(round(started * 1e6), 1_000_000)
-    return orjson.Fragment(b'"%b.%06dZ"' % (_until_second(second), micros))
+    return orjson.Fragment(b'"%b.%06dZ"' % (until_second(second), micros))
 
 
-def _until_second(second: int) -> bytes:
+def until_second(second: int) -> bytes:
+    """A moment as lines say it, without what follows its seconds."""
     return datetime.fromtimestamp(second, UTC).isoformat()[:19].encode()
 
 
@@ -375,7 +232,7 @@ def _seconds(seconds: float | None) -> orjson.Fragment | None:
     return None if seconds is None or not math.isfinite(seconds) else orjson.Fragment(b"%.6f" % seconds)
 
 
-def _text(text: str) -> bytes:
+def text_in_line(text: str) -> bytes:
     """One value as it stands in a line."""
     if text.isascii() and text.isprintable():
         return _dumps(text[:LONGEST_TEXT])

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from backends.outcome import Course
 from policies.choose import Plan, only
 from policies.errors import PolicyError
 from policies.load import load_policy
@@ -41,6 +42,8 @@ class InForce:
     try again."""
     ways: dict[tuple[str, int], Any] = field(init=False, compare=False, default_factory=dict)
     """By target and replica, for the attempts at them: what they have looked up once."""
+    courses: dict[tuple[str, str, str, int], Course] = field(init=False, compare=False, default_factory=dict)
+    """By route, operation, target and replica: what requests have in common that went the usual way there."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", f"{self.table.digest}/{self.generation}")

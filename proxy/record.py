@@ -1,16 +1,14 @@
 """What happens to one request, written down as it happens and handed over exactly once.
 
 The face opens a `Record` at the request's head and the pipeline writes into it; closing it makes the frozen `Outcome`
-that the log line, the meters and the span are made from.
+that the log line, the meters and the span are made from, or the `Note` that stands for one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from backends.base import Invocation, Usage
 from backends.errors import BackendError
-from backends.outcome import AttemptOutcome, Outcome
+from backends.outcome import AttemptOutcome, Course, Note, Outcome
 from policies.choose import Attempt
 from policies.table import Route
 
@@ -20,28 +18,26 @@ CLIENT_GONE = 499
 """nginx's status for a client that closed the connection first; never sent, only recorded."""
 
 
-@dataclass(slots=True)
 class Record:
-    """One request, from its head to its end. Times are seconds on the loop's clock."""
+    """One request, from its head to its end. Times are seconds on the loop's clock.
 
-    request_id: str
-    arrived: float
-    started: float
-    """Wall clock at `arrived`."""
-    operation: str = "unknown"
-    endpoint: str = ""
+    What most requests never have stands on the class, and is not set for each.
+    """
+
+    operation = "unknown"
+    endpoint = ""
     """Of a request without a route: the endpoint that it named, where the policy has that."""
-    status: int = CLIENT_GONE
+    status = CLIENT_GONE
     error_type: str | None = None
-    ended: str = "client_gone"
-    backend_seconds: float = 0.0
+    ended = "client_gone"
+    backend_seconds = 0.0
     first_chunk: tuple[float, float] | None = None
-    bytes_in: int = 0
-    bytes_out: int = 0
-    parts_out: int = 0
+    bytes_in = 0
+    bytes_out = 0
+    parts_out = 0
     handler_status: int | None = None
     """Status of a failure in the customer's code, which counts as their model's."""
-    why: str = ""
+    why = ""
     principal: str | None = None
     """Who asked, where callers are authenticated."""
     usage: Usage | None = None
@@ -53,26 +49,47 @@ class Record:
     """What a cold target made of it: `spill`, `hold` or `fail`."""
     side: str | None = None
     """Target that it was meant for, where its route migrates: `Plan.side`."""
-    attempts: list[AttemptOutcome] = field(default_factory=list)
+    as_usual = False
+    """It had its route's plan for requests of which there is nothing to decide."""
+    lasted = 0.0
+    """Seconds that the last attempt took."""
+    _first: Attempt | None = None
+    """The only attempt so far, which answered, and the target's own id of that answer."""
+    _named: str | None = None
+    _attempts: list[AttemptOutcome] | None = None
 
-    def attempted(
-        self, attempt: Attempt, seconds: float, error: BackendError | None, *, answered: bool, named: str | None = None
-    ) -> None:
-        """One attempt is over: it answered, failed with `error`, or was given up since the client had gone.
+    def __init__(self, request_id: str, arrived: float, started: float) -> None:
+        """`started` is the wall clock at `arrived`."""
+        self.request_id = request_id
+        self.arrived = arrived
+        self.started = started
 
-        `named` is the target's own id of what it answered.
-        """
+    @property
+    def attempts(self) -> list[AttemptOutcome]:
+        """All so far; made when somebody asks, which nobody does of one that answered at once."""
+        made = self._attempts
+        if made is None:
+            made = self._attempts = []
+            if self._first is not None:
+                made.append(_answered(self._first, self.lasted, self._named))
+                self._first = None
+        return made
+
+    def answered(self, attempt: Attempt, seconds: float, named: str | None) -> None:
+        """An attempt answered after so many seconds. `named` is the target's own id of what it answered."""
         self.backend_seconds += seconds
-        target = attempt.target
-        if answered:
-            self.attempts.append(  # by position, as the outcome below
-                AttemptOutcome(
-                    target.name, target.kind, attempt.replica, seconds, None, False, False, False, None, False, named
-                )
-            )
-            return
-        facts = error.facts if error else None
-        self.attempts.append(
+        if self._first is None and self._attempts is None:
+            self._first, self._named = attempt, named
+        else:
+            self.attempts.append(_answered(attempt, seconds, named))
+        self.lasted = seconds
+
+    def failed(self, attempt: Attempt, seconds: float, error: BackendError | None) -> None:
+        """An attempt failed with `error`, or was given up since the client had gone."""
+        self.backend_seconds += seconds
+        target, facts, attempts = attempt.target, error.facts if error else None, self.attempts
+        self.lasted = seconds
+        attempts.append(
             AttemptOutcome(
                 target=target.name,
                 kind=target.kind,
@@ -86,6 +103,12 @@ class Record:
                 upstream_request_id=error.request_id if error else None,
             )
         )
+
+    def beside(self) -> Record:
+        """Another record of the same request so far, for an attempt that runs beside another."""
+        other = Record(self.request_id, self.arrived, self.started)
+        other._attempts = list(self.attempts)
+        return other
 
     def head_sent(self, status: int, error_type: str | None = None) -> None:
         """The answer's head goes out now; how the rest ends is told by `over`."""
@@ -101,7 +124,13 @@ class Record:
         """The `x-pointsman-*` lines of the answer's head; overhead is what has passed but for waiting on targets."""
         overhead = now - self.arrived - self.backend_seconds
         micros = round(overhead * 1e6) if overhead > 0 else 0
-        policy, attempts = self.policy, self.attempts
+        policy, first = self.policy, self._first
+        if first is not None and policy is not None:
+            return (
+                f"x-pointsman-overhead-us: {micros}\r\nx-pointsman-policy: {policy.label}\r\n"
+                f"x-pointsman-target: {first.target.name}\r\nx-pointsman-attempts: 1\r\n"
+            )
+        attempts = self.attempts
         if policy is None:
             said = f"x-pointsman-overhead-us: {micros}\r\n"
         else:
@@ -109,6 +138,59 @@ class Record:
         if not attempts:
             return said
         return f"{said}x-pointsman-target: {attempts[-1].target}\r\nx-pointsman-attempts: {len(attempts)}\r\n"
+
+    def note(self, now: float) -> Note | None:
+        """The request, over, where there is nothing to tell of it but numbers and ids; else None, and `outcome` has
+        what there is."""
+        first, route, policy = self._first, self.route, self.policy
+        if (
+            first is None
+            or route is None
+            or policy is None
+            or not self.as_usual
+            or self.ended != "done"
+            or self.status != 200
+            or self.error_type is not None
+            or self.handler_status is not None
+            or self.first_chunk is not None
+            or self.parts_out
+            or self.cold is not None
+            or self.side is not None
+            or route.shift is not None
+        ):
+            return None
+        invocation, target = self.invocation, first.target
+        key = route.key, self.operation, target.name, first.replica
+        course = policy.courses.get(key)
+        if course is None:
+            course = policy.courses[key] = Course(
+                route.endpoint,
+                route.component,
+                self.operation,
+                policy.label,
+                self.why,
+                route.owner,
+                target.name,
+                target.kind,
+                first.replica,
+            )
+        if course.why != self.why:
+            return None
+        return (
+            course,
+            self.request_id,
+            self.started,
+            now - self.arrived,
+            self.backend_seconds,
+            self.lasted,
+            self.bytes_in,
+            self.bytes_out,
+            self.usage,
+            self._named,
+            None if invocation is None else invocation.sdk_invocation_id,
+            self.trace_id,
+            self.principal,
+        )
 
     def outcome(self, now: float) -> Outcome:
         """The request, over."""
@@ -143,3 +225,10 @@ class Record:
             self.side,
             route.shift.place if route is not None and route.shift is not None else None,
         )
+
+
+def _answered(attempt: Attempt, seconds: float, named: str | None) -> AttemptOutcome:
+    target = attempt.target
+    return AttemptOutcome(  # by position, as the outcome above
+        target.name, target.kind, attempt.replica, seconds, None, False, False, False, None, False, named
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 from backends.base import Usage
-from backends.outcome import AttemptOutcome, Outcome
+from backends.outcome import AttemptOutcome, Course, Note, Outcome
 from policies.migrating import Place
 
 ANSWERED = Outcome(
@@ -101,3 +102,38 @@ outcomes = st.builds(
     ),
 )
 """Any outcome, sensible or not."""
+
+COURSE = Course("apexguru", None, "InvokeEndpoint", "0123456789ab/3", "as ever", None, "apexguru-gpu", "endpoint", 0)
+_courses = st.builds(
+    Course,
+    endpoint=_names,
+    component=st.none() | _names,
+    operation=st.just("InvokeEndpoint"),
+    policy=_text,
+    why=_text,
+    owner=st.none() | _text,
+    target=_names,
+    kind=st.sampled_from(["endpoint", "bedrock", "vllm"]),
+    replica=st.integers(0, 3),
+)
+_ids = st.none() | _text | st.just("%b \0 \udc80") | st.just("x" * 5000)
+
+
+def notes(course: st.SearchStrategy[Course] = _courses) -> st.SearchStrategy[Note]:
+    """Any note, of one of the courses."""
+    odd = st.sampled_from([math.inf, math.nan, 1e300, 5e-7])
+    return st.tuples(
+        course,
+        _text,
+        st.floats(-1e9, 4e9),
+        _seconds | odd,
+        st.floats(-1, 1000),
+        _seconds | odd,
+        st.integers(0, 2**40),
+        st.integers(0, 2**40),
+        st.none() | st.builds(Usage, st.integers(0, 2**20), st.integers(0, 2**20)),
+        _ids,
+        _ids,
+        _ids,
+        _ids,
+    )

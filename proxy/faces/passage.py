@@ -139,13 +139,20 @@ class _Passage:
     def _recorded(self) -> None:
         record, services = self._record, self._services
         record.bytes_in = self._exchange.body_size
-        outcome = record.outcome(services.now())
-        services.meters.record(outcome)
+        now, trace = services.now(), self._trace
+        note = record.note(now)
+        if note is not None:
+            services.meters.record(note)
+            services.log.write(note)
+            if trace is None or not trace.sampled:
+                return
+        outcome = record.outcome(now)
+        if note is None:
+            services.meters.record(outcome)
+            services.log.write(outcome)
         route = record.route
         if route is not None and route.shift is not None and services.follower is not None:
             services.follower.witness.saw(route.key, route.shift, outcome)
-        services.log.write(outcome)
-        trace = self._trace
         if trace is not None and trace.sampled:
             trace.finish(outcome)
 

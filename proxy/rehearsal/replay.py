@@ -22,7 +22,7 @@ from backends.emulator.clock import Clock
 from backends.emulator.config import EmulatorConfig
 from backends.emulator.server import Emulator
 from backends.http.transport import HttpTransport, Outgoing
-from backends.outcome import Outcome
+from backends.outcome import Note, Outcome, outcome_of
 from backends.tasks import start
 from policies.migrating import START
 from policies.migration_state import Command, Phase, Verb
@@ -109,7 +109,11 @@ class _Log:
     lost = 0
 
     def __init__(self, tell: Callable[[Outcome], None]) -> None:
-        self.write = tell
+        self._tell = tell
+
+    def write(self, outcome: Outcome | Note) -> None:
+        """A request is over."""
+        self._tell(outcome_of(outcome) if isinstance(outcome, tuple) else outcome)
 
     def close(self, timeout: float = 2.0) -> None:
         """Nothing is kept open."""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from backends.meters import Meters, result_of
 from backends.metric_names import EXTRAS, METRICS
-from backends.outcome import Outcome
-from tests.outcomes import attempt, outcome, outcomes
+from backends.outcome import Note, Outcome, outcome_of
+from tests.outcomes import attempt, notes, outcome, outcomes
 
 SAMPLE = re.compile(r'([a-z_0-9]+)(\{(?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*\})? (\S+)')
 
@@ -304,3 +304,14 @@ def test_workers_are_told_apart_by_number_and_stay_out_of_snapshots() -> None:
     assert samples['pointsman_worker_up{worker="0"}'] == 1
     assert samples['pointsman_worker_restarts_total{worker="1"}'] == 2
     assert not [name for name in page(Meters.restore(meters.snapshot())) if name.startswith("pointsman_worker")]
+
+
+@given(st.lists(notes(), max_size=4))
+@settings(max_examples=30)
+def test_notes_make_the_page_that_their_outcomes_make(several: list[Note]) -> None:
+    """Under every label."""
+    noted, told = Meters(), Meters()
+    for each in several:
+        noted.record(each)
+        told.record(outcome_of(each))
+    assert sorted(noted.render({}).splitlines()) == sorted(told.render({}).splitlines())

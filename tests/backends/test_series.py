@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from backends.base import Usage
 from backends.metric_names import OVERHEAD_BOUNDS, REQUEST_COUNTERS
-from backends.outcome import Outcome
-from backends.series import Histogram, Series, is_usual, model_status
-from tests.outcomes import attempt, outcome, outcomes
+from backends.outcome import Note, Outcome, outcome_of
+from backends.series import Histogram, Series, model_status
+from tests.outcomes import COURSE, attempt, notes, outcome, outcomes
 
 FAILED = attempt(failure="connection reset")
 COLD = attempt("apexguru-import", "bedrock", failure="not ready", cold=True, seconds=0.25)
@@ -176,47 +176,12 @@ def test_requests_that_a_cold_target_failed_or_held() -> None:
     assert series.loading_wait.sum == 90.0
 
 
-USUAL = st.fixed_dictionaries(
-    {
-        "seconds": st.floats(0, 1000),
-        "backend_seconds": st.floats(0, 1000),
-        "bytes_in": st.integers(0, 2**40),
-        "bytes_out": st.integers(0, 2**40),
-        "parts_out": st.integers(0, 9),
-        "usage": st.none() | st.builds(Usage, st.integers(0, 99), st.integers(0, 99)),
-        "first_chunk_seconds": st.none() | st.floats(0, 1000),
-        "first_chunk_backend_seconds": st.none() | st.floats(0, 1000),
-    }
-)
-
-
-@given(st.lists(USUAL, max_size=4))
+@given(st.lists(notes(st.just(COURSE)), max_size=4))
 @settings(max_examples=50)
-def test_usual_requests_together_count_as_each_by_itself(several: list[dict[str, Any]]) -> None:
-    """Whatever they took and carried."""
-    requests = [outcome(**each) for each in several]
-    assert all(map(is_usual, requests))
+def test_notes_count_as_what_they_stand_for(several: list[Note]) -> None:
+    """Whatever the requests took and carried."""
     together, apart = Series(), Series()
-    together.answered(requests)
-    for request in requests:
-        apart.record(request)
-    assert together.dump() == apart.dump()
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"status": 424},
-        {"ended": "upstream_broken"},
-        {"error_type": "ModelStreamError"},
-        {"cold": "spill"},
-        {"endpoint": ""},
-        {"attempts": ()},
-        {"attempts": (FAILED,)},
-        {"attempts": (attempt(cold=True),)},
-        {"attempts": (attempt(), attempt())},
-    ],
-)
-def test_requests_with_more_to_count_are_not_usual(changes: dict[str, Any]) -> None:
-    """What is counted of the usual ones together says nothing of errors, retries and cold targets."""
-    assert not is_usual(outcome(**changes))
+    together.answered(several)
+    for each in several:
+        apart.record(outcome_of(each))
+    assert str(together.dump()) == str(apart.dump())  # as text, since no number that is none equals itself

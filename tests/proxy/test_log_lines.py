@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from backends.base import Usage
 from backends.outcome import AttemptOutcome, Outcome
 from policies.migrating import Place
-from proxy.log_lines import ATTEMPT_KEYS, KEYS, LONGEST_TEXT, MIGRATION_KEYS, Lines, line, read
+from proxy.log_lines import ATTEMPT_KEYS, KEYS, LONGEST_TEXT, MIGRATION_KEYS, line, read
 from tests.outcomes import ANSWERED, attempt, outcome, outcomes
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
@@ -94,67 +91,6 @@ def test_a_line_in_full() -> None:
         b'"sdk_invocation_id":null,"sdk_attempt":1,"trace_id":null,"handler_status":null,"principal":null,"cold":null,"side":null,'
         b'"migration":null}\n'
     )
-
-
-FILLED = st.fixed_dictionaries(
-    {
-        "request_id": st.text(max_size=12),
-        "started": st.floats(-1e9, 4e9),
-        "seconds": st.floats(0, 1000) | st.sampled_from([math.inf, math.nan, 1e300, 5e-7]),
-        "backend_seconds": st.floats(-1, 1000),
-        "bytes_in": st.integers(0, 2**40),
-        "bytes_out": st.integers(0, 2**40),
-        "parts_out": st.integers(0, 2**20),
-        "sdk_invocation_id": st.none()
-        | st.text(max_size=12)
-        | st.just("%b \0 \udc80")
-        | st.just("x" * LONGEST_TEXT * 2),
-        "trace_id": st.none() | st.text(max_size=12),
-    }
-)
-"""What differs between requests that went the same way."""
-
-
-@given(
-    outcomes, st.lists(FILLED, min_size=1, max_size=3), st.floats(0, 1000) | st.just(math.inf), st.none() | st.text()
-)
-@settings(max_examples=100)
-def test_forms_say_what_a_line_of_its_own_says(
-    first: Outcome, values: list[dict[str, Any]], seconds: float, named: str | None
-) -> None:
-    """However a request went, and whatever a form was made of: the very same bytes."""
-    alike = [dataclasses.replace(first, **each) for each in values]
-    attempts = tuple(dataclasses.replace(one, seconds=seconds, upstream_request_id=named) for one in first.attempts)
-    requests = [first, *alike, dataclasses.replace(first, attempts=attempts), first]
-    lines = Lines()
-    assert lines.of(requests) == [line(one) for one in requests]
-    assert lines.of(requests) == [line(one) for one in requests]
-
-
-OTHERWISE: dict[str, Any] = {
-    **dict.fromkeys(("endpoint", "component", "operation", "error_type", "ended", "policy", "why", "owner"), "another"),
-    **dict.fromkeys(("principal", "cold", "side", "target", "kind", "failure"), "another"),
-    **dict.fromkeys(("status", "sdk_attempt", "handler_status", "replica"), 7),
-    **dict.fromkeys(("throttled", "timed_out", "given_up"), True),
-    **dict.fromkeys(("first_chunk_seconds", "first_chunk_backend_seconds"), 0.25),
-    "usage": Usage(3, 4),
-    "migration": Place("apexguru", 2, "import", 0.05, 0.1, bypassed=False),
-}
-
-
-@pytest.mark.parametrize("name", OTHERWISE)
-def test_each_fact_tells_two_forms_apart(name: str) -> None:
-    """A request that differs in nothing else from the one that a form was made of has a line of its own."""
-    changed = []
-    if name in {field.name for field in dataclasses.fields(Outcome)}:
-        changed.append(outcome(**{name: OTHERWISE[name]}))
-    if name in {field.name for field in dataclasses.fields(AttemptOutcome)}:
-        changes: dict[str, Any] = {name: True if name == "cold" else OTHERWISE[name]}
-        changed.append(outcome(attempts=(attempt(**changes),)))
-    for one in changed:
-        assert Lines().of([outcome(), one, outcome()]) == [line(outcome()), line(one), line(outcome())]
-        assert Lines().of([one, outcome(), one]) == [line(one), line(outcome()), line(one)]
-    assert changed
 
 
 @given(outcomes)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from backends.base import Invocation, Usage
 from backends.errors import BackendError
+from backends.outcome import outcome_of
 from policies.choose import Attempt
 from policies.facts import FailureFacts, Fault
+from policies.load import load_policy
 from policies.table import Route, Target, VllmSpec, Weighted
+from proxy.policy_source import InForce
 from proxy.record import CLIENT_GONE, Record
 
 TARGET = Target("gpu", "vllm", VllmSpec(("http://a",), "m"))
@@ -20,9 +28,10 @@ def test_a_request_that_nothing_happened_to_is_one_whose_client_left() -> None:
 
 def test_attempts_are_told_in_order_with_their_facts() -> None:
     """Each attempt adds its time to the backend's share, and says how it ended."""
-    record = Record("r", arrived=10.0, started=1.0, route=Route("e", "ic", (Weighted(TARGET, 1.0),), owner="us"))
-    record.attempted(Attempt(TARGET), 0.5, COLD, answered=False)
-    record.attempted(Attempt(TARGET, 1), 0.25, None, answered=True)
+    record = Record("r", arrived=10.0, started=1.0)
+    record.route = Route("e", "ic", (Weighted(TARGET, 1.0),), owner="us")
+    record.failed(Attempt(TARGET), 0.5, COLD)
+    record.answered(Attempt(TARGET, 1), 0.25, None)
     record.head_sent(200)
     record.over("done")
     outcome = record.outcome(11.0)
@@ -38,15 +47,15 @@ def test_a_targets_own_id_is_kept_of_answers_and_of_failures() -> None:
     """It is what AWS's support and an engine's log ask for, and a failure needs it most."""
     record = Record("r", 0.0, 0.0)
     failed = BackendError(COLD.facts, TARGET, "answered 500", request_id="theirs-1")
-    record.attempted(Attempt(TARGET), 0.5, failed, answered=False)
-    record.attempted(Attempt(TARGET), 0.5, None, answered=True, named="theirs-2")
+    record.failed(Attempt(TARGET), 0.5, failed)
+    record.answered(Attempt(TARGET), 0.5, "theirs-2")
     assert [each.upstream_request_id for each in record.attempts] == ["theirs-1", "theirs-2"]
 
 
 def test_an_attempt_cut_short_is_no_answer() -> None:
     """An attempt that neither answered nor failed was given up with its client."""
     record = Record("r", 0.0, 0.0)
-    record.attempted(Attempt(TARGET), 0.5, None, answered=False)
+    record.failed(Attempt(TARGET), 0.5, None)
     assert record.attempts[0].failure == "given up: the client went away"
 
 
@@ -54,7 +63,7 @@ def test_headers_say_what_is_known() -> None:
     """Before any attempt only the overhead is; it is never negative."""
     record = Record("r", arrived=10.0, started=0.0)
     assert record.lines(10.0015) == "x-pointsman-overhead-us: 1500\r\n"
-    record.attempted(Attempt(TARGET), 5.0, None, answered=True)
+    record.answered(Attempt(TARGET), 5.0, None)
     assert dict(line.split(": ") for line in record.lines(10.0).splitlines()) == {
         "x-pointsman-overhead-us": "0",
         "x-pointsman-target": "gpu",
@@ -69,3 +78,88 @@ def test_a_failure_in_the_stream_keeps_the_status_that_was_sent() -> None:
     record.over("upstream_broken", "ModelStreamError")
     outcome = record.outcome(1.0)
     assert (outcome.status, outcome.error_type, outcome.ended) == (200, "ModelStreamError", "upstream_broken")
+
+
+POLICY = """
+apiVersion: pointsman/v1
+account: "123456789012"
+targets:
+  gpu: {kind: vllm, url: "http://127.0.0.1:1", model: m}
+endpoints:
+  chat: {serve_from: gpu, owner: us}
+"""
+
+
+def usual() -> Record:
+    """One that was answered whole at the first attempt, of a route with nothing to choose."""
+    policy = InForce(load_policy(POLICY, {}), 3)
+    (route,) = policy.table.routes.values()
+    plan = policy.usual[route.key]
+    record = Record("r", arrived=10.0, started=1.0)
+    record.operation, record.policy, record.route = "InvokeEndpoint", policy, route
+    record.invocation = Invocation("chat", None, False, b"{}", "r", sdk_invocation_id="sdk-1")
+    record.why, record.as_usual, record.trace_id, record.principal = plan.why, True, "t" * 32, "me"
+    record.answered(plan.attempts[0], 0.25, "theirs")
+    record.usage, record.bytes_in, record.bytes_out = Usage(3, 4), 2, 5
+    record.head_sent(200)
+    record.over("done")
+    return record
+
+
+def test_a_usual_request_is_a_note_of_its_outcome() -> None:
+    """The two say the same, and there is one course for all that go the same way."""
+    record = usual()
+    note = record.note(11.0)
+    assert note is not None
+    assert outcome_of(note) == record.outcome(11.0)
+    other = usual()
+    other.policy = record.policy
+    again = other.note(12.0)
+    assert again is not None
+    assert again[0] is note[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": 424},
+        {"ended": "failed"},
+        {"error_type": "ModelError"},
+        {"handler_status": 500},
+        {"first_chunk": (0.1, 0.1)},
+        {"parts_out": 1},
+        {"cold": "hold"},
+        {"side": "gpu"},
+        {"as_usual": False},
+        {"policy": None},
+        {"route": None},
+    ],
+    ids=str,
+)
+def test_of_what_went_otherwise_there_is_no_note(changes: dict[str, Any]) -> None:
+    """It has more to tell than numbers and ids."""
+    record = usual()
+    for name, value in changes.items():
+        setattr(record, name, value)
+    assert record.note(11.0) is None
+
+
+def test_a_request_of_two_attempts_or_of_another_plan_has_no_note() -> None:
+    """Nor has one whose plan changed on the way."""
+    twice, failed, replanned = usual(), usual(), usual()
+    assert replanned.note(11.0) is not None
+    replanned.why = "elsewhere"
+    twice.answered(Attempt(TARGET), 0.5, None)
+    failed.failed(Attempt(TARGET), 0.5, None)
+    assert [each.note(11.0) for each in (twice, failed, replanned)] == [None, None, None]
+    assert [each.failure for each in failed.attempts] == [None, "given up: the client went away"]
+    assert len(twice.attempts) == 2
+
+
+def test_a_record_beside_another_begins_where_that_one_is() -> None:
+    """And goes its own way from there."""
+    record = usual()
+    other = record.beside()
+    other.failed(Attempt(TARGET), 0.5, COLD)
+    assert (len(other.attempts), len(record.attempts)) == (2, 1)
+    assert (other.request_id, other.arrived, other.started) == ("r", 10.0, 1.0)

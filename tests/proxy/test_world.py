@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from backends.outcome import Outcome
+from backends.outcome import Note, Outcome
 from backends.state import open_store
 from proxy.settings import Settings
 from proxy.wiring import serving
@@ -25,9 +25,9 @@ class Heard:
     lost = 0
 
     def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[Outcome | Note] = []
 
-    def write(self, outcome: Outcome) -> None:
+    def write(self, outcome: Outcome | Note) -> None:
         self.outcomes.append(outcome)
 
     def close(self, timeout: float = 2.0) -> None:

@@ -101,7 +101,8 @@ class Handled:
         """The reply to one request. A streamed one has been read, into `body` and, piece by piece, into `seen`."""
         facts = {"content_type": "application/json", **facts}
         invocation = Invocation(endpoint, None, facts.pop("streaming", False), body, "request-0", **facts)
-        record = Record("request-0", time.monotonic(), 0.0, invocation=invocation)
+        record = Record("request-0", time.monotonic(), 0.0)
+        record.invocation = invocation
         trace = self.services.telemetry.start(invocation, 0)
         async with serve(invocation, record, trace, self.services) as (reply, _):
             if reply.stream is not None:

@@ -1,0 +1,90 @@
+"""The request log's lines as requests come.
+
+Most requests are answered whole at the first attempt, and come as a `Note`. Their lines are the same but for numbers
+and ids, so a course keeps its line as a form, which is filled in for a third of what `line` takes. A form is made by
+`line`'s own means with holes in the place of values, and says the same byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import orjson
+
+from backends.outcome import Note, Outcome, outcome_of
+
+from .log_lines import entry, line, text_in_line, until_second, written
+
+_LONG: Final = 1e12
+"""Seconds that no duration comes to; what is longer, or no number, is written by `line`."""
+_dumps: Final = orjson.dumps
+
+
+class Lines:
+    """Makes the lines of requests as they come. One thread uses one."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._until_second = b""
+
+    def of(self, outcomes: Iterable[Outcome | Note]) -> list[bytes]:
+        """The lines of `outcomes`, in their order."""
+        return [
+            self._noted(each) or line(outcome_of(each)) if isinstance(each, tuple) else line(each) for each in outcomes
+        ]
+
+    def _noted(self, note: Note) -> bytes | None:
+        """The line of a note; None where a value does not fit into its course's form."""
+        course, request_id, started, seconds, backend, attempt, read, wrote, usage, named, client, trace, who = note
+        overhead = seconds - backend
+        if not (
+            request_id.isascii() and request_id.isprintable() and -_LONG < overhead < _LONG and -_LONG < attempt < _LONG
+        ):
+            return None
+        second, micros = divmod(round(started * 1e6), 1_000_000)
+        if second != self._second:
+            self._second, self._until_second = second, until_second(second)
+        form = course.forms.get(usage is None)
+        if form is None:
+            form = course.forms[usage is None] = form_of(note)
+        said = (
+            self._until_second,
+            micros,
+            _dumps(request_id),
+            seconds,
+            backend,
+            overhead if overhead > 0.0 else 0.0,
+            attempt,
+            b"null" if named is None else text_in_line(named),
+            read,
+            wrote,
+        )
+        last = (
+            b"null" if client is None else text_in_line(client),
+            b"null" if trace is None else text_in_line(trace),
+            b"null" if who is None else text_in_line(who),
+        )
+        if usage is None:
+            return form % (*said, *last)
+        return form % (*said, usage.prompt_tokens, usage.completion_tokens, *last)
+
+
+def form_of(note: Note) -> bytes:
+    """The line of `note`, and of others like it, with holes for what differs, as `bytes % values` has them."""
+    said = entry(outcome_of(note))
+    attempt: dict[str, Any] = said["attempts"][0]
+    attempt |= {"seconds": _hole(b".6f"), "upstream_request_id": _hole(b"b")}
+    said |= {
+        "time": orjson.Fragment(b'"\0b.\x0006dZ"'),
+        **dict.fromkeys(("seconds", "backend_seconds", "overhead_seconds"), _hole(b".6f")),
+        **dict.fromkeys(("bytes_in", "bytes_out"), _hole(b"d")),
+        **dict.fromkeys(("request_id", "sdk_invocation_id", "trace_id", "principal"), _hole(b"b")),
+    }
+    if said["prompt_tokens"] is not None:
+        said |= dict.fromkeys(("prompt_tokens", "completion_tokens"), _hole(b"d"))
+    return written(said).replace(b"%", b"%%").replace(b"\0", b"%")  # JSON text has no byte 0 in it
+
+
+def _hole(kind: bytes) -> orjson.Fragment:
+    return orjson.Fragment(b"\0" + kind)
