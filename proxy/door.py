@@ -104,6 +104,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # OpenSSL 1.1.1 would do as many handshakes as a client asks for
     context.set_alpn_protocols(["http/1.1"])
     load_certificate(context, settings)
     if settings.tls_client_ca is not None:
