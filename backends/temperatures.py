@@ -21,6 +21,7 @@ from policies.table import Target
 from policies.temperature import Estimate, Temperature, Warmth
 
 from .base import Call
+from .book import places
 from .patience import limit
 
 VERDICT = 1.0
@@ -86,6 +87,13 @@ class _Entry:
         self.changed = asyncio.Event()
         self.aim(target)
 
+    def forget(self) -> None:
+        """It is another target from now on; whoever waits sees for himself what this one is."""
+        self.value, self.used, self.took = heat.NEW, None, 0.0
+        self.calm_until = self.claimed = self.again = -math.inf
+        self.limit = math.inf
+        self.ring()
+
     def aim(self, target: Target) -> None:
         self.target = target
         self.shortest = target.restore[0] if target.restore else heat.RESTORE[0]
@@ -115,17 +123,23 @@ class _Entry:
 class Temperatures:
     """The temperatures of one process's targets, made and used inside its loop."""
 
-    __slots__ = ("_out", "tracked")
+    __slots__ = ("_out", "_places", "tracked")
 
     def __init__(self) -> None:
         self.tracked: dict[str, _Entry] = {}
         """By target; empty while nothing can be cold."""
         self._out: dict[str, dict[int, float]] = {}
         """By target with several addresses: which of them were last found cold, and when."""
+        self._places: dict[str, tuple[object, ...]] = {}
+        """By target: what each of its addresses is."""
 
     def keep(self, targets: Iterable[Target]) -> None:
-        """Track those of a new policy that declare `cold`, and forget what it does not name."""
+        """Track those of a new policy that declare `cold`, and forget what it does not name or has somewhere else."""
         named = {target.name: target for target in targets}
+        at = {name: places(target) for name, target in named.items()}
+        for name, before in self._places.items():
+            self._move(name, before, at.get(name, before))
+        self._places = at
         self._out = {name: out for name, out in self._out.items() if name in named}
         self.tracked = {name: entry for name, entry in self.tracked.items() if name in named or entry.waiting}
         for name, target in named.items():
@@ -134,6 +148,23 @@ class Temperatures:
                 entry.aim(target)
             elif target.restore is not None:
                 self.tracked[name] = _Entry(target)
+
+    def _move(self, name: str, before: tuple[object, ...], now: tuple[object, ...]) -> None:
+        """One address that answers makes a target warm, and all that refuse make it cold: of an address that is new
+        nothing is known, so that a cold target is not known to be one any more, and a warm one is while it has another.
+        """
+        if before == now:
+            return
+        same = {index for index, place in enumerate(now) if before[index : index + 1] == (place,)}
+        self._out[name] = {index: at for index, at in self._out.get(name, {}).items() if index in same}
+        entry = self.tracked.get(name)
+        if entry is not None and (not same or (len(same) < len(now) and entry.value.cold_since is not None)):
+            entry.forget()
+
+    def _is_elsewhere(self, target: Target) -> bool:
+        """Whether a call went to where its target was under an older policy: it says nothing of where it is now."""
+        now = self._places.get(target.name)
+        return now is not None and now != places(target)
 
     def calm(self, target: Target, now: float) -> bool:
         """Whether the target is ready for all that is known, so that a request goes there without another look."""
@@ -189,7 +220,7 @@ class Temperatures:
     def answered(self, target: Target, sent_at: float, now: float) -> float | None:
         """The target answered a call of `sent_at`, or began to. Returns how long a restore took that is now over."""
         entry = self.tracked.get(target.name)
-        if entry is None:
+        if entry is None or (target is not entry.target and self._is_elsewhere(target)):
             return None
         if now < entry.calm_until:
             entry.used = now
@@ -207,6 +238,8 @@ class Temperatures:
         And the call was not for a part of it (`in_part`).
         """
         entry = self.tracked.get(target.name)
+        if self._is_elsewhere(target):
+            return
         if target.replicas > 1 and not self._all_out(target, entry, now, replica):
             return
         if entry is None:
@@ -222,7 +255,7 @@ class Temperatures:
     def failed(self, target: Target, sent_at: float, now: float) -> bool:
         """A call of `sent_at` ended without an answer, and not in words that mean cold. True: it was held, for cold."""
         entry = self.tracked.get(target.name)
-        if entry is None or entry.value.asked is None:
+        if entry is None or entry.value.asked is None or self._is_elsewhere(target):
             return False
         entry.claimed = -math.inf
         value = heat.failed(entry.now_known(), sent_at, now, entry.shortest)

@@ -229,6 +229,55 @@ def test_a_new_policy_keeps_what_is_known() -> None:
     assert not temperatures.tracked
 
 
+def moved(at: Target, *places: str) -> Target:
+    """The same name at other addresses."""
+    spec = at.spec
+    assert isinstance(spec, VllmSpec)
+    return replace(at, spec=replace(spec, urls=places))
+
+
+def test_a_target_that_a_new_policy_has_elsewhere_is_another_one() -> None:
+    """Neither cold nor warm as far as is known; what comes late from where it was says nothing."""
+    here = replace(engine("engine", 1), restore=(60.0, 300.0), idle_limit=900.0)
+    there = moved(here, "http://there")
+    temperatures = tracking(here)
+    temperatures.met_cold(here, 1.0)
+    temperatures.sent(here, 1.5)
+    temperatures.keep((there,))
+    assert temperatures.warmth(there, 2.0) is Warmth.UNKNOWN
+    assert temperatures.may_try(there, 2.0)
+    temperatures.met_cold(here, 3.0)
+    assert temperatures.answered(here, 1.5, 3.0) is None
+    assert temperatures.failed(here, 1.5, 3.0) is False
+    assert temperatures.warmth(there, 3.0) is Warmth.UNKNOWN
+    assert answer(temperatures, 4.0, there) is None
+    assert temperatures.calm(there, 5.0)
+    temperatures.keep((here,))
+    assert not temperatures.calm(here, 5.0)
+
+
+def test_a_target_with_one_new_address_is_cold_no_more_and_warm_still() -> None:
+    """The new one may be warm; with one address less it is what it was."""
+    two = replace(engine("engine", 2), restore=(60.0, 300.0), idle_limit=900.0)
+    assert isinstance(two.spec, VllmSpec)
+    first = two.spec.urls[0]
+    changed, fewer = moved(two, first, "http://there"), moved(two, first)
+    for policy, then in ((changed, Warmth.UNKNOWN), (fewer, Warmth.COLD)):
+        temperatures = tracking(two)
+        for number in range(2):
+            temperatures.met_cold(two, 1.0, number)
+        assert temperatures.warmth(two, 2.0) is Warmth.COLD
+        temperatures.keep((policy,))
+        assert temperatures.warmth(policy, 2.0) is then
+    temperatures = tracking(two)
+    answer(temperatures, 1.0, two)
+    temperatures.met_cold(two, 2.0, 1)
+    temperatures.keep((changed,))
+    assert temperatures.calm(changed, 3.0)
+    temperatures.met_cold(changed, 4.0, 0)  # the other one is another address than the one that was cold
+    assert temperatures.warmth(changed, 4.0) is not Warmth.COLD
+
+
 async def test_whoever_waits_is_woken_by_a_change() -> None:
     """By an answer, a refusal, or a probe that came back; and by nothing else in the time that is left."""
     temperatures = tracking()
