@@ -72,9 +72,10 @@ class Gate:
 
     def enter(self) -> bool:
         """Take a place if one is free and nobody waits for it."""
-        if self.waiting or not self.has_room():
+        active, least = self.active, self.rule.bounds.least
+        if self.waiting or (active >= least and not self.has_room()):
             return False
-        self.active += 1
+        self.active = active + 1
         return True
 
     def answered(self, seconds: float, now: float) -> None:

@@ -101,13 +101,17 @@ def after_answer(limit: Limit, seconds: float, in_flight: int, now: float, bound
             stood_from, stood_until = now - silent, now
     recent, rise = limit.recent, since / RISE_TIME if since < RISE * RISE_TIME else RISE
     if stood_until <= sent:
-        recent = _low(recent, seconds, rise)
+        recent = seconds if recent is None else recent + (seconds - recent) * (FALL if seconds < recent else rise)
     else:  # it was under way while everything stood, and counts if it was late all the same
         took = seconds - stood_until + max(stood_from, sent)
         recent = _low(recent, took, rise) if took > TOLERANCE * usual else recent
     if calm is None or in_flight <= bounds.least or in_flight <= room * CALM:
-        slowly = 1.0 - math.exp((calm_at - now) / LEARN) if now > calm_at else 0.0
-        calm = _low(calm, seconds, slowly if room > bounds.least else rise)
+        if calm is None:
+            calm = seconds
+        elif seconds < calm:
+            calm += (seconds - calm) * FALL
+        else:
+            calm += (seconds - calm) * (_faded(now - calm_at) if room > bounds.least else rise)
         calm_at = now
         usual = LEAST_CALM if calm < LEAST_CALM else calm
     late = recent is not None and recent > TOLERANCE * usual
@@ -142,6 +146,11 @@ def _shrunk(limit: Limit, enough: float, now: float, bounds: Bounds) -> Limit:
         return limit
     value = min(max(min(limit.value * SHRINK, enough), bounds.least), bounds.most)
     return replace(limit, value=value, shrunk_at=now, found=True)
+
+
+def _faded(passed: float) -> float:
+    """How much of what was learnt is gone after so many seconds."""
+    return 1.0 - math.exp(-passed / LEARN) if passed > 0.0 else 0.0
 
 
 def _low(low: float | None, seconds: float, rise: float) -> float:

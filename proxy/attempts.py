@@ -89,28 +89,29 @@ class Answering:
         attempt = plan.attempts[0]
         try:
             reply: Reply | None = None
+            way = _way(attempt, record.policy, services)
             if route.hedge is None and not services.temperatures.tracked:  # most need no more than one attempt
                 try:
-                    reply = await _attempt(route, plan, call, self._deadline, record, trace, services)
+                    reply = await _attempt(way, route, plan, call, self._deadline, record, trace, services)
                 except BackendError as error:
                     plan = await _following(plan, error, route, call, self._deadline, record, services)
             if reply is None:
                 attempt, reply = await _first_answer(route, plan, call, self._deadline, record, trace, services)
+                way = _way(attempt, record.policy, services)
         except BaseException as error:
             services.meters.in_flight(route.key, -1)
             if route.shift is not None and services.shadows is not None and isinstance(error, BackendError):
                 services.shadows.refused(route, self._call, error)
             raise
-        return self._begun(attempt, reply)
+        return self._begun(attempt, way, reply)
 
-    def _begun(self, attempt: Attempt, reply: Reply) -> Reply:
+    def _begun(self, attempt: Attempt, way: _Way, reply: Reply) -> Reply:
         """The attempt has answered: a whole answer frees its target now."""
         route, services, record = self._route, self._services, self._record
         if route.shift is not None and services.shadows is not None:
             waited = record.lasted
             self._taken, reply = services.shadows.answered(route, self._call, attempt.target, reply, waited)
         self._reply = reply
-        way = _way(attempt, record.policy, services)
         if reply.stream is None:
             way.place.end()
             way.gate.leave()
@@ -209,10 +210,12 @@ async def _first_answer(
             attempt = plan.attempts[0]
         try:
             if route.hedge is None or race is not None or not hedges.possible(route, call):
-                return attempt, await _attempt(route, plan, call, deadline, record, trace, services)
+                way = _way(attempt, record.policy, services)
+                return attempt, await _attempt(way, route, plan, call, deadline, record, trace, services)
 
             def tried(plan: Plan, own: Record) -> Coroutine[object, object, Reply]:
-                return _attempt(route, plan, call, deadline, own, trace, services)
+                way = _way(plan.attempts[0], record.policy, services)
+                return _attempt(way, route, plan, call, deadline, own, trace, services)
 
             race = hedges.Race(route, route.hedge, plan, tried, lambda one: _end(one, None, services), record, services)
             try:
@@ -295,11 +298,18 @@ def _way(attempt: Attempt, policy: InForce | None, services: Services) -> _Way:
 
 
 async def _attempt(
-    route: Route, plan: Plan, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
+    way: _Way,
+    route: Route,
+    plan: Plan,
+    call: Call,
+    deadline: float,
+    record: Record,
+    trace: RequestTrace,
+    services: Services,
 ) -> Reply:
+    """The answer of the plan's next target, to which `way` leads."""
     attempt = plan.attempts[0]
-    target, way = attempt.target, _way(attempt, record.policy, services)
-    gate, place = way.gate, way.place
+    target, gate, place = attempt.target, way.gate, way.place
     if not gate.enter():
         await _turn(route, plan, call, deadline, services)
     place.begin()
