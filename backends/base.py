@@ -82,6 +82,8 @@ class Call:
     """Dialect of `body`, as the policy declares it for the route's clients."""
     translate: TranslateRule = _AS_DECLARED
     """What may be done to carry it to a target of another dialect."""
+    carried: bool = False
+    """That was done: whoever did it reads the answer, and says what is wrong with it."""
 
     @property
     def streaming(self) -> bool:

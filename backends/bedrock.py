@@ -21,6 +21,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 
+from policies.dialects import OPAQUE
 from policies.table import BedrockSpec, Target
 
 from .addresses import AddressBook, Addresses
@@ -41,6 +42,7 @@ from .signed import (
 )
 from .streams import PrimedStream
 from .wire import bedrock as wire
+from .wire.dialects.likely import unlikely
 from .wire.restjson import is_event_stream
 from .wire.sigv4 import Signer
 from .wire.verdicts import GARBLED
@@ -84,7 +86,7 @@ class BedrockBackend:
         if not asked.streams:
             body = incoming.at_hand(wire.RESPONSE_LIMIT)
             whole = await _whole(incoming, target) if body is None else body
-            return _reply(incoming, whole, target, streaming=call.invocation.streaming)
+            return _reply(incoming, whole, target, call)
         if not is_event_stream(incoming.header("content-type")):
             await incoming.aclose()
             raise refuse_garbled(target, "a body that is not an event stream", wire.garbled("a body")[1])
@@ -123,14 +125,20 @@ async def _whole(incoming: Incoming, target: Target) -> bytes:
         await incoming.aclose()
 
 
-def _reply(incoming: Incoming, body: bytes, target: Target, *, streaming: bool) -> Reply:
+def _reply(incoming: Incoming, body: bytes, target: Target, call: Call) -> Reply:
     recognised, counted = wire.read_answer(target.speaks, body)
     if not recognised:
         raise refuse_garbled(target, f"a body that is not {target.speaks}", wire.garbled("a body")[1])
+    first, header, streaming = incoming.first, incoming.header, call.invocation.streaming
+    kind = header("content-type") or "application/json"
+    if target.speaks != OPAQUE and not call.carried:
+        problem = unlikely(kind, None if streaming else body)
+        if problem is not None:
+            raise refuse_garbled(target, problem, wire.garbled("a body")[1])
+    named = header("x-amzn-requestid") if b"x-amzn-requestid" in first else None
     stream = PrimedStream(b"", _one_piece(body), _already_closed) if streaming else None
-    kind, named = incoming.header("content-type") or "application/json", incoming.header("x-amzn-requestid") or None
-    usage = counted or wire.read_usage(incoming.header)
-    return Reply(b"" if streaming else body, stream, kind, None, None, None, None, named, usage)
+    usage = counted or wire.read_usage(header)
+    return Reply(b"" if streaming else body, stream, kind, None, None, None, None, named or None, usage)
 
 
 async def _collected(reply: Reply, stream: FramedPieces, writer: wire.EventWriter, target: Target) -> Reply:

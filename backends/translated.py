@@ -1,7 +1,8 @@
 """Any backend, for clients that speak another dialect than its target: translate out, invoke, translate in.
 
 Where the dialects agree, or one of them is opaque, the call passes untouched: no body is looked at, but for the ends
-of an answer whose target declares a dialect (`wire.dialects.likely`). A request that cannot be carried is refused as
+of an answer whose target declares a dialect (`wire.dialects.likely`), and those only where the inner backend does not
+read the answer itself. A request that cannot be carried is refused as
 the model's container would refuse it, with a 400 (424 ModelError with OriginalStatusCode 400 at SageMaker's face) and a
 body in the client's dialect that names the key. It is not sent again elsewhere: a fallback that takes it would hide
 what the policy lost.
@@ -43,21 +44,27 @@ _MEANING = {
 class Translated:
     """`Backend` around another one."""
 
-    __slots__ = ("_inner", "_kept", "_wall")
+    __slots__ = ("_inner", "_kept", "_looks", "_wall")
 
-    def __init__(self, inner: Backend, wall: Callable[[], float]) -> None:
-        """`wall` gives seconds since the epoch, for answers that carry a time of creation."""
+    def __init__(self, inner: Backend, wall: Callable[[], float], *, looks: bool = True) -> None:
+        """`wall` gives seconds since the epoch, for answers that carry a time of creation.
+
+        `looks`: answers that pass are held against the declared dialect; False where `inner` has done that.
+        """
         self._inner = inner
+        self._looks = looks
         self._wall = wall
         self._kept: LRUCache[tuple[str, str, TranslateRule], Translation | None] = LRUCache(KEPT)
 
     def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Coroutine[Any, Any, Reply]:
         """See `Backend.invoke`."""
-        if target.speaks == OPAQUE:
+        speaks = target.speaks
+        if speaks == OPAQUE:
             return self._inner.invoke(target, call, deadline, replica)
-        if call.speaks in (target.speaks, OPAQUE):
-            return self._passed(target, call, deadline, replica)
-        return self._translated(target, call, deadline, replica)
+        if call.speaks not in (speaks, OPAQUE):
+            return self._translated(target, call, deadline, replica)
+        passes = self._passed if self._looks else self._inner.invoke
+        return passes(target, call, deadline, replica)
 
     async def _passed(self, target: Target, call: Call, deadline: float, replica: int) -> Reply:
         """An answer passes unread, unless it can be none of the dialect that the target declares."""
@@ -76,7 +83,8 @@ class Translated:
             exchange = translation.request(call.body, _model(target), self._stamp(call))
         except DialectError as error:
             raise _failure(error, target, call.speaks) from error
-        sent = replace(call, body=exchange.body, content_type="application/json", accept=None, speaks=target.speaks)
+        kind = "application/json"
+        sent = replace(call, body=exchange.body, content_type=kind, accept=None, speaks=target.speaks, carried=True)
         try:
             reply = await self._inner.invoke(target, sent, deadline, replica)
         except BackendError as error:

@@ -223,7 +223,7 @@ def _backends(transport: HttpTransport, credentials: CredentialSource, world: Wo
 
     return {
         "endpoint": Translated(EndpointBackend(transport, credentials, signer, utc), world.wall),
-        "bedrock": Translated(BedrockBackend(transport, credentials, signer, utc), world.wall),
+        "bedrock": Translated(BedrockBackend(transport, credentials, signer, utc), world.wall, looks=False),
         "vllm": Translated(VllmBackend(transport), world.wall),
     }
 

@@ -41,6 +41,7 @@ ANSWER = b'{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":1,"
 METRICS = b'"amazon-bedrock-invocationMetrics":{"inputTokenCount":3,"outputTokenCount":5}'
 PIECE = b'{"choices":[{"delta":{"content":"a"}}]}'
 GARBLED = FailureFacts(Fault.NETWORK, None)
+CHAT = "openai-chat"
 
 
 def chunk(raw: bytes) -> bytes:
@@ -191,6 +192,27 @@ async def test_an_unrecognised_200_is_a_failure(
     assert error.facts == GARBLED
     assert error.said == Said(502, "The model answered with a body that is not of the form its clients expect.")
     assert error.cause == "answered 200 with a body that is not openai-chat"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    ("speaks", "carried", "refused"), [(CHAT, False, True), (CHAT, True, False), ("opaque", False, False)]
+)
+async def test_a_page_is_no_answer_whatever_it_holds(
+    upstream: Upstream, transport: HttpTransport, speaks: str, carried: bool, refused: bool, streaming: bool
+) -> None:
+    """Its type says so where a dialect is declared; of a call that was carried, whoever did that says so."""
+    upstream.says(ANSWER, headers={"Content-Type": "text/html; charset=utf-8"})
+    where, asked = target(upstream.url, speaks=speaks), replace(call(PLAIN, streaming=streaming), carried=carried)
+    if refused:
+        with pytest.raises(BackendError) as caught:
+            await scripted(transport).invoke(where, asked, soon())
+        assert (caught.value.facts, caught.value.cause) == (GARBLED, "answered 200 with a body of type text/html")
+        said = Said(502, "The model answered with a body that is not of the form its clients expect.")
+        assert caught.value.said == said
+    else:
+        reply = await scripted(transport).invoke(where, asked, soon())
+        assert reply.content_type == "text/html; charset=utf-8"
 
 
 async def test_a_stream_that_is_no_event_stream_is_a_failure(upstream: Upstream, transport: HttpTransport) -> None:

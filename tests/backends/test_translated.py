@@ -288,6 +288,18 @@ async def test_what_is_no_answer_of_a_declared_dialect_is_a_failure(client: str,
     assert await translated(opaque).invoke(engine("opaque"), replace(call(b"{}"), speaks=client), soon()) is reply
 
 
+async def test_a_backend_that_reads_its_answers_is_not_looked_after() -> None:
+    """What it gives passes; it is told of calls that were carried, the answers to which are read here."""
+    page = Reply(body=b"<html>no backend</html>", content_type="text/html")
+    inner = Scripted([page, page])
+    backend = Translated(inner, lambda: WALL, looks=False)
+    same = replace(call(b"{}"), speaks="openai-chat")
+    assert await backend.invoke(engine("openai-chat"), same, soon()) is page
+    with pytest.raises(BackendError, match="not of the target's dialect"):
+        await backend.invoke(engine("tgi"), asked("openai-chat"), soon())
+    assert [sent.carried for _, sent, _ in inner.calls] == [False, True]
+
+
 async def test_a_streamed_page_is_a_failure_before_its_first_byte() -> None:
     """Its type is enough, and its connection is freed."""
     stream = Pieces(b"<html>")

@@ -50,7 +50,9 @@ def write_request(spec: BedrockSpec, call: Call) -> Asked:
     Content-Type is always JSON, the only type that Bedrock takes. The client's Accept goes on when Bedrock can satisfy
     it, otherwise it is dropped.
     """
-    body, streams, include_usage = _read_wish(call.body)
+    body, streams, include_usage = call.body, False, False
+    if body.rfind(b'"stream"') >= 0:  # a third of the time that `in` takes, and less where it stands near the end
+        body, streams, include_usage = _read_wish(body)
     headers = _PLAIN
     if call.accept and media_type(call.accept) in {"application/json", "*/*"}:
         headers += (("X-Amzn-Bedrock-Accept" if streams else "Accept", call.accept),)
@@ -64,8 +66,6 @@ def write_request(spec: BedrockSpec, call: Call) -> Asked:
 
 def _read_wish(body: bytes) -> tuple[bytes, bool, bool]:
     """The body without its word on streaming; whether it wants a stream; whether it wants usage in it."""
-    if body.rfind(b'"stream"') < 0:  # a third of the time that `in` takes, and less where it stands near the end
-        return body, False, False
     document = read_object(body)
     if document is None or "stream" not in document:
         return body, False, False
