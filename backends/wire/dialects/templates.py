@@ -67,6 +67,7 @@ class Template:
             TemplateError,
             ArithmeticError,
             LookupError,
+            NameError,  # a number too large for Python is compiled to `inf`, which is no name there
             TypeError,
             ValueError,
             RecursionError,
