@@ -61,7 +61,7 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
     """
     state = State()
     contracts, tls = contracts_of(settings, services)
-    admin = Admin(services, state, settings.admin_token, lambda: contracts.in_flight)
+    admin = Admin(services, state, settings.admin_token, lambda: contracts.in_flight, settings.admin_names)
     operators = Listener(admin.handle, admin.malformed, ByteBudget(MIB), drain=1.0)
     duties = []
     try:

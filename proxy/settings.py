@@ -84,6 +84,8 @@ class Settings:
     """Certificates that clients' ones have to be signed by."""
     auth: bool = True
     admin_token: str | None = None
+    admin_names: str | None = None
+    """Names that the admin port may be asked by, with commas between them."""
     face: str = "all"
     """`all`, or `container`: SageMaker's container contract alone, without an admin port."""
     endpoint: str | None = None
@@ -257,6 +259,7 @@ FLAGS = (
     Flag("tls-cert", str, "certificate chain of the contracts' port, PEM", metavar="FILE"),
     Flag("tls-key", str, "its private key, PEM", metavar="FILE"),
     Flag("tls-client-ca", str, "CA of clients' certificates, PEM: callers have to show one", metavar="FILE"),
+    Flag("admin-names", str, "further names that the admin port may be asked by: a,b,... or *", metavar="NAMES"),
     Flag("admin-token", str, "token that writes on the admin port ask for; without one they are off", metavar="TOKEN"),
 )
 

@@ -21,6 +21,7 @@ from backends.tasks import running
 
 from ..policy_source import Policy
 from ..services import Services
+from .hosts import Hosts
 
 READ_TIME = 5.0
 """Seconds a client has to send an admin request."""
@@ -42,15 +43,24 @@ class State:
 class Admin:
     """Serves the admin port."""
 
-    def __init__(self, services: Services, state: State, token: str | None, in_flight: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        services: Services,
+        state: State,
+        token: str | None,
+        in_flight: Callable[[], int],
+        names: str | None = None,
+    ) -> None:
+        """`names`: see `Hosts`."""
         self._services = services
         self._state = state
         self._token = token
         self._in_flight = in_flight
+        self._hosts = Hosts(names)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request."""
-        await answer(exchange, self._token, self)
+        await answer(exchange, self._token, self, self._hosts)
 
     def malformed(self, status: int, what: str) -> Answer:
         """The answer to bytes that are no HTTP request."""
@@ -143,11 +153,13 @@ class Operated(Protocol):
         ...
 
 
-async def answer(exchange: Exchange, token: str | None, operated: Operated) -> None:
+async def answer(exchange: Exchange, token: str | None, operated: Operated, hosts: Hosts) -> None:
     """Answer one request on an admin port; `token` is what writes ask for, None where there are none."""
     await exchange.read_body(64 * 1024, exchange.arrived + READ_TIME)
     path = exchange.raw_path.split("?", 1)[0]
-    if exchange.method in {"GET", "HEAD"}:
+    if (misled := hosts.refusal(exchange.headers)) is not None:
+        await exchange.reply(as_json(421, {"error": misled}))
+    elif exchange.method in {"GET", "HEAD"}:
         await exchange.reply(await operated.read(path))
     elif exchange.method == "POST":
         await exchange.reply(_refusal(exchange, token) or await operated.write(path))

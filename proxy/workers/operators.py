@@ -13,6 +13,7 @@ from typing import Any
 from backends.http.edge import Answer, Exchange
 
 from ..faces.admin import METRICS, State, answer, as_json, policy_facts
+from ..faces.hosts import Hosts
 from ..policy_source import Policy
 from .counts import Counts
 from .messages import Answered
@@ -22,16 +23,20 @@ from .pool import Pool
 class Operators:
     """Serves the admin port of a supervisor."""
 
-    def __init__(self, policy: Policy, pool: Pool, counts: Counts, state: State, token: str | None) -> None:
+    def __init__(
+        self, policy: Policy, pool: Pool, counts: Counts, state: State, token: str | None, names: str | None = None
+    ) -> None:
+        """`names`: see `Hosts`."""
         self._policy = policy
         self._pool = pool
         self._counts = counts
         self._state = state
         self._token = token
+        self._hosts = Hosts(names)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request."""
-        await answer(exchange, self._token, self)
+        await answer(exchange, self._token, self, self._hosts)
 
     def malformed(self, status: int, what: str) -> Answer:
         """The answer to bytes that are no HTTP request."""

@@ -201,7 +201,8 @@ class Supervisor:
         return Pool(settings.workers, one, begin, ended, self._outside.now, self._outside.draw, settings.drain)
 
     def _admin(self, policy: Policy, pool: Pool) -> Listener:
-        operators = Operators(policy, pool, self._counts, self._state, self._settings.admin_token)
+        names = self._settings.admin_names
+        operators = Operators(policy, pool, self._counts, self._state, self._settings.admin_token, names)
         return Listener(operators.handle, operators.malformed, ByteBudget(MIB), drain=1.0)
 
     async def _begin(self, pool: Pool, policy: Policy, settings: Settings) -> bool:

@@ -20,9 +20,9 @@ def settings(**given: int | str) -> Settings:
     return Settings(**{"policy": "unused", "port": 0, "admin_port": 0, "drain": 1.0} | given)  # type: ignore[arg-type]
 
 
-async def head_of(port: int, path: str) -> bytes:
+async def head_of(port: int, path: str, host: str = "h") -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -32,9 +32,11 @@ async def head_of(port: int, path: str) -> bytes:
 async def test_contracts_and_operators_have_their_own_ports() -> None:
     """The admin port serves operators only, the other port clients only; both are gone afterwards."""
     parts = await services(Scripted())
-    async with running(settings(), parts) as addresses:
+    async with running(settings(admin_names="metrics.internal"), parts) as addresses:
         assert addresses.admin_port is not None
         assert await head_of(addresses.admin_port, "/livez") == b"HTTP/1.1 200 OK"
+        assert await head_of(addresses.admin_port, "/livez", "metrics.internal") == b"HTTP/1.1 200 OK"
+        assert b" 421 " in await head_of(addresses.admin_port, "/livez", "evil.example")
         assert b"200" not in await head_of(addresses.port, "/livez")
     parts.log.close()
     for port in (addresses.port, addresses.admin_port):

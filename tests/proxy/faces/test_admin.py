@@ -18,9 +18,9 @@ from ..parts import POLICY, Scripted, TextSource, services
 
 
 @asynccontextmanager
-async def admin(token: str | None = "t") -> AsyncIterator[tuple[int, State, Services]]:
+async def admin(token: str | None = "t", names: str | None = None) -> AsyncIterator[tuple[int, State, Services]]:
     parts, state = await services(Scripted()), State()
-    face = Admin(parts, state, token, lambda: 7)
+    face = Admin(parts, state, token, lambda: 7, names)
     listener = Listener(face.handle, face.malformed, ByteBudget(4096), drain=1.0)
     port = await listener.start("127.0.0.1", 0)
     try:
@@ -30,14 +30,24 @@ async def admin(token: str | None = "t") -> AsyncIterator[tuple[int, State, Serv
         parts.log.close()
 
 
-async def ask(port: int, line: str, token: str | None = None) -> tuple[int, bytes]:
+async def ask(port: int, line: str, token: str | None = None, host: str = "h") -> tuple[int, bytes]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"{line} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n"
+    head = f"{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 0\r\n"
     writer.write((head + (f"Authorization: Bearer {token}\r\n" if token else "") + "\r\n").encode())
     raw = await reader.read()
     writer.close()
     await writer.wait_closed()
     return int(raw.split(b" ", 2)[1]), raw.partition(b"\r\n\r\n")[2]
+
+
+async def test_a_web_page_cannot_read_it() -> None:
+    """A name of the internet that leads here by now is refused, whatever is asked, unless the operator gave it."""
+    async with admin(names="metrics.internal") as (port, _, _):
+        for line in ("GET /metrics", "GET /livez", "HEAD /metrics", "POST /admin/reload", "PUT /"):
+            assert (await ask(port, line, "t", "evil.example:8081"))[0] == 421
+        assert "--admin-names" in json.loads((await ask(port, "GET /readyz", None, "evil.example"))[1])["error"]
+        for host in ("127.0.0.1:8081", "localhost", "pointsman:8081", "metrics.internal:8081"):
+            assert (await ask(port, "GET /metrics", None, host))[0] == 200
 
 
 async def test_live_and_ready_are_told_apart() -> None:

@@ -110,8 +110,9 @@ class Serving:
     port: int
     admin_port: int | None
 
-    def read(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=LONGEST_WAIT) as answer:
+    def read(self, path: str, host: str = "localhost") -> str:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.admin_port}{path}", headers={"Host": host})
+        with urllib.request.urlopen(request, timeout=LONGEST_WAIT) as answer:
             return str(answer.read().decode())
 
     def ready(self) -> dict[str, Any]:

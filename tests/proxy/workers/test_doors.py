@@ -7,6 +7,7 @@ refused.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -144,7 +145,8 @@ def test_keys_change_while_an_upgrade_is_under_way(tmp_path: Path) -> None:
     keys, written = tmp_path / "keys", tmp_path / "written"
     keys.write_text(f"{lines['stays']}\n{lines['goes']}\n")
     with ExitStack() as stack:
-        running = stack.enter_context(served(tmp_path, policy_of(stack.enter_context(model())), "--keys", str(keys)))
+        words = ("--keys", str(keys), "--admin-names", "metrics.internal")
+        running = stack.enter_context(served(tmp_path, policy_of(stack.enter_context(model())), *words))
         loads = {name: Load(running.port, clients=1, fields=bearer[name]) for name in names}
         with loads["stays"], loads["goes"], loads["comes"], loads["never"]:
             for name, status in (("stays", "200"), ("goes", "200"), ("comes", "403"), ("never", "403")):
@@ -160,6 +162,7 @@ def test_keys_change_while_an_upgrade_is_under_way(tmp_path: Path) -> None:
         later = Load(running.port, clients=4, fields=bearer["goes"])
         with later:
             later.more(40, "403")
+        assert json.loads(running.read("/livez", "metrics.internal")) == {"live": True}  # flags are handed on as well
     assert {name: (load.lost, load.refused) for name, load in loads.items()} == dict.fromkeys(names, ([], 0))
     assert [set(loads[name].answers) for name in names] == [{"200"}, {"200", "403"}, {"200", "403"}, {"403"}]
     assert set(later.answers) == {"403"}

@@ -132,6 +132,7 @@ async def test_it_speaks_http_and_asks_for_the_token() -> None:
         port = await listener.start("127.0.0.1", 0)
         for request, status in (
             (b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", b"200"),
+            (b"GET /livez HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", b"421"),
             (b"POST /admin/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", b"401"),
             (b"GARBAGE\r\n\r\n", b"400"),
         ):
