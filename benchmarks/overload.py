@@ -52,6 +52,9 @@ class Answered:
 
     status: int
     seconds: float
+    """From when it was due, so that what makes this client late counts as well."""
+    own: float = 0.0
+    """Seconds of them that the proxy says were its own, waits for targets apart."""
 
 
 async def target() -> None:
@@ -109,7 +112,8 @@ class Client:
                 await answer.aclose()
         except TransportError:
             return Answered(0, self._loop.time() - due)
-        return Answered(answer.status, self._loop.time() - due)
+        own = next((value for name, value in answer.headers if name.lower() == "x-pointsman-overhead-us"), "0")
+        return Answered(answer.status, self._loop.time() - due, int(own) / 1e6)
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -131,11 +135,12 @@ async def measure(url: str, seconds: float) -> list[str]:
             )
             good = [each.seconds for each in hot if each.status == 200 and each.seconds <= PATIENCE]
             shed = [each.seconds for each in hot if each.status == 429]
+            own = [each.own for each in hot if each.status == 429]
             other = len(hot) - len(shed) - sum(each.status == 200 for each in hot)
             calm = [each.seconds for each in cool]
             rows.append(
                 f"| {endpoint} | {load:g} | {len(good) / seconds:.0f} | {quantile(good, 0.5):.0f} | {len(shed)} | "
-                f"{quantile(shed, 0.5):.1f} | {quantile(shed, 0.99):.1f} | {other} | "
+                f"{quantile(shed, 0.5):.1f} | {quantile(shed, 0.99):.1f} | {quantile(own, 0.99):.1f} | {other} | "
                 f"{quantile(calm, 0.5):.1f} | {quantile(calm, 0.99):.1f} |"
             )
             print(rows[-1], file=sys.stderr, flush=True)
@@ -170,8 +175,9 @@ def main() -> None:
             port = json.loads(printed(proxy))["port"]
             rows = uvloop.run(measure(f"http://127.0.0.1:{port}", arguments.seconds))
     print(f"commit {machine.commit()}; capacity {SLOTS / SERVICE:.0f}/s; good: answered within {PATIENCE:g} s\n")
-    print("| limit | load | good/s | p50 ms | shed | shed p50 ms | shed p99 ms | other | cool p50 ms | cool p99 ms |")
-    print("|---|---|---|---|---|---|---|---|---|---|\n" + "\n".join(rows))
+    heads = "limit", "load", "good/s", "p50 ms", "shed", "shed p50 ms", "shed p99 ms", "proxy's own p99 ms", "other"
+    print("| " + " | ".join((*heads, "cool p50 ms", "cool p99 ms")) + " |")
+    print("|" + "---|" * (len(heads) + 2) + "\n" + "\n".join(rows))
 
 
 if __name__ == "__main__":
