@@ -189,6 +189,14 @@ async def test_what_is_no_request_stands_in_its_place(connection: Any) -> None:
     assert payload.is_eof(), moved("_ErrInfo", "comes with a body")
 
 
+async def test_requests_before_it_in_the_same_read_are_not_begun(connection: Any) -> None:
+    """docs/security.md says so: should a new parser hand them out, they would be served, and then the refusal said."""
+    connection.data_received(REQUEST * 2 + b"GARBAGE\r\n\r\n")
+    assert [message.__class__ for message, _ in connection._messages] == [_ErrInfo], moved(
+        "_messages", "has what came before the error: take the sentence out of docs/security.md"
+    )
+
+
 async def test_a_full_queue_holds_the_transport_until_half_of_it_is_taken(connection: Any) -> None:
     """Who takes a request tells the parser, and reads on once few enough are left."""
     line = connection.transport
