@@ -216,6 +216,7 @@ class Connection(RequestHandler):
             told = self._close or self._force_close
             if not keeps or told or self._upgraded:
                 return
+            del exchange, message, payload  # before the pause: an idle connection keeps nothing of its last request
             closes = self._next_keepalive_close_time = loop.time() + self._keepalive_timeout
             if self._keepalive_handle is None:
                 self._keepalive_handle = loop.call_at(closes, self._process_keepalive)
