@@ -101,17 +101,12 @@ def after_answer(limit: Limit, seconds: float, in_flight: int, now: float, bound
             stood_from, stood_until = now - silent, now
     recent, rise = limit.recent, since / RISE_TIME if since < RISE * RISE_TIME else RISE
     if stood_until <= sent:
-        recent = seconds if recent is None else recent + (seconds - recent) * (FALL if seconds < recent else rise)
+        recent = _low(recent, seconds, rise)
     else:  # it was under way while everything stood, and counts if it was late all the same
         took = seconds - stood_until + max(stood_from, sent)
         recent = _low(recent, took, rise) if took > TOLERANCE * usual else recent
     if calm is None or in_flight <= bounds.least or in_flight <= room * CALM:
-        if calm is None:
-            calm = seconds
-        elif seconds < calm:
-            calm += (seconds - calm) * FALL
-        else:
-            calm += (seconds - calm) * (_faded(now - calm_at) if room > bounds.least else rise)
+        calm = _low(calm, seconds, _faded(now - calm_at) if room > bounds.least else rise)
         calm_at = now
         usual = LEAST_CALM if calm < LEAST_CALM else calm
     late = recent is not None and recent > TOLERANCE * usual

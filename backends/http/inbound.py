@@ -18,7 +18,6 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from .answer import HTTP2_GOAWAY, HTTP2_PREFACE, Answer, raw
 from .exchange import ClientGone, Exchange
-from .idle import Idle
 from .limits import ByteBudget, Limits
 from .readers import Reader
 
@@ -54,13 +53,11 @@ _NO_ANSWER = RuntimeError("a handler gave no answer")
 class Connection(RequestHandler):
     """aiohttp's connection, but with limits, typed errors for garbage and a word for HTTP/2 clients."""
 
-    __slots__ = ("_door", "_first", "_heads", "_idle", "_part", "_reader", "_refused", "_timer")
+    __slots__ = ("_door", "_first", "_heads", "_part", "_reader", "_refused", "_timer")
 
     def __init__(self, door: Server, **options: Any) -> None:
         super().__init__(door, **options)
         self._door = door
-        self._idle = Idle(self._loop)
-        self._waiter = cast("asyncio.Future[None]", self._idle)
         self._first = True
         self._heads = 0  # requests counted when data last came
         self._part = 0  # bytes of a head of which the end has not come
@@ -119,18 +116,15 @@ class Connection(RequestHandler):
                 self._say(HTTP2_GOAWAY)
                 return
         _feed(self, data)
-        idle = self._idle
         if self._request_count != self._heads:
             self._heads = self._request_count
             if self._timer is not None:
                 self._disarm()
-            if idle.due is not None:  # last, since the request begins in there
-                idle.go(self._messages[0][1].is_eof())
         elif self._timer is not None:
             self._part += len(data)
             if self._part > _HEAD:
                 self._say(raw(self._door.malformed(400, "its head is too long")))
-        elif not idle.done():
+        elif self._waiter is not None and not self._waiter.done():
             self._part = len(data)
             self._timer = self._loop.call_later(self._door.limits.head_time, self._late)
 
@@ -182,11 +176,14 @@ class Connection(RequestHandler):
                 self.transport.close()
 
     async def _requests(self) -> None:
-        door, idle, loop = self._door, self._idle, self._loop
+        door, loop = self._door, self._loop
         parser, messages = cast("Any", self._parser), cast("Any", self._messages)
         while not self._force_close:  # until then there is a parser
             if not messages:
-                await idle
+                # It goes on in the loop's next turn: what came together is parsed first and served then, which takes a
+                # fifth less than each from end to end, since the second finds near what the first had to fetch.
+                self._waiter = loop.create_future()
+                await self._waiter
             message, payload = messages.popleft()
             parser.message_consumed()
             if self._buffer_paused:
