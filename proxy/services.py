@@ -19,6 +19,7 @@ from warmers.shadow import Shadows
 from warmers.uses import Uses
 
 from .access_log import RequestLog
+from .afterwards import Afterwards
 from .alerts import Alerts
 from .door import Door
 from .handlers.registry import Handlers
@@ -69,5 +70,7 @@ class Services:
     """How warm every target is."""
     restorer: Restorer | None = None
     """Brings cold targets back; None where only callers' own requests do."""
+    afterwards: Afterwards = field(default_factory=Afterwards)
+    """What waits until the answers of this turn are on their way."""
     uses: Uses | None = None
     """What the fleet uses; None where the process is on its own."""

@@ -86,7 +86,8 @@ def _reason(error: Exception, record: Record) -> str:
 
 
 class _Passage:
-    __slots__ = ("_exchange", "_face", "_record", "_services", "_trace")
+    __slots__ = ("_ended", "_exchange", "_face", "_record", "_services", "_trace")
+    _ended: float
 
     def __init__(self, exchange: Exchange, face: Face, record: Record, services: Services) -> None:
         self._exchange = exchange
@@ -134,12 +135,19 @@ class _Passage:
             record.ended = "client_gone"
             raise
         finally:
+            self._over()
+
+    def _over(self) -> None:
+        self._record.bytes_in = self._exchange.body_size
+        self._ended, trace = self._services.now(), self._trace
+        if trace is not None and trace.sampled:  # its span ends now
             self._recorded()
+        else:
+            self._services.afterwards.do(self._recorded)
 
     def _recorded(self) -> None:
         record, services = self._record, self._services
-        record.bytes_in = self._exchange.body_size
-        now, trace = services.now(), self._trace
+        now, trace = self._ended, self._trace
         note = record.note(now)
         if note is not None:
             services.meters.record(note)

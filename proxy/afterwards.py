@@ -1,0 +1,36 @@
+"""What can wait until the answers of this turn of the loop are on their way.
+
+No client waits for it then, and it is done for all requests of the turn in a row: the second finds code and data near
+that the first had to fetch, where between two requests' other work each would fetch them anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+log = logging.getLogger("pointsman.proxy")
+
+
+class Afterwards:
+    """Calls what it is given in the loop's next turn, in order."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: list[Callable[[], None]] = []
+
+    def do(self, what: Callable[[], None]) -> None:
+        """Have `what` called. Whoever waits for the task that says so finds it done."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._all)
+        self._waiting.append(what)
+
+    def _all(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for what in waiting:
+            try:
+                what()
+            except Exception:  # a bug of ours, which must cost no other request its line
+                log.exception("what follows a request failed")

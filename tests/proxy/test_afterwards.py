@@ -1,0 +1,41 @@
+"""What waits for the end of a turn: in order, once, and whatever becomes of one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from backends.tasks import start
+from proxy.afterwards import Afterwards
+
+
+async def test_it_is_done_in_order_before_whoever_waits_for_the_task() -> None:
+    """Several tasks of one turn, each heard of once."""
+    afterwards, done = Afterwards(), list[int]()
+
+    async def request(number: int) -> None:
+        afterwards.do(lambda: done.append(number))
+
+    tasks = [start(request(number), name="request") for number in range(3)]
+    await tasks[0]
+    assert done == [0, 1, 2]
+    await asyncio.gather(*tasks)
+    afterwards.do(lambda: done.append(3))
+    assert done == [0, 1, 2]
+    await asyncio.sleep(0)
+    assert done == [0, 1, 2, 3]
+
+
+async def test_one_that_fails_keeps_no_other_from_being_done(caplog: pytest.LogCaptureFixture) -> None:
+    """It is a bug, which the log tells of."""
+    afterwards, done = Afterwards(), list[int]()
+
+    def fails() -> None:
+        raise ZeroDivisionError
+
+    afterwards.do(fails)
+    afterwards.do(lambda: done.append(1))
+    await asyncio.sleep(0)
+    assert done == [1]
+    assert "what follows a request failed" in caplog.text
