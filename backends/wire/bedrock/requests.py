@@ -3,11 +3,13 @@
 On SageMaker `"stream": true` in the body makes a container stream, and the operation only frames what it answers. On
 Bedrock the operation decides. So the body's word picks the operation, and `stream` leaves the body with
 `stream_options`, which engines refuse without `stream`; what `stream_options.include_usage` asks for is given from
-Bedrock's own counts. A body that does not hold the word `"stream"` goes out byte for byte, unread.
+Bedrock's own counts. A body that does not hold the word `"stream"` goes out byte for byte, unread, and one that ends
+with it without that end.
 """
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 import orjson
@@ -31,6 +33,9 @@ class Asked:
     """The client wants a last event with the number of tokens (OpenAI's `stream_options`)."""
 
 
+_SPACE = b" \t\r\n"
+_LAST_WORD = re.compile(rb'"stream"[ \t\r\n]*:[ \t\r\n]*(true|false)[ \t\r\n]*\}[ \t\r\n]*\Z')
+"""The word as the last member: with the last brace of a document, so that it is the document's own."""
 _PLAIN: Headers = (("Content-Type", "application/json"),)
 """What every request has, and most have nothing else: the same value, so that their signatures begin alike."""
 
@@ -51,8 +56,10 @@ def write_request(spec: BedrockSpec, call: Call) -> Asked:
     it, otherwise it is dropped.
     """
     body, streams, include_usage = call.body, False, False
-    if body.rfind(b'"stream"') >= 0:  # a third of the time that `in` takes, and less where it stands near the end
-        body, streams, include_usage = _read_wish(body)
+    at = body.rfind(b'"stream"')  # a third of the time that `in` takes, and less where it stands near the end
+    if at >= 0:
+        cut = _without_end(body, at)
+        body, streams, include_usage = cut if cut is not None else _read_wish(body)
     headers = _PLAIN
     if call.accept and media_type(call.accept) in {"application/json", "*/*"}:
         headers += (("X-Amzn-Bedrock-Accept" if streams else "Accept", call.accept),)
@@ -62,6 +69,18 @@ def write_request(spec: BedrockSpec, call: Call) -> Asked:
             ("X-Amzn-Bedrock-GuardrailVersion", spec.guardrail_version or "DRAFT"),
         )
     return Asked(headers, body, streams, include_usage)
+
+
+def _without_end(body: bytes, at: int) -> tuple[bytes, bool, bool] | None:
+    """`_read_wish` of a body whose last member, at `at`, is its only word on streaming: all else stays as it was
+    written, and nothing is parsed. None where it is not so, or where that would take parsing to know."""
+    last = _LAST_WORD.match(body, at)
+    if last is None or body.count(b'"stream') != 1 or b"\\u" in body:  # a name may be spelled with escapes
+        return None
+    rest = body[:at].rstrip(_SPACE)
+    if not rest.endswith(b",") or rest[:-1].rstrip(_SPACE).endswith((b"{", b",")):
+        return None
+    return rest[:-1] + b"}", last[1] == b"true", False
 
 
 def _read_wish(body: bytes) -> tuple[bytes, bool, bool]:

@@ -76,6 +76,53 @@ def test_the_wish_to_stream_leaves_the_body(
     assert asked.include_usage is include_usage
 
 
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**9), 10**9)
+    | st.text(max_size=6)
+    | st.sampled_from(["stream", '"', "}"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6) | st.just("stream"), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+_NAMES = st.text(max_size=6).filter(lambda name: name != "stream")
+
+
+@settings(max_examples=100)
+@given(
+    st.dictionaries(_NAMES, _VALUES, max_size=3), st.booleans(), st.sampled_from([", ", ",", " ,\n\t"]), st.booleans()
+)
+def test_a_word_at_the_end_leaves_and_all_else_stays(
+    document: dict[str, object], streams: bool, comma: str, ascii_only: bool
+) -> None:
+    """However the document is written: what goes out says the same but for the word."""
+    body = json.dumps({**document, "stream": streams}, separators=(comma, ": "), ensure_ascii=ascii_only).encode()
+    asked = write_request(BedrockSpec(ARN), call(body))
+    assert (asked.streams, asked.include_usage) == (streams, False)
+    assert json.loads(asked.body) == document
+
+
+def test_a_word_at_the_end_is_cut_without_writing_the_rest_anew() -> None:
+    """Numbers and spaces are the client's own."""
+    body = b'{ "a": 1.50, "b": [1e999],  "stream" : false }\n'
+    assert write_request(BedrockSpec(ARN), call(body)).body == b'{ "a": 1.50, "b": [1e999]}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"stream": true, "stream": false}',
+        b'{"\\u0073tream": true, "stream": false}',
+        b'{"stream_options": {}, "stream": false}',
+    ],
+)
+def test_a_word_that_stands_there_twice_is_read(body: bytes) -> None:
+    """The last one counts, as to any reader of JSON, and none is left."""
+    assert write_request(BedrockSpec(ARN), call(body)).body == b"{}"
+
+
 @settings(max_examples=100)
 @given(st.binary(max_size=64).filter(lambda body: b'"stream"' not in body))
 def test_other_bodies_are_not_touched(body: bytes) -> None:
@@ -83,7 +130,7 @@ def test_other_bodies_are_not_touched(body: bytes) -> None:
     assert write_request(BedrockSpec(ARN), call(body)).body is body
 
 
-@pytest.mark.parametrize("body", [b'["stream"]', b'{"stream":true', b'{"x":{"stream":true}}'])
+@pytest.mark.parametrize("body", [b'["stream"]', b'{"stream":true', b'{"x":{"stream":true}}', b'{,"stream":true}'])
 def test_what_only_looks_like_a_wish_is_not_touched(body: bytes) -> None:
     """A body that is no object, or has the word elsewhere, is the same bytes."""
     assert write_request(BedrockSpec(ARN), call(body)).body is body
