@@ -23,11 +23,15 @@ class Afterwards:
 
     def do(self, what: Callable[[], None]) -> None:
         """Have `what` called. Whoever waits for the task that says so finds it done."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._all)
         self._waiting.append(what)
+        if len(self._waiting) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self.now)
+            except RuntimeError:  # it has had its last turn
+                self.now()
 
-    def _all(self) -> None:
+    def now(self) -> None:
+        """Call what waits, as before an end: there may be no further turn."""
         waiting, self._waiting = self._waiting, []
         for what in waiting:
             try:

@@ -14,12 +14,13 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, cast
 
 from opentelemetry import trace as api
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, Tracer, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -30,6 +31,9 @@ from . import spans
 from .traced import UNTRACED, RequestTrace, Sampled, Unsampled
 
 OFF, CONSOLE = "off", "console"
+
+_ATTRIBUTES: Final = len(spans.ATTRIBUTES)
+"""More than any span has."""
 
 EXPORT_TIMEOUT: Final = 3.0
 """Seconds for one delivery of a batch, retries included: a collector is close by, and stopping must not take long."""
@@ -119,6 +123,9 @@ class _Tracer:
         self._processor = processor
         self._resource = resource
         self._scope = InstrumentationScope("pointsman", version)
+        limits = SpanLimits()  # OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT and its like
+        self._most, self._longest = limits.max_span_attributes, limits.max_span_attribute_length
+        self._limited = self._longest is not None or (self._most is not None and self._most < _ATTRIBUTES)
 
     def put(
         self,
@@ -131,6 +138,9 @@ class _Tracer:
         began: int,
         ended: int,
     ) -> None:
+        if self._limited:
+            bounded = BoundedAttributes(self._most, attributes, immutable=False, max_value_len=self._longest)
+            attributes = dict(cast("Mapping[str, str | int | float | bool]", bounded))
         self._processor.on_end(
             ReadableSpan(
                 name,

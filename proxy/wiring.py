@@ -32,6 +32,7 @@ from warmers.ping import Parts
 from warmers.runner import Warmer
 
 from .access_log import AccessLog, RequestLog
+from .afterwards import Afterwards
 from .chat_templates import template_reader, template_stamp
 from .door import Door
 from .handlers.loads import Loader
@@ -68,8 +69,8 @@ async def serving(
         world, meters = ground.world, ground.meters
         chain = AwsCredentials()
         parts.push_async_callback(chain.aclose)
-        loader = Loader(meters, world.now, variables, _cache(settings))
-        handlers = Handlers(_folder(settings), loader.load, meters, world.now, settings.drain)
+        load = Loader(meters, world.now, variables, _cache(settings)).load
+        handlers = Handlers(_folder(settings), load, meters, world.now, settings.drain)
         parts.push_async_callback(handlers.stop)
         store = _store(settings.state, parts, world)
         follower = follower_of(store, settings, _new_id(world), world.wall, meters.migrations, lambda: policy.redress())
@@ -79,13 +80,13 @@ async def serving(
         await where_they_stand(policy, follower)
         if credentials is None and any(target.kind != "vllm" for target in policy.current.table.targets.values()):
             await chain.prepare()
-        credentials = credentials or chain
-        backends = _backends(ground.transport, credentials, world)
+        backends = _backends(ground.transport, credentials := credentials or chain, world)
         pings = _pings(lambda: (policy.current.table, policy.current.label), backends, ground)
         warmth = warmth_of(pings, store or _store(near, parts, world), pings.new_id, settings.prices)
         parts.push_async_callback(warmth.restorer.stop)
         controller, alerts = deciding(store, settings, ground.transport, credentials, pings, ground.gates, parts)
         yield Services(
+            afterwards=ground.afterwards,
             policy=policy,
             backends=backends,
             warmer=warmth.warmer,
@@ -118,6 +119,7 @@ class _Ground:
 
     world: World
     log: RequestLog
+    afterwards: Afterwards
     transport: HttpTransport
     book: Book
     gates: Gates
@@ -145,13 +147,15 @@ def real(replays: Replays | None = None) -> World:
 
 def _ground(settings: Settings, parts: AsyncExitStack, world: World) -> _Ground:
     log = world.log or _log(settings.log, parts)
+    afterwards = Afterwards()
+    parts.callback(afterwards.now)  # before the log closes
     transport = HttpTransport()
     parts.push_async_callback(transport.aclose)
     telemetry = Telemetry(settings.otel, settings.sample, world.draw, version("pointsman"))
     parts.callback(telemetry.shutdown)
     workers = settings.workers
     book, gates, meters = Book(world.draw, workers), Gates(workers), Meters(version("pointsman"))
-    return _Ground(world, log, transport, book, gates, meters, Temperatures(), telemetry)
+    return _Ground(world, log, afterwards, transport, book, gates, meters, Temperatures(), telemetry)
 
 
 @dataclass(frozen=True, slots=True)

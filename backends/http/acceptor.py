@@ -43,8 +43,10 @@ _KEEP_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
 
 
 def listening_at(host: str, port: int) -> socket.socket:
-    """A socket that listens at the first address of `host`. Raises OSError when that can't be had."""
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    """A socket that listens at the first address of `host`, without one at all of IPv4. Raises OSError when that can't
+    be had."""
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = found[0]
     return socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
 
 

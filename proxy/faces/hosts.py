@@ -52,7 +52,7 @@ class Hosts:
         found = _FIELD.fullmatch(host)
         if found is None:
             return False
-        name = found["v6"] or found["name"]
+        name = found["v6"] or found["name"].removesuffix(".")
         if "." not in name and found["v6"] is None:
             return True
         return name.endswith(".localhost") or name in self._names or _is_address(name)

@@ -90,6 +90,8 @@ class Supervisor:
         self._upgrade = asyncio.Event()
         self._successor: Successor | None = None
         self._pool: Pool | None = None
+        self._sole = True
+        """Nobody goes on with the ports when this one ends."""
         self._replays = -1
         """Of the memory of signatures that the workers share; -1 where nobody signs."""
 
@@ -119,7 +121,9 @@ class Supervisor:
             if not await self._begin(pool, policy, settings):
                 return
             if before is not None:
-                self._inherit(await before.took(policy.current.label))
+                left = await before.took(policy.current.label)
+                self._sole = left is not None  # one that says nothing may have given us up, and go on
+                self._inherit(left)
             if operators is not None:
                 await admin.adopt(operators.dup(), Alone())
             announce(self._addresses(settings, operators), policy.current.label)
@@ -249,7 +253,7 @@ class Supervisor:
             if self._successor is not None:
                 await admin.stop()  # the successor answers operators now, and takes over the counts
                 self._successor.take(await self._counted(pool))
-            if self._successor is None:
+            if self._successor is None and self._sole:
                 seal(ports[0])
             ports[0].close()  # before the workers do: whoever closes last takes what is left in the queue
             await pool.stop()

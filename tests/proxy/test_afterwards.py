@@ -39,3 +39,21 @@ async def test_one_that_fails_keeps_no_other_from_being_done(caplog: pytest.LogC
     await asyncio.sleep(0)
     assert done == [1]
     assert "what follows a request failed" in caplog.text
+
+
+async def test_it_may_be_done_before_its_turn() -> None:
+    """An end does not wait for the loop; nothing is done twice."""
+    afterwards, done = Afterwards(), list[int]()
+    afterwards.do(lambda: done.append(1))
+    afterwards.now()
+    assert done == [1]
+    await asyncio.sleep(0)
+    assert done == [1]
+
+
+def test_without_a_loop_it_is_done_at_once() -> None:
+    """A request that is taken down with its loop still has its line."""
+    afterwards, done = Afterwards(), list[int]()
+    afterwards.do(lambda: done.append(1))
+    afterwards.do(lambda: done.append(2))
+    assert done == [1, 2]

@@ -148,6 +148,23 @@ def test_the_sdks_own_switches_are_obeyed(monkeypatch: pytest.MonkeyPatch) -> No
     assert not disabled.spans()
 
 
+@pytest.mark.parametrize(
+    ("name", "limit", "kept"),
+    [("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "3", "apexguru"[:3]), ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "2", None)],
+)
+def test_the_sdks_limits_of_attributes_hold(
+    monkeypatch: pytest.MonkeyPatch, name: str, limit: str, kept: str | None
+) -> None:
+    """An operator's receiver may take no more; by default all there is goes out."""
+    monkeypatch.setenv(name, limit)
+    traced = Traced()
+    traced.start().finish(outcome())
+    attributes = traced.spans()["InvokeEndpoint apexguru"].attributes
+    assert attributes is not None
+    assert attributes.get("aws.sagemaker.endpoint.name") == kept
+    assert kept is not None or len(attributes) == 2
+
+
 def test_the_console_gets_one_json_object_a_line_on_standard_error() -> None:
     """Standard output stays the request log's."""
     program = (

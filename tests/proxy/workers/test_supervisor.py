@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.workers.handover import start_successor
+
 from .serving import LONGEST_WAIT, Load, Serving, command, end, gone, model, policy_of, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -122,6 +124,18 @@ def test_an_upgrade_that_fails_changes_nothing(several: Serving) -> None:
         load.more(100)
     assert several.pids() == before
     assert (load.lost, load.refused) == ([], 0)
+
+
+async def test_a_successor_that_is_given_up_leaves_the_port_open(tmp_path: Path, upstream: int) -> None:
+    """It may have come so far as to serve when the old supervisor ends it, and holds the very same socket."""
+    (tmp_path / "policy.yaml").write_text(policy_of(upstream))
+    words = command(tmp_path, "--workers", "2")
+    with socket.create_server(("127.0.0.1", 0)) as clients, socket.create_server(("127.0.0.1", 0)) as operators:
+        successor = await start_successor(words, dict(os.environ), (clients, operators), 1)
+        assert await successor.ready(LONGEST_WAIT)
+        await successor.end()
+        with socket.create_connection(clients.getsockname(), timeout=10):
+            pass
 
 
 def test_the_end_loses_no_request(several: Serving) -> None:
