@@ -124,17 +124,12 @@ class Record:
         """The `x-pointsman-*` lines of the answer's head; overhead is what has passed but for waiting on targets."""
         overhead = now - self.arrived - self.backend_seconds
         micros = round(overhead * 1e6) if overhead > 0 else 0
-        policy, first = self.policy, self._first
-        if first is not None and policy is not None:
-            return (
-                f"x-pointsman-overhead-us: {micros}\r\nx-pointsman-policy: {policy.label}\r\n"
-                f"x-pointsman-target: {first.target.name}\r\nx-pointsman-attempts: 1\r\n"
-            )
-        attempts = self.attempts
-        if policy is None:
-            said = f"x-pointsman-overhead-us: {micros}\r\n"
-        else:
-            said = f"x-pointsman-overhead-us: {micros}\r\nx-pointsman-policy: {policy.label}\r\n"
+        policy, first, attempts = self.policy, self._first, self._attempts
+        said = f"x-pointsman-overhead-us: {micros}\r\n"
+        if policy is not None:
+            said = f"{said}x-pointsman-policy: {policy.label}\r\n"
+        if first is not None:
+            return f"{said}x-pointsman-target: {first.target.name}\r\nx-pointsman-attempts: 1\r\n"
         if not attempts:
             return said
         return f"{said}x-pointsman-target: {attempts[-1].target}\r\nx-pointsman-attempts: {len(attempts)}\r\n"

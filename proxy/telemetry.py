@@ -28,7 +28,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from backends.base import Invocation
 
 from . import spans
-from .traced import UNTRACED, RequestTrace, Sampled, Unsampled
+from .traced import UNTRACED, RequestTrace, Sampled, Span, Unsampled
 
 OFF, CONSOLE = "off", "console"
 
@@ -127,31 +127,22 @@ class _Tracer:
         self._most, self._longest = limits.max_span_attributes, limits.max_span_attribute_length
         self._limited = self._longest is not None or (self._most is not None and self._most < _ATTRIBUTES)
 
-    def put(
-        self,
-        name: str,
-        kind: api.SpanKind,
-        context: api.SpanContext,
-        parent: api.SpanContext | None,
-        attributes: spans.Attributes,
-        status: api.Status,
-        began: int,
-        ended: int,
-    ) -> None:
+    def put(self, span: Span) -> None:
+        attributes = span.attributes
         if self._limited:
             bounded = BoundedAttributes(self._most, attributes, immutable=False, max_value_len=self._longest)
             attributes = dict(cast("Mapping[str, str | int | float | bool]", bounded))
         self._processor.on_end(
             ReadableSpan(
-                name,
-                context,
-                parent,
+                span.name,
+                span.context,
+                span.parent,
                 self._resource,
                 attributes,
-                kind=kind,
-                status=status,
-                start_time=began,
-                end_time=ended,
+                kind=span.kind,
+                status=span.status,
+                start_time=span.began,
+                end_time=span.ended,
                 instrumentation_scope=self._scope,
             )
         )

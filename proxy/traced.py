@@ -17,6 +17,7 @@ from opentelemetry import trace as api
 from backends.base import Invocation, Trace
 from backends.outcome import Outcome
 from policies.table import Target
+from policies.values import value
 
 from . import spans
 
@@ -59,6 +60,20 @@ class RequestTrace(Protocol):
         ...
 
 
+@value(frozen=True, slots=True)
+class Span:
+    """One that is over. Times are nanoseconds since the epoch."""
+
+    name: str
+    kind: api.SpanKind
+    context: api.SpanContext
+    parent: api.SpanContext | None
+    attributes: spans.Attributes
+    status: api.Status
+    began: int
+    ended: int
+
+
 class Tracer(Protocol):
     """What spans are made by: ids, a clock, and whoever takes them."""
 
@@ -69,18 +84,8 @@ class Tracer(Protocol):
     now_ns: Callable[[], int]
     """Nanoseconds since the epoch."""
 
-    def put(
-        self,
-        name: str,
-        kind: api.SpanKind,
-        context: api.SpanContext,
-        parent: api.SpanContext | None,
-        attributes: spans.Attributes,
-        status: api.Status,
-        began: int,
-        ended: int,
-    ) -> None:
-        """A span is over. Never waits and never raises."""
+    def put(self, span: Span) -> None:
+        """Take a span. Never waits and never raises."""
         ...
 
 
@@ -160,16 +165,15 @@ class Sampled:
         attributes.update(spans.of_outcome(outcome))
         # A name that only this client knows makes no span name.
         name = f"{spans.operation(invocation)} {invocation.endpoint}" if outcome.endpoint else outcome.operation
-        self._tracer.put(
-            name, self._kind, self._context, self._parent, attributes, _FAILED if failed else _FINE, self._began, now
-        )
+        status = _FAILED if failed else _FINE
+        self._tracer.put(Span(name, self._kind, self._context, self._parent, attributes, status, self._began, now))
 
     def stepped(self, step: _Step, error: BaseException | None) -> None:
         """A step is over."""
         attributes: spans.Attributes = {} if error is None else {"error.type": spans.cause(error)}
         status = _FINE if error is None else _FAILED
         now, kind = self._tracer.now_ns(), api.SpanKind.INTERNAL
-        self._tracer.put(step.name, kind, step.context, self._context, attributes, status, step.began, now)
+        self._tracer.put(Span(step.name, kind, step.context, self._context, attributes, status, step.began, now))
 
     def attempted(self, attempt: _Attempt, error: BaseException | None) -> None:
         """An attempt is over. One that answered stays open: a stream's body and its usage follow."""
@@ -188,7 +192,7 @@ class Sampled:
             attributes["error.type"] = cause
         name = f"{attributes['gen_ai.operation.name']} {attributes['gen_ai.request.model']}"
         status, kind = _FINE if cause is None else _FAILED, api.SpanKind.CLIENT
-        self._tracer.put(name, kind, attempt.context, self._context, attributes, status, attempt.began, ended)
+        self._tracer.put(Span(name, kind, attempt.context, self._context, attributes, status, attempt.began, ended))
 
     def _below(self) -> api.SpanContext:
         return _context(self._context.trace_id, self._tracer.span_id())

@@ -181,7 +181,7 @@ class Connection(RequestHandler):
         while not self._force_close:  # until then there is a parser
             if not messages:
                 # It goes on in the loop's next turn: what came together is parsed first and served then, which takes a
-                # fifth less than each from end to end, since the second finds near what the first had to fetch.
+                # tenth less than each from end to end, since the second finds near what the first had to fetch.
                 self._waiter = loop.create_future()
                 await self._waiter
             message, payload = messages.popleft()
