@@ -107,7 +107,7 @@ class Course:
     """What requests have in common that were answered whole at the first attempt, at one target of one route under one
     policy, and of which there is nothing else to tell."""
 
-    __slots__ = ("component", "endpoint", "forms", "kind", "operation", "owner", "policy", "replica", "target", "why")
+    __slots__ = ("component", "endpoint", "form", "kind", "operation", "owner", "policy", "replica", "target", "why")
 
     def __init__(
         self,
@@ -131,8 +131,8 @@ class Course:
         self.target = target
         self.kind = kind
         self.replica = replica
-        self.forms: dict[bool, bytes] = {}
-        """What the log's lines of them are made from, without counts of tokens (True) and with them."""
+        self.form = b""
+        """What the log's lines of them are made from; empty until there is one."""
 
 
 Note = tuple[

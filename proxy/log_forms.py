@@ -7,12 +7,14 @@ and ids, so a course keeps its line as a form, which is filled in for a third of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
 
-from backends.outcome import Note, Outcome, outcome_of
+from backends.base import Usage
+from backends.outcome import Course, Note, Outcome, outcome_of
 
 from .log_lines import entry, line, text_in_line, until_second, written
 
@@ -45,10 +47,10 @@ class Lines:
         second, micros = divmod(round(started * 1e6), 1_000_000)
         if second != self._second:
             self._second, self._until_second = second, until_second(second)
-        form = course.forms.get(usage is None)
-        if form is None:
-            form = course.forms[usage is None] = form_of(note)
-        said = (
+        form = course.form
+        if not form:
+            form = course.form = form_of(course)
+        return form % (
             self._until_second,
             micros,
             _dumps(request_id),
@@ -56,35 +58,39 @@ class Lines:
             backend,
             overhead if overhead > 0.0 else 0.0,
             attempt,
-            b"null" if named is None else text_in_line(named),
+            b"" if named is None else b',"upstream_request_id":' + text_in_line(named),
             read,
             wrote,
+            b""
+            if usage is None
+            else b',"prompt_tokens":%d,"completion_tokens":%d' % (usage.prompt_tokens, usage.completion_tokens),
+            b"" if client is None else b',"sdk_invocation_id":' + text_in_line(client),
+            b"" if trace is None else b',"trace_id":' + text_in_line(trace),
+            b"" if who is None else b',"principal":' + text_in_line(who),
         )
-        last = (
-            b"null" if client is None else text_in_line(client),
-            b"null" if trace is None else text_in_line(trace),
-            b"null" if who is None else text_in_line(who),
-        )
-        if usage is None:
-            return form % (*said, *last)
-        return form % (*said, usage.prompt_tokens, usage.completion_tokens, *last)
 
 
-def form_of(note: Note) -> bytes:
-    """The line of `note`, and of others like it, with holes for what differs, as `bytes % values` has them."""
-    said = entry(outcome_of(note))
+def form_of(course: Course) -> bytes:
+    """The line of a request on `course`, with holes for what differs, as `bytes % values` has them. What not every line
+    has is a hole with its key and comma."""
+    said = entry(outcome_of((course, "", 0.0, 0.0, 0.0, 0.0, 0, 0, Usage(0, 0), "", "", "", "")))
     attempt: dict[str, Any] = said["attempts"][0]
-    attempt |= {"seconds": _hole(b".6f"), "upstream_request_id": _hole(b"b")}
+    attempt |= {"seconds": _hole(b".6f"), "upstream_request_id": _MAYBE}
+    del said["completion_tokens"]  # comes with prompt_tokens
     said |= {
         "time": orjson.Fragment(b'"\0b.\x0006dZ"'),
+        "request_id": _hole(b"b"),
         **dict.fromkeys(("seconds", "backend_seconds", "overhead_seconds"), _hole(b".6f")),
         **dict.fromkeys(("bytes_in", "bytes_out"), _hole(b"d")),
-        **dict.fromkeys(("request_id", "sdk_invocation_id", "trace_id", "principal"), _hole(b"b")),
+        **dict.fromkeys(("prompt_tokens", "sdk_invocation_id", "trace_id", "principal"), _MAYBE),
     }
-    if said["prompt_tokens"] is not None:
-        said |= dict.fromkeys(("prompt_tokens", "completion_tokens"), _hole(b"d"))
-    return written(said).replace(b"%", b"%%").replace(b"\0", b"%")  # JSON text has no byte 0 in it
+    form = re.sub(rb',"[a-z_]+":\0\?', b"\0b", written(said))
+    return form.replace(b"%", b"%%").replace(b"\0", b"%")  # JSON text has no byte 0 in it
 
 
 def _hole(kind: bytes) -> orjson.Fragment:
     return orjson.Fragment(b"\0" + kind)
+
+
+_MAYBE: Final = _hole(b"?")
+"""A value that not every line has."""

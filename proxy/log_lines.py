@@ -1,15 +1,17 @@
 """The request log's lines: one JSON object for every request, and the outcome that such a line tells of.
 
 `line` and `read` are each other's inverse, and `KEYS` names every key with its meaning; docs/observability.md repeats
-the table and a test holds the three together. There is no body, credential or custom attribute in an `Outcome`, so none
-can get here. Control characters are escaped, those that terminals obey beyond ASCII included.
+the table and a test holds the three together. What would be null or false is left out, which of a usual request is half
+of all there is: to `jq` and to `dict.get` a key that is not there is null. There is no body, credential or custom
+attribute in an `Outcome`, so none can get here. Control characters are escaped, those that terminals obey beyond ASCII
+included.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
@@ -26,34 +28,34 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "time": "when the request's head arrived, RFC 3339, UTC, microseconds",
         "request_id": "`x-amzn-RequestId` of the answer",
         "endpoint": "EndpointName as the policy has it; empty when the policy has no such endpoint",
-        "component": "InferenceComponentName, or null",
+        "component": "InferenceComponentName, if any",
         "operation": "`InvokeEndpoint` or `InvokeEndpointWithResponseStream`; of other contracts `Invocations`, "
         "`ChatCompletions`, `Completions`, `Embeddings`; of a warm-up `Warm`, of a copy `Shadow`",
         "status": "HTTP status sent to the client; 499: the client left before one was sent",
-        "error_type": "AWS error type sent to the client, also where its contract has another word for it, or null",
+        "error_type": "AWS error type sent to the client, also where its contract has another word for it; if any",
         "ended": "`done`, `refused`, `failed`, `client_gone`, `upstream_broken` or `deadline`",
         "seconds": "from the request's head to the last byte handed to the socket",
         "backend_seconds": "of these: spent waiting for targets",
         "overhead_seconds": "of these: the rest, this hop's own (a slow client's reading included)",
-        "first_chunk_seconds": "streams: from the request's head to the first piece of the answer, or null",
-        "first_chunk_backend_seconds": "streams: of these, spent waiting for targets, or null",
+        "first_chunk_seconds": "streams: from the request's head to the first piece of the answer",
+        "first_chunk_backend_seconds": "streams: of these, spent waiting for targets",
         "attempts": "list, in order; keys below",
         "bytes_in": "length of the request's body",
         "bytes_out": "length of the answer's body",
         "parts_out": "PayloadPart frames sent",
         "policy": "digest and generation of the policy that decided",
         "why": "why the targets were tried in this order, in words",
-        "owner": "the route's owner, or null",
-        "prompt_tokens": "as the target counted them, or null",
-        "completion_tokens": "as the target counted them, or null",
-        "sdk_invocation_id": "`amz-sdk-invocation-id`: the same on every try of one client call, or null",
+        "owner": "the route's owner, if any",
+        "prompt_tokens": "as the target counted them, if it did",
+        "completion_tokens": "as the target counted them, if it did",
+        "sdk_invocation_id": "`amz-sdk-invocation-id`: the same on every try of one client call; if any",
         "sdk_attempt": "which try of the client this is, from 1",
-        "trace_id": "32 hex digits when the request belongs to a trace, or null",
-        "handler_status": "status of a failure in the customer's own code around the model, or null",
-        "principal": "who asked: the name that their key or certificate stands for, or null where nobody is asked",
-        "cold": "what a cold target made of it: `spill`, `hold` or `fail`; null when it met none",
-        "side": "where its route migrates, the target that the request was meant for, or null",
-        "migration": "where its route's migration stood (keys below), or null where none was on its way",
+        "trace_id": "32 hex digits when the request belongs to a trace",
+        "handler_status": "status of a failure in the customer's own code around the model, if any",
+        "principal": "who asked: the name that their key or certificate stands for, where callers are asked",
+        "cold": "what a cold target made of it: `spill`, `hold` or `fail`, if it met one",
+        "side": "where its route migrates, the target that the request was meant for",
+        "migration": "where its route's migration stood (keys below), where one was on its way",
     }
 )
 ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
@@ -62,13 +64,13 @@ ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "kind": "`endpoint`, `bedrock` or `vllm`",
         "replica": "index into the target's `urls`",
         "seconds": "from sending to the answer (streams: to its first piece), or to the failure",
-        "failure": "cause in words, or null when it answered",
-        "cold": "the target had no ready copy",
-        "throttled": "the target refused for its quota",
-        "timed_out": "the answer did not come in time",
-        "status": "HTTP status of the model's own error answer, or null",
-        "given_up": "a hedge: it ran beside another attempt, which answered first",
-        "upstream_request_id": "the target's own `x-amzn-RequestId` (engines: `X-Request-Id`), or null",
+        "failure": "cause in words, if it did not answer",
+        "cold": "true: the target had no ready copy",
+        "throttled": "true: the target refused for its quota",
+        "timed_out": "true: the answer did not come in time",
+        "status": "HTTP status of the model's own error answer, if any",
+        "given_up": "true: it ran beside another attempt (a hedge), which answered first",
+        "upstream_request_id": "the target's own `x-amzn-RequestId` (engines: `X-Request-Id`), if any",
     }
 )
 MIGRATION_KEYS: Final[Mapping[str, str]] = MappingProxyType(
@@ -106,39 +108,44 @@ _dumps: Final = orjson.dumps
 def entry(outcome: Outcome) -> dict[str, Any]:
     """What stands in the line of one request, by the keys of KEYS."""
     usage = outcome.usage
-    return {
-        "log": _LOGS.get(outcome.operation, "request"),
-        "time": _time(outcome.started),
-        "request_id": outcome.request_id,
-        "endpoint": outcome.endpoint,
-        "component": outcome.component,
-        "operation": outcome.operation,
-        "status": outcome.status,
-        "error_type": outcome.error_type,
-        "ended": outcome.ended,
-        "seconds": _seconds(outcome.seconds),
-        "backend_seconds": _seconds(outcome.backend_seconds),
-        "overhead_seconds": _seconds(outcome.overhead_seconds),
-        "first_chunk_seconds": _seconds(outcome.first_chunk_seconds),
-        "first_chunk_backend_seconds": _seconds(outcome.first_chunk_backend_seconds),
-        "attempts": [_attempt(attempt) for attempt in outcome.attempts],
-        "bytes_in": outcome.bytes_in,
-        "bytes_out": outcome.bytes_out,
-        "parts_out": outcome.parts_out,
-        "policy": outcome.policy,
-        "why": outcome.why[:LONGEST_TEXT],
-        "owner": outcome.owner,
-        "prompt_tokens": usage.prompt_tokens if usage else None,
-        "completion_tokens": usage.completion_tokens if usage else None,
-        "sdk_invocation_id": outcome.sdk_invocation_id and outcome.sdk_invocation_id[:LONGEST_TEXT],
-        "sdk_attempt": outcome.sdk_attempt,
-        "trace_id": outcome.trace_id and outcome.trace_id[:LONGEST_TEXT],
-        "handler_status": outcome.handler_status,
-        "principal": outcome.principal and outcome.principal[:LONGEST_TEXT],
-        "cold": outcome.cold,
-        "side": outcome.side,
-        "migration": None if outcome.migration is None else _place(outcome.migration),
-    }
+    return _said(
+        log=_LOGS.get(outcome.operation, "request"),
+        time=_time(outcome.started),
+        request_id=outcome.request_id,
+        endpoint=outcome.endpoint,
+        component=outcome.component,
+        operation=outcome.operation,
+        status=outcome.status,
+        error_type=outcome.error_type,
+        ended=outcome.ended,
+        seconds=_seconds(outcome.seconds),
+        backend_seconds=_seconds(outcome.backend_seconds),
+        overhead_seconds=_seconds(outcome.overhead_seconds),
+        first_chunk_seconds=_seconds(outcome.first_chunk_seconds),
+        first_chunk_backend_seconds=_seconds(outcome.first_chunk_backend_seconds),
+        attempts=[_attempt(attempt) for attempt in outcome.attempts],
+        bytes_in=outcome.bytes_in,
+        bytes_out=outcome.bytes_out,
+        parts_out=outcome.parts_out,
+        policy=outcome.policy,
+        why=outcome.why[:LONGEST_TEXT],
+        owner=outcome.owner,
+        prompt_tokens=usage.prompt_tokens if usage else None,
+        completion_tokens=usage.completion_tokens if usage else None,
+        sdk_invocation_id=outcome.sdk_invocation_id and outcome.sdk_invocation_id[:LONGEST_TEXT],
+        sdk_attempt=outcome.sdk_attempt,
+        trace_id=outcome.trace_id and outcome.trace_id[:LONGEST_TEXT],
+        handler_status=outcome.handler_status,
+        principal=outcome.principal and outcome.principal[:LONGEST_TEXT],
+        cold=outcome.cold,
+        side=outcome.side,
+        migration=None if outcome.migration is None else _place(outcome.migration),
+    )
+
+
+def _said(**values: Any) -> dict[str, Any]:
+    """Those of them that say something."""
+    return {key: value for key, value in values.items() if value is not None and value is not False}
 
 
 def read(text: bytes) -> Outcome | None:
@@ -147,21 +154,23 @@ def read(text: bytes) -> Outcome | None:
         entry = orjson.loads(text)
         if entry["log"] not in {"request", *_LOGS.values()}:
             return None
-        tokens = entry["prompt_tokens"], entry["completion_tokens"]
+        tokens = entry.get("prompt_tokens"), entry.get("completion_tokens")
         migration = entry.get("migration")
         found = Outcome(
             started=datetime.fromisoformat(entry["time"]).timestamp(),
-            attempts=tuple(
-                AttemptOutcome(**{key: attempt[key] for key in ATTEMPT_KEYS if key in attempt})
-                for attempt in entry["attempts"]
-            ),
+            attempts=tuple(AttemptOutcome(**_known(attempt, ATTEMPT_KEYS)) for attempt in entry["attempts"]),
             usage=None if tokens == (None, None) else Usage(*tokens),
-            migration=None if migration is None else Place(**{key: migration[key] for key in MIGRATION_KEYS}),
-            **{key: entry[key] for key in _SAME if key in entry},  # a line of an older version lacks the newest
+            migration=None if migration is None else Place(**({"bypassed": False} | _known(migration, MIGRATION_KEYS))),
+            **(_NONE | _known(entry, _SAME)),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
     return found if _sound(found) else None
+
+
+def _known(entry: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """What stands under these keys: a line lacks what it does not say, and one of an older version the newest."""
+    return {key: entry[key] for key in keys if key in entry}
 
 
 def _sound(found: Outcome) -> bool:
@@ -182,6 +191,10 @@ _SAME: Final = tuple(
     if key not in {"log", "time", "overhead_seconds", "attempts", "prompt_tokens", "completion_tokens", "migration"}
 )
 """Keys that are fields of `Outcome` under the same name."""
+_NONE: Final[dict[str, Any]] = dict.fromkeys(
+    ("component", "error_type", "first_chunk_seconds", "first_chunk_backend_seconds")
+)
+"""Of these the ones that an `Outcome` has to be told, and a line may lack."""
 
 
 def _dumped(value: Any) -> bytes:
@@ -192,30 +205,30 @@ def _dumped(value: Any) -> bytes:
 
 
 def _attempt(attempt: AttemptOutcome) -> dict[str, Any]:
-    return {
-        "target": attempt.target,
-        "kind": attempt.kind,
-        "replica": attempt.replica,
-        "seconds": _seconds(attempt.seconds),
-        "failure": attempt.failure and attempt.failure[:LONGEST_TEXT],
-        "cold": attempt.cold,
-        "throttled": attempt.throttled,
-        "timed_out": attempt.timed_out,
-        "status": attempt.status,
-        "given_up": attempt.given_up,
-        "upstream_request_id": attempt.upstream_request_id and attempt.upstream_request_id[:LONGEST_TEXT],
-    }
+    return _said(
+        target=attempt.target,
+        kind=attempt.kind,
+        replica=attempt.replica,
+        seconds=_seconds(attempt.seconds),
+        failure=attempt.failure and attempt.failure[:LONGEST_TEXT],
+        cold=attempt.cold,
+        throttled=attempt.throttled,
+        timed_out=attempt.timed_out,
+        status=attempt.status,
+        given_up=attempt.given_up,
+        upstream_request_id=attempt.upstream_request_id and attempt.upstream_request_id[:LONGEST_TEXT],
+    )
 
 
 def _place(place: Place) -> dict[str, Any]:
-    return {
-        "name": place.name,
-        "step": place.step,
-        "to": place.to,
-        "share": place.share,
-        "shadow": place.shadow,
-        "bypassed": place.bypassed,
-    }
+    return _said(
+        name=place.name,
+        step=place.step,
+        to=place.to,
+        share=place.share,
+        shadow=place.shadow,
+        bypassed=place.bypassed,
+    )
 
 
 def _time(started: float) -> orjson.Fragment:

@@ -217,7 +217,7 @@ def _log(line: str) -> tuple[str, float] | None:
         return None
     if not entry["attempts"]:  # refused before any target was asked
         return None
-    component = entry["component"]
+    component = entry.get("component")
     return (f"{entry['endpoint']}/{component}" if component else entry["endpoint"]), _seconds(entry["time"])
 
 

@@ -30,12 +30,20 @@ def test_lines_of_a_batch_are_the_lines_of_each(
     assert lines.of(requests) == [alone(each) for each in requests]
 
 
-def test_a_form_is_kept_with_and_without_counts() -> None:
-    """An engine may count the tokens of one answer and not of the next."""
+def test_a_course_keeps_one_form_whatever_its_requests_had() -> None:
+    """An engine may count the tokens of one answer and not of the next, and name the one and not the other."""
     course = Course("e", None, "InvokeEndpoint", "p/1", "why", None, "gpu", "vllm", 0)
-    counted, plain = (
-        (course, "r", 0.0, 0.2, 0.1, 0.1, 1, 2, usage, None, None, None, "me") for usage in (Usage(3, 4), None)
-    )
+    named: Note = (course, "r", 0.0, 0.2, 0.1, 0.1, 1, 2, Usage(3, 4), "theirs", "call", "trace", "me")
+    plain: Note = (course, "r", 0.0, 0.2, 0.1, 0.1, 1, 2, None, None, None, None, None)
     lines = Lines()
-    assert lines.of([counted, plain, counted]) == [alone(counted), alone(plain), alone(counted)]
-    assert set(course.forms) == {True, False}
+    assert lines.of([named]) == [alone(named)]
+    form = course.form
+    assert lines.of([plain, named]) == [alone(plain), alone(named)]
+    assert course.form is form
+
+
+def test_a_text_that_looks_like_a_hole_is_text() -> None:
+    """Whoever writes policies may name things as they like."""
+    course = Course("e", ',"owner":\0?', "InvokeEndpoint", "p/1", "100 %b", "\0b", "gpu", "vllm", 0)
+    note: Note = (course, "r", 0.0, 0.2, 0.1, 0.1, 1, 2, None, None, None, None, None)
+    assert Lines().of([note]) == [alone(note)]

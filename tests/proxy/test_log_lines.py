@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,56 @@ from policies.migrating import Place
 from proxy.log_lines import ATTEMPT_KEYS, KEYS, LONGEST_TEXT, MIGRATION_KEYS, line, read
 from tests.outcomes import ANSWERED, attempt, outcome, outcomes
 
+PLACE = Place("apexguru", 2, "import", 0.05, 0.1, bypassed=True)
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
 
 
+FULL = outcome(
+    component="inline",
+    error_type="ModelError",
+    first_chunk_seconds=0.2,
+    first_chunk_backend_seconds=0.1,
+    attempts=(
+        attempt(
+            failure="late",
+            cold=True,
+            throttled=True,
+            timed_out=True,
+            status=500,
+            given_up=True,
+            upstream_request_id="theirs",
+        ),
+    ),
+    owner="us",
+    usage=Usage(3, 4),
+    sdk_invocation_id="call",
+    trace_id="t" * 32,
+    handler_status=500,
+    principal="me",
+    cold="spill",
+    side="gpu",
+    migration=PLACE,
+)
+
+
 def test_a_line_has_the_documented_keys_in_order() -> None:
-    """Whoever parses the log may rely on every key being there, whatever happened."""
-    entry = json.loads(line(outcome(attempts=(attempt(),))))
+    """Whoever reads the log by eye finds each at its place."""
+    entry = json.loads(line(FULL))
     assert list(entry) == list(KEYS)
     assert list(entry["attempts"][0]) == list(ATTEMPT_KEYS)
-    assert list(json.loads(line(outcome(attempts=(), component=None)))) == list(KEYS)
+    assert list(entry["migration"]) == list(MIGRATION_KEYS)
+
+
+def test_a_line_leaves_out_what_says_nothing() -> None:
+    """Null and false do; zeros and empty texts are said, and whoever parses the log may rely on their keys."""
+    bare = json.loads(line(outcome(endpoint="", why="", bytes_in=0, migration=replace(PLACE, bypassed=False))))
+    assert list(bare) == [
+        "log", "time", "request_id", "endpoint", "operation", "status", "ended", "seconds", "backend_seconds",
+        "overhead_seconds", "attempts", "bytes_in", "bytes_out", "parts_out", "policy", "why", "sdk_attempt",
+        "migration",
+    ]  # fmt: skip
+    assert list(bare["attempts"][0]) == ["target", "kind", "replica", "seconds"]
+    assert list(bare["migration"]) == list(MIGRATION_KEYS)[:-1]
 
 
 def test_every_fact_of_an_outcome_is_in_the_log() -> None:
@@ -35,12 +77,14 @@ def test_every_fact_of_an_outcome_is_in_the_log() -> None:
 
 
 def test_line_of_an_older_version_is_read() -> None:
-    """It lacks the keys that came later; nothing is known of them."""
-    entry = json.loads(line(ANSWERED))
+    """It says null and false in full, and lacks the keys that came later, of which nothing is known."""
+    entry = dict.fromkeys(KEYS) | json.loads(line(ANSWERED))
     for key in ("migration", "side", "cold"):
         del entry[key]
+    flags = ("cold", "throttled", "timed_out", "given_up")
+    entry["attempts"] = [dict.fromkeys(ATTEMPT_KEYS) | dict.fromkeys(flags, False) | entry["attempts"][0]]
     del entry["attempts"][0]["given_up"], entry["attempts"][0]["upstream_request_id"]
-    assert read(json.dumps(entry).encode()) == read(line(ANSWERED))
+    assert read(json.dumps(entry).encode()) == read(line(ANSWERED)) == ANSWERED
     del entry["attempts"][0]["target"]
     assert read(json.dumps(entry).encode()) is None
 
@@ -60,14 +104,6 @@ def test_a_line_of_other_types_is_none_of_ours(key: str, value: object) -> None:
     assert read(json.dumps({**json.loads(line(ANSWERED)), key: value}).encode()) is None
 
 
-def test_where_a_migration_stood_is_an_object() -> None:
-    """With the documented keys, in their order."""
-    place = Place("apexguru", 2, "import", 0.05, 0.1, bypassed=False)
-    found = json.loads(line(outcome(migration=place)))["migration"]
-    assert list(found) == list(MIGRATION_KEYS)
-    assert found == {"name": "apexguru", "step": 2, "to": "import", "share": 0.05, "shadow": 0.1, "bypassed": False}
-
-
 def test_the_document_explains_each_key() -> None:
     """docs/observability.md repeats the tables word for word."""
     rows = [
@@ -81,15 +117,28 @@ def test_a_line_in_full() -> None:
     """The very bytes, so that a change of the format is a decision and not an accident."""
     assert line(outcome(usage=Usage(3, 4))) == (
         b'{"log":"request","time":"2026-09-21T14:13:20.250000Z","request_id":"3f1e0c52-6a53-4d27-9ad1-0f0a6b1f5f11",'
-        b'"endpoint":"apexguru","component":null,"operation":"InvokeEndpoint","status":200,"error_type":null,'
-        b'"ended":"done","seconds":0.500000,"backend_seconds":0.499800,"overhead_seconds":0.000200,"first_chunk_seconds":null,'
-        b'"first_chunk_backend_seconds":null,"attempts":[{"target":"apexguru-gpu","kind":"endpoint","replica":0,'
-        b'"seconds":0.499800,"failure":null,"cold":false,"throttled":false,"timed_out":false,"status":null,'
-        b'"given_up":false,"upstream_request_id":null}],'
-        b'"bytes_in":954,"bytes_out":590,"parts_out":0,"policy":"0123456789ab/3",'
-        b'"why":"endpoints.apexguru.serve_from","owner":null,"prompt_tokens":3,"completion_tokens":4,'
-        b'"sdk_invocation_id":null,"sdk_attempt":1,"trace_id":null,"handler_status":null,"principal":null,"cold":null,"side":null,'
-        b'"migration":null}\n'
+        b'"endpoint":"apexguru","operation":"InvokeEndpoint","status":200,"ended":"done","seconds":0.500000,'
+        b'"backend_seconds":0.499800,"overhead_seconds":0.000200,"attempts":[{"target":"apexguru-gpu",'
+        b'"kind":"endpoint","replica":0,"seconds":0.499800}],"bytes_in":954,"bytes_out":590,"parts_out":0,'
+        b'"policy":"0123456789ab/3","why":"endpoints.apexguru.serve_from","prompt_tokens":3,"completion_tokens":4,'
+        b'"sdk_attempt":1}\n'
+    )
+
+
+def test_a_line_with_all_there_is_in_full() -> None:
+    """The same of what most lines leave out."""
+    assert line(FULL) == (
+        b'{"log":"request","time":"2026-09-21T14:13:20.250000Z","request_id":"3f1e0c52-6a53-4d27-9ad1-0f0a6b1f5f11",'
+        b'"endpoint":"apexguru","component":"inline","operation":"InvokeEndpoint","status":200,'
+        b'"error_type":"ModelError","ended":"done","seconds":0.500000,"backend_seconds":0.499800,'
+        b'"overhead_seconds":0.000200,"first_chunk_seconds":0.200000,"first_chunk_backend_seconds":0.100000,'
+        b'"attempts":[{"target":"apexguru-gpu","kind":"endpoint","replica":0,"seconds":0.100000,"failure":"late",'
+        b'"cold":true,"throttled":true,"timed_out":true,"status":500,"given_up":true,'
+        b'"upstream_request_id":"theirs"}],"bytes_in":954,"bytes_out":590,"parts_out":0,"policy":"0123456789ab/3",'
+        b'"why":"endpoints.apexguru.serve_from","owner":"us","prompt_tokens":3,"completion_tokens":4,'
+        b'"sdk_invocation_id":"call","sdk_attempt":1,"trace_id":"tttttttttttttttttttttttttttttttt",'
+        b'"handler_status":500,"principal":"me","cold":"spill","side":"gpu","migration":{"name":"apexguru","step":2,'
+        b'"to":"import","share":0.05,"shadow":0.1,"bypassed":true}}\n'
     )
 
 
@@ -105,9 +154,7 @@ def test_reading_a_line_gives_the_outcome_back(request: Outcome) -> None:
     for field in dataclasses.fields(Outcome):
         if field.name not in rough:
             assert getattr(back, field.name) == getattr(request, field.name)
-    assert [dataclasses.replace(one, seconds=0) for one in back.attempts] == [
-        dataclasses.replace(one, seconds=0) for one in request.attempts
-    ]
+    assert [replace(one, seconds=0) for one in back.attempts] == [replace(one, seconds=0) for one in request.attempts]
 
 
 @given(outcomes)

@@ -92,7 +92,7 @@ async def test_answer_and_failures_through_boto3(tmp_path: Path) -> None:
         assert f"pointsman_invocation_5xx_errors_total{{{labels}}} 2" in text
         proxy.services.log.close()
         lines = [json.loads(line) for line in proxy.log.getvalue().splitlines()]
-        assert [(line["ended"], line["handler_status"]) for line in lines] == [
+        assert [(line["ended"], line.get("handler_status")) for line in lines] == [
             ("done", None),
             ("failed", 422),
             ("failed", 500),
