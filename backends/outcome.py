@@ -2,9 +2,10 @@
 
 All durations are seconds. Nothing here holds a body, a credential or a custom attribute.
 
-Most requests are answered whole at the first attempt, and then there is nothing to tell of them but numbers and ids. Of
-those a `Note` is kept, which is a tuple: `outcome_of` makes the Outcome that it stands for, and the log and the meters
-read it as it is. An Outcome and its attempt take ten times as long to make, and are taken apart again at once.
+Most requests are answered at the first attempt and to the end, and then there is nothing to tell of them but numbers
+and ids. Of those a `Note` is kept, which is a tuple: `outcome_of` makes the Outcome that it stands for, and the log and
+the meters read it as it is. An Outcome and its attempt take ten times as long to make, and are taken apart again at
+once.
 """
 
 from __future__ import annotations
@@ -104,8 +105,8 @@ class Outcome:
 
 
 class Course:
-    """What requests have in common that were answered whole at the first attempt, at one target of one route under one
-    policy, and of which there is nothing else to tell."""
+    """What requests have in common that were answered at the first attempt and to the end, at one target of one route
+    under one policy, and of which there is nothing else to tell."""
 
     __slots__ = ("component", "endpoint", "form", "kind", "operation", "owner", "policy", "replica", "target", "why")
 
@@ -136,15 +137,32 @@ class Course:
 
 
 Note = tuple[
-    Course, str, float, float, float, float, int, int, Usage | None, str | None, str | None, str | None, str | None
+    Course,
+    str,
+    float,
+    float,
+    float,
+    float,
+    tuple[float, float] | None,
+    int,
+    int,
+    int,
+    Usage | None,
+    str | None,
+    str | None,
+    str | None,
+    str | None,
 ]
-"""One of them, over: course, request_id, started, seconds, backend_seconds, seconds of the attempt, bytes_in,
-bytes_out, usage, the target's id for it, sdk_invocation_id, trace_id, principal."""
+"""One of them, over: course, request_id, started, seconds, backend_seconds, seconds of the attempt, of a stream
+first_chunk_seconds and first_chunk_backend_seconds, bytes_in, bytes_out, parts_out, usage, the target's id for it,
+sdk_invocation_id, trace_id, principal."""
 
 
 def outcome_of(note: Note) -> Outcome:
     """What `note` stands for."""
-    course, request_id, started, seconds, backend, attempt, bytes_in, bytes_out, usage, named, sdk, trace, who = note
+    course, request_id, started, seconds, backend, attempt, chunk, read, wrote, parts, usage, named, sdk, trace, who = (
+        note
+    )
     only = AttemptOutcome(course.target, course.kind, course.replica, attempt, upstream_request_id=named)
     return Outcome(
         request_id=request_id,
@@ -157,12 +175,12 @@ def outcome_of(note: Note) -> Outcome:
         started=started,
         seconds=seconds,
         backend_seconds=backend,
-        first_chunk_seconds=None,
-        first_chunk_backend_seconds=None,
+        first_chunk_seconds=chunk[0] if chunk else None,
+        first_chunk_backend_seconds=chunk[1] if chunk else None,
         attempts=(only,),
-        bytes_in=bytes_in,
-        bytes_out=bytes_out,
-        parts_out=0,
+        bytes_in=read,
+        bytes_out=wrote,
+        parts_out=parts,
         policy=course.policy,
         why=course.why,
         owner=course.owner,

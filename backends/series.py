@@ -108,19 +108,23 @@ class Series:
         """Add several of which there is only a note; `record` says the same of what each stands for."""
         backend: list[float] = []
         overhead: list[float] = []
-        bytes_in = bytes_out = 0
-        for _, _, _, seconds, waited, _, read, written, usage, *_ in notes:
+        bytes_in = bytes_out = parts_out = 0
+        for _, _, _, seconds, waited, _, chunk, read, written, parts, usage, _, _, _, _ in notes:
             own = seconds - waited
             backend.append(waited)
             overhead.append(own if own > 0.0 else 0.0)
             bytes_in += read
             bytes_out += written
+            parts_out += parts
             if usage is not None:
                 self.input_tokens += usage.prompt_tokens
                 self.output_tokens += usage.completion_tokens
+            if chunk is not None:
+                self._first_chunk(*chunk)
         self.invocations += len(backend)
         self.bytes_in += bytes_in
         self.bytes_out += bytes_out
+        self.parts_out += parts_out
         self.model_latency.observe_all(backend)
         self.overhead.observe_all(overhead)
 

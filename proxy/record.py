@@ -147,8 +147,6 @@ class Record:
             or self.status != 200
             or self.error_type is not None
             or self.handler_status is not None
-            or self.first_chunk is not None
-            or self.parts_out
             or self.cold is not None
             or self.side is not None
             or route.shift is not None
@@ -178,8 +176,10 @@ class Record:
             now - self.arrived,
             self.backend_seconds,
             self.lasted,
+            self.first_chunk,
             self.bytes_in,
             self.bytes_out,
+            self.parts_out,
             self.usage,
             self._named,
             None if invocation is None else invocation.sdk_invocation_id,

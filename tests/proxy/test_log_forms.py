@@ -31,10 +31,10 @@ def test_lines_of_a_batch_are_the_lines_of_each(
 
 
 def test_a_course_keeps_one_form_whatever_its_requests_had() -> None:
-    """An engine may count the tokens of one answer and not of the next, and name the one and not the other."""
+    """An engine may count the tokens of one answer and not of the next; one may be a stream, and another whole."""
     course = Course("e", None, "InvokeEndpoint", "p/1", "why", None, "gpu", "vllm", 0)
-    named: Note = (course, "r", 0.0, 0.2, 0.1, 0.1, 1, 2, Usage(3, 4), "theirs", "call", "trace", "me")
-    plain: Note = (course, "r", 0.0, 0.2, 0.1, 0.1, 1, 2, None, None, None, None, None)
+    named: Note = (course, "r", 0.0, 0.2, 0.1, 0.1, (0.1, 0.05), 1, 2, 9, Usage(3, 4), "theirs", "call", "trace", "me")
+    plain: Note = (course, "r", 0.0, 0.2, 0.1, 0.1, None, 1, 2, 0, None, None, None, None, None)
     lines = Lines()
     assert lines.of([named]) == [alone(named)]
     form = course.form
@@ -45,5 +45,5 @@ def test_a_course_keeps_one_form_whatever_its_requests_had() -> None:
 def test_a_text_that_looks_like_a_hole_is_text() -> None:
     """Whoever writes policies may name things as they like."""
     course = Course("e", ',"owner":\0?', "InvokeEndpoint", "p/1", "100 %b", "\0b", "gpu", "vllm", 0)
-    note: Note = (course, "r", 0.0, 0.2, 0.1, 0.1, 1, 2, None, None, None, None, None)
+    note: Note = (course, "r", 0.0, 0.2, 0.1, 0.1, None, 1, 2, 0, None, None, None, None, None)
     assert Lines().of([note]) == [alone(note)]

@@ -91,7 +91,7 @@ endpoints:
 
 
 def usual() -> Record:
-    """One that was answered whole at the first attempt, of a route with nothing to choose."""
+    """One that was answered at the first attempt, of a route with nothing to choose."""
     policy = InForce(load_policy(POLICY, {}), 3)
     (route,) = policy.table.routes.values()
     plan = policy.usual[route.key]
@@ -104,6 +104,17 @@ def usual() -> Record:
     record.head_sent(200)
     record.over("done")
     return record
+
+
+def test_a_usual_stream_is_a_note_of_its_outcome() -> None:
+    """It has more numbers to tell; one that broke off has a story."""
+    record = usual()
+    record.first_chunk, record.parts_out = (0.5, 0.25), 7
+    note = record.note(11.0)
+    assert note is not None
+    assert outcome_of(note) == record.outcome(11.0)
+    record.over("upstream_broken", "ModelStreamError")
+    assert record.note(11.0) is None
 
 
 def test_a_usual_request_is_a_note_of_its_outcome() -> None:
@@ -126,8 +137,6 @@ def test_a_usual_request_is_a_note_of_its_outcome() -> None:
         {"ended": "failed"},
         {"error_type": "ModelError"},
         {"handler_status": 500},
-        {"first_chunk": (0.1, 0.1)},
-        {"parts_out": 1},
         {"cold": "hold"},
         {"side": "gpu"},
         {"as_usual": False},
