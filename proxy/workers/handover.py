@@ -1,9 +1,20 @@
 """Handing the ports over to a successor: a supervisor of the code that is installed now, without closing a socket.
 
-The old supervisor starts the command that it was started with itself, and leaves it the listening sockets. The new one
-starts its workers; once all of them could serve it says so, and they accept beside the old ones, which drain then. A
-successor that ends or says nothing before that has changed nothing. What was counted goes over with the admin port, and
-once more when the last old worker is gone.
+The old supervisor starts the command that it was started with itself, and leaves it the listening sockets. Then, with
+`->` for what the old one says:
+
+    <- Ready      all workers of the new one could serve; none accepts
+    -> Yours      the old one hands over: it answers operators no more, and leaves what it has counted
+    <- Serving    the new workers accept, and the new supervisor answers operators: now the old ones drain
+    -> Counted    the last old worker is gone: what was counted in all
+
+So both accept for a moment, and there is none in which nobody does. A successor that ends or says nothing before
+`Serving` has changed nothing, and one that is told `Unwanted` in place of `Yours` has served nobody. A line that ends
+without either is one whose supervisor was killed: its successor serves, since nobody else does.
+
+One end may be of a release without `Serving` and `Unwanted`. A successor of that kind serves from its `Ready` on,
+so for a moment also when it is given up then. A supervisor of that kind closes the line when it gives up: its successor
+serves until SIGTERM comes, a moment later.
 """
 
 from __future__ import annotations
@@ -13,11 +24,11 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from .channel import Channel, channel_of
-from .messages import Counted, Legacy, Ready, Yours
+from .messages import Counted, Legacy, Ready, Serving, Unwanted, Yours
 
 log = logging.getLogger("pointsman.workers")
 
@@ -25,12 +36,18 @@ TAKE_OVER = "POINTSMAN_TAKE_OVER"
 """Variable by which a supervisor tells its successor the descriptor of the line between them."""
 READY_TIME = 300.0
 """Seconds in which a successor has to be ready: it may have to build environments for handlers."""
+SERVE_TIME = 60.0
+"""Seconds in which a successor has to serve once it may: it has only to say so to its workers."""
 END_TIME = 20.0
-"""Seconds that a successor gets to end when it is not wanted."""
+"""Seconds that a successor gets to end when it is not wanted, and to hear the last word."""
 
 
 class CannotSucceed(Exception):
     """There is nothing to take over where this process was told there was; the message says why."""
+
+
+class NotWanted(Exception):
+    """The supervisor that started this one goes on without it."""
 
 
 class Successor:
@@ -39,6 +56,7 @@ class Successor:
     def __init__(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
         self._process = process
         self._channel = channel
+        self._waits = True
 
     @property
     def pid(self) -> int:
@@ -51,28 +69,48 @@ class Successor:
             async with asyncio.timeout(seconds):
                 message = await self._channel.hear()
         if isinstance(message, Ready):
+            self._waits = message.waits
             return True
         await self.end()
         return False
 
-    def take(self, meters: str) -> None:
-        """The admin port is its own now."""
+    async def take(self, meters: str, seconds: float = SERVE_TIME) -> bool:
+        """It may serve now, and the admin port is its own: whether it does. One that does not has ended.
+
+        One that closes the line has time to end and to say why. One that says nothing is killed: told to end, it could
+        seal a port on which the old workers go on. Its workers, which may have been let in, finish what they have.
+        """
         self._channel.tell(Yours(meters))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                if not self._waits or isinstance(await self._channel.hear(), Serving):
+                    return True
+                await self._process.wait()
+        await self._stop(self._process.kill)
+        await self._channel.close()
+        return False
 
     async def leave(self, meters: str) -> None:
-        """The last word of the old supervisor."""
+        """The last word of the old supervisor. One that does not listen keeps nobody from his end."""
         self._channel.tell(Counted(meters))
-        await self._channel.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_TIME):
+                await self._channel.close()
 
     async def end(self) -> None:
         """End it, before it has taken over."""
-        await self._channel.close()
-        for stop in (self._process.terminate, self._process.kill):
-            with suppress(ProcessLookupError, TimeoutError):
-                stop()
-                async with asyncio.timeout(END_TIME):
-                    await self._process.wait()
-                    return
+        self._channel.tell(Unwanted())
+        if not await self._stop(self._process.terminate):
+            await self._stop(self._process.kill)
+        await self._channel.close()  # not before: it waits for one that does not listen
+
+    async def _stop(self, stop: Callable[[], None]) -> bool:
+        """Whether it ended in time."""
+        with suppress(ProcessLookupError, TimeoutError):
+            stop()
+            async with asyncio.timeout(END_TIME):
+                await self._process.wait()
+        return self._process.returncode is not None
 
 
 async def start_successor(
@@ -115,11 +153,24 @@ class Predecessor:
         self.legacy = legacy
         self._channel = channel
 
-    async def took(self, label: str) -> str | None:
-        """Say that we serve, and wait for our turn; returns what was counted until then, None if it just ended."""
-        self._channel.tell(Ready(label))
+    async def turn(self, label: str) -> str | None:
+        """Say that we could serve, and wait for our turn; returns what was counted until then, None if it was killed.
+
+        Raises NotWanted.
+        """
+        self._channel.tell(Ready(label, waits=True))
         message = await self._channel.hear()
+        if isinstance(message, Unwanted):
+            raise NotWanted
         return message.meters if isinstance(message, Yours) else None
+
+    def serves(self) -> None:
+        """Say that we serve, so that it may go."""
+        self._channel.tell(Serving())
+
+    async def fail(self) -> None:
+        """Say that we do not serve: it goes on."""
+        await self._channel.close()
 
     async def counted(self) -> str | None:
         """What it has counted in all, once it has ended; None when it does not say."""

@@ -1,13 +1,14 @@
 """What a supervisor and its workers, and a supervisor and its successor, tell each other: frozen values as JSON.
 
-Both ends run the same code, but for a successor: what is unknown there is ignored, and what is missing is a
-MessageError, so that an upgrade between releases that do not understand each other fails before it has begun.
+Both ends run the same code, but for a successor: fields that are unknown there are ignored, those that came later have
+a default, and what is missing else is a MessageError, so that an upgrade between releases that do not understand each
+other fails before it has begun.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import orjson
@@ -49,9 +50,11 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker could serve, and waits for `Accept`."""
+    """The worker could serve, and waits for `Accept`; or the successor could."""
 
     label: str
+    waits: bool = False
+    """Of a successor: it takes no connection before `Yours`, and says `Serving` then. One without this word serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +136,19 @@ class Legacy:
 
 @dataclass(frozen=True, slots=True)
 class Yours:
-    """The successor serves; the admin port is its own from now on. `meters` is what was counted until now."""
+    """The successor's turn: it may serve, and the admin port is its own. `meters` is what was counted until now."""
 
     meters: str
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The successor serves clients and operators: the one before may go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """The one before goes on without the successor, or both end: it is not to serve, and to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +171,8 @@ Message = (
     | Drain
     | Legacy
     | Yours
+    | Serving
+    | Unwanted
     | Counted
 )
 
@@ -165,7 +180,7 @@ _KINDS: Mapping[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
         *(Begin, Ready, Failed, Accept, NewPolicy, Verdict, Question, Answered, Facts, Drain),
-        *(Legacy, Yours, Counted),
+        *(Legacy, Yours, Serving, Unwanted, Counted),
     )
 }
 
@@ -180,7 +195,9 @@ def decoded(data: bytes) -> Message:
     try:
         name, values = orjson.loads(data)
         kind = _KINDS[name]
-        values = {field.name: values[field.name] for field in fields(kind)}
+        values = {
+            field.name: values[field.name] for field in fields(kind) if field.name in values or field.default is MISSING
+        }
         if "policy" in values:
             values["policy"] = Told(**{field.name: values["policy"][field.name] for field in fields(Told)})
         return kind(**values)

@@ -1,8 +1,9 @@
 """The workers of one supervisor: started, told, watched, started again, drained.
 
 Each has a slot with a number, and one task that keeps it filled. All of them begin to accept together, once each could
-serve; one that is started again accepts when it is ready. A new policy is tried by one worker first: refused there, it
-has gone nowhere; in force there, the others are told at once, and one that refuses what another could use is replaced.
+serve and they may; one that is started again accepts when it is ready. A new policy is tried by one worker first:
+refused there, it has gone nowhere; in force there, the others are told at once, and one that refuses what another could
+use is replaced.
 
 A worker that says nothing for a minute is killed: its loop stands, and with it everything that it holds.
 """
@@ -85,21 +86,29 @@ class Pool:
         self._drain = drain
         self._pace = pace
         self._policy: Told | None = None
-        self._open = asyncio.Event()
+        self._all_ready = asyncio.Event()
+        """Also set when the first start failed."""
+        self._open = False
+        """Whether workers may accept."""
         self._stopping = asyncio.Event()
         self._failure: str | None = None
-        """Why the first start failed; `_open` is set then as well."""
+        """Why a worker ended before it was let in for the first time."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, policy: Told) -> None:
-        """Start every worker; returns when all of them accept. Raises CannotServe, and then none is left."""
+        """Start every worker; returns when all of them could serve. Raises CannotServe, and then none is left."""
         self._policy = policy
         keeps = [start(self._keep(slot), name=f"worker-{slot.number}") for slot in self.slots]
         self._tasks = [*keeps, start(self._watch(), name="workers-watch")]
-        await self._open.wait()
-        if self._failure is not None:
-            await self.stop()
-            raise CannotServe(self._failure)
+        await self._all_ready.wait()
+        await self._raise_failure()
+
+    async def let_in(self) -> None:
+        """All accept from now on. Raises CannotServe where one has ended since `start`, and then none is left."""
+        await self._raise_failure()
+        self._open = True
+        for slot in self.slots:
+            self._let_in(slot)
 
     async def adopt(self, policy: Told) -> None:
         """Put `policy` in force in every worker, or in none. Raises PolicyError when it is refused."""
@@ -149,6 +158,11 @@ class Pool:
     def _serving(self) -> list[Slot]:
         return [slot for slot in self.slots if slot.state == "serving"]
 
+    async def _raise_failure(self) -> None:
+        if self._failure is not None:
+            await self.stop()
+            raise CannotServe(self._failure)
+
     def _send_away(self, slot: Slot) -> None:
         if slot.child is None:
             return
@@ -186,10 +200,10 @@ class Pool:
             slot.child = None
             if self._stopping.is_set():
                 break
-            if not self._open.is_set():
+            if not self._open:
                 self._failure = why
                 self._stopping.set()
-                self._open.set()
+                self._all_ready.set()
                 break
             # However long it took to start: what ends it before it serves would end it again.
             slot.falls = falls_in_a_row(slot.falls, self._now() - slot.serves_since)
@@ -238,11 +252,9 @@ class Pool:
         child.tell(self._begin(slot.number, policy))
         await child.ready()
         slot.state = "ready"
-        if not self._open.is_set():
+        if not self._open:
             if all(other.state == "ready" for other in self.slots):
-                for other in self.slots:
-                    self._let_in(other)
-                self._open.set()
+                self._all_ready.set()
             return
         while policy is not self._policy:
             policy = self._newest()

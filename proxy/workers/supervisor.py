@@ -34,6 +34,7 @@ from ..settings import MIB, Settings, of_one_worker
 from .child import Child, start_child
 from .counts import Counts
 from .handover import (
+    NotWanted,
     Predecessor,
     Successor,
     alone,
@@ -89,9 +90,15 @@ class Supervisor:
         self._hung_up = asyncio.Event()
         self._upgrade = asyncio.Event()
         self._successor: Successor | None = None
+        """Who serves now."""
+        self._dismissed: asyncio.Task[None] | None = None
+        """The end of one that was under way when we were told to end."""
         self._pool: Pool | None = None
+        self._admin: Listener | None = None
         self._sole = True
         """Nobody goes on with the ports when this one ends."""
+        self._handed = False
+        """It was told that it is its turn."""
         self._replays = -1
         """Of the memory of signatures that the workers share; -1 where nobody signs."""
 
@@ -117,17 +124,19 @@ class Supervisor:
             board = Board(page, settings.workers)
             parts.callback(board.close)
             pool = self._pool = self._workers(settings, clients, (page, board), await self._near(parts))
-            admin = self._admin(policy, pool)
-            if not await self._begin(pool, policy, settings):
-                return
-            if before is not None:
-                left = await before.took(policy.current.label)
-                self._sole = left is not None  # one that says nothing may have given us up, and go on
-                self._inherit(left)
-            if operators is not None:
-                await admin.adopt(operators.dup(), Alone())
-            announce(self._addresses(settings, operators), policy.current.label)
-            await self._until_ended(policy, pool, admin, before, (clients, operators))
+            self._sole = before is None
+            try:
+                if not await self._begin(pool, policy, before):
+                    return
+                await self._answer_operators(policy, pool, operators)
+                announce(self._addresses(settings, operators), policy.current.label)
+            except BaseException:
+                await self._fail(pool, before)
+                raise
+            if before is not None and not self._ended.is_set():
+                before.serves()
+                self._sole = self._handed  # one that ended without a word may have given us up, and go on
+            await self._until_ended(policy, pool, before, (clients, operators))
 
     def _ports(self, before: Predecessor | None, parts: ExitStack) -> tuple[socket.socket, socket.socket | None]:
         """The listening sockets of the contracts and of operators."""
@@ -204,24 +213,54 @@ class Supervisor:
 
         return Pool(settings.workers, one, begin, ended, self._outside.now, self._outside.draw, settings.drain)
 
-    def _admin(self, policy: Policy, pool: Pool) -> Listener:
+    async def _answer_operators(self, policy: Policy, pool: Pool, port: socket.socket | None) -> None:
+        if port is None:
+            return
         names = self._settings.admin_names
         operators = Operators(policy, pool, self._counts, self._state, self._settings.admin_token, names)
-        return Listener(operators.handle, operators.malformed, ByteBudget(MIB), drain=1.0)
+        self._admin = Listener(operators.handle, operators.malformed, ByteBudget(MIB), drain=1.0)
+        await self._admin.adopt(port.dup(), Alone())
 
-    async def _begin(self, pool: Pool, policy: Policy, settings: Settings) -> bool:
-        """Start the workers; False when we were told to end meanwhile. Raises CannotServe."""
+    async def _leave_operators(self) -> None:
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.stop()
+
+    async def _fail(self, pool: Pool, before: Predecessor | None) -> None:
+        """Leave everything to the supervisor before this one, if there is one."""
+        if before is not None:
+            await before.fail()
+        await self._leave_operators()
+        await pool.stop()
+
+    async def _begin(self, pool: Pool, policy: Policy, before: Predecessor | None) -> bool:
+        """Start the workers and let them in; False when we were told to end meanwhile. Raises CannotServe."""
         told = self._told(policy.current.table.digest, policy.current.generation)
         ended = start(self._ended.wait(), name="ended-early")
-        begins = start(pool.start(told), name="workers-start")
+        begins = start(self._let_in(pool, told, before), name="workers-start")
         await asyncio.wait({ended, begins}, return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
-        if not begins.done():
-            begins.cancel()
-            await asyncio.gather(begins, return_exceptions=True)
-            await pool.stop()
-            return False
-        await begins
+        if begins.done() and await begins and (before is None or not self._ended.is_set()):
+            return True
+        begins.cancel()
+        await asyncio.gather(begins, return_exceptions=True)
+        await self._fail(pool, before)
+        return False
+
+    async def _let_in(self, pool: Pool, told: Told, before: Predecessor | None) -> bool:
+        """Whether they are let in: a successor's when it is its turn, if it comes."""
+        await pool.start(told)
+        if before is not None:
+            try:
+                left = await before.turn(told.label)
+            except NotWanted:
+                log.warning("the supervisor that started this one goes on without it: ending")
+                return False
+            if left is None:
+                log.warning("the supervisor that started this one is gone: serving in its place")
+            self._handed = left is not None
+            self._inherit(left)
+        await pool.let_in()
         return True
 
     def _addresses(self, settings: Settings, operators: socket.socket | None) -> Addresses:
@@ -231,14 +270,13 @@ class Supervisor:
         self,
         policy: Policy,
         pool: Pool,
-        admin: Listener,
         before: Predecessor | None,
         ports: tuple[socket.socket, socket.socket | None],
     ) -> None:
         duties = [
             start(policy.watch(asyncio.sleep), name="policy-watch"),
             start(self._reloads(policy), name="policy-reload"),
-            start(self._upgrades(policy, ports), name="upgrade"),
+            start(self._upgrades(policy, pool, ports), name="upgrade"),
         ]
         if before is not None:
             duties.append(start(self._last_word(before), name="predecessor-speaks"))
@@ -250,17 +288,15 @@ class Supervisor:
             for duty in duties:
                 duty.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
-            if self._successor is not None:
-                await admin.stop()  # the successor answers operators now, and takes over the counts
-                self._successor.take(await self._counted(pool))
             if self._successor is None and self._sole:
                 seal(ports[0])
             ports[0].close()  # before the workers do: whoever closes last takes what is left in the queue
             await pool.stop()
             if self._successor is not None:
                 await self._successor.leave(await self._counted(pool))
-            else:
-                await admin.stop()
+            await self._leave_operators()
+            if self._dismissed is not None:
+                await self._dismissed
 
     async def _counted(self, pool: Pool) -> str:
         await pool.refresh()
@@ -279,34 +315,38 @@ class Supervisor:
             self._hung_up.clear()
             await policy.reload()
 
-    async def _upgrades(self, policy: Policy, ports: tuple[socket.socket, socket.socket | None]) -> None:
+    async def _upgrades(self, policy: Policy, pool: Pool, ports: tuple[socket.socket, socket.socket | None]) -> None:
         while True:
             await self._upgrade.wait()
             self._upgrade.clear()
             if is_first_process():
                 log.error("no upgrade: all processes here end with this one; start another container instead")
-            elif await self._hand_over(policy, ports):
+            elif await self._hand_over(policy, pool, ports):
                 self._ended.set()
                 return
 
-    async def _hand_over(self, policy: Policy, ports: tuple[socket.socket, socket.socket | None]) -> bool:
-        """Whether a successor serves."""
+    async def _hand_over(self, policy: Policy, pool: Pool, ports: tuple[socket.socket, socket.socket | None]) -> bool:
+        """Whether a successor serves. One that does not has ended, and operators are answered here again."""
         log.info("upgrade: starting a successor")
         command, variables = own_command(), alone(self._outside.variables)
         succeeds = start_successor(command, variables, ports, policy.current.generation, self._replays)
         starts = start(succeeds, name="successor-starts")
         try:
             successor = await asyncio.shield(starts)
-            ready = await successor.ready()
+            serves = await successor.ready()
+            if serves:
+                await self._leave_operators()
+                serves = await successor.take(await self._counted(pool))
         except OSError as error:
             log.error("the upgrade failed, nothing has changed: %s", error.strerror)  # noqa: TRY400
             return False
         except asyncio.CancelledError:  # the end came first: nobody may stay behind with the ports
-            with suppress(OSError):
-                await (await starts).end()
+            self._dismissed = start(_dismiss(starts), name="successor-ends")
             raise
-        if not ready:
+        if not serves:
             log.error("the upgrade failed, nothing has changed: process %d could not serve", successor.pid)
+            if self._admin is None:
+                await self._answer_operators(policy, pool, ports[1])
             return False
         log.info("upgrade: process %d has taken over", successor.pid)
         self._successor = successor
@@ -328,3 +368,8 @@ class Supervisor:
         finally:
             for number in heard:
                 loop.remove_signal_handler(number)
+
+
+async def _dismiss(starts: asyncio.Task[Successor]) -> None:
+    with suppress(OSError):
+        await (await starts).end()

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from backends.tasks import start
-from proxy.workers.channel import channel_of
+from proxy.workers.channel import Channel, channel_of
 from proxy.workers.handover import (
     TAKE_OVER,
     CannotSucceed,
+    NotWanted,
+    Predecessor,
     alone,
     is_first_process,
     own_command,
     predecessor_of,
     start_successor,
 )
-from proxy.workers.messages import Legacy, Ready
+from proxy.workers.messages import Legacy, Ready, Serving, Unwanted
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +34,8 @@ from proxy.workers.handover import predecessor_of
 async def main():
     before = await predecessor_of(os.environ)
     os.fstat(before.legacy.listening)
-    taken = await before.took(f"{before.legacy.generation}/{before.legacy.admin >= 0}")
+    taken = await before.turn(f"{before.legacy.generation}/{before.legacy.admin >= 0}")
+    before.serves()
     print(taken, await before.counted(), flush=True)
 asyncio.run(main())
 """
@@ -40,7 +46,7 @@ async def test_a_successor_takes_over_and_hears_the_last_word(capfd: pytest.Capt
     with socket.create_server(("127.0.0.1", 0)) as clients, socket.create_server(("127.0.0.1", 0)) as operators:
         successor = await start_successor([sys.executable, "-c", SUCCESSOR], {**os.environ}, (clients, operators), 7)
         assert await successor.ready()
-        successor.take("until now")
+        assert await successor.take("until now")
         await successor.leave("in all")
         assert await successor._process.wait() == 0
     assert capfd.readouterr().out == "until now in all\n"
@@ -86,16 +92,87 @@ async def test_a_line_that_ends_at_once_leaves_nothing() -> None:
         await looks
 
 
-async def test_who_is_killed_before_the_turn_leaves_the_ports_all_the_same() -> None:
-    """The new one serves already: it takes the admin port and counts from nothing."""
+@asynccontextmanager
+async def succeeding() -> AsyncIterator[tuple[Channel, Predecessor]]:
+    """What the old one holds of the line, and what the new one knows of the old."""
     ours, theirs = socket.socketpair()
     with socket.create_server(("127.0.0.1", 0)) as clients:
         old = await channel_of(ours)
         old.tell(Legacy(clients.fileno(), -1, 3))
         before = await predecessor_of({TAKE_OVER: str(theirs.detach())})
         assert before is not None
-        takes = start(before.took("digest/4"), name="takes")
-        assert await old.hear() == Ready("digest/4")
+        yield old, before
+        await old.close()
+        await before.fail()
+
+
+async def test_who_is_killed_before_the_turn_leaves_the_ports_all_the_same() -> None:
+    """Nobody else serves: the new one takes all, and counts from nothing."""
+    async with succeeding() as (old, before):
+        takes = start(before.turn("digest/4"), name="takes")
+        assert await old.hear() == Ready("digest/4", waits=True)
         await old.close()
         assert await takes is None
         assert await before.counted() is None
+
+
+async def test_who_is_not_wanted_is_told_so() -> None:
+    """Else it would take the end of the line for the end of the old one."""
+    async with succeeding() as (old, before):
+        old.tell(Unwanted())
+        await old.close()
+        with pytest.raises(NotWanted):
+            await before.turn("digest/4")
+
+
+SAYS = """
+import asyncio, os, signal
+from proxy.workers.handover import predecessor_of
+from proxy.workers.messages import Ready
+async def main():
+    before = await predecessor_of(os.environ)
+    before._channel.tell(Ready("digest/4", waits={waits}))
+    await before._channel.hear()
+    {then}
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("waits", "then", "seconds", "takes"),
+    [
+        (True, "pass", 60.0, False),
+        (True, "signal.pause()", 0.2, False),
+        (False, "await before.counted()", 0.0, True),
+    ],
+    ids=["ends", "hangs", "older"],
+)
+async def test_a_successor_has_taken_over_when_it_says_so(waits: bool, then: str, seconds: float, takes: bool) -> None:
+    """One that ends or hangs once it may serve has not, and is gone. One of a release without that word serves
+    already."""
+    code = SAYS.format(waits=waits, then=then)
+    with socket.create_server(("127.0.0.1", 0)) as clients:
+        successor = await start_successor([sys.executable, "-c", code], {**os.environ}, (clients, None), 1)
+        assert await successor.ready()
+        assert await successor.take("until now", seconds) is takes
+        if takes:
+            await successor.leave("in all")
+            await successor._process.wait()
+    with pytest.raises(ProcessLookupError):
+        os.kill(successor.pid, 0)
+
+
+async def test_a_successor_that_hears_nothing_keeps_nobody_from_his_end() -> None:
+    """A word that it does not read, and that fills the line, is not waited for."""
+    with socket.create_server(("127.0.0.1", 0)) as clients:
+        code = "import signal; signal.pause()"
+        successor = await start_successor([sys.executable, "-c", code], {**os.environ}, (clients, None), 1)
+        assert not await successor.take("x" * 4_000_000, 0.1)
+    assert successor._process.returncode == -signal.SIGKILL
+
+
+async def test_a_successor_says_that_it_serves() -> None:
+    """Only then does the old one go."""
+    async with succeeding() as (old, before):
+        before.serves()
+        assert await old.hear() == Serving()

@@ -19,7 +19,9 @@ from proxy.workers.messages import (
     NewPolicy,
     Question,
     Ready,
+    Serving,
     Told,
+    Unwanted,
     Verdict,
     Yours,
     decoded,
@@ -40,6 +42,8 @@ ALL: tuple[Message, ...] = (
     Drain(),
     Legacy(3, -1, 9, 5),
     Yours("{}"),
+    Serving(),
+    Unwanted(),
     Counted("{}"),
 )
 
@@ -55,7 +59,8 @@ def test_a_message_comes_out_as_it_went_in(message: Message) -> None:
 
 
 def test_what_a_newer_release_adds_is_ignored() -> None:
-    """An upgrade's two ends are of different releases."""
+    """An upgrade's two ends are of different releases; what came later and an older one does not say has a default."""
+    assert decoded(b'["Ready",{"label":"digest/1"}]') == Ready("digest/1", waits=False)
     assert decoded(b'["Legacy",{"listening":3,"admin":4,"generation":9,"replays":5,"more":true}]') == Legacy(3, 4, 9, 5)
 
 

@@ -51,6 +51,7 @@ async def operated(
     policy = Policy(TextSource(POLICY), {}, frozenset(), lambda _: None, lambda _: None)
     await policy.load()
     await pool.start(told(1))
+    await pool.let_in()
     meters = Meters("1")
     yield Operators(policy, pool, Counts(meters, "1"), state, "secret"), answering, pool, policy, state
     await pool.stop()

@@ -67,9 +67,36 @@ async def serving(stage: Stage, workers: int = 2) -> AsyncIterator[Pool]:
     """A pool that has started; at the end nothing of it is left."""
     pool = stage.pool(workers)
     await pool.start(told(1))
+    await pool.let_in()
     yield pool
     await pool.stop()
     assert [slot.state for slot in pool.slots] == ["gone"] * workers
+    await asyncio.gather(*stage.plays)
+
+
+async def test_nobody_accepts_before_they_may() -> None:
+    """All could serve: a supervisor that has a predecessor waits for its turn."""
+    stage = Stage()
+    pool = stage.pool()
+    await pool.start(told(1))
+    assert [slot.state for slot in pool.slots] == ["ready", "ready"]
+    assert not any(worker.accepts for worker in stage.started)
+    await pool.let_in()
+    await until(lambda: all(worker.accepts for worker in stage.started))
+    await pool.stop()
+    await asyncio.gather(*stage.plays)
+
+
+async def test_a_worker_that_ends_before_they_may_lets_nobody_in() -> None:
+    """Whoever serves until then had better go on; the worker that could serve is not left."""
+    stage = Stage()
+    pool = stage.pool()
+    await pool.start(told(1))
+    stage.started[1].end(-9)
+    await until(lambda: stage.ended == [1])
+    with pytest.raises(CannotServe, match="signal 9"):
+        await pool.let_in()
+    assert not stage.started[0].accepts
     await asyncio.gather(*stage.plays)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import json
 import os
 import signal
@@ -15,7 +17,7 @@ import pytest
 
 from proxy.workers.handover import start_successor
 
-from .serving import LONGEST_WAIT, Load, Serving, command, end, gone, model, policy_of, served
+from .serving import BODY, LONGEST_WAIT, Load, Serving, command, end, gone, model, policy_of, request, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -126,16 +128,56 @@ def test_an_upgrade_that_fails_changes_nothing(several: Serving) -> None:
     assert (load.lost, load.refused) == ([], 0)
 
 
-async def test_a_successor_that_is_given_up_leaves_the_port_open(tmp_path: Path, upstream: int) -> None:
-    """It may have come so far as to serve when the old supervisor ends it, and holds the very same socket."""
+async def test_a_successor_that_is_given_up_serves_nobody(tmp_path: Path, upstream: int) -> None:
+    """It could serve when the old supervisor ends it: it takes no connection, and leaves the very same socket open."""
     (tmp_path / "policy.yaml").write_text(policy_of(upstream))
-    words = command(tmp_path, "--workers", "2")
+    words = command(tmp_path, "--workers", "2", "--log", str(tmp_path / "log"))
+    with socket.create_server(("127.0.0.1", 0)) as clients, socket.create_server(("127.0.0.1", 0)) as operators:
+        with socket.create_connection(clients.getsockname(), timeout=LONGEST_WAIT) as early:
+            early.sendall(request() + BODY)
+            successor = await start_successor(words, dict(os.environ), (clients, operators), 1)
+            assert await successor.ready(LONGEST_WAIT)
+            await successor.end()
+            clients.settimeout(10)
+            with clients.accept()[0] as waiting:
+                assert waiting.recv(65536) == request() + BODY
+        with socket.create_connection(clients.getsockname(), timeout=10):
+            pass
+
+
+async def test_a_successor_whose_predecessor_is_killed_serves(tmp_path: Path, upstream: int) -> None:
+    """Before its turn came: whoever waits at the port is served, since nobody else would."""
+    (tmp_path / "policy.yaml").write_text(policy_of(upstream))
+    words = command(tmp_path, "--workers", "2", "--log", str(tmp_path / "log"))
     with socket.create_server(("127.0.0.1", 0)) as clients, socket.create_server(("127.0.0.1", 0)) as operators:
         successor = await start_successor(words, dict(os.environ), (clients, operators), 1)
         assert await successor.ready(LONGEST_WAIT)
-        await successor.end()
-        with socket.create_connection(clients.getsockname(), timeout=10):
-            pass
+        await successor._channel.close()  # as the kernel does for a supervisor that was killed
+        client = http.client.HTTPConnection("127.0.0.1", clients.getsockname()[1], timeout=LONGEST_WAIT)
+        await asyncio.to_thread(client.request, "POST", "/endpoints/chat/invocations", BODY)
+        assert (await asyncio.to_thread(client.getresponse)).status == 200
+        client.close()
+        operator = http.client.HTTPConnection("127.0.0.1", operators.getsockname()[1], timeout=LONGEST_WAIT)
+        await asyncio.to_thread(operator.request, "GET", "/readyz")
+        assert json.loads((await asyncio.to_thread(operator.getresponse)).read())["pid"] == successor.pid
+        operator.close()
+        successor._process.terminate()
+        assert await successor._process.wait() == 0
+
+
+def test_a_successor_that_falls_when_its_turn_comes_changes_nothing(several: Serving) -> None:
+    """Nobody reads what it has to say, so it ends when it was let in: the old processes serve clients and operators."""
+    before = [several.ready()["pid"], *several.pids()]
+    assert several.process.stdout is not None
+    several.process.stdout.close()
+    with Load(several.port) as load:
+        load.more(100)
+        several.process.send_signal(signal.SIGUSR2)
+        several.until("the upgrade failed, nothing has changed")
+        load.more(100)
+        assert [several.ready()["pid"], *several.pids()] == before
+    assert "Broken pipe" in several.errors.read_text()
+    assert (load.lost, load.refused, set(load.answers)) == ([], 0, {"200"})
 
 
 def test_the_end_loses_no_request(several: Serving) -> None:
