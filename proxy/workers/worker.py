@@ -112,8 +112,12 @@ class Worker:
     async def serve(self, tls: ssl.SSLContext | None) -> None:
         """Until the end."""
         listening = inherited(self._begin.listening)
-        hears = start(self._hear(), name="supervisor-speaks")
-        duties = [start(self._reports(), name="worker-reports"), start(self._adopts(), name="policy-told")]
+        talks = [
+            start(self._hear(), name="supervisor-speaks"),
+            start(self._reports(), name="worker-reports"),
+            start(self._adopts(), name="policy-told"),
+        ]
+        duties: list[asyncio.Task[None]] = []
         restore = self._signals()
         try:
             self._channel.tell(Ready(self._services.policy.current.label))
@@ -121,18 +125,15 @@ class Worker:
             if not self._ended.is_set():
                 settle()
                 await self._contracts.adopt(listening, Part(self._board, self._begin.number), tls)
-                duties += duties_of(self._settings, self._services, self._state, tls, warms=self._begin.number == 0)
+                duties = duties_of(self._settings, self._services, self._state, tls, warms=self._begin.number == 0)
             await self._ended.wait()
         finally:
             self._state.draining = True
             self._board.put(self._begin.number, ABSENT)
-            for duty in duties:
-                duty.cancel()
-            await asyncio.gather(*duties, return_exceptions=True)
+            await _end(duties)
             await self._contracts.stop()
             listening.close()
-            hears.cancel()
-            await asyncio.gather(hears, return_exceptions=True)
+            await _end(talks)  # not before: who drains for an hour must not seem to stand, nor hold up a reload
             self._channel.tell(self._facts(0))
             self._board.close()
             restore()
@@ -216,3 +217,9 @@ class Worker:
             problem=services.handlers.problem,
             meters=counted.decode() if changed else None,
         )
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

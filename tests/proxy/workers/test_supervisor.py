@@ -137,6 +137,9 @@ async def test_a_successor_that_is_given_up_serves_nobody(tmp_path: Path, upstre
             early.sendall(request() + BODY)
             successor = await start_successor(words, dict(os.environ), (clients, operators), 1)
             assert await successor.ready(LONGEST_WAIT)
+            early.settimeout(0.5)  # one that takes it answers within milliseconds
+            with pytest.raises(TimeoutError):
+                early.recv(1)
             await successor.end()
             clients.settimeout(10)
             with clients.accept()[0] as waiting:

@@ -36,7 +36,8 @@ from proxy.workers.share import ABSENT, Board, new_page
 from proxy.workers.worker import work
 
 from ..parts import POLICY
-from .parts import line
+from .parts import line, until
+from .serving import BODY, policy_of, request
 
 
 @dataclass
@@ -117,6 +118,36 @@ async def test_it_accepts_when_it_may_and_drains_when_it_is_told(tmp_path: Path)
         assert isinstance(last, Facts)
         assert (code, hand.board.least()) == (0, 99)
         assert hand.board._counts[1] == ABSENT
+
+
+async def test_who_drains_speaks_on(tmp_path: Path) -> None:
+    """However long its last requests take: else it would seem to stand and be killed, and a reload wait for it."""
+    asked: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asked.put(writer)
+        await reader.read()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as model:
+        text = policy_of(model.sockets[0].getsockname()[1])
+        async with working(tmp_path, text, drain=60.0) as hand:
+            await hand.hears(Ready)
+            hand.channel.tell(Accept())
+            client = await asyncio.open_connection("127.0.0.1", hand.port)
+            client[1].write(request() + BODY)
+            held = await asked.get()
+            hand.channel.tell(Drain())
+            await until(lambda: hand.board._counts[1] == ABSENT)
+            hand.channel.tell(NewPolicy(told(7, text.replace("owner: us", "owner: them"))))
+            verdict = await hand.hears(Verdict)
+            assert isinstance(verdict, Verdict)
+            assert (verdict.generation, verdict.problems) == (7, [])
+            spoken = await hand.hears(Facts)
+            assert isinstance(spoken, Facts)
+            assert spoken.in_flight == 1
+            held.close()
+            client[1].close()
+            assert (await hand.last())[1] == 0
 
 
 async def test_a_new_policy_is_put_in_force_or_refused(tmp_path: Path) -> None:
