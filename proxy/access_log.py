@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import accumulate
 from typing import BinaryIO, Final, Protocol
 
 from backends.outcome import Note, Outcome
@@ -18,7 +21,7 @@ from backends.outcome import Note, Outcome
 from .log_forms import Lines
 
 QUEUE_LINES: Final = 10_000
-"""Lines waiting for the stream, about 10 MB: several seconds at the highest rate one process serves."""
+"""Lines waiting for the stream, about 6 MB: several seconds at the highest rate one process serves."""
 BATCH: Final = 32
 """Outcomes of which lines are made at once where requests come fast: one made right after each request finds its code
 and data gone from the processor's caches, and took 16 us on the path of which this takes 5."""
@@ -55,7 +58,7 @@ class AccessLog:
         self._stream = stream
         self._most = _FILE_BUF if _is_file(stream) else _PIPE_BUF
         self._fresh: deque[Outcome | Note] = deque()
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[list[bytes]] = deque()
         self._lines = Lines()
         self._formatting = threading.Lock()
         self._called = False
@@ -63,6 +66,8 @@ class AccessLog:
         self._over = False
         self._wake = threading.Event()
         self._closed = threading.Event()
+        self._made = 0  # lines, by whoever formats
+        self._done = 0  # of these, by the writer
         self._late = 0  # counted by the caller's thread
         self._refused = 0  # counted by whoever formats
         self._failed = 0  # counted by the writer's
@@ -116,26 +121,26 @@ class AccessLog:
             with suppress(IndexError):
                 while True:
                     fresh.append(self._fresh.popleft())
-            if len(self._waiting) >= QUEUE_LINES:
+            if self._made - self._done >= QUEUE_LINES:
                 self._refused += len(fresh)
             else:
-                self._waiting.extend(self._lines.of(fresh))
+                self._waiting.append(self._lines.of(fresh))
+                self._made += len(fresh)
         finally:
             self._formatting.release()
 
     def _drain(self) -> None:
         self._format(wait=True)
+        lines: list[bytes] = []
         while self._waiting:
-            batch = [self._waiting.popleft()]
-            size = len(batch[0])
-            while self._waiting and size + len(self._waiting[0]) < self._most:
-                batch.append(self._waiting.popleft())
-                size += len(batch[-1])
+            lines += self._waiting.popleft()
+        for batch in batches(lines, self._most):
             try:
                 self._put(batch)
             except (OSError, ValueError):  # disk full, reader gone; ValueError: the stream was closed
                 self._failed += len(batch)
                 self._torn = True
+            self._done += len(batch)
 
     def _put(self, batch: list[bytes]) -> None:
         # After a failure part of a line may stand there: end it, so that the next line is whole again.
@@ -147,6 +152,16 @@ class AccessLog:
             left = left[written:]
         self._stream.flush()
         self._torn = False
+
+
+def batches(lines: list[bytes], most: int) -> Iterator[list[bytes]]:
+    """`lines` in turn, as many together as are less than `most` bytes, and a longer one by itself."""
+    before = list(accumulate(map(len, lines), initial=0))
+    begin = 0
+    while begin < len(lines):
+        end = max(begin + 1, bisect_left(before, before[begin] + most) - 1)
+        yield lines[begin:end]
+        begin = end
 
 
 def _is_file(stream: BinaryIO) -> bool:

@@ -9,8 +9,11 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from backends.outcome import Outcome
-from proxy.access_log import QUEUE_LINES, AccessLog
+from proxy.access_log import QUEUE_LINES, AccessLog, batches
 from proxy.log_lines import line
 from tests.outcomes import outcome
 
@@ -135,3 +138,14 @@ def test_a_file_takes_many_lines_at_once(tmp_path: Path) -> None:
         assert logged(*[outcome()] * 2000, into=sink).lost == 0
     assert (tmp_path / "log").read_bytes() == line(outcome()) * 2000
     assert 4096 < max(sizes) < 64 * 1024
+
+
+@given(st.lists(st.binary(min_size=1, max_size=12), max_size=20), st.integers(2, 20))
+@settings(max_examples=100)
+def test_batches_are_as_large_as_one_write_may_be(lines: list[bytes], most: int) -> None:
+    """All lines in their order, each batch less than the most unless it is one line, and none that could be larger."""
+    found = list(batches(lines, most))
+    assert [line for batch in found for line in batch] == lines
+    sizes = [sum(map(len, batch)) for batch in found]
+    assert all(size < most or len(batch) == 1 for size, batch in zip(sizes, found, strict=True))
+    assert all(size + len(after[0]) >= most for size, after in zip(sizes, found[1:], strict=False))
