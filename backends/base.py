@@ -123,6 +123,9 @@ class Reply:
     closed_session_id: str | None = None
     upstream_request_id: str | None = None
     usage: Usage | None = None
+    """As the target said it beside the body, or as it was found where the body was read anyhow."""
+    uncounted: bytes | None = None
+    """The target's own body, where its counts are still to be read: `wire.usage.counted`."""
 
 
 class Backend(Protocol):

@@ -26,7 +26,7 @@ from policies.table import BedrockSpec, Target
 
 from .addresses import AddressBook, Addresses
 from .aws import CredentialSource
-from .base import Call, Reply
+from .base import Call, Reply, Usage
 from .errors import BackendError
 from .framed import FramedPieces
 from .http.transport import Incoming, Posts
@@ -45,11 +45,14 @@ from .wire import bedrock as wire
 from .wire.dialects.likely import unlikely
 from .wire.restjson import is_event_stream
 from .wire.sigv4 import Signer
+from .wire.usage import LIMIT
 from .wire.verdicts import GARBLED
 
 _SERVICE = "bedrock"
 """Signing name, which is not the host's (botocore model)."""
 _HOST_PREFIX = "bedrock-runtime"
+_COUNTED = b"x-amzn-bedrock-input-token-count"
+"""A header field that some models' answers have, beside one for what was generated."""
 
 
 class BedrockBackend:
@@ -126,19 +129,23 @@ async def _whole(incoming: Incoming, target: Target) -> bytes:
 
 
 def _reply(incoming: Incoming, body: bytes, target: Target, call: Call) -> Reply:
-    recognised, counted = wire.read_answer(target.speaks, body)
-    if not recognised:
-        raise refuse_garbled(target, f"a body that is not {target.speaks}", wire.garbled("a body")[1])
     first, header, streaming = incoming.first, incoming.header, call.invocation.streaming
-    kind = header("content-type") or "application/json"
-    if target.speaks != OPAQUE and not call.carried:
-        problem = unlikely(kind, None if streaming else body)
+    kind, speaks = header("content-type") or "application/json", target.speaks
+    counted: Usage | None = None
+    uncounted: bytes | None = None
+    if kind == "application/json" and wire.engines_own(speaks, body):
+        uncounted = body if len(body) <= LIMIT else None
+    else:
+        recognised, counted = wire.read_answer(speaks, body)
+        if not recognised:
+            raise refuse_garbled(target, f"a body that is not {speaks}", wire.garbled("a body")[1])
+        problem = unlikely(kind, None if streaming else body) if speaks != OPAQUE and not call.carried else None
         if problem is not None:
             raise refuse_garbled(target, problem, wire.garbled("a body")[1])
     named = header("x-amzn-requestid") if b"x-amzn-requestid" in first else None
     stream = PrimedStream(b"", _one_piece(body), _already_closed) if streaming else None
-    usage = counted or wire.read_usage(header)
-    return Reply(b"" if streaming else body, stream, kind, None, None, None, None, named or None, usage)
+    usage = counted or (wire.read_usage(header) if _COUNTED in first else None)
+    return Reply(b"" if streaming else body, stream, kind, None, None, None, None, named or None, usage, uncounted)
 
 
 async def _collected(reply: Reply, stream: FramedPieces, writer: wire.EventWriter, target: Target) -> Reply:

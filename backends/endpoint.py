@@ -36,7 +36,7 @@ from .wire import sagemaker as wire
 from .wire.restjson import is_event_stream, media_type
 from .wire.sigv4 import Signer
 from .wire.trace import add_trace
-from .wire.usage import usage_of
+from .wire.usage import uncounted
 
 _SERVICE = "sagemaker"
 """Signing name; the host's prefix is another word (botocore model)."""
@@ -106,8 +106,8 @@ async def _whole(incoming: Incoming, target: Target) -> Reply:
 
 
 def _answer(incoming: Incoming, target: Target, body: bytes) -> Reply:
-    usage = usage_of(incoming.header("content-type"), body) if target.speaks in _COUNTING else None
-    return wire.read_reply(incoming.first, streaming=False, body=body, usage=usage)
+    counts = uncounted(incoming.header("content-type"), body) if target.speaks in _COUNTING else None
+    return wire.read_reply(incoming.first, streaming=False, body=body, uncounted=counts)
 
 
 async def _streamed(incoming: Incoming, target: Target) -> Reply:

@@ -51,13 +51,15 @@ class Gate:
     """One target's: who is inside, who waits, and how many there may be."""
 
     __slots__ = (
-        "active", "began", "bytes", "held", "limit", "queues", "rule", "spare", "streaming", "waiting", "written",
+        "_limit", "_unheard", "active", "began", "bytes", "held", "queues", "rule", "spare", "streaming", "waiting",
+        "written",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.written: LimitRule | None = None
         self.rule = LimitRule()
-        self.limit = Limit()
+        self._limit = Limit()
+        self._unheard: list[tuple[float, int, float]] = []
         self.active = 0
         self.spare = 0
         self.streaming = 0
@@ -70,6 +72,13 @@ class Gate:
         """When the queue was empty last, on the loop's clock."""
         self.queues: tuple[OrderedDict[int, _Waiting], ...] = tuple(OrderedDict() for _ in RANKS)
 
+    @property
+    def limit(self) -> Limit:
+        """What all answers so far have shown of the target."""
+        if self._unheard:
+            self.learn()
+        return self._limit
+
     def enter(self) -> bool:
         """Take a place if one is free and nobody waits for it."""
         active, least = self.active, self.rule.bounds.least
@@ -78,9 +87,24 @@ class Gate:
         self.active = active + 1
         return True
 
-    def answered(self, seconds: float, now: float) -> None:
-        """The target answered, or began to, after `seconds`."""
-        self.limit = after_answer(self.limit, seconds, self.active, now, self.rule.bounds)
+    def answered(self, seconds: float, now: float) -> bool:
+        """The target answered, or began to, after `seconds`. True where `learn` is to follow, soon: what an answer
+        shows of the limit is for later requests, and its own need not wait until it is understood."""
+        unheard = self._unheard
+        unheard.append((seconds, self.active, now))
+        return len(unheard) == 1
+
+    def learn(self) -> None:
+        """Learn of the answers that came since. Whoever asks for the limit first gets it with them all the same."""
+        limit, bounds = self._limit, self.rule.bounds
+        for seconds, active, now in self._unheard:
+            limit = after_answer(limit, seconds, active, now, bounds)
+        self._unheard.clear()
+        self._limit = limit
+
+    def pushed_back(self, now: float) -> None:
+        """The target said that it has too much to do, or did not answer in time."""
+        self._limit = after_pushback(self.limit, now, self.rule.bounds)
 
     def streams(self) -> None:
         """The answer is a stream: its place is held for as long as it lasts."""
@@ -93,7 +117,8 @@ class Gate:
 
     def moved(self) -> None:
         """The target is another one: what it bears is not known. Who is inside or waits is so all the same."""
-        self.limit, self.held = Limit(), None
+        self._unheard.clear()
+        self._limit, self.held = Limit(), None
 
     def leave(self) -> None:
         """Give the place back, to whoever waits for it."""
@@ -218,14 +243,9 @@ class Gates:
         finally:
             late.cancel()
 
-    def answered(self, target: Target, seconds: float, now: float) -> None:
-        """The target answered, or began to, after `seconds`."""
-        self.of(target).answered(seconds, now)
-
     def pushed_back(self, target: Target, now: float) -> None:
         """The target said that it has too much to do, or did not answer in time."""
-        gate = self.of(target)
-        gate.limit = after_pushback(gate.limit, now, gate.rule.bounds)
+        self.of(target).pushed_back(now)
 
     def leave(self, target: Target) -> None:
         """Give the place back, to whoever waits for it."""

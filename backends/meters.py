@@ -42,7 +42,7 @@ from .metric_names import (
 )
 from .migration_counts import MigrationCounts
 from .outcome import AttemptOutcome, Course, Note, Outcome
-from .series import CLIENT_GONE, Histogram, HookKey, Labels, Series
+from .series import CLIENT_GONE, Flight, Histogram, HookKey, Labels, Series
 from .shadow_counts import ShadowCounts
 
 BATCH: Final = 32
@@ -69,7 +69,7 @@ class Meters:
         self._hooks: dict[Labels, int] = {}
         self._hook_times: dict[Labels, Histogram] = {}
         self._loop_held: dict[Labels, Histogram] = {}
-        self._in_flight: dict[str, int] = {}
+        self._in_flight: dict[str, Flight] = {}
         self._reloads = {"ok": 0, "refused": 0}
         self._policy: tuple[str, int] | None = None
         self._breakers: dict[Labels, int] = {}
@@ -133,13 +133,13 @@ class Meters:
             given_up = attempt is attempts[-1] and outcome.ended == CLIENT_GONE
             self._add(self._attempts, (attempt.target, attempt.kind, result_of(attempt, given_up)), 1)
 
-    def in_flight(self, key: str, delta: int) -> None:
-        """A request of the route `key` began (+1) or is over (-1)."""
-        known = self._in_flight.get(key)
-        if known is None:
+    def flight(self, key: str) -> Flight:
+        """Where requests of the route `key` count themselves in and out; the same at every call."""
+        flight = self._in_flight.get(key)
+        if flight is None:
             key = key if len(self._in_flight) < self._cap else OTHER
-            known = self._in_flight.get(key, 0)
-        self._in_flight[key] = known + delta
+            flight = self._in_flight.setdefault(key, Flight())
+        return flight
 
     def hook(self, handler: str, step: str, result: str, seconds: float, *, held: bool = False) -> None:
         """A hook of a customer's handler is over; `held`: it held the event loop all the time."""
@@ -217,8 +217,8 @@ class Meters:
         self.cold.merge(other.cold)
         self.shadow.merge(other.shadow)
         self.migrations.merge(other.migrations)
-        for key, count in other._in_flight.items():
-            self.in_flight(key, count)
+        for key, flight in other._in_flight.items():
+            self.flight(key).count += flight.count
         for labels, state in other._breakers.items():
             self._worst(labels, state)
         for result, count in other._reloads.items():
@@ -243,7 +243,7 @@ class Meters:
                 "hooks": list(self._hooks.items()),
                 "hook_times": _dump(self._hook_times),
                 "loop_held": _dump(self._loop_held),
-                "in_flight": self._in_flight,
+                "in_flight": {key: flight.count for key, flight in self._in_flight.items()},
                 "shed": list(self._shed.items()),
                 "hedges": list(self._hedges.items()),
                 "breakers": list(self._breakers.items()),
@@ -273,7 +273,7 @@ class Meters:
             meters._hooks = {tuple(labels): int(count) for labels, count in data["hooks"]}
             meters._hook_times = _load(data["hook_times"], HOOK_TIME.bounds)
             meters._loop_held = _load(data["loop_held"], LOOP_HELD.bounds)
-            meters._in_flight = {key: int(count) for key, count in data["in_flight"].items()}
+            meters._in_flight = {key: Flight(int(count)) for key, count in data["in_flight"].items()}
             meters._shed = {tuple(labels): int(count) for labels, count in data["shed"]}
             meters._hedges = {tuple(labels): int(count) for labels, count in data["hedges"]}
             meters._warm_pings = {tuple(labels): int(count) for labels, count in data["warm_pings"]}
@@ -309,7 +309,7 @@ class Meters:
         blocks += [
             exposition.scalars(RESPONSES, self._responses.items()),
             exposition.scalars(ATTEMPTS, self._attempts.items()),
-            exposition.scalars(CONCURRENT, [((key,), count) for key, count in self._in_flight.items()]),
+            exposition.scalars(CONCURRENT, [((key,), flight.count) for key, flight in self._in_flight.items()]),
             exposition.scalars(RELOADS, [((result,), count) for result, count in self._reloads.items()]),
             exposition.scalars(POLICY, [((self._policy[0], str(self._policy[1])), 1)] if self._policy else []),
             exposition.scalars(HOOKS, self._hooks.items()),

@@ -50,6 +50,15 @@ class Histogram:
         self.sum += other.sum
 
 
+class Flight:
+    """How many requests of one route are on their way now. Who begins one counts it in, and out when it is over."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, count: int = 0) -> None:
+        self.count = count
+
+
 class Series:
     """What is counted for one (endpoint, component, target, kind); the tables of metric_names.py name the fields."""
 

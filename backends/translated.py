@@ -25,6 +25,7 @@ from .errors import BackendError, Said
 from .streams import PrimedStream, end
 from .wire.dialects import BodyTranslator, DialectError, Exchange, Stamp, Translation, Wrong, pair, write_error
 from .wire.dialects.likely import unlikely
+from .wire.usage import counted
 from .wire.verdicts import GARBLED
 
 KEPT = 256
@@ -124,7 +125,9 @@ async def _carried_back(reply: Reply, exchange: Exchange, target: Target) -> Rep
         translator, content_type = exchange.answer(reply.content_type)
         if stream is None:
             body = b"".join([*translator.feed(reply.body), *translator.finish()])
-            return replace(reply, body=body, content_type=content_type, usage=translator.usage or reply.usage)
+            return replace(
+                reply, body=body, content_type=content_type, usage=translator.usage or counted(reply), uncounted=None
+            )
         pieces = _pieces(stream, translator, exchange, target)
         first = await anext(pieces, b"")
     except BaseException as error:

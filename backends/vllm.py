@@ -28,7 +28,7 @@ from .signed import SERVER_SENT_EVENTS, Tail, is_marked, lines_for_proxy, primed
 from .streams import end
 from .wire.restjson import media_type, read_wait
 from .wire.sagemaker import RESPONSE_LIMIT
-from .wire.usage import usage_of
+from .wire.usage import uncounted
 from .wire.verdicts import GARBLED, after, by_original
 
 ERROR_LIMIT = 64 * 1024
@@ -118,8 +118,8 @@ def _reply(incoming: Incoming, body: bytes = b"", stream: ByteStream | None = No
         header("x-amzn-sagemaker-custom-attributes") if b"x-amzn-sagemaker-custom-attributes" in first else None
     )
     named = header("x-request-id") if b"x-request-id" in first else None
-    usage = usage_of(content_type, body) if body else None
-    return Reply(body, stream, content_type, attributes, None, None, None, named, usage)
+    counts = uncounted(content_type, body)
+    return Reply(body, stream, content_type, attributes, None, None, None, named, None, counts)
 
 
 class _Events:

@@ -16,6 +16,7 @@ from backends.errors import BackendError, let_go
 from backends.gates import Refused
 from backends.http.edge import BodyTooLarge
 from backends.patience import limit
+from backends.series import Flight
 from backends.temperatures import in_part
 from policies import sessions
 from policies.choose import (
@@ -55,6 +56,7 @@ class Answering:
     _reply: Reply | None = None
     _taken: Taken | None = None
     _since: float
+    _flight: Flight
 
     def __init__(
         self, route: Route, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
@@ -79,17 +81,18 @@ class Answering:
             raise BodyTooLarge(route.body_limit)
         if trace.sampled:
             with trace.step(Step.CHOOSE):
-                plan, call = self._planned()
+                lane, call = self._planned()
         else:
-            plan, call = self._planned()
+            lane, call = self._planned()
         services.book.arrived(route, record.arrived)
         if route.quota is not None:
             _admit(route, route.quota, record, services)
-        services.meters.in_flight(route.key, 1)
+        plan, way, flight = lane.plan, lane.way, lane.flight
+        self._flight = flight
+        flight.count += 1
         attempt = plan.attempts[0]
         try:
             reply: Reply | None = None
-            way = _way(attempt, record.policy, services)
             if route.hedge is None and not services.temperatures.tracked:  # most need no more than one attempt
                 try:
                     reply = await _attempt(way, route, plan, call, self._deadline, record, trace, services)
@@ -99,7 +102,7 @@ class Answering:
                 attempt, reply = await _first_answer(route, plan, call, self._deadline, record, trace, services)
                 way = _way(attempt, record.policy, services)
         except BaseException as error:
-            services.meters.in_flight(route.key, -1)
+            flight.count -= 1
             if route.shift is not None and services.shadows is not None and isinstance(error, BackendError):
                 services.shadows.refused(route, self._call, error)
             raise
@@ -123,16 +126,18 @@ class Answering:
             return _session_marked(reply, route, attempt, self._call.invocation)
         return reply
 
-    def _planned(self) -> tuple[Plan, Call]:
+    def _planned(self) -> tuple[_Lane, Call]:
         """What to try in which order, and the call as it goes out: a session is known there by another id."""
         route, call, services, record = self._route, self._call, self._services, self._record
-        invocation = call.invocation
+        invocation, policy = call.invocation, record.policy
         home = sessions.home(route, invocation.session_id) if invocation.session_id is not None else None
-        if home is None and invocation.sdk_attempt == 1 and record.policy is not None:
-            usual = record.policy.usual.get(route.key)
-            if usual is not None:
-                record.why, record.as_usual = usual.why, True
-                return usual, call
+        if home is None and invocation.sdk_attempt == 1 and policy is not None:
+            lane: _Lane | None = policy.lanes.get(route.key)
+            if lane is None and route.key in policy.usual:
+                lane = policy.lanes[route.key] = _Lane(policy.usual[route.key], route, policy, services)
+            if lane is not None:
+                record.why, record.as_usual = lane.plan.why, True
+                return lane, call
         if home is not None:
             call = replace(call, invocation=replace(invocation, session_id=home.session_id))
             plan = plan_for(route, home, invocation.sdk_attempt)
@@ -146,7 +151,7 @@ class Answering:
         record.why, record.side = plan.why, plan.side
         if not plan.attempts:
             raise NoTarget(plan.why)
-        return plan, call
+        return _Lane(plan, route, policy, services), call
 
     def ended(self) -> bool:
         """`end` of a whole answer that was passed on, or of none at all; a stream has to be awaited: False."""
@@ -173,7 +178,7 @@ class Answering:
 
     def _over(self, reply: Reply) -> None:
         self._reply = None
-        self._services.meters.in_flight(self._route.key, -1)
+        self._flight.count -= 1
         if self._taken is not None:
             self._taken.done()
         if self._route.quota is not None:
@@ -286,6 +291,17 @@ class _Way:
         self.ask = services.backends[attempt.target.kind].invoke
 
 
+class _Lane:
+    """Where a request sets out: its plan, the way to the first of its targets, and the count of its route."""
+
+    __slots__ = ("flight", "plan", "way")
+
+    def __init__(self, plan: Plan, route: Route, policy: InForce | None, services: Services) -> None:
+        self.plan = plan
+        self.way = _way(plan.attempts[0], policy, services)
+        self.flight = services.meters.flight(route.key)
+
+
 def _way(attempt: Attempt, policy: InForce | None, services: Services) -> _Way:
     """To where `attempt` leads, looked up once for each policy."""
     if policy is None:
@@ -334,7 +350,8 @@ async def _attempt(
     answered = services.now()
     seconds = answered - began
     place.answered(answered)
-    gate.answered(seconds, answered)
+    if gate.answered(seconds, answered):
+        services.afterwards.do(gate.learn)
     if services.temperatures.tracked:
         cold.answered(target, began, answered, services)
     record.answered(attempt, seconds, reply.upstream_request_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from backends.base import Reply
 from backends.wire.framing import in_events
+from backends.wire.usage import counted
 from policies.quotas import estimated
 from policies.table import Route
 
@@ -18,8 +19,9 @@ from .services import Services
 
 def tokens(reply: Reply, record: Record) -> int:
     """Tokens of a request and as much of its answer as there has been."""
-    if reply.usage is not None:
-        return reply.usage.prompt_tokens + reply.usage.completion_tokens
+    usage = counted(reply)
+    if usage is not None:
+        return usage.prompt_tokens + usage.completion_tokens
     asked = len(record.invocation.body) if record.invocation is not None else 0
     if reply.stream is None:
         return estimated(asked, len(reply.body))

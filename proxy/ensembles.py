@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from backends.base import Invocation, Reply
 from backends.errors import BackendError
 from backends.outcome import Outcome
+from backends.wire.usage import counted
 
 from .handlers.errors import HandlerError
 from .handlers.guest.values import InvokeError, Question
@@ -64,7 +65,7 @@ async def ask(
     try:
         async with serve(invocation, record, inner, services, depth + 1) as (reply, _):
             given = await whole(reply)
-            record.usage = reply.usage
+            record.usage = counted(reply)
             record.head_sent(200)
             record.bytes_out = len(given.body)
             record.over("done")

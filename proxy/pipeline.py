@@ -14,6 +14,7 @@ from typing import Any
 
 from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError
+from backends.wire.usage import counted
 from policies.table import Miss, Route, RouteTable
 
 from . import ensembles
@@ -198,7 +199,7 @@ class Serving:
         )
         try:
             async with Answering(route, call, self.deadline, record, self._trace, self._services) as reply:
-                record.usage = reply.usage
+                record.usage = counted(reply)
                 return await ensembles.whole(reply)
         except (BackendError, NoTarget) as error:
             self._own = error if isinstance(error, BackendError) else None

@@ -40,6 +40,8 @@ class InForce:
     usual: Mapping[str, Plan] = field(init=False, compare=False, default_factory=dict)
     """By route, where there is nothing to choose: the plan of all requests but those of sessions and of clients that
     try again."""
+    lanes: dict[str, Any] = field(init=False, compare=False, default_factory=dict)
+    """By route, for those of `usual`: what all of them share, looked up once."""
     ways: dict[tuple[str, int], Any] = field(init=False, compare=False, default_factory=dict)
     """By target and replica, for the attempts at them: what they have looked up once."""
     courses: dict[tuple[str, str, str, int], Course] = field(init=False, compare=False, default_factory=dict)

@@ -41,6 +41,8 @@ class Record:
     principal: str | None = None
     """Who asked, where callers are authenticated."""
     usage: Usage | None = None
+    uncounted: bytes | None = None
+    """As in `Reply`: the answer goes out before anybody looks."""
     trace_id: str | None = None
     policy: InForce | None = None
     route: Route | None = None

@@ -20,6 +20,7 @@ from backends.errors import BackendError
 from backends.meters import Meters
 from backends.outcome import WARM, AttemptOutcome, Outcome
 from backends.temperatures import Temperatures
+from backends.wire.usage import counted
 from policies.table import Route, RouteTable, Target
 from policies.temperature import pace
 
@@ -192,7 +193,7 @@ class _Asked:
             policy=self._parts.table()[1],
             why=why,
             owner=self._route.owner,
-            usage=self._reply.usage if self._reply else None,
+            usage=counted(self._reply) if self._reply else None,
             trace_id=trace_id,
         )
 

@@ -1,13 +1,14 @@
 """Tokens as an OpenAI-compatible engine counts them, read from an answer when that costs next to nothing.
 
-Bodies are opaque; this looks into one only when it is small, plain JSON, and seems to hold counts.
+Bodies are opaque; this looks into one only when it is small, plain JSON, and seems to hold counts. That can wait until
+the answer is on its way: a `Reply` then has the body that is still to be looked into.
 """
 
 from __future__ import annotations
 
 import re
 
-from ..base import Usage
+from ..base import Reply, Usage
 from .restjson import media_type, read_count, read_object
 
 _END = rb'(?:\s*,\s*"[a-z_]+"\s*:\s*null)*\s*\}\s*\Z'
@@ -27,10 +28,22 @@ LIMIT = 64 * 1024
 """Bytes of the longest body that is parsed; orjson takes about 1 us a KiB."""
 
 
-def usage_of(content_type: str | None, body: bytes) -> Usage | None:
-    """The counts in `body`; None when it is no JSON of up to `LIMIT` bytes, or has none."""
-    at = body.rfind(b'"usage"') if len(body) <= LIMIT else -1
-    if at <= 0 or (content_type != "application/json" and media_type(content_type) != "application/json"):
+def uncounted(content_type: str | None, body: bytes) -> bytes | None:
+    """`body`, where it may hold counts: JSON of up to `LIMIT` bytes."""
+    if not body or len(body) > LIMIT:
+        return None
+    return body if content_type == "application/json" or media_type(content_type) == "application/json" else None
+
+
+def counted(reply: Reply) -> Usage | None:
+    """The counts of an answer: in its body, where that is still to be looked into, or as they were said beside it."""
+    return (None if reply.uncounted is None else usage_of(reply.uncounted)) or reply.usage
+
+
+def usage_of(body: bytes) -> Usage | None:
+    """The counts in a small JSON body; None when it has none."""
+    at = body.rfind(b'"usage"')
+    if at <= 0:
         return None
     last = None
     if body[at - 1] in _BEFORE_A_KEY:

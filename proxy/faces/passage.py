@@ -18,6 +18,7 @@ from backends.errors import BackendError, Said, let_go
 from backends.http.edge import Answer, BodyTooSlow, ClientGone, Exchange, lines
 from backends.patience import limit_at
 from backends.wire.framing import Reframer
+from backends.wire.usage import usage_of
 from policies.facts import FailureFacts, Fault
 
 from ..auth import permit
@@ -110,7 +111,7 @@ class _Passage:
                 serving = Serving(invocation, record, trace, services)
                 reply = await serving.begin()
                 try:
-                    record.usage = reply.usage
+                    record.usage, record.uncounted = reply.usage, reply.uncounted
                     if invocation.streaming:
                         await self._stream(reply, serving.deadline)
                     elif self._put(reply):
@@ -148,6 +149,8 @@ class _Passage:
     def _recorded(self) -> None:
         record, services = self._record, self._services
         now, trace = self._ended, self._trace
+        if record.uncounted is not None:
+            record.usage = usage_of(record.uncounted) or record.usage
         note = record.note(now)
         if note is not None:
             services.meters.record(note)

@@ -18,6 +18,7 @@ from backends.http.transport import HttpTransport
 from backends.wire.bedrock import RESPONSE_LIMIT
 from backends.wire.eventstream import encode
 from backends.wire.sigv4 import Credentials, Signer
+from backends.wire.usage import counted
 from policies.facts import FailureFacts, Fault
 from policies.table import AssumedRole, BedrockSpec, EndpointSpec, Target
 from tests.standins import (
@@ -38,6 +39,10 @@ PATH = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aimported-model%2
 PLAIN = b'{"messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}'
 WISH = PLAIN[:-1] + b', "stream": true}'
 ANSWER = b'{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":1,"completion_tokens":2}}'
+ENGINES = (
+    b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":'
+    b'"assistant","content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}'
+)
 METRICS = b'"amazon-bedrock-invocationMetrics":{"inputTokenCount":3,"outputTokenCount":5}'
 PIECE = b'{"choices":[{"delta":{"content":"a"}}]}'
 GARBLED = FailureFacts(Fault.NETWORK, None)
@@ -93,7 +98,7 @@ async def test_a_call_is_addressed_signed_and_counted(upstream: Upstream, transp
     made = call(PLAIN, accept="application/json", attributes="t=1", trace=Trace("p"))
     reply = await scripted(transport, source).invoke(where, made, soon())
     assert (reply.body, reply.content_type, reply.upstream_request_id) == (ANSWER, "application/json", "up-1")
-    assert reply.usage == Usage(1, 2)
+    assert reply.usage == Usage(1, 2)  # the body was read to know it for an answer
     (request,) = upstream.requests
     assert (request.raw_path, upstream.bodies, source.roles) == (f"{PATH}/invoke", [PLAIN], [role])
     assert "/us-east-1/bedrock/aws4_request" in request.headers["Authorization"]
@@ -140,6 +145,19 @@ async def test_a_plain_body_on_the_stream_operation_is_one_piece(upstream: Upstr
     assert (reply.body, reply.content_type, reply.usage) == (b"", "application/json", Usage(1, 2))
     assert await pieces(reply) == [ANSWER]
     assert upstream.requests[0].raw_path == f"{PATH}/invoke"
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"X-Amzn-Bedrock-Input-Token-Count": "7", "X-Amzn-Bedrock-Output-Token-Count": "8"}]
+)
+async def test_an_answer_that_is_an_engines_own_by_its_look_passes_unread(
+    upstream: Upstream, transport: HttpTransport, headers: dict[str, str]
+) -> None:
+    """Nobody parses it before the client has it; its counts are read then, and go before those of the headers."""
+    upstream.says(ENGINES, headers={"Content-Type": "application/json", **headers})
+    reply = await scripted(transport).invoke(target(upstream.url), call(PLAIN), soon())
+    assert (reply.body, reply.uncounted, counted(reply)) == (ENGINES, ENGINES, Usage(1, 2))
+    assert reply.usage == (Usage(7, 8) if headers else None)
 
 
 async def test_a_streaming_body_on_the_blocking_operation_is_one_body(

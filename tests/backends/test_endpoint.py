@@ -17,6 +17,7 @@ from backends.http.transport import HttpTransport
 from backends.wire.eventstream import encode, exception_frame, payload_part
 from backends.wire.sagemaker import RESPONSE_LIMIT
 from backends.wire.sigv4 import Credentials, Signer
+from backends.wire.usage import counted
 from policies.facts import FailureFacts, Fault
 from policies.table import AssumedRole, BedrockSpec, EndpointSpec, Target
 from tests.standins import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Standin
@@ -79,15 +80,15 @@ async def test_a_blocking_call_is_passed_both_ways(upstream: Upstream, transport
 
 
 @pytest.mark.parametrize(
-    ("speaks", "counted"), [("openai-chat", Usage(5, 2)), ("openai-completions", Usage(5, 2)), ("opaque", None)]
+    ("speaks", "usage"), [("openai-chat", Usage(5, 2)), ("openai-completions", Usage(5, 2)), ("opaque", None)]
 )
 async def test_tokens_are_counted_where_the_declared_dialect_tells_them(
-    upstream: Upstream, transport: HttpTransport, speaks: str, counted: Usage | None
+    upstream: Upstream, transport: HttpTransport, speaks: str, usage: Usage | None
 ) -> None:
     """An endpoint of OpenAI's dialect tells its tokens as an engine does; nobody looks into an opaque body."""
     upstream.says(b'{"usage": {"prompt_tokens": 5, "completion_tokens": 2}}')
     where = replace(target(upstream.url), speaks=speaks)
-    assert (await scripted(transport).invoke(where, call(), soon())).usage == counted
+    assert counted(await scripted(transport).invoke(where, call(), soon())) == usage
 
 
 async def test_an_unsigned_target_needs_no_credentials(upstream: Upstream, transport: HttpTransport) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from backends.gates import Gates, Refused
+from backends.gates import Gate, Gates, Refused
 from policies.limits import Bounds, Limit
 from policies.quotas import Quota, Rate
 from policies.table import EndpointSpec, LimitRule, Target, VllmSpec
@@ -134,7 +134,7 @@ async def test_overload_is_learnt_and_told() -> None:
     """Answers and pushback move the limit of that target alone."""
     gates, wide = Gates(), Target("wide", "endpoint", EndpointSpec("wide"))
     for _ in range(10):
-        gates.answered(wide, 0.1, 1.0)
+        gates.of(wide).answered(0.1, 1.0)
     gates.pushed_back(wide, 2.0)
     assert list(gates.states()) == [("wide", 204, 0, 0)]
     gates.keep([target("other")])
@@ -237,7 +237,7 @@ async def test_a_burst_is_queued() -> None:
     """A queue that was empty a moment ago holds half a second of work, five times what a standing one may."""
     gates, slow = Gates(), replace(GPU, limit=LimitRule(Bounds(1, 1), 1000, 1 << 20, 30.0))
     for second in range(200):
-        gates.answered(slow, 0.03, float(second))
+        gates.of(slow).answered(0.03, float(second))
     assert gates.enter(slow)
     burst = [waiting(gates, at=slow) for _ in range(15)]
     await settled()
@@ -249,7 +249,7 @@ async def test_a_queue_behind_streams_is_as_short_as_they_are_long() -> None:
     """Their first piece comes soon, but it is their end that lets the next one in, as far as one has been seen."""
     gates, slow = Gates(), replace(GPU, limit=LimitRule(Bounds(2, 2), 1000, 1 << 20, 30.0))
     for second in range(200):
-        gates.answered(slow, 0.03, float(second))
+        gates.of(slow).answered(0.03, float(second))
     gate = gates.of(slow)
     assert [gates.enter(slow), gates.enter(slow)] == [True, True]
     gate.streams()
@@ -270,6 +270,20 @@ async def test_a_queue_behind_streams_is_as_short_as_they_are_long() -> None:
     assert gate.turn_of(2) == pytest.approx(2 / (1 / 0.03 + 1 / 11.0))  # one of two places is a stream's
     gate.streamed(2.0)
     assert gate.streaming == 0
+
+
+async def test_what_answers_showed_is_known_to_whoever_asks() -> None:
+    """Answers are learnt of later and together, and one by one or at last they come to the same."""
+    later, at_once = Gate(), Gate()
+    took = [(0.05 * (1 + number % 7), float(number)) for number in range(50)]
+    assert [later.answered(*each) for each in took] == [True] + 49 * [False]
+    for each in took:
+        assert at_once.answered(*each)
+        at_once.learn()
+    later.pushed_back(60.0)
+    at_once.pushed_back(60.0)
+    assert later.limit == at_once.limit != Limit()
+    assert later.answered(0.1, 61.0)
 
 
 async def test_a_target_that_moved_has_its_limit_to_find_anew() -> None:

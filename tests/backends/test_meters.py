@@ -100,7 +100,7 @@ def test_label_sets_are_bounded() -> None:
     for number in range(10):
         name = f"e{number}"
         meters.record(outcome(endpoint=name, attempts=(attempt(name),)))
-        meters.in_flight(name, 1)
+        meters.flight(name).count += 1
     meters.record(outcome(endpoint="e0", attempts=(attempt("e0"),)))
     samples = page(meters)
     for family in ("pointsman_invocations_total", "pointsman_responses_total", "pointsman_attempts_total"):
@@ -113,7 +113,7 @@ def test_requests_in_flight_go_up_and_down() -> None:
     """The gauge is what is open now, under the cap and beyond it."""
     meters = Meters(cap=1)
     for key, delta in (("inline", 1), ("inline", 1), ("b", 1), ("inline", -1), ("b", -1)):
-        meters.in_flight(key, delta)
+        meters.flight(key).count += delta
     samples = page(meters)
     assert samples['pointsman_concurrent_requests_per_model{model="inline"}'] == 1
     assert samples['pointsman_concurrent_requests_per_model{model="_other"}'] == 0
@@ -152,8 +152,8 @@ def test_merging_adds_gauges_and_takes_the_newest_policy() -> None:
     one.policy("aaaaaaaaaaaa", 2)
     two.policy("bbbbbbbbbbbb", 3)
     two.reload(ok=False)
-    one.in_flight("inline", 2)
-    two.in_flight("inline", 3)
+    one.flight("inline").count = 2
+    two.flight("inline").count = 3
     for other in (two, none):
         one.merge(other)
     two.merge(one)
@@ -181,7 +181,7 @@ def test_a_snapshot_loses_nothing(requests: list[Outcome]) -> None:
     """Restoring it gives the same page."""
     meters = Meters("1.0")
     meters.policy("aaaaaaaaaaaa", 1)
-    meters.in_flight("inline", 1)
+    meters.flight("inline").count = 1
     for request in requests:
         meters.record(request)
     assert Meters.restore(meters.snapshot()).render({}) == meters.render({})
@@ -283,7 +283,7 @@ def test_of_a_process_that_is_gone_only_its_counts_remain() -> None:
     """What it had in flight, its breakers and its policy ended with it; its answers were given."""
     gone, left = Meters(), Meters()
     gone.record(outcome())
-    gone.in_flight("inline", 3)
+    gone.flight("inline").count = 3
     gone.breakers([("gpu", 0, 2)])
     gone.policy("aaaaaaaaaaaa", 7)
     gone.settle()

@@ -9,10 +9,11 @@ import math
 from functools import cache
 from typing import cast
 
+from backends.base import Reply
 from backends.http.arriving import TransportError
 from backends.http.connection import Connection
 from backends.wire import bedrock, sagemaker
-from backends.wire.bedrock import EventWriter, read_answer, read_exception, read_usage
+from backends.wire.bedrock import EventWriter, engines_own, read_answer, read_exception, read_usage
 from backends.wire.comparison.heard import Heard
 from backends.wire.comparison.meaning import read_meaning
 from backends.wire.dialects import DialectError, Exchange, Stamp, pair
@@ -20,7 +21,7 @@ from backends.wire.dialects.errors import translate_error
 from backends.wire.dialects.keys import TABLES
 from backends.wire.eventstream import Frame
 from backends.wire.sagemaker.failures import read_event
-from backends.wire.usage import usage_of
+from backends.wire.usage import counted, uncounted
 from policies.table import TranslateRule
 
 from .parser import LOOP, Parser, pick, pieces_of, text_of
@@ -94,8 +95,9 @@ def _event(data: bytes) -> None:
 
 def _counts(data: bytes) -> None:
     for kind in ("application/json", "application/json; charset=x", "text/plain"):
-        usage_of(kind, data)
+        counted(Reply(uncounted=uncounted(kind, data)))
     read_answer(pick(DIALECTS, data), data)
+    engines_own(pick(DIALECTS, data), data)
     count = text_of(data)[:40]
     read_usage({"x-amzn-bedrock-input-token-count": count, "x-amzn-bedrock-output-token-count": count}.get)
 

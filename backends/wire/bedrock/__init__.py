@@ -6,7 +6,7 @@ wrong. All pure: values in, values out.
 
 from __future__ import annotations
 
-from .answers import RESPONSE_LIMIT, SERVER_SENT_EVENTS, EventWriter, garbled, read_answer, read_usage
+from .answers import RESPONSE_LIMIT, SERVER_SENT_EVENTS, EventWriter, engines_own, garbled, read_answer, read_usage
 from .failures import read_error, read_exception
 from .requests import Asked, write_request, write_url
 
@@ -15,6 +15,7 @@ __all__ = [
     "SERVER_SENT_EVENTS",
     "Asked",
     "EventWriter",
+    "engines_own",
     "garbled",
     "read_answer",
     "read_error",

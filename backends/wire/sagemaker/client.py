@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from policies.table import EndpointSpec
 
-from ...base import ByteStream, Call, Headers, Reply, Usage
+from ...base import ByteStream, Call, Headers, Reply
 from .fields import FIELDS, Kind
 
 RESPONSE_LIMIT = 25 * 1024 * 1024
@@ -78,7 +78,7 @@ def read_reply(
     streaming: bool,
     body: bytes = b"",
     stream: ByteStream | None = None,
-    usage: Usage | None = None,
+    uncounted: bytes | None = None,
 ) -> Reply:
     """The answer with that head: the first value of each field, by its name in lower case."""
     found = first.get
@@ -99,5 +99,6 @@ def read_reply(
         new_session.decode("utf-8", "surrogateescape") if new_session else None,
         closed_session.decode("utf-8", "surrogateescape") if closed_session else None,
         named.decode("utf-8", "surrogateescape") if named else None,
-        usage,
+        None,
+        uncounted,
     )

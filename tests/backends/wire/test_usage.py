@@ -8,18 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.base import Usage
+from backends.base import Reply, Usage
 from backends.wire.restjson import read_count
-from backends.wire.usage import LIMIT, usage_of
+from backends.wire.usage import LIMIT, counted, uncounted, usage_of
 
 JSON = "application/json"
 COUNTED = b'{"choices": [], "usage": {"prompt_tokens": 7, "total_tokens": 10, "completion_tokens": 3}}'
 
 
+def found(content_type: str | None, body: bytes) -> Usage | None:
+    """What is read of an answer's body, once anybody asks."""
+    return counted(Reply(body, content_type=content_type, uncounted=uncounted(content_type, body)))
+
+
 @pytest.mark.parametrize("content_type", [JSON, "Application/JSON; charset=utf-8"])
 def test_counts_are_read(content_type: str) -> None:
     """An OpenAI answer's counts are found."""
-    assert usage_of(content_type, COUNTED) == Usage(7, 3)
+    assert found(content_type, COUNTED) == Usage(7, 3)
 
 
 @pytest.mark.parametrize(
@@ -40,17 +45,17 @@ def test_counts_are_read(content_type: str) -> None:
 )
 def test_other_bodies_have_no_counts(content_type: str | None, body: bytes) -> None:
     """What is no small JSON object with both counts gives none, and no error."""
-    assert usage_of(content_type, body) is None
+    assert found(content_type, body) is None
 
 
 def test_a_body_of_the_limit_is_read() -> None:
     """The limit itself is still parsed."""
-    assert usage_of(JSON, COUNTED + b" " * (LIMIT - len(COUNTED))) == Usage(7, 3)
+    assert found(JSON, COUNTED + b" " * (LIMIT - len(COUNTED))) == Usage(7, 3)
 
 
 def test_what_is_null_may_follow_the_counts() -> None:
     """vLLM has such members behind them; the body before them is not parsed for it."""
-    assert usage_of(JSON, b'{broken "x", ' + COUNTED[15:-1] + b', "prompt_logprobs": null,"kv": null}') == Usage(7, 3)
+    assert usage_of(b'{broken "x", ' + COUNTED[15:-1] + b', "prompt_logprobs": null,"kv": null}') == Usage(7, 3)
 
 
 COUNTS: st.SearchStrategy[object] = st.one_of(
@@ -87,4 +92,12 @@ def test_counts_are_those_of_the_document(
         else (None, None)
     )
     expected = None if prompt is None or completion is None else Usage(prompt, completion)
-    assert usage_of(JSON, json.dumps(document, separators=separators, indent=indent).encode()) == expected
+    assert usage_of(json.dumps(document, separators=separators, indent=indent).encode()) == expected
+
+
+def test_counts_in_the_body_go_before_those_beside_it() -> None:
+    """What the target said in a header holds only where its body says nothing."""
+    beside = Usage(1, 1)
+    assert counted(Reply(COUNTED, usage=beside, uncounted=COUNTED)) == Usage(7, 3)
+    assert counted(Reply(b"{}", usage=beside, uncounted=b"{}")) == beside
+    assert counted(Reply(COUNTED, usage=beside)) == beside

@@ -42,7 +42,7 @@ def answered(times: int) -> Meters:
     meters = Meters("1")
     for _ in range(times):
         meters.record(outcome())
-    meters.in_flight("inline", 1)
+    meters.flight("inline").count = 1
     meters.policy("aaaaaaaaaaaa", 3)
     return meters
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backends.base import Usage
 from backends.errors import Said
-from backends.wire.bedrock import EventWriter, garbled, read_answer, read_usage
+from backends.wire.bedrock import EventWriter, engines_own, garbled, read_answer, read_usage
 from backends.wire.eventstream import Frame
 from policies.facts import FailureFacts, Fault
 
@@ -90,6 +90,43 @@ def test_a_declared_dialect_is_recognised(speaks: str, document: object, usage: 
 def test_anything_else_is_not(speaks: str, body: bytes) -> None:
     """Another dialect, an empty answer or no JSON is never taken for an answer."""
     assert read_answer(speaks, body) == (False, None)
+
+
+TEXTS = st.text(max_size=20) | st.sampled_from(
+    ['"choices":[{"index":0,"message":{', "}", '","choices":[{"index":0,"text":"']
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["id", "object", "model", "error", "choices", "usage"]), TEXTS, max_size=3),
+    st.lists(
+        st.sampled_from([{"message": {}}, {"text": "a"}, {"index": 0, "message": {"content": "}"}}, "a"]), max_size=1
+    ),
+    st.sampled_from(["openai-chat", "openai-completions", "bedrock-completion", "opaque"]),
+    st.sampled_from([(",", ":"), (", ", ": ")]),
+)
+def test_what_looks_like_an_engines_answer_is_one(
+    members: dict[str, str], choices: list[object], speaks: str, separators: tuple[str, str]
+) -> None:
+    """No document that reading would refuse is taken by its look, whatever its texts say."""
+    body = json.dumps({**members, "choices": choices}, separators=separators).encode()
+    assert not engines_own(speaks, body) or read_answer(speaks, body)[0]
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize(
+    ("speaks", "choice"), [("openai-chat", {"message": {"content": "a"}}), ("openai-completions", {"text": "a"})]
+)
+def test_an_engines_answer_is_known_by_its_look(
+    speaks: str, choice: dict[str, object], separators: tuple[str, str]
+) -> None:
+    """However closely it is written; a half of one, or one of another dialect, is not."""
+    document = {"id": "x" * 40, "object": "o", "created": 1, "model": "m" * 60, "choices": [{"index": 0, **choice}]}
+    body = json.dumps(document, separators=separators).encode()
+    assert engines_own(speaks, body)
+    assert not engines_own(speaks, body[:-1])
+    others = {"openai-chat", "openai-completions", "bedrock-completion", "opaque"} - {speaks}
+    assert not any(engines_own(other, body) for other in others)
 
 
 @pytest.mark.parametrize(
