@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import socket
@@ -11,6 +12,7 @@ import uvloop
 
 from ..settings import environment
 from .channel import channel_of
+from .orphan import leave_after
 from .worker import work
 
 
@@ -30,7 +32,8 @@ def main() -> int:
 
 
 async def _work(line: socket.socket) -> int:
-    return await work(await channel_of(line), environment())
+    orphaned = functools.partial(leave_after, line.fileno())
+    return await work(await channel_of(line), environment(), orphaned)
 
 
 def _line() -> socket.socket:

@@ -41,6 +41,7 @@ from .messages import (
     Ready,
     Verdict,
 )
+from .orphan import LEAVE
 from .share import ABSENT, Board, Part
 from .sockets import inherited
 
@@ -52,12 +53,16 @@ REPORT = 1.0
 _FOR_THE_SUPERVISOR = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
-async def work(channel: Channel, variables: Mapping[str, str]) -> int:
-    """Serve as the other end of `channel` says; returns the exit code of the process."""
+async def work(channel: Channel, variables: Mapping[str, str], orphaned: Callable[[float], None]) -> int:
+    """Serve as the other end of `channel` says; returns the exit code of the process.
+
+    `orphaned` is told how many seconds after the end of its supervisor the process is to be over, whatever it does.
+    """
     try:
         begin = await channel.hear()
         if not isinstance(begin, Begin):
             return 2
+        orphaned(float(begin.settings["drain"]) + LEAVE)
         await _serve(channel, begin, variables)
     except (SettingsError, PolicyError, UnreadableError, StoreError) as error:
         channel.tell(Failed(str(error)))

@@ -32,6 +32,7 @@ from proxy.workers.messages import (
     Told,
     Verdict,
 )
+from proxy.workers.orphan import LEAVE
 from proxy.workers.share import ABSENT, Board, new_page
 from proxy.workers.worker import work
 
@@ -49,6 +50,8 @@ class Hand:
     board: Board
     port: int
     begin: Begin
+    orphaned: list[float]
+    """Seconds after which it is to be over without its supervisor."""
 
     async def hears(self, *kinds: type[Message]) -> Message:
         """The next message of one of these kinds; reports in between are passed over."""
@@ -93,7 +96,9 @@ async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIte
         settings = dataclasses.replace(settings, **given)  # type: ignore[arg-type]  # a test's own choice
         begin = Begin(1, dataclasses.asdict(settings), told(4, text), os.dup(listening.fileno()), os.dup(page), None)
         ours.tell(begin)
-        hand = Hand(ours, start(work(theirs, {}), name="work"), board, listening.getsockname()[1], begin)
+        orphaned: list[float] = []
+        works = start(work(theirs, {}, orphaned.append), name="work")
+        hand = Hand(ours, works, board, listening.getsockname()[1], begin, orphaned)
         yield hand
         await ours.close()
         assert await asyncio.wait_for(hand.work, 60) in {0, 2}
@@ -209,9 +214,10 @@ async def test_it_ends_without_its_supervisor(tmp_path: Path) -> None:
     """Whether the line ends before the first word or later."""
     ours, theirs = await line()
     await ours.close()
-    assert await work(theirs, {}) == 2
+    assert await work(theirs, {}, lambda _: None) == 2
     async with working(tmp_path) as hand:
         await hand.hears(Ready)
+        assert hand.orphaned == [1.0 + LEAVE]
         hand.channel.tell(Accept())
         await hand.channel.close()
         assert await asyncio.wait_for(hand.work, 60) == 0
