@@ -136,7 +136,7 @@ class Answering:
             if lane is None and route.key in policy.usual:
                 lane = policy.lanes[route.key] = _Lane(policy.usual[route.key], route, policy, services)
             if lane is not None:
-                record.why, record.as_usual = lane.plan.why, True
+                record.why = lane.plan.why
                 return lane, call
         if home is not None:
             call = replace(call, invocation=replace(invocation, session_id=home.session_id))

@@ -44,8 +44,8 @@ class InForce:
     """By route, for those of `usual`: what all of them share, looked up once."""
     ways: dict[tuple[str, int], Any] = field(init=False, compare=False, default_factory=dict)
     """By target and replica, for the attempts at them: what they have looked up once."""
-    courses: dict[tuple[str, str, str, int], Course] = field(init=False, compare=False, default_factory=dict)
-    """By route, operation, target and replica: what requests have in common that went the usual way there."""
+    courses: dict[tuple[str, str, str, int, str], Course] = field(init=False, compare=False, default_factory=dict)
+    """By route, operation, target, replica and why: what requests have in common that went the usual way there."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", f"{self.table.digest}/{self.generation}")

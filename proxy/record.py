@@ -16,6 +16,8 @@ from .policy_source import InForce
 
 CLIENT_GONE = 499
 """nginx's status for a client that closed the connection first; never sent, only recorded."""
+COURSES = 10_000
+"""Of one policy, about 1 KB each. Its routes, targets and rules name fewer; what goes beyond has no notes."""
 
 
 class Record:
@@ -51,8 +53,6 @@ class Record:
     """What a cold target made of it: `spill`, `hold` or `fail`."""
     side: str | None = None
     """Target that it was meant for, where its route migrates: `Plan.side`."""
-    as_usual = False
-    """It had its route's plan for requests of which there is nothing to decide."""
     lasted = 0.0
     """Seconds that the last attempt took."""
     _first: Attempt | None = None
@@ -139,12 +139,13 @@ class Record:
     def note(self, now: float) -> Note | None:
         """The request, over, where there is nothing to tell of it but numbers and ids; else None, and `outcome` has
         what there is."""
-        first, route, policy = self._first, self.route, self.policy
+        first, route, policy, invocation = self._first, self.route, self.policy, self.invocation
         if (
             first is None
             or route is None
             or policy is None
-            or not self.as_usual
+            or invocation is None
+            or invocation.sdk_attempt != 1
             or self.ended != "done"
             or self.status != 200
             or self.error_type is not None
@@ -154,10 +155,12 @@ class Record:
             or route.shift is not None
         ):
             return None
-        invocation, target = self.invocation, first.target
-        key = route.key, self.operation, target.name, first.replica
+        target = first.target
+        key = route.key, self.operation, target.name, first.replica, self.why
         course = policy.courses.get(key)
         if course is None:
+            if len(policy.courses) >= COURSES:
+                return None
             course = policy.courses[key] = Course(
                 route.endpoint,
                 route.component,
@@ -169,8 +172,6 @@ class Record:
                 target.kind,
                 first.replica,
             )
-        if course.why != self.why:
-            return None
         return (
             course,
             self.request_id,
@@ -184,7 +185,7 @@ class Record:
             self.parts_out,
             self.usage,
             self._named,
-            None if invocation is None else invocation.sdk_invocation_id,
+            invocation.sdk_invocation_id,
             self.trace_id,
             self.principal,
         )

@@ -14,7 +14,7 @@ from policies.facts import FailureFacts, Fault
 from policies.load import load_policy
 from policies.table import Route, Target, VllmSpec, Weighted
 from proxy.policy_source import InForce
-from proxy.record import CLIENT_GONE, Record
+from proxy.record import CLIENT_GONE, COURSES, Record
 
 TARGET = Target("gpu", "vllm", VllmSpec(("http://a",), "m"))
 COLD = BackendError(FailureFacts(Fault.PLATFORM, True, throttled=True, cold=True), TARGET, "not ready")
@@ -98,7 +98,7 @@ def usual() -> Record:
     record = Record("r", arrived=10.0, started=1.0)
     record.operation, record.policy, record.route = "InvokeEndpoint", policy, route
     record.invocation = Invocation("chat", None, False, b"{}", "r", sdk_invocation_id="sdk-1")
-    record.why, record.as_usual, record.trace_id, record.principal = plan.why, True, "t" * 32, "me"
+    record.why, record.trace_id, record.principal = plan.why, "t" * 32, "me"
     record.answered(plan.attempts[0], 0.25, "theirs")
     record.usage, record.bytes_in, record.bytes_out = Usage(3, 4), 2, 5
     record.head_sent(200)
@@ -139,7 +139,8 @@ def test_a_usual_request_is_a_note_of_its_outcome() -> None:
         {"handler_status": 500},
         {"cold": "hold"},
         {"side": "gpu"},
-        {"as_usual": False},
+        {"invocation": None},
+        {"invocation": Invocation("chat", None, False, b"{}", "r", sdk_attempt=2)},
         {"policy": None},
         {"route": None},
     ],
@@ -153,16 +154,39 @@ def test_of_what_went_otherwise_there_is_no_note(changes: dict[str, Any]) -> Non
     assert record.note(11.0) is None
 
 
-def test_a_request_of_two_attempts_or_of_another_plan_has_no_note() -> None:
-    """Nor has one whose plan changed on the way."""
-    twice, failed, replanned = usual(), usual(), usual()
-    assert replanned.note(11.0) is not None
-    replanned.why = "elsewhere"
+def test_a_request_of_two_attempts_has_no_note() -> None:
+    """Whatever became of the second."""
+    twice, failed = usual(), usual()
     twice.answered(Attempt(TARGET), 0.5, None)
     failed.failed(Attempt(TARGET), 0.5, None)
-    assert [each.note(11.0) for each in (twice, failed, replanned)] == [None, None, None]
+    assert [each.note(11.0) for each in (twice, failed)] == [None, None]
     assert [each.failure for each in failed.attempts] == [None, "given up: the client went away"]
     assert len(twice.attempts) == 2
+
+
+def test_requests_that_were_sent_for_another_reason_go_another_course() -> None:
+    """Where there is a choice a target is asked for more than one, and each has notes."""
+    record, drawn = usual(), usual()
+    drawn.policy, drawn.why = record.policy, "endpoints.chat.split: gpu, drawn by weight"
+    for each in (record, drawn):
+        note = each.note(11.0)
+        assert note is not None
+        assert outcome_of(note) == each.outcome(11.0)
+
+
+def test_the_number_of_courses_is_bounded() -> None:
+    """Beyond it there are no notes but of courses that are known."""
+    record, known, other = usual(), usual(), usual()
+    note = record.note(11.0)
+    assert note is not None
+    assert record.policy is not None
+    courses = record.policy.courses
+    courses.update({("", "", "", number, ""): note[0] for number in range(COURSES - 1)})
+    known.policy = other.policy = record.policy
+    other.why = "elsewhere"
+    assert known.note(11.0) is not None
+    assert other.note(11.0) is None
+    assert len(courses) == COURSES
 
 
 def test_a_record_beside_another_begins_where_that_one_is() -> None:
