@@ -153,14 +153,16 @@ class Answering:
             raise NoTarget(plan.why)
         return _Lane(plan, route, policy, services), call
 
-    def ended(self) -> bool:
-        """`end` of a whole answer that was passed on, or of none at all; a stream has to be awaited: False."""
+    @property
+    def streams(self) -> bool:
+        """There is an answer, and it is a stream: `end` has to be awaited."""
+        return self._reply is not None and self._reply.stream is not None
+
+    def ended(self) -> None:
+        """`end` of a whole answer that was passed on, or of none at all."""
         reply = self._reply
         if reply is not None:
-            if reply.stream is not None:
-                return False
             self._over(reply)
-        return True
 
     async def end(self, error: BaseException | None) -> None:
         """The answer is passed on, or given up for `error`. Does nothing when there was none, or the second time."""

@@ -125,13 +125,17 @@ class Serving:
         finally:
             self._close()
 
-    def ended(self) -> bool:
-        """The reply is passed on, and there is nothing to wait for, as with most whole answers; where False, `end`."""
-        if self._answering is not None and not self._answering.ended():
-            return False
+    @property
+    def streams(self) -> bool:
+        """The target's answer is a stream, so that `end` has to be awaited."""
+        return self._answering is not None and self._answering.streams
+
+    def ended(self) -> None:
+        """`end` of an answer that was passed on and is no stream: there is nothing to wait for."""
+        if self._answering is not None:
+            self._answering.ended()
         if self._passage is not None:
             self._close()
-        return True
 
     def _close(self) -> None:
         passage, self._passage = self._passage, None

@@ -87,7 +87,7 @@ def _reason(error: Exception, record: Record) -> str:
 
 
 class _Passage:
-    __slots__ = ("_ended", "_exchange", "_face", "_record", "_services", "_trace")
+    __slots__ = ("_ended", "_exchange", "_face", "_record", "_services", "_serving", "_trace")
     _ended: float
 
     def __init__(self, exchange: Exchange, face: Face, record: Record, services: Services) -> None:
@@ -96,6 +96,8 @@ class _Passage:
         self._record = record
         self._services = services
         self._trace: RequestTrace | None = None
+        self._serving: Serving | None = None
+        """It is passed on, and only to be told so."""
 
     async def answer(self) -> None:
         """Read, serve, write; whatever keeps it from doing so is one typed answer."""
@@ -117,12 +119,13 @@ class _Passage:
                     elif self._put(reply):
                         await self._exchange.drained()
                     record.ended = "done"
-                    over = serving.ended()
                 except BaseException as error:
                     await serving.end(error)
                     raise
-                if not over:
+                if serving.streams:
                     await serving.end(None)
+                else:
+                    self._serving = serving
             except BodyTooSlow as error:
                 await self._refuse(error)
             except ClientGone:
@@ -149,6 +152,8 @@ class _Passage:
     def _recorded(self) -> None:
         record, services = self._record, self._services
         now, trace = self._ended, self._trace
+        if self._serving is not None:
+            self._serving.ended()
         if record.uncounted is not None:
             record.usage = usage_of(record.uncounted) or record.usage
         note = record.note(now)
