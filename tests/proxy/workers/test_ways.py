@@ -173,17 +173,26 @@ def test_streams_outlive_all_but_their_worker(tmp_path: Path, upstream: Model, w
 
 
 def test_an_upgrade_follows_an_upgrade(tmp_path: Path, upstream: int) -> None:
-    """A successor is succeeded as its predecessor was, and ends as it would have."""
+    """A successor is succeeded as its predecessor was, and ends as it would have. SIGUSR2 means nothing to who is
+    succeeded already, and what changes meanwhile is in force in the end."""
     with served(tmp_path, policy_of(upstream)) as running:
-        supervisors = [running.ready()["pid"]]
+        text, supervisors = running.policy.read_text(), [running.ready()["pid"]]
         with Load(running.port) as load:
-            for _ in range(2):
+            for owner in ("them", "you"):
                 os.kill(supervisors[-1], signal.SIGUSR2)
+                running.until("starting a successor", count=len(supervisors))
+                running.policy.write_text(text.replace("owner: us", f"owner: {owner}"))
+                for number in (signal.SIGUSR2, signal.SIGHUP):
+                    os.kill(supervisors[-1], number)
                 running.until("has taken over", count=len(supervisors))
                 assert gone(supervisors)
                 supervisors.append(running.ready()["pid"])
+                while owner not in running.read("/admin/policy"):
+                    load.more(20)
                 load.more(100)
         try:
+            assert running.errors.read_text().count("starting a successor") == 2
+            assert {worker["policy"] for worker in running.ready()["workers"]} == {running.ready()["policy"]}
             assert (load.lost, load.refused, load.backwards) == ([], 0, 0)
             running.comes_to("pointsman_responses_total", load.answers.total())
         finally:
