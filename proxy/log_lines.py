@@ -102,50 +102,74 @@ def written(entry: dict[str, Any]) -> bytes:
 
 _LOGS: Final = MappingProxyType({WARM: "warm", SHADOW: "shadow"})
 """Operations that no client has asked for -> the word by which their lines are told from requests'."""
+_MAYBE: Final = (
+    "component",
+    "error_type",
+    "first_chunk_seconds",
+    "first_chunk_backend_seconds",
+    "owner",
+    "prompt_tokens",
+    "completion_tokens",
+    "sdk_invocation_id",
+    "trace_id",
+    "handler_status",
+    "principal",
+    "cold",
+    "side",
+    "migration",
+)
+"""Keys that a line leaves out where there is nothing to say; then those of an attempt, and of a migration."""
+_MAYBE_OF_ATTEMPT: Final = ("failure", "cold", "throttled", "timed_out", "status", "given_up", "upstream_request_id")
+_MAYBE_OF_MIGRATION: Final = ("bypassed",)
 _dumps: Final = orjson.dumps
 
 
 def entry(outcome: Outcome) -> dict[str, Any]:
     """What stands in the line of one request, by the keys of KEYS."""
     usage = outcome.usage
-    return _said(
-        log=_LOGS.get(outcome.operation, "request"),
-        time=_time(outcome.started),
-        request_id=outcome.request_id,
-        endpoint=outcome.endpoint,
-        component=outcome.component,
-        operation=outcome.operation,
-        status=outcome.status,
-        error_type=outcome.error_type,
-        ended=outcome.ended,
-        seconds=_seconds(outcome.seconds),
-        backend_seconds=_seconds(outcome.backend_seconds),
-        overhead_seconds=_seconds(outcome.overhead_seconds),
-        first_chunk_seconds=_seconds(outcome.first_chunk_seconds),
-        first_chunk_backend_seconds=_seconds(outcome.first_chunk_backend_seconds),
-        attempts=[_attempt(attempt) for attempt in outcome.attempts],
-        bytes_in=outcome.bytes_in,
-        bytes_out=outcome.bytes_out,
-        parts_out=outcome.parts_out,
-        policy=outcome.policy,
-        why=outcome.why[:LONGEST_TEXT],
-        owner=outcome.owner,
-        prompt_tokens=usage.prompt_tokens if usage else None,
-        completion_tokens=usage.completion_tokens if usage else None,
-        sdk_invocation_id=outcome.sdk_invocation_id and outcome.sdk_invocation_id[:LONGEST_TEXT],
-        sdk_attempt=outcome.sdk_attempt,
-        trace_id=outcome.trace_id and outcome.trace_id[:LONGEST_TEXT],
-        handler_status=outcome.handler_status,
-        principal=outcome.principal and outcome.principal[:LONGEST_TEXT],
-        cold=outcome.cold,
-        side=outcome.side,
-        migration=None if outcome.migration is None else _place(outcome.migration),
-    )
+    said = {
+        "log": _LOGS.get(outcome.operation, "request"),
+        "time": _time(outcome.started),
+        "request_id": outcome.request_id,
+        "endpoint": outcome.endpoint,
+        "component": outcome.component,
+        "operation": outcome.operation,
+        "status": outcome.status,
+        "error_type": outcome.error_type,
+        "ended": outcome.ended,
+        "seconds": _seconds(outcome.seconds),
+        "backend_seconds": _seconds(outcome.backend_seconds),
+        "overhead_seconds": _seconds(outcome.overhead_seconds),
+        "first_chunk_seconds": _seconds(outcome.first_chunk_seconds),
+        "first_chunk_backend_seconds": _seconds(outcome.first_chunk_backend_seconds),
+        "attempts": [_attempt(attempt) for attempt in outcome.attempts],
+        "bytes_in": outcome.bytes_in,
+        "bytes_out": outcome.bytes_out,
+        "parts_out": outcome.parts_out,
+        "policy": outcome.policy,
+        "why": outcome.why[:LONGEST_TEXT],
+        "owner": outcome.owner,
+        "prompt_tokens": usage.prompt_tokens if usage else None,
+        "completion_tokens": usage.completion_tokens if usage else None,
+        "sdk_invocation_id": outcome.sdk_invocation_id and outcome.sdk_invocation_id[:LONGEST_TEXT],
+        "sdk_attempt": outcome.sdk_attempt,
+        "trace_id": outcome.trace_id and outcome.trace_id[:LONGEST_TEXT],
+        "handler_status": outcome.handler_status,
+        "principal": outcome.principal and outcome.principal[:LONGEST_TEXT],
+        "cold": outcome.cold,
+        "side": outcome.side,
+        "migration": None if outcome.migration is None else _place(outcome.migration),
+    }
+    return _without_nothing(said, _MAYBE)
 
 
-def _said(**values: Any) -> dict[str, Any]:
-    """Those of them that say something."""
-    return {key: value for key, value in values.items() if value is not None and value is not False}
+def _without_nothing(said: dict[str, Any], maybe: Iterable[str]) -> dict[str, Any]:
+    """`said` itself, without those of the keys `maybe` under which nothing stands."""
+    for key in maybe:
+        value = said[key]
+        if value is None or value is False:
+            del said[key]
+    return said
 
 
 def read(text: bytes) -> Outcome | None:
@@ -205,30 +229,32 @@ def _dumped(value: Any) -> bytes:
 
 
 def _attempt(attempt: AttemptOutcome) -> dict[str, Any]:
-    return _said(
-        target=attempt.target,
-        kind=attempt.kind,
-        replica=attempt.replica,
-        seconds=_seconds(attempt.seconds),
-        failure=attempt.failure and attempt.failure[:LONGEST_TEXT],
-        cold=attempt.cold,
-        throttled=attempt.throttled,
-        timed_out=attempt.timed_out,
-        status=attempt.status,
-        given_up=attempt.given_up,
-        upstream_request_id=attempt.upstream_request_id and attempt.upstream_request_id[:LONGEST_TEXT],
-    )
+    said = {
+        "target": attempt.target,
+        "kind": attempt.kind,
+        "replica": attempt.replica,
+        "seconds": _seconds(attempt.seconds),
+        "failure": attempt.failure and attempt.failure[:LONGEST_TEXT],
+        "cold": attempt.cold,
+        "throttled": attempt.throttled,
+        "timed_out": attempt.timed_out,
+        "status": attempt.status,
+        "given_up": attempt.given_up,
+        "upstream_request_id": attempt.upstream_request_id and attempt.upstream_request_id[:LONGEST_TEXT],
+    }
+    return _without_nothing(said, _MAYBE_OF_ATTEMPT)
 
 
 def _place(place: Place) -> dict[str, Any]:
-    return _said(
-        name=place.name,
-        step=place.step,
-        to=place.to,
-        share=place.share,
-        shadow=place.shadow,
-        bypassed=place.bypassed,
-    )
+    said = {
+        "name": place.name,
+        "step": place.step,
+        "to": place.to,
+        "share": place.share,
+        "shadow": place.shadow,
+        "bypassed": place.bypassed,
+    }
+    return _without_nothing(said, _MAYBE_OF_MIGRATION)
 
 
 def _time(started: float) -> orjson.Fragment:

@@ -159,6 +159,16 @@ def test_reading_a_line_gives_the_outcome_back(request: Outcome) -> None:
 
 @given(outcomes)
 @settings(max_examples=100)
+def test_no_line_says_null_or_false(request: Outcome) -> None:
+    """Whatever became of the request."""
+    entry = json.loads(line(request))
+    values = [*entry.values(), *entry.get("migration", {}).values()]
+    values += [value for attempt in entry["attempts"] for value in attempt.values()]
+    assert not [value for value in values if value is None or value is False]
+
+
+@given(outcomes)
+@settings(max_examples=100)
 def test_a_line_is_one_line_and_drives_no_terminal(request: Outcome) -> None:
     """No control character gets through, neither ASCII's nor the C1 set, nor Unicode's line separators."""
     text = line(request).decode()
