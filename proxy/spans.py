@@ -82,9 +82,9 @@ FAILED: Final = frozenset({"failed", "upstream_broken", "deadline"})
 """Ends of a request that are this side's failure. `refused` is the caller's, `client_gone` nobody's."""
 
 
-def operation(invocation: Invocation) -> str:
+def operation(streaming: bool) -> str:
     """The request span's name without the endpoint's."""
-    return "InvokeEndpointWithResponseStream" if invocation.streaming else "InvokeEndpoint"
+    return "InvokeEndpointWithResponseStream" if streaming else "InvokeEndpoint"
 
 
 def of_request(invocation: Invocation) -> Attributes:

@@ -4,13 +4,14 @@ Whether a request is sampled is decided once, at entry: by the caller's `tracepa
 `draw() < sample`. An unsampled request makes no span object, and the caller's trace context goes on unchanged. A
 sampled one continues the caller's trace, and each target gets the context of its own attempt's span.
 
-What a request tells of itself is traced.py's, names and attributes are spans.py's. Spans leave in batches, from a
-thread of the SDK. An exporter that fails or is not there costs spans, never a request; `spans_lost` counts them. No
-global tracer provider is set.
+What a request tells of itself is traced.py's, names and attributes are spans.py's. Traces wait as notes in the SDK's
+queue, and leave in batches, from a thread of the SDK, which makes the spans of a batch first. An exporter that fails or
+is not there costs spans, never a request; `spans_lost` counts them. No global tracer provider is set.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -19,21 +20,25 @@ from typing import Final, cast
 
 from opentelemetry import trace as api
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_EXPORT_BATCH_SIZE
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from backends.base import Invocation
+from backends.base import Invocation, Trace
 
 from . import spans
-from .traced import UNTRACED, RequestTrace, Sampled, Span, Unsampled
+from .traced import UNTRACED, Above, RequestTrace, Sampled, Unsampled
 
 OFF, CONSOLE = "off", "console"
 
 _ATTRIBUTES: Final = len(spans.ATTRIBUTES)
 """More than any span has."""
+
+_AT_A_TIME: Final = 512
+"""The SDK's own default."""
 
 EXPORT_TIMEOUT: Final = 3.0
 """Seconds for one delivery of a batch, retries included: a collector is close by, and stopping must not take long."""
@@ -70,18 +75,18 @@ class Telemetry:
             raise ValueError(message)
         self._sample = sample
         self._draw = draw
-        self._sink: _CountedExporter | None = None
+        self._sink: _Exporter | None = None
         self._provider: TracerProvider | None = None
         self._tracer: _Tracer | None = None
         if sink is None and exporter != OFF:
             sink = _exporter(exporter)
         if sink is not None:
-            self._sink = _CountedExporter(sink)
-            resource, processor = _resource(version), BatchSpanProcessor(self._sink)
-            self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+            self._sink = _Exporter(sink, _Maker(version), _at_a_time())
+            processor = BatchSpanProcessor(self._sink)
+            self._provider = TracerProvider(shutdown_on_exit=False)
             self._provider.add_span_processor(processor)
             if isinstance(self._provider.get_tracer("pointsman"), Tracer):  # it is another with OTEL_SDK_DISABLED
-                self._tracer = _Tracer(processor, resource, version, clock_ns)
+                self._tracer = _Tracer(processor, clock_ns)
 
     @property
     def spans_lost(self) -> int:
@@ -90,19 +95,16 @@ class Telemetry:
 
     def start(self, invocation: Invocation, now_ns: int) -> RequestTrace:
         """Begin the trace of one request that arrived at `now_ns` (nanoseconds since the epoch)."""
-        incoming = invocation.trace
-        parent = None if incoming is None else _TRACEPARENT.fullmatch(incoming.traceparent)
-        if parent is not None and parent[1] == "00" and parent[5]:
-            parent = None
-        if parent is None:
-            incoming = None
         tracer = self._tracer
-        if tracer is None or not (self._draw() < self._sample if parent is None else int(parent[4], 16) & 1):
-            return UNTRACED if parent is None else Unsampled(parent[2], incoming)
-        above = None if parent is None else _remote(parent)
-        return Sampled(
-            tracer, invocation, now_ns, above, api.SpanKind.SERVER, incoming.tracestate if incoming else None
-        )
+        if invocation.trace is not None:
+            above = _above(invocation.trace)
+            if above is not None:
+                if tracer is None or not above.flags & api.TraceFlags.SAMPLED:
+                    return Unsampled(above.trace_id, invocation.trace)
+                return Sampled(tracer, invocation, now_ns, above)
+        if tracer is None or self._draw() >= self._sample:
+            return UNTRACED
+        return Sampled(tracer, invocation, now_ns, None)
 
     def shutdown(self) -> None:
         """Deliver the spans that wait, within a few seconds, and stop. Call it once, off the event loop's hot hours."""
@@ -113,51 +115,88 @@ class Telemetry:
 
 
 class _Tracer:
-    """Makes spans of what a request has told, and puts them into the SDK's queue."""
+    """Puts traces into the SDK's queue."""
 
-    def __init__(self, processor: SpanProcessor, resource: Resource, version: str, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, processor: SpanProcessor, clock_ns: Callable[[], int]) -> None:
         ids = RandomIdGenerator()
         self.trace_id = ids.generate_trace_id
         self.span_id = ids.generate_span_id
         self.now_ns = clock_ns
         self._processor = processor
-        self._resource = resource
+
+    def put(self, trace: Sampled) -> None:
+        self._processor.on_end(cast("ReadableSpan", _Waiting(trace)))
+
+
+class _Waiting:
+    """A trace in the SDK's queue. Of what comes the queue asks nothing but whether it is sampled."""
+
+    __slots__ = ("trace",)
+    context: Final = api.SpanContext(1, 1, False, api.TraceFlags(api.TraceFlags.SAMPLED))
+
+    def __init__(self, trace: Sampled) -> None:
+        self.trace = trace
+
+
+class _Maker:
+    """Makes the SDK's spans."""
+
+    def __init__(self, version: str) -> None:
+        self._resource = _resource(version)
         self._scope = InstrumentationScope("pointsman", version)
         limits = SpanLimits()  # OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT and its like
         self._most, self._longest = limits.max_span_attributes, limits.max_span_attribute_length
         self._limited = self._longest is not None or (self._most is not None and self._most < _ATTRIBUTES)
 
-    def put(self, span: Span) -> None:
-        attributes = span.attributes
+    def make(
+        self,
+        name: str,
+        kind: api.SpanKind,
+        context: api.SpanContext,
+        parent: api.SpanContext | None,
+        attributes: spans.Attributes,
+        status: api.Status,
+        began: int,
+        ended: int,
+    ) -> ReadableSpan:
+        """See `traced.Make`."""
         if self._limited:
             bounded = BoundedAttributes(self._most, attributes, immutable=False, max_value_len=self._longest)
             attributes = dict(cast("Mapping[str, str | int | float | bool]", bounded))
-        self._processor.on_end(
-            ReadableSpan(
-                span.name,
-                span.context,
-                span.parent,
-                self._resource,
-                attributes,
-                kind=span.kind,
-                status=span.status,
-                start_time=span.began,
-                end_time=span.ended,
-                instrumentation_scope=self._scope,
-            )
+        return ReadableSpan(
+            name,
+            context,
+            parent,
+            self._resource,
+            attributes,
+            kind=kind,
+            status=status,
+            start_time=began,
+            end_time=ended,
+            instrumentation_scope=self._scope,
         )
 
 
-class _CountedExporter(SpanExporter):
-    """Counts what the exporter behind it loses, and gives up at the first failure once the process is closing."""
+class _Exporter(SpanExporter):
+    """Makes the spans of the traces that have waited, for the exporter behind it, at most `most` at a time. It counts
+    what that loses, and gives up at the first failure once the process is closing."""
 
-    def __init__(self, inner: SpanExporter) -> None:
+    def __init__(self, inner: SpanExporter, maker: _Maker, most: int) -> None:
         self._inner = inner
+        self._make = maker.make
+        self._most = most
         self._failing = False
         self.closing = False
         self.lost = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        waiting = cast("Sequence[_Waiting]", spans)
+        made = [span for one in waiting for span in one.trace.made(self._make)]
+        for start in range(0, len(made), self._most):
+            self._export(made[start : start + self._most])
+        return SpanExportResult.FAILURE if self._failing else SpanExportResult.SUCCESS
+
+    def _export(self, spans: Sequence[ReadableSpan]) -> None:
         result = SpanExportResult.FAILURE
         if not (self.closing and self._failing):
             try:
@@ -167,10 +206,17 @@ class _CountedExporter(SpanExporter):
         self._failing = result is not SpanExportResult.SUCCESS
         if self._failing:
             self.lost += len(spans)
-        return result
 
     def shutdown(self) -> None:
         self._inner.shutdown()
+
+
+def _at_a_time() -> int:
+    """Spans in one delivery. The SDK's queue goes by it too, and counts traces."""
+    try:
+        return int(os.environ.get(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, _AT_A_TIME))
+    except ValueError:  # the SDK says so in the log
+        return _AT_A_TIME
 
 
 def _exporter(name: str) -> SpanExporter:
@@ -186,12 +232,24 @@ def _exporter(name: str) -> SpanExporter:
     return OTLPSpanExporter(url if url.endswith("/v1/traces") else f"{url}/v1/traces", timeout=EXPORT_TIMEOUT)
 
 
+class _Own(Resource):
+    """The resource of all spans. The exporter sorts each span by its resource, of which the SDK's own makes JSON each
+    time: a seventh of all that a traced request costs. This one is what it is by being the same object."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
 def _resource(version: str) -> Resource:
     # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, which the detector reads, win over our own words.
     own = Resource.create({"service.name": "pointsman", "service.version": version})
-    detected = OTELResourceDetector().detect()
-    return own.merge(detected)
+    merged = own.merge(OTELResourceDetector().detect())
+    return _Own(merged.attributes, merged.schema_url)
 
 
-def _remote(parent: re.Match[str]) -> api.SpanContext:
-    return api.SpanContext(int(parent[2], 16), int(parent[3], 16), True, api.TraceFlags(int(parent[4], 16)))
+def _above(incoming: Trace) -> Above | None:
+    """The caller's span; None where what it says of itself is not valid."""
+    found = _TRACEPARENT.fullmatch(incoming.traceparent)
+    if found is None or (found[1] == "00" and found[5]):
+        return None
+    return Above(found[2], found[3], int(found[4], 16), remote=True, tracestate=incoming.tracestate)

@@ -165,6 +165,30 @@ def test_the_sdks_limits_of_attributes_hold(
     assert kept is not None or len(attributes) == 2
 
 
+@pytest.mark.parametrize(("most", "batches"), [("2", [2, 2, 1]), ("5", [5]), ("many", [5])])
+def test_no_delivery_has_more_spans_than_the_sdk_is_told(
+    monkeypatch: pytest.MonkeyPatch, most: str, batches: list[int]
+) -> None:
+    """OTEL_BSP_MAX_EXPORT_BATCH_SIZE counts spans, though whole traces wait; what is no number is the SDK's default."""
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", most)
+    delivered: list[int] = []
+
+    class Counting(SpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            delivered.append(len(spans))
+            return SpanExportResult.SUCCESS
+
+    telemetry = Telemetry("off", 1.0, lambda: 0.0, "1", sink=Counting())
+    trace = telemetry.start(invocation(), 0)
+    for _ in range(4):
+        with trace.step(Step.CHOOSE):
+            pass
+    trace.finish(outcome())
+    telemetry.shutdown()
+    assert delivered == batches
+    assert telemetry.spans_lost == 0
+
+
 def test_the_console_gets_one_json_object_a_line_on_standard_error() -> None:
     """Standard output stays the request log's."""
     program = (

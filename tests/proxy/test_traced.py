@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
+from hypothesis import given
 from opentelemetry.trace import SpanKind, StatusCode
 
 from backends.base import Invocation, Usage
 from backends.errors import BackendError
+from backends.outcome import Note, outcome_of
 from policies.facts import FailureFacts, Fault
+from policies.table import EndpointSpec, Target
 from proxy.spans import Step
-from tests.outcomes import outcome
+from tests.outcomes import notes, outcome
 
 from .tracing import GPU, IMPORT, PARENT_ID, SAMPLED, TRACE_ID, Traced, invocation
+
+OTHER = Target("third", "endpoint", EndpointSpec("third"), region="us-east-1")
+LATE = Target("late", "endpoint", EndpointSpec("late"), region="us-east-1")
 
 
 def failing(facts: FailureFacts) -> BackendError:
@@ -180,6 +187,73 @@ def test_a_request_of_a_handler_is_a_span_inside_the_first() -> None:
     assert asked.parent is not None
     assert root.context is not None
     assert (asked.kind, asked.parent.span_id) == (SpanKind.INTERNAL, root.context.span_id)
+
+
+def test_a_request_that_is_over_may_be_told_of_later() -> None:
+    """Its span ends where it was over, whatever passes until there is time to say what became of it."""
+    traced = Traced()
+    trace = traced.start()
+    trace.over()
+    ended = traced.now
+    traced.now += 1_000_000
+    trace.finish(outcome())
+    assert traced.spans()["InvokeEndpoint apexguru"].end_time == ended
+
+
+@given(notes())
+def test_a_note_makes_the_spans_of_the_outcome_that_it_stands_for(note: Note) -> None:
+    """Most requests are told of by a note; nobody sees that in their spans."""
+    shown = []
+    for told in (note, outcome_of(note)):
+        traced = Traced()
+        trace = traced.start()
+        with trace.attempt(GPU, 1):
+            pass
+        trace.finish(told)
+        shown.append([(one.name, one.attributes, one.status.status_code) for one in traced.spans().values()])
+    assert repr(shown[0]) == repr(shown[1])  # nan is not equal to itself
+
+
+def test_of_two_that_answered_the_later_is_the_answer() -> None:
+    """What the end of the request tells stands at one attempt; one that is still open ends with the request."""
+    traced = Traced()
+    trace = traced.start()
+    first, second, third = trace.attempt(GPU, 1), trace.attempt(IMPORT, 2), trace.attempt(OTHER, 3)
+    with first, second, third:
+        pass  # they are left the other way round
+    with pytest.raises(LookupError), trace.attempt(LATE, 4):
+        raise LookupError
+    trace.step(Step.AFTER)
+    trace.finish(outcome(usage=Usage(3, 4)))
+    found = traced.spans()
+    told = {
+        name: one.attributes.get("gen_ai.usage.input_tokens")
+        for name, one in found.items()
+        if one.attributes is not None
+    }
+    assert told == {
+        "invoke apexguru-gpu": 3,
+        "invoke other": None,
+        "invoke third": None,
+        "invoke late": None,
+        "after": None,
+        "InvokeEndpoint apexguru": None,
+    }
+    assert found["after"].end_time == found["InvokeEndpoint apexguru"].end_time
+
+
+def test_a_trace_that_waits_keeps_no_body() -> None:
+    """It may wait for seconds, and bodies have megabytes."""
+    traced = Traced()
+    body = bytes(1000)
+    before = sys.getrefcount(body)
+    trace = traced.telemetry.start(Invocation("apexguru", None, False, body, "r-1"), 0)
+    assert sys.getrefcount(body) > before
+    trace.finish(outcome())
+    assert sys.getrefcount(body) == before
+    attributes = traced.spans()["InvokeEndpoint apexguru"].attributes
+    assert attributes is not None
+    assert attributes["http.request.body.size"] == 1000
 
 
 def test_an_unsampled_request_of_a_handler_passes_the_same_context_on() -> None:
