@@ -84,6 +84,7 @@ def test_request_log(tmp_path: Path) -> None:
     second = outcome(endpoint="shared", component="inline", started=MONDAY)
     refused = outcome(endpoint="apexguru", started=MONDAY + 100, attempts=())
     lines = [line(each).decode() for each in (first, second, refused)]
+    lines[0] = lines[0].replace('"operation"', '"component":null,"operation"')  # as an older version wrote it
     path = tmp_path / "requests.log"
     path.write_text(f"{lines[0]}INFO reloaded\npod-7 | {lines[1]}{lines[2]}{lines[0][:200]}")
     traces = read(path)
