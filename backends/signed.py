@@ -242,7 +242,9 @@ _Pieces = TypeVar("_Pieces", bound=Pieces)
 async def primed(pieces: _Pieces) -> _Pieces:
     """`pieces`, the first of which is there. Raises BackendError, the connection freed, when it fails before that."""
     try:
-        first = await anext(pieces, b"")
+        first = await pieces.__anext__()
+    except StopAsyncIteration:
+        first = b""
     except BaseException:
         await pieces.aclose()
         raise

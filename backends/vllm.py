@@ -118,7 +118,7 @@ def _reply(incoming: Incoming, body: bytes = b"", stream: ByteStream | None = No
         header("x-amzn-sagemaker-custom-attributes") if b"x-amzn-sagemaker-custom-attributes" in first else None
     )
     named = header("x-request-id") if b"x-request-id" in first else None
-    counts = uncounted(content_type, body)
+    counts = uncounted(content_type, body) if body else None
     return Reply(body, stream, content_type, attributes, None, None, None, named, None, counts)
 
 

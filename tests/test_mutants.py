@@ -145,7 +145,7 @@ MUTANTS = (
     Mutant(
         "broken stream ends cleanly",
         "proxy/faces/passage.py",
-        "        else:\n            await self._exchange.write(frame)",
+        "        else:\n            self._exchange.put(frame)",
         "        else:\n            pass",
         "tests/proxy/faces/test_runtime_api.py",
     ),

@@ -1,8 +1,8 @@
 """One request and the one answer to it, as handlers know it.
 
-A slow reader holds back its own upstream: `Exchange.write` returns only when less than `WRITE_BUFFER` bytes wait
-unsent, and nothing is read from the upstream meanwhile but what `transport.READ_AHEAD` states. What the kernel keeps on
-both sides is bounded as well.
+A slow reader holds back its own upstream: after `Exchange.put` whoever writes waits until less than `WRITE_BUFFER`
+bytes are unsent, and nothing is read from the upstream meanwhile but what `transport.READ_AHEAD` states. What the
+kernel keeps on both sides is bounded as well.
 
 Heads are text: whole lines that hold no break but the one at their end. `answer.lines` makes them of any fields.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .inbound import Connection
 
 WRITE_BUFFER = 64 * 1024
-"""Unsent bytes of one answer above which `Exchange.write` waits (asyncio's own high-water mark)."""
+"""Unsent bytes of one answer above which a writer waits (asyncio's own high-water mark)."""
 
 _JOINED = 64 * 1024
 """Bytes of the longest body that is copied behind its head: a copy is cheaper than a second buffer to send."""
@@ -190,7 +190,7 @@ class Exchange:
             transport.writelines((said, body))
         return connection._paused
 
-    async def start(self, status: int, fields: str) -> None:
+    def start(self, status: int, fields: str) -> None:
         """Send the head of an answer whose body follows in pieces, with those that follow in this turn of the loop."""
         self._chunked = self._message.version >= _VERSION_1_1
         if not self._chunked:  # the connection's end is the body's
@@ -208,15 +208,10 @@ class Exchange:
         if corked and transport is not None and not transport.is_closing():
             transport.write(corked)
 
-    async def write(self, piece: bytes) -> None:
-        """Send a piece of the body; returns when less than WRITE_BUFFER bytes wait. Raises ClientGone."""
-        if self.put(piece):
-            await self.drained()
-
     def put(self, piece: bytes) -> bool:
         """Send a piece of the body; True when the caller has to wait for `drained` before the next. Raises ClientGone.
 
-        A stream is many small pieces, and this spares each of them a coroutine.
+        A stream is many small pieces: none of them costs a coroutine.
         """
         if not self.started:
             msg = "start() comes first"
@@ -232,14 +227,13 @@ class Exchange:
                     self.uncork()
         return self._connection._paused
 
-    async def finish(self) -> None:
-        """End the body cleanly."""
+    def finish(self) -> bool:
+        """End the body cleanly; True when the caller has to wait for `drained`. Raises ClientGone."""
         self._transport()
         if self._chunked and self.method != "HEAD":
             self._corked = (self._corked or b"") + b"0\r\n\r\n"
         self.uncork()
-        if self._connection._paused:
-            await self.drained()
+        return self._connection._paused
 
     def _transport(self) -> asyncio.Transport:
         transport = self._connection.transport

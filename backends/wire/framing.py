@@ -24,7 +24,8 @@ from typing import Protocol
 PART_LIMIT = 1024 * 1024
 """Bytes of the longest part that is still one event or line; what is longer is cut."""
 
-_EVENT_STREAMS = frozenset({"text/event-stream"})
+_EVENT_STREAMS = frozenset({"text/event-stream", "text/event-stream; charset=utf-8"})
+"""With vLLM's way to write it, so that most need not be taken apart."""
 _JSON_LINES = frozenset(
     {
         "application/jsonlines",
@@ -73,7 +74,7 @@ def reframer(content_type: str | None) -> Reframer:
 
 def in_events(content_type: str | None) -> bool:
     """Whether a body of this type is an event stream, of which a part is an event."""
-    return _kind(content_type) in _EVENT_STREAMS
+    return content_type in _EVENT_STREAMS or _kind(content_type) in _EVENT_STREAMS
 
 
 def _kind(content_type: str | None) -> str:

@@ -115,7 +115,7 @@ class _Passage:
                 try:
                     record.usage, record.uncounted = reply.usage, reply.uncounted
                     if invocation.streaming:
-                        await self._stream(reply, serving.deadline)
+                        await self._stream(reply, serving.deadline + SLOW_READER_GRACE)
                     elif self._put(reply):
                         await self._exchange.drained()
                     record.ended = "done"
@@ -126,11 +126,9 @@ class _Passage:
                     await serving.end(None)
                 else:
                     self._serving = serving
-            except BodyTooSlow as error:
-                await self._refuse(error)
-            except ClientGone:
-                raise
-            except Exception as error:  # noqa: BLE001 - the last arm: whatever fails is one typed answer
+            except Exception as error:
+                if isinstance(error, ClientGone) and not isinstance(error, BodyTooSlow):
+                    raise
                 try:
                     await self._fail(error)
                 finally:
@@ -219,52 +217,60 @@ class _Passage:
     def _log(self, error: Exception) -> None:
         log.error("request %s failed inside the proxy", self._record.request_id, exc_info=error)
 
-    async def _stream(self, reply: Reply, deadline: float) -> None:
+    async def _stream(self, reply: Reply, last: float) -> None:
+        """Send a streamed answer. It has its target's limits; `last` is when a client that does not read it is cut
+        off."""
+        exchange, record, face = self._exchange, self._record, self._face
+        head = face.stream_head(reply, record) + record.lines(self._services.now())
+        record.head_sent(200)
+        exchange.start(200, head)
+        parts = face.reframer(reply)
         try:
-            async with limit_at(deadline + SLOW_READER_GRACE):
-                await self._write_stream(reply)
+            if reply.stream is not None:
+                await self._pass_on(reply.stream, parts, last)
+            else:
+                record.first_chunk = (self._services.now() - record.arrived, record.backend_seconds)
+                await self._write_parts(parts.feed(reply.body), last)
+            rest = parts.finish()
+            if rest:
+                await self._write_parts(rest, last)
+        except BackendError as error:
+            await self._break(error, reply, last)
+            raise
+        except HandlerError as error:
+            await self._break(as_model(error, record), reply, last)
+            raise
+        if exchange.finish():
+            await self._taken(last)
+
+    async def _taken(self, last: float) -> None:
+        """Wait until the client has taken enough of what was sent."""
+        try:
+            async with limit_at(last):
+                await self._exchange.drained()
         except TimeoutError as error:
             self._exchange.abort()
             raise ClientGone from error
 
-    async def _write_stream(self, reply: Reply) -> None:
-        exchange, record, face = self._exchange, self._record, self._face
-        head = face.stream_head(reply, record) + record.lines(self._services.now())
-        record.head_sent(200)
-        await exchange.start(200, head)
-        parts = face.reframer(reply)
-        try:
-            if reply.stream is not None:
-                await self._pass_on(reply.stream, parts)
-            else:
-                record.first_chunk = (self._services.now() - record.arrived, record.backend_seconds)
-                await self._write_parts(parts.feed(reply.body))
-            await self._write_parts(parts.finish())
-        except BackendError as error:
-            await self._break(error, reply)
-            raise
-        except HandlerError as error:
-            await self._break(as_model(error, record), reply)
-            raise
-        await exchange.finish()
-
-    async def _break(self, error: BackendError, reply: Reply) -> None:
+    async def _break(self, error: BackendError, reply: Reply, last: float) -> None:
         kind, frame = self._face.broken(error, reply)
         self._record.over("deadline" if error.facts.timed_out else "upstream_broken", kind)
         if frame is None:
             self._exchange.abort()
         else:
-            await self._exchange.write(frame)
-            await self._exchange.finish()
+            self._exchange.put(frame)
+            if self._exchange.finish():
+                await self._taken(last)
 
-    async def _write_parts(self, parts: list[bytes]) -> None:
+    async def _write_parts(self, parts: list[bytes], last: float) -> None:
         if parts:
             self._record.bytes_out += sum(map(len, parts))
             self._record.parts_out += len(parts)
             for frame in self._face.frames(parts):
-                await self._exchange.write(frame)
+                if self._exchange.put(frame):
+                    await self._taken(last)
 
-    async def _pass_on(self, stream: ByteStream, parts: Reframer) -> None:
+    async def _pass_on(self, stream: ByteStream, parts: Reframer, last: float) -> None:
         """The body as it comes; the time spent waiting for it counts as the target's."""
         record, now, exchange, face = self._record, self._services.now, self._exchange, self._face
         began = now()
@@ -281,7 +287,7 @@ class _Passage:
                 for frame in face.frames(cut):
                     if exchange.put(frame):
                         piece, cut = b"", []  # what a slow reader's frames were made of
-                        await exchange.drained()
+                        await self._taken(last)
                 if first:
                     exchange.uncork()  # what is there now goes out now, and not with the end of the turn
             began = now()

@@ -102,7 +102,7 @@ class RuntimeApi:
         return wire.reply_lines(reply, record.request_id)
 
     def stream_head(self, reply: Reply, record: Record) -> str:
-        return wire.head_lines(wire.write_stream_head(reply, record.request_id))
+        return wire.stream_lines(reply, record.request_id)
 
     def reframer(self, reply: Reply) -> Reframer:
         return reframer(reply.content_type)

@@ -31,7 +31,7 @@ from .errors import (
 )
 from .failures import STREAM_BROKEN, TIME_EXCEEDED, read_error, read_event
 from .fields import FIELDS, Field, Kind, is_name
-from .replies import DEFAULT_VARIANT, head_lines, reply_lines, stream_failure, write_reply, write_stream_head
+from .replies import DEFAULT_VARIANT, reply_lines, stream_failure, stream_lines, write_reply, write_stream_head
 from .requests import Operation, read_invocation, read_operation
 
 __all__ = [
@@ -51,7 +51,6 @@ __all__ = [
     "component_not_allowed",
     "component_required",
     "endpoint_not_found",
-    "head_lines",
     "internal_dependency",
     "internal_failure",
     "is_name",
@@ -67,6 +66,7 @@ __all__ = [
     "reply_lines",
     "service_unavailable",
     "stream_failure",
+    "stream_lines",
     "throttled",
     "unknown_component",
     "unknown_operation",

@@ -16,11 +16,14 @@ from .errors import clip
 DEFAULT_VARIANT = "AllTraffic"
 """The variant's name that SageMaker's own SDKs give to a single variant."""
 
-_USUAL = {
-    kind: f"x-Amzn-Invoked-Production-Variant: {DEFAULT_VARIANT}\r\nContent-Type: {kind}\r\n"
-    for kind in ("application/json", "text/event-stream")
-}
+_VARIANT = f"x-Amzn-Invoked-Production-Variant: {DEFAULT_VARIANT}\r\n"
+_KINDS = ("application/json", "text/event-stream", "text/event-stream; charset=utf-8")
+_USUAL = {kind: f"{_VARIANT}Content-Type: {kind}\r\n" for kind in _KINDS}
 """The lines of almost every answer, by its type."""
+_USUAL_STREAM = {
+    kind: f"{_VARIANT}X-Amzn-SageMaker-Content-Type: {kind}\r\nContent-Type: {EVENT_STREAM}\r\n" for kind in _KINDS
+}
+"""The same where it is streamed."""
 
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 
@@ -29,11 +32,19 @@ def reply_lines(reply: Reply, request_id: str) -> str:
     """`write_reply` as the lines of a head, each with its end."""
     usual = _USUAL.get(reply.content_type or "")
     if usual is None or reply.variant or reply.custom_attributes or reply.new_session_id or reply.closed_session_id:
-        return head_lines(write_reply(reply, request_id))
+        return _head_lines(write_reply(reply, request_id))
     return f"x-amzn-RequestId: {request_id}\r\n{usual}"
 
 
-def head_lines(fields: Headers) -> str:
+def stream_lines(reply: Reply, request_id: str) -> str:
+    """`write_stream_head` as the lines of a head, each with its end."""
+    usual = _USUAL_STREAM.get(reply.content_type or "")
+    if usual is None or reply.variant or reply.custom_attributes is not None:
+        return _head_lines(write_stream_head(reply, request_id))
+    return f"x-amzn-RequestId: {request_id}\r\n{usual}"
+
+
+def _head_lines(fields: Headers) -> str:
     """Fields that were made here, and so hold no line break, as the lines of a head."""
     return "".join([f"{name}: {value}\r\n" for name, value in fields])
 

@@ -60,13 +60,14 @@ def recorded() -> tuple[Exchange, list[bytes]]:
 async def test_what_a_stream_begins_with_is_one_write() -> None:
     """The head waits for what comes in its turn of the loop; what comes later is written as it comes."""
     exchange, writes = recorded()
-    await exchange.start(200, "")
+    exchange.start(200, "")
     exchange.put(b"one")
     exchange.put(b"two")
     assert writes == []
     await asyncio.sleep(0)
     exchange.put(b"three")
-    await exchange.finish()
+    if exchange.finish():
+        await exchange.drained()
     begun, *later = writes
     assert begun.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n")
     assert later == [b"5\r\nthree\r\n", b"0\r\n\r\n"]
@@ -75,7 +76,7 @@ async def test_what_a_stream_begins_with_is_one_write() -> None:
 async def test_who_has_the_first_pieces_need_not_wait_for_the_end_of_the_turn() -> None:
     """`uncork` writes head and pieces at once, and what it has written is not written again when the turn ends."""
     exchange, writes = recorded()
-    await exchange.start(200, "")
+    exchange.start(200, "")
     exchange.put(b"one")
     exchange.uncork()
     assert len(writes) == 1
@@ -88,9 +89,10 @@ async def test_who_has_the_first_pieces_need_not_wait_for_the_end_of_the_turn() 
 async def test_a_stream_that_is_there_is_one_write_with_its_end() -> None:
     """Nothing of it is written again when the turn ends."""
     exchange, writes = recorded()
-    await exchange.start(200, "")
+    exchange.start(200, "")
     exchange.put(b"all")
-    await exchange.finish()
+    if exchange.finish():
+        await exchange.drained()
     await asyncio.sleep(0)
     assert [each.partition(b"\r\n\r\n")[2] for each in writes] == [b"3\r\nall\r\n0\r\n\r\n"]
 
@@ -98,7 +100,7 @@ async def test_a_stream_that_is_there_is_one_write_with_its_end() -> None:
 async def test_what_waits_for_the_end_of_the_turn_is_bounded() -> None:
     """A long beginning is written at once: only so can it be seen that the client does not keep up."""
     exchange, writes = recorded()
-    await exchange.start(200, "")
+    exchange.start(200, "")
     for _ in range(3):
         exchange.put(b"x" * 40_000)
     assert [len(each) > 80_000 for each in writes] == [True, False]
@@ -109,9 +111,10 @@ async def test_the_head_of_a_stream_does_not_wait_for_its_first_piece() -> None:
     seen = asyncio.Event()
 
     async def handler(exchange: Exchange) -> None:
-        await exchange.start(200, "")
+        exchange.start(200, "")
         await seen.wait()
-        await exchange.finish()
+        if exchange.finish():
+            await exchange.drained()
 
     async with listening(handler) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -126,7 +129,7 @@ async def test_the_head_of_a_stream_does_not_wait_for_its_first_piece() -> None:
 async def test_a_stream_that_breaks_at_once_is_begun_and_broken() -> None:
     """What was said is sent: a client that saw nothing at all would take it for a connection that failed."""
     exchange, writes = recorded()
-    await exchange.start(200, "")
+    exchange.start(200, "")
     exchange.put(b"half")
     exchange.abort()
     assert writes[0].endswith(b"\r\n\r\n4\r\nhalf\r\n")

@@ -216,7 +216,7 @@ async def test_what_the_kernel_takes_for_a_client_that_does_not_read_is_little()
     taken: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def flood(exchange: Exchange) -> None:
-        await exchange.start(200, "")
+        exchange.start(200, "")
         size = 0
         while size < 1 << 23 and not exchange.put(b"x" * (1 << 14)):
             size += 1 << 14

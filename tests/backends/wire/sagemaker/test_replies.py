@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backends.base import Reply
 from backends.http.answer import lines
-from backends.wire.sagemaker import head_lines, reply_lines, stream_failure, write_reply, write_stream_head
+from backends.wire.sagemaker import reply_lines, stream_failure, stream_lines, write_reply, write_stream_head
 
 
 def test_a_full_reply_has_every_modelled_header() -> None:
@@ -99,4 +99,4 @@ def test_a_long_message_is_cut_in_a_frame_too() -> None:
 def test_the_lines_of_a_head_are_its_fields(reply: Reply) -> None:
     """The usual answer, made in one piece, is byte for byte what its fields would come to."""
     assert reply_lines(reply, "r-1") == lines(write_reply(reply, "r-1"))
-    assert head_lines(write_stream_head(reply, "r-1")) == lines(write_stream_head(reply, "r-1"))
+    assert stream_lines(reply, "r-1") == lines(write_stream_head(reply, "r-1"))
