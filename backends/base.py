@@ -89,6 +89,20 @@ class Call:
     def streaming(self) -> bool:
         return self.invocation.streaming
 
+    def traced(self, trace: Trace | None) -> Call:
+        """The call as part of `trace`; `dataclasses.replace` took five times as long."""
+        return Call(
+            self.invocation,
+            self.body,
+            self.content_type,
+            self.accept,
+            self.custom_attributes,
+            trace,
+            self.speaks,
+            self.translate,
+            self.carried,
+        )
+
 
 class ByteStream(Protocol):
     """The body of a streamed reply. Iterating yields non-empty pieces as the upstream sent them.

@@ -336,8 +336,8 @@ async def _attempt(
         services.temperatures.sent(target, began)
     try:
         if trace.sampled:
-            with trace.attempt(target, max(len(record.attempts), plan.made) + 1, attempt.replica) as context:
-                reply = await _sent(way, plan, replace(call, trace=context), began, deadline)
+            with trace.attempt(target, max(record.tried, plan.made) + 1, attempt.replica) as context:
+                reply = await _sent(way, plan, call.traced(context), began, deadline)
         elif plan.idempotent:
             reply = await _sent(way, plan, call, began, deadline)
         else:

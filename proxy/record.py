@@ -77,6 +77,14 @@ class Record:
                 self._first = None
         return made
 
+    @property
+    def tried(self) -> int:
+        """How many attempts there were so far."""
+        made = self._attempts
+        if made is not None:
+            return len(made)
+        return 0 if self._first is None else 1
+
     def answered(self, attempt: Attempt, seconds: float, named: str | None) -> None:
         """An attempt answered after so many seconds. `named` is the target's own id of what it answered."""
         self.backend_seconds += seconds

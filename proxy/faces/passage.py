@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from backends.base import ByteStream, Invocation, Reply
 from backends.errors import BackendError, Said, let_go
 from backends.http.edge import Answer, BodyTooSlow, ClientGone, Exchange, lines
+from backends.outcome import Outcome
 from backends.patience import limit_at
 from backends.wire.framing import Reframer
 from backends.wire.usage import usage_of
@@ -142,10 +143,9 @@ class _Passage:
     def _over(self) -> None:
         self._record.bytes_in = self._exchange.body_size
         self._ended, trace = self._services.now(), self._trace
-        if trace is not None and trace.sampled:  # its span ends now
-            self._recorded()
-        else:
-            self._services.afterwards.do(self._recorded)
+        if trace is not None and trace.sampled:
+            trace.over()
+        self._services.afterwards.do(self._recorded)
 
     def _recorded(self) -> None:
         record, services = self._record, self._services
@@ -154,21 +154,19 @@ class _Passage:
             self._serving.ended()
         if record.uncounted is not None:
             record.usage = usage_of(record.uncounted) or record.usage
-        note = record.note(now)
-        if note is not None:
-            services.meters.record(note)
-            services.log.write(note)
-            if trace is None or not trace.sampled:
-                return
-        outcome = record.outcome(now)
-        if note is None:
-            services.meters.record(outcome)
-            services.log.write(outcome)
-        route = record.route
-        if route is not None and route.shift is not None and services.follower is not None:
-            services.follower.witness.saw(route.key, route.shift, outcome)
+        told = record.note(now) or record.outcome(now)
+        services.meters.record(told)
+        services.log.write(told)
         if trace is not None and trace.sampled:
-            trace.finish(outcome)
+            trace.finish(told)
+        route = record.route
+        if (
+            route is not None
+            and route.shift is not None
+            and services.follower is not None
+            and isinstance(told, Outcome)
+        ):
+            services.follower.witness.saw(route.key, route.shift, told)
 
     async def _fail(self, error: Exception) -> None:
         """One typed answer, unless the failure was told in the stream."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import Call, Invocation
+from backends.base import Call, Invocation, Trace
+from policies.table import TranslateRule
 
 
 def test_a_header_is_found_in_any_case() -> None:
@@ -21,6 +22,15 @@ def test_a_call_streams_when_its_invocation_does(streaming: bool) -> None:
     """The operation that the client called decides how the answer is framed, at every step."""
     call = Call(Invocation("e", None, streaming, b"", "r"), b"", None, None, None)
     assert call.streaming is streaming
+
+
+def test_a_call_in_a_trace_is_the_same_call() -> None:
+    """Nothing else of it is lost on the way, whatever fields a call has."""
+    trace = Trace("00-1-2-01")
+    call = Call(Invocation("e", None, False, b"", "r"), b"b", "c", "a", "x", Trace("old"), "s", TranslateRule(), True)
+    assert all(getattr(call, field.name) is not field.default for field in fields(Call))
+    assert call.traced(trace) == replace(call, trace=trace)
+    assert call.traced(None).trace is None
 
 
 def test_values_do_not_change_on_the_way() -> None:

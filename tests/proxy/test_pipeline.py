@@ -17,6 +17,7 @@ from proxy.record import Record
 from proxy.rehearsal.loop import VirtualLoop
 
 from .parts import POLICY, Answer, Pieces, Scripted, invocation, services, targets
+from .tracing import Traced
 
 REFUSED = FailureFacts(Fault.NETWORK, retry_safe=True)
 LOST = FailureFacts(Fault.NETWORK, retry_safe=None)
@@ -50,6 +51,25 @@ async def test_the_first_target_answers() -> None:
     assert targets(backend) == ["first"]
     assert backend.calls[0][1].body == b"{}"
     assert [attempt.failure for attempt in written.attempts] == [None]
+
+
+async def test_a_traced_request_is_as_usual_as_others() -> None:
+    """Its context goes out with it, and what is told of it is a note, as of one without spans."""
+    backend, written, traced = Scripted([OK]), record(), Traced()
+    parts = await services(backend)
+    asked = invocation()
+    trace = traced.telemetry.start(asked, 0)
+    async with serve(asked, written, trace, parts):
+        written.head_sent(200)
+        written.over("done")
+    parts.log.close()
+    written.invocation = asked
+    assert written.note(101.0) is not None
+    sent = backend.calls[0][1].trace
+    assert sent is not None
+    assert sent.traceparent[3:35] == trace.trace_id
+    trace.finish(written.outcome(101.0))
+    assert set(traced.spans()) == {"InvokeEndpoint chat", "lookup", "choose", "invoke m"}
 
 
 async def test_a_refused_target_is_followed_by_the_fallback() -> None:

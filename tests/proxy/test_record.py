@@ -43,6 +43,16 @@ def test_attempts_are_told_in_order_with_their_facts() -> None:
     assert (outcome.endpoint, outcome.component, outcome.owner, outcome.ended) == ("e", "ic", "us", "done")
 
 
+def test_attempts_are_counted_without_being_made() -> None:
+    """Who asks for their number only leaves a usual request's note as it is."""
+    record, failed = usual(), Record("r", 0.0, 0.0)
+    assert (record.tried, failed.tried) == (1, 0)
+    assert record.note(11.0) is not None
+    failed.failed(Attempt(TARGET), 0.5, COLD)
+    failed.answered(Attempt(TARGET), 0.5, None)
+    assert failed.tried == 2
+
+
 def test_a_targets_own_id_is_kept_of_answers_and_of_failures() -> None:
     """It is what AWS's support and an engine's log ask for, and a failure needs it most."""
     record = Record("r", 0.0, 0.0)
