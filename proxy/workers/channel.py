@@ -27,6 +27,11 @@ class Channel:
         self._reader = reader
         self._writer = writer
 
+    @property
+    def behind(self) -> bool:
+        """Whether the other end has not read yet what it was told."""
+        return self._writer.transport.get_write_buffer_size() > 0
+
     def tell(self, message: Message) -> None:
         """Send a message. Nothing happens when the line is closed."""
         if self._writer.is_closing():

@@ -112,7 +112,7 @@ class Pool:
 
     async def adopt(self, policy: Told) -> None:
         """Put `policy` in force in every worker, or in none. Raises PolicyError when it is refused."""
-        first = next(iter(self._serving()), None)
+        first = min(self._serving(), key=_silence, default=None)  # one that stands would say nothing of it for a minute
         if first is not None and first.child is not None:
             problems = await self._tell(first.child, policy)
             if problems:
@@ -286,3 +286,7 @@ class Pool:
                     if slot.child.silent > self._pace.silent:
                         log.error("worker %d has said nothing for %d looks: killed", slot.number, self._pace.silent)
                         slot.child.kill()
+
+
+def _silence(slot: Slot) -> float:
+    return slot.child.silent if slot.child is not None else math.inf

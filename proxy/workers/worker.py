@@ -53,17 +53,20 @@ REPORT = 1.0
 _FOR_THE_SUPERVISOR = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
-async def work(channel: Channel, variables: Mapping[str, str], orphaned: Callable[[float], None]) -> int:
+async def work(
+    channel: Channel, variables: Mapping[str, str], orphaned: Callable[[float], None], report: float = REPORT
+) -> int:
     """Serve as the other end of `channel` says; returns the exit code of the process.
 
-    `orphaned` is told how many seconds after the end of its supervisor the process is to be over, whatever it does.
+    `orphaned` is told how many seconds after the end of its supervisor the process is to be over, whatever it does;
+    `report` is the time between two reports.
     """
     try:
         begin = await channel.hear()
         if not isinstance(begin, Begin):
             return 2
         orphaned(float(begin.settings["drain"]) + LEAVE)
-        await _serve(channel, begin, variables)
+        await _serve(channel, begin, variables, report)
     except (SettingsError, PolicyError, UnreadableError, StoreError) as error:
         channel.tell(Failed(str(error)))
         return 2
@@ -75,7 +78,7 @@ async def work(channel: Channel, variables: Mapping[str, str], orphaned: Callabl
     return 0
 
 
-async def _serve(channel: Channel, begin: Begin, variables: Mapping[str, str]) -> None:
+async def _serve(channel: Channel, begin: Begin, variables: Mapping[str, str], report: float) -> None:
     settings, told = Settings(**begin.settings), begin.policy
     replays = None
     if begin.replays >= 0:
@@ -84,7 +87,7 @@ async def _serve(channel: Channel, begin: Begin, variables: Mapping[str, str]) -
     source = ToldSource(told.name, told.text, told.files, told.generation)
     async with serving(settings, variables, told=source, near=begin.near, world=real(replays)) as services:
         contracts, tls = contracts_of(settings, services)
-        await Worker(begin, settings, services, source, contracts, channel).serve(tls)
+        await Worker(begin, settings, services, source, contracts, channel, report).serve(tls)
 
 
 class Worker:
@@ -98,8 +101,10 @@ class Worker:
         source: ToldSource,
         contracts: Listener,
         channel: Channel,
+        report: float,
     ) -> None:
         self._begin = begin
+        self._report = report
         self._settings = settings
         self._services = services
         self._source = source
@@ -202,13 +207,14 @@ class Worker:
 
     async def _reports(self) -> None:
         while True:
-            self._channel.tell(self._facts(0))
-            await asyncio.sleep(REPORT)
+            if not self._state.draining:
+                self._board.put(self._begin.number, self._contracts.connections if self._accept.is_set() else ABSENT)
+            if not self._channel.behind:  # a supervisor that stands for long must not have its lines closed for it
+                self._channel.tell(self._facts(0))
+            await asyncio.sleep(self._report)
 
     def _facts(self, identity: int) -> Facts:
         services, contracts = self._services, self._contracts
-        if not self._state.draining:
-            self._board.put(self._begin.number, contracts.connections if self._accept.is_set() else ABSENT)
         counted = up_to_date(services).snapshot()
         changed = counted != self._counted
         self._counted = counted

@@ -50,6 +50,9 @@ async def test_an_end_that_does_not_read_is_left() -> None:
     """What waits for it is bounded."""
     ours, theirs = socket.socketpair()
     channel = await channel_of(ours)
+    before = channel.behind
+    channel.tell(Yours("x" * 8_000_000))
+    assert (before, channel.behind) == (False, True)
     for _ in range(UNREAD // 8_000_000 + 2):
         channel.tell(Yours("x" * 8_000_000))
     assert await channel.hear() is None

@@ -209,6 +209,19 @@ async def test_a_policy_that_the_first_refuses_goes_nowhere() -> None:
         assert NewPolicy(told(2)) not in stage.started[1].heard
 
 
+async def test_a_policy_is_tried_by_one_that_speaks() -> None:
+    """A worker that stands would keep an urgent change waiting until it is killed, and refuse it then."""
+    stage = Stage()
+    async with serving(stage) as pool:
+        stage.started[0].deaf = True
+        assert pool.slots[0].child is not None
+        pool.slots[0].child.silent = 5
+        adopts = start(pool.adopt(told(2)), name="adopts")
+        await until(lambda: all(NewPolicy(told(2)) in worker.heard for worker in stage.started))
+        stage.started[0].end(-9)
+        await adopts
+
+
 async def test_a_worker_that_can_not_use_what_another_could_is_replaced() -> None:
     """So that two policies do not stay in force side by side."""
     stage = Stage()

@@ -34,7 +34,7 @@ from proxy.workers.messages import (
 )
 from proxy.workers.orphan import LEAVE
 from proxy.workers.share import ABSENT, Board, new_page
-from proxy.workers.worker import work
+from proxy.workers.worker import REPORT, work
 
 from ..parts import POLICY
 from .parts import line, until
@@ -46,6 +46,7 @@ class Hand:
     """The supervisor's end."""
 
     channel: Channel
+    theirs: Channel
     work: asyncio.Task[int]
     board: Board
     port: int
@@ -87,7 +88,9 @@ def told(generation: int, text: str = POLICY) -> Told:
 
 @asynccontextmanager
 async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIterator[Hand]:
-    """A worker that has been told to begin."""
+    """A worker that has been told to begin. `report` is the time between reports, all else given is of its settings."""
+    report = given.pop("report", REPORT)
+    assert isinstance(report, float)
     ours, theirs = await line()
     page = new_page(2)
     board = Board(page, 2)
@@ -97,11 +100,14 @@ async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIte
         begin = Begin(1, dataclasses.asdict(settings), told(4, text), os.dup(listening.fileno()), os.dup(page), None)
         ours.tell(begin)
         orphaned: list[float] = []
-        works = start(work(theirs, {}, orphaned.append), name="work")
-        hand = Hand(ours, works, board, listening.getsockname()[1], begin, orphaned)
-        yield hand
-        await ours.close()
-        assert await asyncio.wait_for(hand.work, 60) in {0, 2}
+        works = start(work(theirs, {}, orphaned.append, report), name="work")
+        hand = Hand(ours, theirs, works, board, listening.getsockname()[1], begin, orphaned)
+        try:
+            yield hand
+        finally:
+            await ours.close()
+            code = await asyncio.wait_for(hand.work, 60)
+        assert code in {0, 2}
     board.close()
     os.close(page)
 
@@ -123,6 +129,21 @@ async def test_it_accepts_when_it_may_and_drains_when_it_is_told(tmp_path: Path)
         assert isinstance(last, Facts)
         assert (code, hand.board.least()) == (0, 99)
         assert hand.board._counts[1] == ABSENT
+
+
+async def test_a_supervisor_that_does_not_read_is_told_no_more(tmp_path: Path) -> None:
+    """It stands, or somebody has stopped it: what it is told must not pile up until its line counts as dead."""
+    async with working(tmp_path, report=0.001) as hand:
+        await hand.hears(Ready)
+        out = hand.theirs._writer
+        out.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        hand.channel._reader._transport.pause_reading()  # type: ignore[attr-defined]  # nor does a supervisor that stands
+        await until(lambda: hand.theirs.behind)
+        waiting = out.transport.get_write_buffer_size()
+        for _ in range(20):  # reports that are due
+            hand.board.put(1, 77)
+            await until(lambda: hand.board._counts[1] == ABSENT)
+        assert out.transport.get_write_buffer_size() == waiting
 
 
 async def test_who_drains_speaks_on(tmp_path: Path) -> None:
