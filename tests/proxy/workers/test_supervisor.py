@@ -10,12 +10,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from proxy.workers.handover import start_successor
+from proxy.workers.handover import Successor, start_successor
 
 from .serving import BODY, LONGEST_WAIT, Load, Serving, command, end, gone, model, policy_of, request, served
 
@@ -128,14 +129,24 @@ def test_an_upgrade_that_fails_changes_nothing(several: Serving) -> None:
     assert (load.lost, load.refused) == ([], 0)
 
 
+@asynccontextmanager
+async def succeeding(folder: Path, upstream: int) -> AsyncIterator[tuple[Successor, socket.socket, socket.socket]]:
+    """A successor of a supervisor that the test plays, with the ports that it is left."""
+    (folder / "policy.yaml").write_text(policy_of(upstream))
+    words = command(folder, "--workers", "2", "--log", str(folder / "log"))
+    with socket.create_server(("127.0.0.1", 0)) as clients, socket.create_server(("127.0.0.1", 0)) as operators:
+        successor = await start_successor(words, dict(os.environ), (clients, operators), 1)
+        try:
+            yield successor, clients, operators
+        finally:
+            await successor.end()
+
+
 async def test_a_successor_that_is_given_up_serves_nobody(tmp_path: Path, upstream: int) -> None:
     """It could serve when the old supervisor ends it: it takes no connection, and leaves the very same socket open."""
-    (tmp_path / "policy.yaml").write_text(policy_of(upstream))
-    words = command(tmp_path, "--workers", "2", "--log", str(tmp_path / "log"))
-    with socket.create_server(("127.0.0.1", 0)) as clients, socket.create_server(("127.0.0.1", 0)) as operators:
+    async with succeeding(tmp_path, upstream) as (successor, clients, _):
         with socket.create_connection(clients.getsockname(), timeout=LONGEST_WAIT) as early:
             early.sendall(request() + BODY)
-            successor = await start_successor(words, dict(os.environ), (clients, operators), 1)
             assert await successor.ready(LONGEST_WAIT)
             early.settimeout(0.5)  # one that takes it answers within milliseconds
             with pytest.raises(TimeoutError):
@@ -150,10 +161,7 @@ async def test_a_successor_that_is_given_up_serves_nobody(tmp_path: Path, upstre
 
 async def test_a_successor_whose_predecessor_is_killed_serves(tmp_path: Path, upstream: int) -> None:
     """Before its turn came: whoever waits at the port is served, since nobody else would."""
-    (tmp_path / "policy.yaml").write_text(policy_of(upstream))
-    words = command(tmp_path, "--workers", "2", "--log", str(tmp_path / "log"))
-    with socket.create_server(("127.0.0.1", 0)) as clients, socket.create_server(("127.0.0.1", 0)) as operators:
-        successor = await start_successor(words, dict(os.environ), (clients, operators), 1)
+    async with succeeding(tmp_path, upstream) as (successor, clients, operators):
         assert await successor.ready(LONGEST_WAIT)
         await successor._channel.close()  # as the kernel does for a supervisor that was killed
         client = http.client.HTTPConnection("127.0.0.1", clients.getsockname()[1], timeout=LONGEST_WAIT)
