@@ -162,8 +162,12 @@ def proxy_headers(call: Call) -> Headers:
 
 def lines_for_proxy(call: Call) -> tuple[str, int]:
     """`proxy_headers` as they are sent, and how many they are."""
-    if call.trace is None and call.invocation.hops is None:
-        return _FIRST_HOP
+    trace = call.trace
+    if call.invocation.hops is None:
+        if trace is None:
+            return _FIRST_HOP
+        if not trace.tracestate:
+            return f"{_FIRST_HOP[0]}traceparent: {trace.traceparent}\r\n", 2
     headers = proxy_headers(call)
     return lines(headers), len(headers)
 

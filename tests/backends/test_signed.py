@@ -73,7 +73,8 @@ def test_hops_are_counted(given: str | None, sent: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "made", [call(), call(hops="2"), call(trace=Trace("p", "s")), call(hops="x", trace=Trace("p"))]
+    "made",
+    [call(), call(hops="2"), call(trace=Trace("p")), call(trace=Trace("p", "s")), call(hops="x", trace=Trace("p"))],
 )
 def test_what_a_proxy_is_told_has_one_form(made: Call) -> None:
     """As fields and as the lines that are sent: what most calls have is made once, and is the same."""
