@@ -190,10 +190,14 @@ class _Exporter(SpanExporter):
         self.lost = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        waiting = cast("Sequence[_Waiting]", spans)
-        made = [span for one in waiting for span in one.trace.made(self._make)]
-        for start in range(0, len(made), self._most):
-            self._export(made[start : start + self._most])
+        made: list[ReadableSpan] = []
+        for waiting in cast("Sequence[_Waiting]", spans):
+            made += waiting.trace.made(self._make)
+            while len(made) >= self._most:
+                self._export(made[: self._most])
+                del made[: self._most]
+        if made:
+            self._export(made)
         return SpanExportResult.FAILURE if self._failing else SpanExportResult.SUCCESS
 
     def _export(self, spans: Sequence[ReadableSpan]) -> None:
