@@ -11,6 +11,7 @@ is not there costs spans, never a request; `spans_lost` counts them. No global t
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ from typing import Final, cast
 
 from opentelemetry import trace as api
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_EXPORT_BATCH_SIZE
+from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_MAX_QUEUE_SIZE
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
@@ -32,13 +33,17 @@ from backends.base import Invocation, Trace
 from . import spans
 from .traced import UNTRACED, Above, RequestTrace, Sampled, Unsampled
 
+log = logging.getLogger("pointsman.proxy")
+
 OFF, CONSOLE = "off", "console"
 
 _ATTRIBUTES: Final = len(spans.ATTRIBUTES)
 """More than any span has."""
 
 _AT_A_TIME: Final = 512
-"""The SDK's own default."""
+"""Spans in one delivery, and traces that are waited for before the delay is over: the SDK's own default."""
+_ROOM: Final = 2048
+"""Traces that wait: the SDK's default for what its queue holds."""
 
 EXPORT_TIMEOUT: Final = 3.0
 """Seconds for one delivery of a batch, retries included: a collector is close by, and stopping must not take long."""
@@ -81,17 +86,18 @@ class Telemetry:
         if sink is None and exporter != OFF:
             sink = _exporter(exporter)
         if sink is not None:
-            self._sink = _Exporter(sink, _Maker(version), _at_a_time())
+            self._sink = _Exporter(sink, _Maker(version), _number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, _AT_A_TIME))
             processor = BatchSpanProcessor(self._sink)
             self._provider = TracerProvider(shutdown_on_exit=False)
             self._provider.add_span_processor(processor)
             if isinstance(self._provider.get_tracer("pointsman"), Tracer):  # it is another with OTEL_SDK_DISABLED
-                self._tracer = _Tracer(processor, clock_ns)
+                self._tracer = _Tracer(processor, self._sink, _number(OTEL_BSP_MAX_QUEUE_SIZE, _ROOM), clock_ns)
 
     @property
     def spans_lost(self) -> int:
         """Spans that could not be delivered since the start."""
-        return self._sink.lost if self._sink else 0
+        refused = self._tracer.refused if self._tracer else 0
+        return refused + (self._sink.lost if self._sink else 0)
 
     def start(self, invocation: Invocation, now_ns: int) -> RequestTrace:
         """Begin the trace of one request that arrived at `now_ns` (nanoseconds since the epoch)."""
@@ -115,16 +121,25 @@ class Telemetry:
 
 
 class _Tracer:
-    """Puts traces into the SDK's queue."""
+    """Puts traces into the SDK's queue, as far as it has room: what it drops by itself nobody counts."""
 
-    def __init__(self, processor: SpanProcessor, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, processor: SpanProcessor, sink: _Exporter, room: int, clock_ns: Callable[[], int]) -> None:
         ids = RandomIdGenerator()
         self.trace_id = ids.generate_trace_id
         self.span_id = ids.generate_span_id
         self.now_ns = clock_ns
         self._processor = processor
+        self._sink = sink
+        self._room = room
+        self._given = 0
+        self.refused = 0
+        """Spans."""
 
     def put(self, trace: Sampled) -> None:
+        if self._given - self._sink.taken >= self._room:
+            self.refused += trace.size
+            return
+        self._given += 1
         self._processor.on_end(cast("ReadableSpan", _Waiting(trace)))
 
 
@@ -187,12 +202,20 @@ class _Exporter(SpanExporter):
         self._most = most
         self._failing = False
         self.closing = False
+        self.taken = 0
+        """Traces."""
         self.lost = 0
+        """Spans."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.taken += len(spans)
         made: list[ReadableSpan] = []
         for waiting in cast("Sequence[_Waiting]", spans):
-            made += waiting.trace.made(self._make)
+            try:
+                made += waiting.trace.made(self._make)
+            except Exception:  # a bug of ours, which must cost no other request its spans
+                log.exception("the spans of a request could not be made")
+                self.lost += waiting.trace.size
             while len(made) >= self._most:
                 self._export(made[: self._most])
                 del made[: self._most]
@@ -215,12 +238,12 @@ class _Exporter(SpanExporter):
         self._inner.shutdown()
 
 
-def _at_a_time() -> int:
-    """Spans in one delivery. The SDK's queue goes by it too, and counts traces."""
+def _number(name: str, default: int) -> int:
+    """A setting of the SDK's queue as the queue itself takes it."""
     try:
-        return int(os.environ.get(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, _AT_A_TIME))
+        return int(os.environ.get(name, default))
     except ValueError:  # the SDK says so in the log
-        return _AT_A_TIME
+        return default
 
 
 def _exporter(name: str) -> SpanExporter:

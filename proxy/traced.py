@@ -180,6 +180,11 @@ class Sampled:
     def outgoing(self) -> Trace | None:
         return self._sent_on(self._span_id)
 
+    @property
+    def size(self) -> int:
+        """How many spans it has."""
+        return len(self._notes) + 1
+
     def step(self, name: str) -> AbstractContextManager[None]:
         step = _Step(name, self._tracer.now_ns)
         self._notes.append(step)

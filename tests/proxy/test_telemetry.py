@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,6 +17,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import get_tracer_provider
 
 from backends.base import Trace
+from policies.table import Target, VllmSpec
 from proxy.spans import Step
 from proxy.telemetry import Telemetry
 from tests.listening import listening
@@ -187,6 +189,50 @@ def test_no_delivery_has_more_spans_than_the_sdk_is_told(
     telemetry.shutdown()
     assert delivered == batches
     assert telemetry.spans_lost == 0
+
+
+def test_what_finds_no_room_is_lost_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_BSP_MAX_QUEUE_SIZE traces wait while a delivery takes its time; of more the spans are counted as lost."""
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "2")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
+    delivering, go_on = threading.Event(), threading.Event()
+    delivered: list[str] = []
+
+    class Slow(SpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            delivering.set()
+            go_on.wait(30)
+            delivered.extend(span.name for span in spans)
+            return SpanExportResult.SUCCESS
+
+    telemetry = Telemetry("off", 1.0, lambda: 0.0, "1", sink=Slow())
+    for number in range(5):
+        if number == 2:
+            assert delivering.wait(30)
+        trace = telemetry.start(invocation(), 0)
+        if number == 4:
+            with trace.step(Step.CHOOSE):
+                pass
+        trace.finish(outcome())
+    assert telemetry.spans_lost == 2
+    go_on.set()
+    telemetry.shutdown()
+    assert len(delivered) == 4
+    assert telemetry.spans_lost == 2
+
+
+def test_a_trace_that_no_spans_can_be_made_of_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """It is counted and told; they leave together with many others."""
+    traced = Traced()
+    for replica in (0, 1, 0):
+        trace = traced.start()
+        with trace.attempt(Target("v", "vllm", VllmSpec(("http://127.0.0.1:1",), "m")), 1, replica):
+            pass
+        trace.finish(outcome())
+    traced.telemetry.shutdown()
+    assert len(traced.memory.get_finished_spans()) == 4
+    assert traced.telemetry.spans_lost == 2
+    assert "the spans of a request could not be made" in caplog.text
 
 
 def test_the_console_gets_one_json_object_a_line_on_standard_error() -> None:
