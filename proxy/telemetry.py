@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from backends.base import Invocation, Trace
+from backends.base import Invocation
 
 from . import spans
 from .traced import UNTRACED, Above, RequestTrace, Sampled, Unsampled
@@ -101,12 +101,14 @@ class Telemetry:
 
     def start(self, invocation: Invocation, now_ns: int) -> RequestTrace:
         """Begin the trace of one request that arrived at `now_ns` (nanoseconds since the epoch)."""
-        tracer = self._tracer
-        if invocation.trace is not None:
-            above = _above(invocation.trace)
-            if above is not None:
-                if tracer is None or not above.flags & api.TraceFlags.SAMPLED:
-                    return Unsampled(above.trace_id, invocation.trace)
+        tracer, incoming = self._tracer, invocation.trace
+        if incoming is not None:
+            found = _TRACEPARENT.fullmatch(incoming.traceparent)
+            if found is not None and not (found[5] and found[1] == "00"):
+                flags = int(found[4], 16)
+                if tracer is None or not flags & 1:
+                    return Unsampled(found[2], incoming)
+                above = Above(found[2], found[3], flags, remote=True, tracestate=incoming.tracestate)
                 return Sampled(tracer, invocation, now_ns, above)
         if tracer is None or self._draw() >= self._sample:
             return UNTRACED
@@ -272,11 +274,3 @@ def _resource(version: str) -> Resource:
     own = Resource.create({"service.name": "pointsman", "service.version": version})
     merged = own.merge(OTELResourceDetector().detect())
     return _Own(merged.attributes, merged.schema_url)
-
-
-def _above(incoming: Trace) -> Above | None:
-    """The caller's span; None where what it says of itself is not valid."""
-    found = _TRACEPARENT.fullmatch(incoming.traceparent)
-    if found is None or (found[1] == "00" and found[5]):
-        return None
-    return Above(found[2], found[3], int(found[4], 16), remote=True, tracestate=incoming.tracestate)

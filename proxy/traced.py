@@ -116,19 +116,18 @@ class Tracer(Protocol):
 class Unsampled:
     """A request without spans: the caller's trace context passes through."""
 
-    __slots__ = ("_attempt", "outgoing", "sampled", "trace_id")
+    __slots__ = ("outgoing", "sampled", "trace_id")
 
     def __init__(self, trace_id: str | None, outgoing: Trace | None) -> None:
         self.sampled = False
         self.trace_id = trace_id
         self.outgoing = outgoing
-        self._attempt: AbstractContextManager[Trace | None] = nullcontext(outgoing)
 
     def step(self, name: str) -> AbstractContextManager[None]:
         return _NO_STEP
 
     def attempt(self, target: Target, number: int, replica: int = 0) -> AbstractContextManager[Trace | None]:
-        return self._attempt
+        return nullcontext(self.outgoing)
 
     def inner(self, invocation: Invocation) -> RequestTrace:
         return self
