@@ -35,6 +35,7 @@ ERROR_LIMIT = 64 * 1024
 """Bytes of an error answer that are read and passed on; vLLM's own have a few hundred."""
 
 _ADAPTER = "X-Amzn-SageMaker-Adapter-Identifier"
+_ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
 
 
 class VllmBackend:
@@ -72,13 +73,14 @@ class VllmBackend:
         if not 200 <= incoming.status < 300:
             raise await _refusal(incoming, target)
         if streaming:
-            return _reply(incoming, stream=await primed(_Events(incoming, target)))
+            stream = await primed(_Events(incoming, target))
+            return _reply(incoming, incoming.header("content-type"), stream=stream)
         if incoming.first.get(b"content-type") == b"application/json":
             body = incoming.at_hand(RESPONSE_LIMIT)
             if body is not None:
-                return _reply(incoming, body)
+                return _reply(incoming, "application/json", body)
         try:
-            return _reply(incoming, await _whole(incoming, target))
+            return _reply(incoming, incoming.header("content-type"), await _whole(incoming, target))
         finally:
             await incoming.aclose()
 
@@ -111,13 +113,10 @@ def _fields(engine: _Engine, call: Call) -> tuple[str, int]:
     return (f"{fields}Accept: {call.accept}\r\n", count + 3) if call.accept else (fields, count + 2)
 
 
-def _reply(incoming: Incoming, body: bytes = b"", stream: ByteStream | None = None) -> Reply:
-    first, header = incoming.first, incoming.header
-    content_type = header("content-type")
-    attributes = (
-        header("x-amzn-sagemaker-custom-attributes") if b"x-amzn-sagemaker-custom-attributes" in first else None
-    )
-    named = header("x-request-id") if b"x-request-id" in first else None
+def _reply(incoming: Incoming, content_type: str | None, body: bytes = b"", stream: ByteStream | None = None) -> Reply:
+    first = incoming.first
+    attributes = incoming.header("x-amzn-sagemaker-custom-attributes") if _ATTRIBUTES in first else None
+    named = incoming.header("x-request-id") if b"x-request-id" in first else None
     counts = uncounted(content_type, body) if body else None
     return Reply(body, stream, content_type, attributes, None, None, None, named, None, counts)
 

@@ -250,7 +250,7 @@ class Exchange:
 
     def _framing(self, length: str) -> str:
         """The lines that say how long the body is, when it was made, and what becomes of the connection."""
-        if self._connection.leaving:
+        if self._connection.door.leaving:
             self.keeps = False  # the client then opens another one, and loses nothing by it
         elif not self._whole and not self._payload.is_eof() and hdrs.EXPECT in self._message.headers:
             self.keeps = False  # it was not told to go on: what comes next may be the body or another request

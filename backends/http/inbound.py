@@ -53,11 +53,11 @@ _NO_ANSWER = RuntimeError("a handler gave no answer")
 class Connection(RequestHandler):
     """aiohttp's connection, but with limits, typed errors for garbage and a word for HTTP/2 clients."""
 
-    __slots__ = ("_door", "_first", "_heads", "_part", "_reader", "_refused", "_timer")
+    __slots__ = ("_first", "_heads", "_part", "_reader", "_refused", "_timer", "door")
 
     def __init__(self, door: Server, **options: Any) -> None:
         super().__init__(door, **options)
-        self._door = door
+        self.door = door
         self._first = True
         self._heads = 0  # requests counted when data last came
         self._part = 0  # bytes of a head of which the end has not come
@@ -65,14 +65,9 @@ class Connection(RequestHandler):
         self._refused: asyncio.Transport | None = None
         self._reader: Reader | None = None  # while the client is waited for
 
-    @property
-    def leaving(self) -> bool:
-        """The listener stops: each answer is the connection's last."""
-        return self._door.leaving
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        limits = self._door.limits
-        if self._door.open >= limits.connections:
+        limits = self.door.limits
+        if self.door.open >= limits.connections:
             self._refuse(cast("asyncio.Transport", transport))  # uvloop's is one in all but name
             return
         raw = transport.get_extra_info("socket")
@@ -87,7 +82,7 @@ class Connection(RequestHandler):
         super().pause_writing()
         raw = None if self.transport is None else self.transport.get_extra_info("socket")
         if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            self._reader = Reader(self._loop, raw, self._door.limits.send_time)
+            self._reader = Reader(self._loop, raw, self.door.limits.send_time)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -102,12 +97,12 @@ class Connection(RequestHandler):
             self._reader = None
         if self._refused is not None:
             self._refused = None
-            self._door.refused -= 1
+            self.door.refused -= 1
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._refused is not None:
-            self._refused.write(raw(self._door.malformed(503, "too many connections")))
+            self._refused.write(raw(self.door.malformed(503, "too many connections")))
             self._refused.close()
             return
         if self._first:
@@ -123,16 +118,16 @@ class Connection(RequestHandler):
         elif self._timer is not None:
             self._part += len(data)
             if self._part > _HEAD:
-                self._say(raw(self._door.malformed(400, "its head is too long")))
+                self._say(raw(self.door.malformed(400, "its head is too long")))
         elif self._waiter is not None and not self._waiter.done():
             self._part = len(data)
-            self._timer = self._loop.call_later(self._door.limits.head_time, self._late)
+            self._timer = self._loop.call_later(self.door.limits.head_time, self._late)
 
     def _late(self) -> None:
         """The head is not there in time. Who sent nothing at all gets no answer to it."""
         self._timer = None
         if not self._first:
-            self._say(raw(self._door.malformed(408, "its head did not arrive in time")))
+            self._say(raw(self.door.malformed(408, "its head did not arrive in time")))
         else:
             self._say(b"")
 
@@ -152,9 +147,9 @@ class Connection(RequestHandler):
     def _refuse(self, transport: asyncio.Transport) -> None:
         """One connection too many. Nothing of it reaches aiohttp."""
         self._force_close = True
-        self._door.refused += 1
+        self.door.refused += 1
         self._refused = transport
-        if self._door.refused > _REFUSALS:
+        if self.door.refused > _REFUSALS:
             transport.abort()
         else:
             self._timer = self._loop.call_later(_REFUSAL_TIME, transport.abort)
@@ -176,7 +171,7 @@ class Connection(RequestHandler):
                 self.transport.close()
 
     async def _requests(self) -> None:
-        door, loop = self._door, self._loop
+        door, loop = self.door, self._loop
         parser, messages = cast("Any", self._parser), cast("Any", self._messages)
         while not self._force_close:  # until then there is a parser
             if not messages:
@@ -261,7 +256,7 @@ class Connection(RequestHandler):
     def refuse(self, status: int, error: BaseException) -> None:
         """The contract's own words for bytes that are no request, or for a bug of ours. Nothing has been sent yet."""
         if self.transport is not None:
-            self.transport.write(raw(self._door.malformed(status, type(error).__name__)))
+            self.transport.write(raw(self.door.malformed(status, type(error).__name__)))
 
     @property
     def writing_paused(self) -> bool:

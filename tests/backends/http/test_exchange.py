@@ -31,10 +31,17 @@ class Written(asyncio.Transport):
         """Nothing is held."""
 
 
+class Stays:
+    """A listener that does not stop."""
+
+    leaving = False
+
+
 class Listening:
     """As much of a connection as an `Exchange` writes through."""
 
-    _paused = leaving = False
+    _paused = False
+    door = Stays()
 
     def __init__(self) -> None:
         self.transport = Written()
