@@ -153,6 +153,7 @@ def _ground(settings: Settings, parts: AsyncExitStack, world: World) -> _Ground:
     parts.push_async_callback(transport.aclose)
     telemetry = Telemetry(settings.otel, settings.sample, world.draw, version("pointsman"))
     parts.callback(telemetry.shutdown)
+    parts.callback(afterwards.now)  # and before no more traces are taken
     workers = settings.workers
     book, gates, meters = Book(world.draw, workers), Gates(workers), Meters(version("pointsman"))
     return _Ground(world, log, afterwards, transport, book, gates, meters, Temperatures(), telemetry)

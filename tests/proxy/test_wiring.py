@@ -11,8 +11,9 @@ from policies.errors import PolicyError
 from proxy.policy_source import UnreadableError
 from proxy.settings import Settings
 from proxy.wiring import serving, static_credentials
+from tests.outcomes import outcome
 
-from .parts import POLICY
+from .parts import POLICY, invocation
 
 
 async def test_every_kind_of_the_policy_has_a_backend(tmp_path: Path) -> None:
@@ -27,6 +28,21 @@ async def test_every_kind_of_the_policy_has_a_backend(tmp_path: Path) -> None:
         assert services.new_id() != services.new_id()
         assert 0 <= services.draw() < 1
         assert services.wall() > 1.7e9
+
+
+async def test_what_waits_at_the_end_is_done_while_it_can_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A request's line and its spans are delivered also where the loop has no further turn before the end."""
+    policy, log = tmp_path / "policy.yaml", tmp_path / "log"
+    policy.write_text(POLICY)
+    settings = Settings(str(policy), log=str(log), otel="console", sample=1.0)
+    async with serving(settings, {}, static_credentials("k", "s")) as services:
+        told, trace = outcome(), services.telemetry.start(invocation(), 0)
+        services.afterwards.do(lambda: services.log.write(told))
+        services.afterwards.do(lambda: trace.finish(told))
+    assert told.request_id in log.read_text()
+    assert trace.trace_id in capsys.readouterr().err
 
 
 async def test_static_credentials_are_what_was_given() -> None:
