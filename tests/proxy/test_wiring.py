@@ -42,7 +42,7 @@ async def test_what_waits_at_the_end_is_done_while_it_can_be(
         services.afterwards.do(lambda: services.log.write(told))
         services.afterwards.do(lambda: trace.finish(told))
     assert told.request_id in log.read_text()
-    assert trace.trace_id in capsys.readouterr().err
+    assert str(trace.trace_id) in capsys.readouterr().err
 
 
 async def test_static_credentials_are_what_was_given() -> None:
