@@ -100,7 +100,7 @@ class Child:
         if ask is not None:
             self._asks[session] = ask
         self._running += 1
-        self._writer.write(frames.encode({**head, "id": session}, *bodies))
+        self._tell({**head, "id": session}, *bodies)
         with contextlib.suppress(ConnectionError):  # the reading side tells
             await self._writer.drain()
         found, body = await asyncio.shield(answer)
@@ -117,8 +117,7 @@ class Child:
         self.kept.discard(session)
         if session in self.sessions:
             self.sessions.discard(session)
-            if not self.gone:
-                self._writer.write(frames.encode({"do": "close", "id": session}))
+            self._tell({"do": "close", "id": session})
 
     def give_up(self) -> None:
         """End it since its hook is late. That says nothing of the next hook, so it counts as no crash."""
@@ -184,8 +183,13 @@ class Child:
         except KeyError:  # asked after its request was over
             told["error"] = {"status": 500, "message": "the request is over"}
         self._running += 1
-        if not self.gone:
-            self._writer.write(frames.encode(told, given))
+        self._tell(told, given)
+
+    def _tell(self, head: frames.Head, *bodies: bytes) -> None:
+        """Send a message. Nothing happens once the line is broken, which the reading side may not know yet: uvloop
+        takes a write then for an error of ours."""
+        if not self._writer.is_closing():
+            self._writer.write(frames.encode(head, *bodies))
 
     def _fail(self, error: HandlerError) -> None:
         for answer in self._answers.values():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from proxy.handlers.child import Child, interpreter, start_child
 from proxy.handlers.errors import HandlerError, LoadError
@@ -49,6 +51,27 @@ async def test_worker_runs_hooks_until_it_is_killed(tmp_path: Path) -> None:
     assert (died, worker.gone, worker.free, worker.memory()) == ([worker], True, False, 0)
     worker.kill()
     worker.close(1)
+
+
+def test_line_that_broke_is_no_fault_of_who_speaks(tmp_path: Path) -> None:
+    """A worker that was killed is not known to be gone at once. Who is told of no end meanwhile has none to tell of,
+    and whoever asks for a hook hears that the worker crashed."""
+
+    async def breaks() -> None:
+        worker = await child(write(tmp_path, FINE))
+        worker.sessions |= {1, 2}
+        worker._writer.transport.abort()
+        worker.close(1)
+        await asyncio.sleep(0)
+        assert not worker.gone
+        worker.close(2)
+        with pytest.raises(HandlerError) as caught:
+            await run_once(worker, 3)
+        assert caught.value.reason == "crashed"
+        await worker.end
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(breaks())
 
 
 @pytest.mark.parametrize(
