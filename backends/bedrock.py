@@ -133,8 +133,8 @@ def _reply(incoming: Incoming, body: bytes, target: Target, call: Call) -> Reply
     kind, speaks = header("content-type") or "application/json", target.speaks
     counted: Usage | None = None
     uncounted: bytes | None = None
-    if kind == "application/json" and wire.engines_own(speaks, body):
-        uncounted = body if len(body) <= LIMIT else None
+    if len(body) <= LIMIT and kind == "application/json" and wire.engines_own(speaks, body):
+        uncounted = body
     else:
         recognised, counted = wire.read_answer(speaks, body)
         if not recognised:

@@ -18,7 +18,7 @@ from backends.http.transport import HttpTransport
 from backends.wire.bedrock import RESPONSE_LIMIT
 from backends.wire.eventstream import encode
 from backends.wire.sigv4 import Credentials, Signer
-from backends.wire.usage import counted
+from backends.wire.usage import LIMIT, counted
 from policies.facts import FailureFacts, Fault
 from policies.table import AssumedRole, BedrockSpec, EndpointSpec, Target
 from tests.standins import (
@@ -158,6 +158,14 @@ async def test_an_answer_that_is_an_engines_own_by_its_look_passes_unread(
     reply = await scripted(transport).invoke(target(upstream.url), call(PLAIN), soon())
     assert (reply.body, reply.uncounted, counted(reply)) == (ENGINES, ENGINES, Usage(1, 2))
     assert reply.usage == (Usage(7, 8) if headers else None)
+
+
+async def test_a_long_answer_is_counted_as_well(upstream: Upstream, transport: HttpTransport) -> None:
+    """What is too long to be read later is read at once: its tokens are in the log, and are charged."""
+    long = ENGINES.replace(b'"content":"a"', b'"content":"%b"' % (b"a" * LIMIT))
+    upstream.says(long, headers={"Content-Type": "application/json"})
+    reply = await scripted(transport).invoke(target(upstream.url), call(PLAIN), soon())
+    assert (reply.body == long, counted(reply)) == (True, Usage(1, 2))
 
 
 async def test_a_streaming_body_on_the_blocking_operation_is_one_body(
