@@ -20,6 +20,8 @@ LONGEST_WAIT = 3600.0
 """Seconds; a server that asks for more is not believed."""
 _DATE = 40
 """Characters of the longest date that HTTP has, and some."""
+_MOST = 10**15
+"""No number of tokens comes to this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +72,15 @@ def read_object(body: bytes) -> dict[str, Any] | None:
 
 
 def read_count(value: object) -> int | None:
-    """A number of tokens, or an HTTP status, from JSON or from a header."""
+    """A number of tokens, or an HTTP status, from JSON or from a header.
+
+    One of more than 15 digits is none, like 2**64 - 1 where -1 was meant: sums of such have no place in JSON.
+    """
     if type(value) is int:  # what nearly all are; True is not
-        return value if value >= 0 else None
-    if isinstance(value, bool):
-        return None
+        return value if 0 <= value < _MOST else None
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 15:
-        value = int(value)
-    return value if isinstance(value, int) and value >= 0 else None
+        return int(value)
+    return None
 
 
 def _bare(name: str) -> str | None:
