@@ -13,6 +13,7 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ log = logging.getLogger("pointsman.server")
 YOUNG = 5_000
 """Objects more than before at which the collector looks at the newest of them; 700 is Python's default, which a proxy
 with 100 requests in flight passes all the time."""
+LOCK_TIME = 0.0005
+"""Seconds for which a thread that computes keeps Python's lock from one that waits for it. By default they are 0.005,
+which the loop waits in each of its turns while a handler in a thread computes or spans are encoded. Measured with every
+request traced, 1,000 a second: 99th percentile 4.4 ms in place of 10 ms, and a tenth less CPU; with one in a hundred
+no difference."""
 
 LAG_PERIOD = 0.5
 """Seconds between two looks at how late the event loop is."""
@@ -93,6 +99,7 @@ def settle() -> None:
     gc.freeze()
     gc.set_threshold(YOUNG, 20, 20)
     slices.shorten()
+    sys.setswitchinterval(LOCK_TIME)
 
 
 def contracts_of(settings: Settings, services: Services) -> tuple[Listener, ssl.SSLContext | None]:

@@ -128,6 +128,13 @@ async def test_signals_reload_and_end(number: signal.Signals) -> None:
     parts.log.close()
 
 
+def test_a_thread_that_computes_gives_way_soon() -> None:
+    """Handlers in threads and the encoding of spans hold the interpreter's lock for a tenth of Python's own 5 ms."""
+    code = "import sys; from proxy.server import settle; settle(); print(sys.getswitchinterval())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) == pytest.approx(0.0005)
+
+
 def test_a_process_that_serves_is_not_looked_through_again() -> None:
     """What is there when it starts to serve is left out of the garbage collector's looks, which hold up requests."""
     code = "import gc; from proxy.server import settle; settle(); print(gc.get_freeze_count(), *gc.get_threshold())"
