@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from botocore.eventstream import EventStreamBuffer
 
 from backends.base import Reply
 from backends.errors import BackendError
-from backends.http.edge import ByteBudget, Listener
+from backends.http.edge import ByteBudget, Exchange, Listener
 from policies.facts import FailureFacts, Fault
 from policies.table import Target, VllmSpec
 from proxy.faces.runtime_api import RuntimeApi
@@ -202,6 +204,47 @@ async def test_a_refused_request_still_says_which_endpoint_it_was_about() -> Non
         ("", 413),
         ("again", 499),
     ]
+
+
+LONG = b"data: " + b"x" * (6 << 20) + b"\n\n"
+"""More than the kernel takes for a client that does not read."""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Reply(stream=Pieces(LONG, LONG), content_type="text/event-stream"),
+        Reply(LONG, content_type="text/event-stream"),
+    ],
+    ids=["as it comes", "whole"],
+)
+async def test_who_does_not_read_a_stream_is_cut_off_once_its_time_is_over(answer: Reply) -> None:
+    """Else a client could hold its place for ever. The target's own limits say nothing of clients."""
+    log, over = io.BytesIO(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    parts = replace(await services(Scripted([answer]), log=log), now=loop.time)
+    face = RuntimeApi(parts)
+
+    async def late(exchange: Exchange) -> None:
+        exchange.arrived -= 1e6
+        try:
+            await face.handle(exchange)
+        finally:
+            over.set()
+
+    listener = Listener(late, face.malformed, ByteBudget(4096), drain=1.0)
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    await loop.sock_connect(client, ("127.0.0.1", await listener.start("127.0.0.1", 0)))
+    path = b"/endpoints/chat/invocations-response-stream"
+    await loop.sock_sendall(client, b"POST " + path + b" HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
+    async with asyncio.timeout(30):
+        await over.wait()
+    client.close()
+    await listener.stop()
+    parts.log.close()
+    assert json.loads(log.getvalue())["ended"] == "client_gone"
 
 
 async def test_garbage_gets_the_contracts_error() -> None:
