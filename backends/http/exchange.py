@@ -10,6 +10,8 @@ Heads are text: whole lines that hold no break but the one at their end. `answer
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import HttpVersion11, StreamReader, hdrs, web
@@ -265,5 +267,10 @@ class Exchange:
         self.keeps = False
         self.uncork()
         transport = self._connection.transport
-        if transport is not None:
-            transport.abort()
+        if transport is None:
+            return
+        if not self._chunked:  # the connection's end would be the body's: it has to be a reset
+            raw = transport.get_extra_info("socket")
+            if raw is not None:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()

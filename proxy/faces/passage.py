@@ -88,7 +88,7 @@ def _reason(error: Exception, record: Record) -> str:
 
 
 class _Passage:
-    __slots__ = ("_ended", "_exchange", "_face", "_record", "_services", "_serving", "_trace")
+    __slots__ = ("_ended", "_exchange", "_face", "_record", "_services", "_trace")
     _ended: float
 
     def __init__(self, exchange: Exchange, face: Face, record: Record, services: Services) -> None:
@@ -97,8 +97,6 @@ class _Passage:
         self._record = record
         self._services = services
         self._trace: RequestTrace | None = None
-        self._serving: Serving | None = None
-        """It is passed on, and only to be told so."""
 
     async def answer(self) -> None:
         """Read, serve, write; whatever keeps it from doing so is one typed answer."""
@@ -114,7 +112,8 @@ class _Passage:
                 serving = Serving(invocation, record, trace, services)
                 reply = await serving.begin()
                 try:
-                    record.usage, record.uncounted = reply.usage, reply.uncounted
+                    record.usage = reply.usage or record.usage  # a hook may have asked for itself
+                    record.uncounted = reply.uncounted
                     if invocation.streaming:
                         await self._stream(reply, serving.deadline + SLOW_READER_GRACE)
                     elif self._put(reply):
@@ -126,7 +125,7 @@ class _Passage:
                 if serving.streams:
                     await serving.end(None)
                 else:
-                    self._serving = serving
+                    services.afterwards.do(serving.ended)  # by itself: what goes wrong there costs no line
             except Exception as error:
                 if isinstance(error, ClientGone) and not isinstance(error, BodyTooSlow):
                     raise
@@ -150,8 +149,6 @@ class _Passage:
     def _recorded(self) -> None:
         record, services = self._record, self._services
         now, trace = self._ended, self._trace
-        if self._serving is not None:
-            self._serving.ended()
         if record.uncounted is not None:
             record.usage = usage_of(record.uncounted) or record.usage
         told = record.note(now) or record.outcome(now)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import pytest
+
 from backends.http.acceptor import Alone
 from backends.http.edge import Answer, ByteBudget, Exchange, Listener
 
@@ -85,3 +87,20 @@ async def test_stopping_answers_whoever_waits_in_the_queue() -> None:
     for client in waiting:
         with client, client.makefile("rb") as said:
             assert said.read().endswith(b"ok")
+
+
+async def test_an_aborted_answer_is_reset_where_its_end_would_be_the_connections() -> None:
+    """HTTP/1.0 knows no chunks, so a client, or nginx as it is set up by default, takes a plain end for the body's."""
+
+    async def breaks(exchange: Exchange) -> None:
+        exchange.start(200, "")
+        exchange.put(b"half of it")
+        exchange.abort()
+
+    listener = Listener(breaks, malformed, ByteBudget(1024), drain=1.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", await listener.start("127.0.0.1", 0))
+    writer.write(REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    writer.close()
+    await listener.stop()

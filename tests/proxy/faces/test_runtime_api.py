@@ -9,18 +9,19 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from botocore.eventstream import EventStreamBuffer
 
-from backends.base import Reply
+from backends.base import Reply, Usage
 from backends.errors import BackendError
 from backends.http.edge import ByteBudget, Exchange, Listener
 from policies.facts import FailureFacts, Fault
 from policies.table import Target, VllmSpec
 from proxy.faces.runtime_api import RuntimeApi
 
-from ..parts import Answer, Pieces, Scripted, services
+from ..parts import POLICY, Answer, Pieces, Scripted, services
 
 TARGET = Target("first", "vllm", VllmSpec(("http://127.0.0.1:1",), "m"))
 BROKEN = BackendError(FailureFacts(Fault.NETWORK, None), TARGET, "reset")
@@ -245,6 +246,60 @@ async def test_who_does_not_read_a_stream_is_cut_off_once_its_time_is_over(answe
     await listener.stop()
     parts.log.close()
     assert json.loads(log.getvalue())["ended"] == "client_gone"
+
+
+async def test_what_goes_wrong_at_the_end_of_a_request_costs_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Its answer is out: what frees its target or its handler then is a fault of ours, and told as one."""
+    log, loop = io.BytesIO(), asyncio.get_running_loop()
+    parts = replace(await services(Scripted([Reply(b"{}", content_type="application/json")]), log=log), now=loop.time)
+
+    class Breaks:
+        """A flight whose request can't be counted out."""
+
+        def __init__(self) -> None:
+            self._count = 0
+
+        @property
+        def count(self) -> int:
+            return self._count
+
+        @count.setter
+        def count(self, value: int) -> None:
+            if value < self._count:
+                raise ZeroDivisionError
+            self._count = value
+
+    parts.meters._in_flight["chat"] = Breaks()  # type: ignore[assignment]  # one that fails
+    face = RuntimeApi(parts)
+    listener = Listener(face.handle, face.malformed, ByteBudget(4096), drain=1.0)
+    status, *_ = await post(await listener.start("127.0.0.1", 0), "/endpoints/chat/invocations")
+    await listener.stop()
+    parts.log.close()
+    assert (status, json.loads(log.getvalue())["ended"]) == (200, "done")
+    assert "what follows a request failed" in caplog.text
+
+
+ASKS_ITSELF = """
+async def before(call):
+    return call.reply((await call.invoke(None, "own question")).text())
+"""
+
+
+async def test_tokens_of_what_a_hook_asked_stay_where_it_answers_by_itself(tmp_path: Path) -> None:
+    """The route's own model has counted them, and the request's line has them."""
+    (tmp_path / "model.py").write_text(ASKS_ITSELF)
+    log, loop = io.BytesIO(), asyncio.get_running_loop()
+    text = POLICY.replace("chat: {", "chat: {handler: {path: model.py, run: inline}, ", 1)
+    counted = Reply(b"{}", content_type="application/json", usage=Usage(3, 5))
+    parts = await services(Scripted([counted]), text=text, now=loop.time, log=log, folder=tmp_path)
+    face = RuntimeApi(parts)
+    listener = Listener(face.handle, face.malformed, ByteBudget(4096), drain=1.0)
+    status, *_ = await post(await listener.start("127.0.0.1", 0), "/endpoints/chat/invocations")
+    await listener.stop()
+    await parts.handlers.stop()
+    parts.log.close()
+    line = json.loads(log.getvalue())
+    assert (status, line["prompt_tokens"], line["completion_tokens"]) == (200, 3, 5)
 
 
 async def test_garbage_gets_the_contracts_error() -> None:
