@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 from backends.http.transport import HttpTransport
+from backends.tasks import start
 from tests.chaos.broken_requests import BODY_LIMIT
 from tests.chaos.stage import staged
 
 from .. import machine
 from .mix import EVERYTHING, HANDLERS, Mix
-from .readings import read, rest
+from .readings import Lows, held, read, rest
 from .report import Reading, as_markdown, slopes, verdict
 
 
@@ -42,14 +43,18 @@ async def soak(given: argparse.Namespace, folder: Path) -> tuple[list[Reading], 
     flags = ["--log", "/dev/null", "--body-limit", f"{BODY_LIMIT}", "--workers", f"{given.workers}"]
     async with staged(folder, EVERYTHING, *flags) as stage:
         mix = Mix(stage, transport, random.Random(given.seed))
+        lows = Lows(lambda: held(stage, given.workers))
+        watch = start(lows.watch(), name="memory-watch")
         began = loop.time()
         while not readings or loop.time() - began < given.minutes * 60:
             await mix.run(given.rate, given.cycle, folder / "policy.yaml")
             await rest(stage)
-            reading = await read(stage, given.workers, loop.time() - began)
+            reading = await read(stage, given.workers, loop.time() - began, lows)
             readings.append(reading)
             print(progress(reading, mix), *mix.examples[told:], sep="\n    ", file=sys.stderr, flush=True)
             told = len(mix.examples)
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
     await transport.aclose()
     return readings, mix
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tests.chaos.stage import Stage, descriptors, memory
@@ -38,14 +40,52 @@ async def rest(stage: Stage) -> None:
         await asyncio.sleep(0.5)
 
 
-async def read(stage: Stage, workers: int, at: float) -> Reading:
-    """How the processes are now."""
+def held(stage: Stage, workers: int) -> int:
+    """Memory of the proxy's processes now. Raises OSError while one of them is not there."""
+    own = proxies(stage.proxy.process.pid, workers)
+    if workers > 1 and len(own) <= workers:
+        raise ProcessLookupError
+    return sum(map(memory, own))
+
+
+class Lows:
+    """What the proxy's processes had in memory at least, while it was looked at.
+
+    Their heaps are given back every half minute (proxy/heap.py) and fill again by tens of MiB in between: one look a
+    minute sees now the one and now the other, and a beat of minutes that is no growth.
+    """
+
+    def __init__(self, look: Callable[[], int]) -> None:
+        self._look = look
+        self._least: int | None = None
+
+    async def watch(self) -> None:
+        """Look every second, until cancelled."""
+        while True:
+            with suppress(OSError):  # a process has just ended
+                self._seen()
+            await asyncio.sleep(1.0)
+
+    def taken(self) -> int:
+        """The least since this was asked last."""
+        found = self._seen()
+        self._least = None
+        return found
+
+    def _seen(self) -> int:
+        now = self._look()
+        self._least = now if self._least is None else min(self._least, now)
+        return self._least
+
+
+async def read(stage: Stage, workers: int, at: float, lows: Lows) -> Reading:
+    """How the processes are now, and their memory at its least since the last reading."""
     own = proxies(stage.proxy.process.pid, workers)
     others = [child for pid in own for child in children(pid) if child not in own]
     tasks = (await stage.admin("/admin/tasks"))["tasks"]
     return Reading(
         at=at,
-        memory=sum(map(memory, own)),
+        memory=lows.taken(),
         handlers=sum(map(memory, others)),
         descriptors=sum(map(descriptors, own)),
         tasks=sum(tasks.values()),

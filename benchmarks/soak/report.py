@@ -24,7 +24,7 @@ class Reading:
 
     at: float
     memory: int
-    """Proportional share (PSS) of supervisor and workers."""
+    """Proportional share (PSS) of supervisor and workers, at its least since the last reading."""
     handlers: int
     """The same of processes that run customers' code."""
     descriptors: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from backends.tasks import start
+from benchmarks.soak.readings import Lows
 from benchmarks.soak.report import Reading, Slope, as_markdown, slope, slopes, verdict
 
 ROOT = Path(__file__).parent.parent.parent
@@ -45,6 +48,30 @@ def test_what_may_be_either_is_said_to_be_unclear() -> None:
         "unclear",
         "grows",
     ]
+
+
+async def test_memory_is_read_at_its_least() -> None:
+    """Between two readings a heap is given back and fills again: what stays is the least of it."""
+    sizes = [50, 60, 70]
+    lows = Lows(lambda: sizes.pop(0))
+    watch = start(lows.watch(), name="watch")
+    await asyncio.sleep(0)
+    assert [lows.taken(), lows.taken()] == [50, 70]
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
+
+
+async def test_a_process_that_ends_while_it_is_looked_at_ends_no_watch() -> None:
+    """What it had is read when there is another in its place."""
+
+    def look() -> int:
+        raise ProcessLookupError
+
+    watch = start(Lows(look).watch(), name="watch")
+    await asyncio.sleep(0)
+    assert not watch.done()
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
 
 
 def test_one_reading_has_no_slope() -> None:
