@@ -51,6 +51,7 @@ from .wire.verdicts import GARBLED
 _SERVICE = "bedrock"
 """Signing name, which is not the host's (botocore model)."""
 _HOST_PREFIX = "bedrock-runtime"
+_JSON, _JSON_SAID = "application/json", b"application/json"
 _COUNTED = b"x-amzn-bedrock-input-token-count"
 """A header field that some models' answers have, beside one for what was generated."""
 
@@ -130,10 +131,12 @@ async def _whole(incoming: Incoming, target: Target) -> bytes:
 
 def _reply(incoming: Incoming, body: bytes, target: Target, call: Call) -> Reply:
     first, header, streaming = incoming.first, incoming.header, call.invocation.streaming
-    kind, speaks = header("content-type") or "application/json", target.speaks
+    speaks, kind = target.speaks, _JSON
+    if first.get(b"content-type") != _JSON_SAID:
+        kind = header("content-type") or _JSON
     counted: Usage | None = None
     uncounted: bytes | None = None
-    if len(body) <= LIMIT and kind == "application/json" and wire.engines_own(speaks, body):
+    if len(body) <= LIMIT and kind is _JSON and wire.engines_own(speaks, body):
         uncounted = body
     else:
         recognised, counted = wire.read_answer(speaks, body)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from policies.facts import FailureFacts, Fault
@@ -42,6 +42,24 @@ _OUTDATED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTo
 """What AWS says of credentials that were good once (Common Error Types of its API references)."""
 
 
+class WholeSeconds:
+    """A clock for signatures, which tell no more than seconds: the second in UTC, the same value while it lasts."""
+
+    __slots__ = ("_now", "_second", "_wall")
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        """`wall` gives seconds since the epoch."""
+        self._wall = wall
+        self._second = 0
+        self._now = datetime.fromtimestamp(0, UTC)
+
+    def __call__(self) -> datetime:
+        second = int(self._wall())
+        if second != self._second:
+            self._second, self._now = second, datetime.fromtimestamp(second, UTC)
+        return self._now
+
+
 class SignedSender:
     """Signs and sends. Holds no state of its own."""
 
@@ -50,7 +68,7 @@ class SignedSender:
     def __init__(
         self, transport: Posts, credentials: CredentialSource, signer: Signer, now: Callable[[], datetime]
     ) -> None:
-        """`now` gives the wall clock in UTC."""
+        """`now` gives the wall clock in UTC; what `WholeSeconds` gives is the cheapest."""
         self._transport = transport
         self._credentials = credentials
         self._signer = signer

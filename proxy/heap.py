@@ -1,4 +1,6 @@
-"""Memory that was freed goes back to the system, so that a process does not grow from burst to burst.
+"""Memory that was freed goes back to the system, and what stays lies in large pages.
+
+A process must not grow from burst to burst.
 
 Python leaves blocks above 512 bytes to the C library. glibc gives back by itself what is free at the end of its heap,
 and keeps what lies between pieces that are still used: after each burst of bodies somewhat more. Measured over half an
@@ -11,6 +13,10 @@ back, wherever they lie. That is done in a thread, and the loop waits for it onl
 
 Larger blocks could be mappings of their own instead, which end when they are freed (mallopt(3)). That makes no smaller
 blocks go back, and a body of 1 MiB would cost 390 us in place of 26, since each page of a new mapping is a fault.
+
+What a process has once it is set up stays until its end, and a request finds its way through all of it. In pages of
+4 KiB that takes more addresses than a processor remembers, above all after it has slept: laid in pages of 2 MiB, a
+request that comes alone takes some 10 us less of 110 in the proxy, and up to 1 % less CPU where many come.
 """
 
 from __future__ import annotations
@@ -26,6 +32,12 @@ CHANGED = 2 * 1024 * 1024
 pages again. One that has shrunk had a burst when it was looked after last."""
 PERIOD = 30.0
 """Seconds between two looks at how large the process is."""
+DENSE = 0.75
+"""The share of a large page that has to be in use: what is not becomes so, and the process would grow by it."""
+COLLAPSE = 25
+"""MADV_COLLAPSE, which Linux has since 6.1 (madvise(2))."""
+LARGE_PAGE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
+"""Bytes of a large page, where the system has any."""
 
 
 def resident() -> int:
@@ -36,6 +48,42 @@ def resident() -> int:
 def give_back() -> None:
     """Give all free pages of the heap back to the system. Only where there is glibc."""
     ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
+
+
+def lay_in_large_pages(size: Path = LARGE_PAGE) -> int:
+    """Have what this process uses densely lie in large pages: how many there are now. 0 where the system has none."""
+    try:
+        large = int(size.read_text())
+        own = _own()
+    except OSError:
+        return 0
+    system = ctypes.CDLL(None)
+    system.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return sum(
+        system.madvise(at, large, COLLAPSE) == 0
+        for first, end in own
+        for at in range(-(-first // large) * large, end - large + 1, large)
+        if _in_use(at, large) >= DENSE
+    )
+
+
+def _own() -> list[tuple[int, int]]:
+    """Beginning and end of each stretch of memory that is this process's alone and no file's."""
+    stretches: list[tuple[int, int]] = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        where, rights, _, _, _, *name = line.split(maxsplit=5)
+        if rights == "rw-p" and name in ([], ["[heap]"]):
+            first, end = where.split("-")
+            stretches.append((int(first, 16), int(end, 16)))
+    return stretches
+
+
+def _in_use(at: int, size: int) -> float:
+    """The share of the memory from `at` that has pages."""
+    pages = (ctypes.c_ubyte * (size // os.sysconf("SC_PAGE_SIZE")))()
+    if ctypes.CDLL(None).mincore(ctypes.c_void_p(at), ctypes.c_size_t(size), pages):
+        return 0.0
+    return sum(page & 1 for page in pages) / len(pages)
 
 
 def by_glibc(known: Callable[[str], str | None] = os.confstr) -> bool:

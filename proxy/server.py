@@ -98,6 +98,9 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, 20, 20)
+    if heap.by_glibc():
+        heap.give_back()
+    heap.lay_in_large_pages()
     slices.shorten()
     sys.setswitchinterval(LOCK_TIME)
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +21,7 @@ from backends.endpoint import EndpointBackend
 from backends.gates import Gates
 from backends.http.transport import HttpTransport
 from backends.meters import Meters
+from backends.signed import WholeSeconds
 from backends.state import Store, open_store
 from backends.temperatures import Temperatures
 from backends.translated import Translated
@@ -221,11 +221,7 @@ async def warming(
 
 
 def _backends(transport: HttpTransport, credentials: CredentialSource, world: World) -> dict[str, Backend]:
-    signer = Signer()
-
-    def utc() -> datetime:
-        return datetime.fromtimestamp(world.wall(), UTC)
-
+    signer, utc = Signer(), WholeSeconds(world.wall)
     return {
         "endpoint": Translated(EndpointBackend(transport, credentials, signer, utc), world.wall),
         "bedrock": Translated(BedrockBackend(transport, credentials, signer, utc), world.wall, looks=False),

@@ -201,7 +201,7 @@ class Exchange:
         self._transport()
         self.started = True
         self._corked = said
-        asyncio.get_running_loop().call_soon(self.uncork)
+        self._connection._loop.call_soon(self.uncork)
 
     def uncork(self) -> None:
         """Send what waits for the end of the turn: each write is a system call that wakes the client."""

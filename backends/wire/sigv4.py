@@ -20,7 +20,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, urlsplit
@@ -37,7 +37,6 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 _KEYS = 256
 """Signing keys remembered: one per credential, region and service in use, and the day before's around midnight."""
 _OURS = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
-_SECOND = timedelta(seconds=1)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -202,11 +201,11 @@ def _lines(fields: Headers) -> str:
 class Signer:
     """Signs requests; one per process is enough. Not thread-safe."""
 
-    __slots__ = ("_keys", "_since", "_stamp", "_until")
+    __slots__ = ("_keys", "_now", "_second", "_stamp")
 
     def __init__(self) -> None:
         self._keys: LRUCache[tuple[str, str, str, str, str], _Key] = LRUCache(_KEYS)
-        self._since = self._until = datetime.min.replace(tzinfo=UTC)
+        self._now = self._second = datetime.min.replace(tzinfo=UTC)
         self._stamp = ""
 
     def sign(
@@ -238,13 +237,8 @@ class Signer:
         Raises:
             ValueError: `now` has no time zone, or `headers` already hold one of those that are added.
         """
-        if now.tzinfo is None:
-            message = "the time of signing needs a time zone"
-            raise ValueError(message)
-        if not self._since <= now < self._until:
-            self._since = now.replace(microsecond=0)
-            self._until = self._since + _SECOND
-            self._stamp = self._since.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        if now is not self._now:  # a clock of whole seconds gives the same value again
+            self._turn(now)
         body_hash, begun = sha256(body).hexdigest(), place.begun
         if (
             begun is None
@@ -257,6 +251,14 @@ class Signer:
         canonical = begun.canonical.copy()
         canonical.update(body_hash.encode())
         return begun, begun.key.signature(canonical, begun.inner)
+
+    def _turn(self, now: datetime) -> None:
+        if now.tzinfo is None:
+            message = "the time of signing needs a time zone"
+            raise ValueError(message)
+        second, self._now = now.replace(microsecond=0), now
+        if second != self._second:
+            self._second, self._stamp = second, second.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
     def authorization(
         self, text: str, names: str, *, credentials: Credentials, service: str, region: str, stamp: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from backends.addresses import Address
@@ -12,6 +14,7 @@ from backends.http.transport import HttpTransport, TransportError, lines
 from backends.signed import (
     ERROR_LIMIT,
     SignedSender,
+    WholeSeconds,
     addresses,
     base_url,
     lines_for_proxy,
@@ -224,3 +227,13 @@ async def test_an_empty_stream_is_a_stream() -> None:
     body = Body()
     stream = await primed(FramedPieces(body, TARGET, read_event, nothing_more))
     assert [piece async for piece in stream] == []
+
+
+def test_a_second_is_one_value_while_it_lasts() -> None:
+    """Then the next one; a clock that is set back is followed as well."""
+    told = [1795219200.2, 1795219200.9, 1795219201.0, 1795219199.5]
+    clock = WholeSeconds(lambda: told.pop(0))
+    first = clock()
+    assert first == datetime(2026, 11, 21, 0, 0, tzinfo=UTC)
+    assert clock() is first
+    assert [clock().second, clock().second] == [1, 59]

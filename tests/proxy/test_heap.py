@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +33,43 @@ def test_pages_between_pieces_in_use_go_back() -> None:
     before, freed, after = map(int, done.stdout.split())
     assert before - freed < 10_000_000
     assert freed - after > 40_000_000
+
+
+LAID = """
+import mmap
+from pathlib import Path
+from proxy import heap
+
+large = int(heap.LARGE_PAGE.read_text())
+def huge():
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("AnonHugePages"))
+
+dense = [bytes([1]) * 100_000 for _ in range(2 * large // 100_000)]
+sparse = mmap.mmap(-1, 4 * large, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+for page in range(0, 4 * large, 4 * mmap.PAGESIZE):
+    sparse[page] = 1
+before, size = huge(), heap.resident()
+laid = heap.lay_in_large_pages()
+print(large, laid, huge() - before, heap.resident() - size, set(sparse[:: 4 * mmap.PAGESIZE]), set(map(sum, dense)))
+"""
+
+
+@pytest.mark.slow
+def test_what_is_densely_used_lies_in_large_pages() -> None:
+    """All of it is as it was; a stretch of which each fourth page is used would grow, and stays as it is."""
+    done = subprocess.run([sys.executable, "-c", LAID], capture_output=True, text=True, check=True, timeout=60)
+    *numbers, ones, sums = done.stdout.split()
+    large, laid, huge, grown = map(int, numbers)
+    assert (laid > 0) is (tuple(map(int, platform.release().split(".")[:2])) >= (6, 1))
+    assert huge == laid * large
+    assert grown < laid * large // 4 + large
+    assert (ones, sums) == ("{1}", "{100000}")
+
+
+def test_where_there_are_no_large_pages_nothing_is_done(tmp_path: Path) -> None:
+    """A system whose size of a large page is not known has none."""
+    assert heap.lay_in_large_pages(tmp_path / "none") == 0
 
 
 def test_another_c_library_is_left_alone() -> None:

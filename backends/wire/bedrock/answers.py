@@ -32,12 +32,13 @@ METRICS = "amazon-bedrock-invocationMetrics"
 _DONE = b"data: [DONE]\n\n"
 _OPENAI = {"openai-chat": ("message", "delta"), "openai-completions": ("text", "text")}
 """Dialect: the key of a choice in a whole answer, and in a streamed object."""
+_MARK = b'"choices":'
 _MARKS = {
     "openai-chat": (b'"choices":[{"index":0,"message":{', b'"choices": [{"index": 0, "message": {'),
     "openai-completions": (b'"choices":[{"index":0,"text":"', b'"choices": [{"index": 0, "text": "'),
 }
-"""What a whole answer of an engine has near its beginning, written closely or not. Inside a text its quotes would be
-escaped."""
+"""What a whole answer of an engine has near its beginning, written closely or not: `_MARK` and what follows it. Inside
+a text its quotes would be escaped."""
 _MARKED = 512
 """Bytes in which it begins: before it are an id, the model's name, and little else."""
 _ENDS = frozenset({*_OPENAI, "bedrock-completion"})
@@ -47,10 +48,11 @@ _ENDS = frozenset({*_OPENAI, "bedrock-completion"})
 def engines_own(speaks: str, body: bytes) -> bool:
     """Whether a whole body is of the dialect `speaks` by how it begins and ends: what vLLM, which serves imports,
     writes there stands in no answer of another form. For what is False here `read_answer` has the word."""
-    for mark in _MARKS.get(speaks, ()):
-        if body.find(mark, 0, _MARKED) > 0:
-            return body.endswith(b"}")
-    return False
+    marks = _MARKS.get(speaks)
+    if marks is None:
+        return False
+    at = body.find(_MARK, 0, _MARKED)
+    return at > 0 and body.startswith(marks, at) and body.endswith(b"}")
 
 
 def read_answer(speaks: str, body: bytes) -> tuple[bool, Usage | None]:

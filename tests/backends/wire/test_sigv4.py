@@ -65,15 +65,21 @@ def botocore_signing(
     return Signing(request.headers["Authorization"], {name.lower(): value for name, value in request.headers.items()})
 
 
-def sign(url: str, headers: tuple[tuple[str, str], ...] = (), body: bytes = b"", **changes: Any) -> dict[str, str]:
-    """Our added headers, names as written."""
+def sign(
+    url: str,
+    headers: tuple[tuple[str, str], ...] = (),
+    body: bytes = b"",
+    signer: Signer | None = None,
+    **changes: Any,
+) -> dict[str, str]:
+    """Our added headers, names as written; by a signer that has signed nothing yet, unless another is given."""
     arguments: dict[str, Any] = {
         "credentials": CREDENTIALS,
         "service": "sagemaker",
         "region": "us-east-1",
         "now": NOW,
     } | changes
-    return dict(Signer().sign("POST", url, headers, body, **arguments))
+    return dict((signer or Signer()).sign("POST", url, headers, body, **arguments))
 
 
 @pytest.mark.parametrize("case", SUITE["cases"], ids=lambda case: case["name"])
@@ -204,6 +210,13 @@ def test_times_are_utc() -> None:
     """The same moment in another time zone gives the same signature."""
     elsewhere = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
     assert sign("https://h/") == sign("https://h/", now=elsewhere)
+
+
+def test_a_signature_is_of_its_own_second() -> None:
+    """Whichever was signed before: an earlier one, a later one, or another moment of the same."""
+    signer = Signer()
+    for moment in (NOW, NOW + timedelta(microseconds=5), NOW + timedelta(seconds=1), NOW):
+        assert sign("https://h/", now=moment, signer=signer) == sign("https://h/", now=moment)
 
 
 def test_a_time_without_zone_is_refused() -> None:

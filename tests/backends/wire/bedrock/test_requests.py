@@ -92,13 +92,16 @@ _NAMES = st.text(max_size=6).filter(lambda name: name != "stream")
 
 @settings(max_examples=100)
 @given(
-    st.dictionaries(_NAMES, _VALUES, max_size=3), st.booleans(), st.sampled_from([", ", ",", " ,\n\t"]), st.booleans()
+    st.dictionaries(_NAMES, _VALUES, max_size=3),
+    st.booleans(),
+    st.sampled_from([(", ", ": "), (",", ":"), (",", ": "), (" ,\n\t", ": ")]),
+    st.booleans(),
 )
 def test_a_word_at_the_end_leaves_and_all_else_stays(
-    document: dict[str, object], streams: bool, comma: str, ascii_only: bool
+    document: dict[str, object], streams: bool, separators: tuple[str, str], ascii_only: bool
 ) -> None:
     """However the document is written: what goes out says the same but for the word."""
-    body = json.dumps({**document, "stream": streams}, separators=(comma, ": "), ensure_ascii=ascii_only).encode()
+    body = json.dumps({**document, "stream": streams}, separators=separators, ensure_ascii=ascii_only).encode()
     asked = write_request(BedrockSpec(ARN), call(body))
     assert (asked.streams, asked.include_usage) == (streams, False)
     assert json.loads(asked.body) == document
@@ -130,7 +133,17 @@ def test_other_bodies_are_not_touched(body: bytes) -> None:
     assert write_request(BedrockSpec(ARN), call(body)).body is body
 
 
-@pytest.mark.parametrize("body", [b'["stream"]', b'{"stream":true', b'{"x":{"stream":true}}', b'{,"stream":true}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'["stream"]',
+        b'{"stream":true',
+        b'{"x":{"stream":true}}',
+        b'{,"stream":true}',
+        b',"stream":true}',
+        b'{"streamer": 1, "stream_options": {}}',
+    ],
+)
 def test_what_only_looks_like_a_wish_is_not_touched(body: bytes) -> None:
     """A body that is no object, or has the word elsewhere, is the same bytes."""
     assert write_request(BedrockSpec(ARN), call(body)).body is body
