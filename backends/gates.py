@@ -151,19 +151,21 @@ class Gate:
         return ahead / ((places - lasting) / recent + lasting / held)
 
     def make_room(self, rank: int, size: int, seconds: float, now: float) -> bool:
-        """Whether one more may wait; those of a lower rank, the newest first, give way for it."""
+        """Whether one more may wait; those of a lower rank, the newest first, give way for it, and nobody in vain."""
         rule = self.rule
         if not self.waiting:
             self.began = now
-        while (
-            self.waiting >= rule.queue
-            or self.bytes + size > rule.queue_bytes
-            or self.too_late(self.waiting, seconds, now)
-        ):
-            lower = next((other for other in (2, 1) if other > rank and self.queues[other]), None)
-            if lower is None:
+        waiting, held = self.waiting, self.bytes
+        lower = ((other, key) for other in (2, 1) if other > rank for key in reversed(self.queues[other]))
+        giving_way: list[tuple[int, int]] = []
+        while waiting >= rule.queue or held + size > rule.queue_bytes or self.too_late(waiting, seconds, now):
+            found = next(lower, None)
+            if found is None:
                 return False
-            evicted = self.drop(lower, next(reversed(self.queues[lower])))
+            giving_way.append(found)
+            waiting, held = waiting - 1, held - self.queues[found[0]][found[1]].size
+        for other, key in giving_way:
+            evicted = self.drop(other, key)
             if evicted is not None and not evicted.admitted.done():
                 evicted.admitted.set_exception(self.refusal("made room for one of a higher rank"))
         return True

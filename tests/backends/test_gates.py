@@ -99,6 +99,34 @@ async def test_the_newest_of_the_lowest_rank_makes_room() -> None:
     await ended(early)
 
 
+@pytest.mark.parametrize("size", [101, 95])
+async def test_nobody_gives_way_in_vain(size: int) -> None:
+    """A body that finds no room whoever goes is refused, and those of a lower rank wait on."""
+    at = target(queue=9)
+    gates = Gates()
+    gates.enter(at)
+    queued = [waiting(gates, "last", at=at), waiting(gates, "normal", at=at), waiting(gates, "first", at=at)]
+    await settled()
+    with pytest.raises(Refused, match="full"):
+        await gates.queue(at, "last", size, 60.0)
+    await settled()
+    assert done(*queued) == [False, False, False]
+    await ended(*queued)
+
+
+async def test_as_many_give_way_as_are_needed() -> None:
+    """The newest of the lowest rank first, until the bytes suffice."""
+    at = target(queue=9)
+    gates = Gates()
+    gates.enter(at)
+    queued = [waiting(gates, shed, 30, at) for shed in ("normal", "first", "first")]
+    await settled()
+    important = waiting(gates, "last", 60, at)
+    await settled()
+    assert done(*queued, important) == [False, True, True, False]
+    await ended(*queued, important)
+
+
 async def test_nobody_waits_for_longer_than_the_policy_says() -> None:
     """A turn that does not come is a refusal, and the queue is empty again."""
     at = target(wait=0.02)
