@@ -118,10 +118,14 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
-    """Read certificate and key (again): handshakes from now on use them. Raises SettingsError."""
+    """Read certificate and key (again): handshakes from now on use them. Raises SettingsError, and nothing changes.
+
+    They are tried first: OpenSSL takes a chain that does not fit its key all the same, and forgets the key that it had.
+    """
     assert settings.tls_cert is not None  # noqa: S101 - the caller's condition
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_passphrase)
+        for taking in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+            taking.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_passphrase)
     except (OSError, ssl.SSLError) as error:
         msg = f"--tls-cert {settings.tls_cert}, --tls-key {settings.tls_key}: {error.strerror or error}"
         raise SettingsError(msg) from error
@@ -132,7 +136,7 @@ async def watch_certificate(
 ) -> None:
     """Use a renewed certificate from the next handshake on, until cancelled. One that is broken changes nothing.
 
-    The key comes with it or before it: tools that renew certificates write the chain last.
+    Chain and key may be written in any order: as long as one does not fit the other, the old ones stay.
     """
     seen = _stamp(settings)
     while True:
@@ -148,12 +152,13 @@ async def watch_certificate(
             seen = stamp
 
 
-def _stamp(settings: Settings) -> int | None:
-    assert settings.tls_cert is not None  # noqa: S101 - the caller's condition
+def _stamp(settings: Settings) -> tuple[int, ...] | None:
+    """Which files they are: another one where either was written anew."""
     try:
-        return Path(settings.tls_cert).stat().st_mtime_ns
+        found = [Path(name).stat() for name in (settings.tls_cert, settings.tls_key) if name is not None]
     except OSError:
         return None  # in the middle of a rename
+    return tuple(number for status in found for number in (status.st_ino, status.st_mtime_ns))
 
 
 def _no_passphrase() -> str:

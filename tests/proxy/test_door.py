@@ -280,6 +280,32 @@ async def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(tmp_path: P
     assert await shown(context) == "team-a"
 
 
+@pytest.mark.parametrize("key_first", [True, False])
+async def test_chain_and_key_are_renewed_in_any_order(tmp_path: Path, key_first: bool) -> None:
+    """While one does not fit the other handshakes have the old ones; once both are there, the new ones."""
+    for name in ("server.pem", "server.key"):
+        (tmp_path / name).write_bytes((TLS / name).read_bytes())
+    settings = given(tmp_path, tls_cert=str(tmp_path / "server.pem"), tls_key=str(tmp_path / "server.key"))
+    context = tls_context(settings)
+    assert context is not None
+    seen = []
+    renewed = ["pem", "key"]
+    if key_first:
+        renewed.reverse()
+
+    async def pause(seconds: float) -> None:
+        seen.append(await shown(context))
+        if not renewed:
+            raise asyncio.CancelledError
+        kind = renewed.pop(0)
+        (tmp_path / f"server.{kind}").write_bytes((TLS / f"client.{kind}").read_bytes())
+        os.utime(tmp_path / f"server.{kind}", ns=(0, 1000 + len(renewed)))
+
+    with pytest.raises(asyncio.CancelledError):
+        await watch_certificate(context, settings, pause)
+    assert seen == ["localhost", "localhost", "team-a"]
+
+
 async def shown(context: ssl.SSLContext) -> str:
     """The common name that a server with this context shows."""
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
