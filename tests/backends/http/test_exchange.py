@@ -45,6 +45,7 @@ class Listening:
 
     def __init__(self) -> None:
         self.transport = Written()
+        self._loop = asyncio.get_running_loop()
 
 
 class Asked:
