@@ -211,7 +211,8 @@ def cannot_listen(host: str, port: int, flag: str, error: OSError) -> CannotList
         remedy = "name an address of this machine with --host"
     elif error.errno == errno.EACCES:
         remedy = f"this user may not have that port: choose one from 1024 on with {flag}"
-    return CannotListen(f"can't listen on {host}:{port} ({reason}); {remedy}")
+    at = str(error.filename or host)  # of a name's addresses the one where it was
+    return CannotListen(f"can't listen on {f'[{at}]' if ':' in at else at}:{port} ({reason}); {remedy}")
 
 
 async def _watch_lag(state: State) -> None:

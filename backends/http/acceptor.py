@@ -1,4 +1,4 @@
-"""Accepting from a listening socket that several processes share, so that each gets its part of the connections.
+"""Accepting from listening sockets that several processes share, so that each gets its part of the connections.
 
 The kernel wakes every process that waits for a shared socket, and the quickest takes what is there: measured with
 uvloop 0.22 and two processes, 60 of 64 connections went to one. As connections live long (SDKs pool them), that stays.
@@ -12,13 +12,14 @@ close. So that process seals the socket first (`seal`).
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
 import struct
 from array import array
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
 from ..tasks import start
@@ -34,7 +35,11 @@ EXHAUSTED = 0.5
 """Seconds without accepting when descriptors or memory have run out, as asyncio's own server does."""
 HANDSHAKES = 5.0
 """Seconds for handshakes that are under way when accepting stops."""
+SEARCHES = 8
+"""Ports that are looked at when any will do, and it has to be free at several addresses."""
 
+_NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""An address that this machine has not: names have ::1 also where IPv6 is off."""
 
 _ATTACH_FILTER = 26
 """SO_ATTACH_FILTER, which Python does not name: Linux, socket(7)."""
@@ -42,12 +47,54 @@ _KEEP_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
 """The program `ret #0` of Linux's packet filter: no packet passes. networking/filter.rst"""
 
 
-def listening_at(host: str, port: int) -> socket.socket:
-    """A socket that listens at the first address of `host`, without one at all of IPv4. Raises OSError when that can't
-    be had."""
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, address = found[0]
-    return socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
+Place = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+"""A family and an address of it, as the system's calls take them."""
+
+
+def places_of(host: str) -> list[Place]:
+    """The addresses of `host`, without one at all. Raises OSError where there is none."""
+    found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]  # TCP has no other addresses
+
+
+def listening_at(host: str, port: int, places: Callable[[str], Sequence[Place]] = places_of) -> list[socket.socket]:
+    """Sockets that listen at every address of `host`, all with one port; at least one.
+
+    Addresses that this machine has not are left out as long as there is another. Raises OSError when a port can't be
+    had; its `filename` is the address where that was.
+    """
+    found = list(dict.fromkeys(places(host)))
+    left = 1 if port else SEARCHES
+    while True:
+        left -= 1
+        try:
+            return _at_one_port(found, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not left:
+                raise
+
+
+def _at_one_port(places: Sequence[Place], port: int) -> list[socket.socket]:
+    absent: list[OSError] = []
+    with ExitStack() as opened:
+        held = []
+        for family, (address, _, *scope) in places:
+            try:
+                one = socket.create_server((address, port, *scope), family=family, backlog=BACKLOG)
+            except OSError as error:
+                error.filename = address
+                if error.errno not in _NOT_OURS:
+                    raise
+                absent.append(error)
+            else:
+                held.append(opened.enter_context(one))
+                port = one.getsockname()[1]
+        if not held:
+            raise absent[0]
+        opened.pop_all()
+    for each in absent:
+        log.warning("not listening at %s, which this machine has not", each.filename)
+    return held
 
 
 def seal(listening: socket.socket) -> None:
@@ -79,11 +126,11 @@ class Alone:
 
 
 class Acceptor:
-    """Takes connections of one socket, from `start` to `stop`, in one event loop."""
+    """Takes connections of some sockets, from `start` to `stop`, in one event loop."""
 
     def __init__(
         self,
-        listening: socket.socket,
+        listening: Sequence[socket.socket],
         protocol: Callable[[], asyncio.Protocol],
         connections: Callable[[], int],
         crowd: Crowd,
@@ -91,12 +138,13 @@ class Acceptor:
         limits: Limits = LIMITS,
         stand_back: float = STAND_BACK,
     ) -> None:
-        """`connections` says how many are open; `listening` is closed by `stop`; `stand_back`: see STAND_BACK.
+        """`connections` says how many are open; `listening` are closed by `stop`; `stand_back`: see STAND_BACK.
 
         A TLS handshake has the time of a head, and one that would be one connection too many is not begun.
         """
-        listening.setblocking(False)
-        self._listening = listening
+        for each in listening:
+            each.setblocking(False)
+        self._listening = tuple(listening)
         self._protocol = protocol
         self._connections = connections
         self._crowd = crowd
@@ -113,16 +161,18 @@ class Acceptor:
         self._wait()
 
     async def stop(self, handshakes: float = HANDSHAKES) -> None:
-        """Take what waits in the queue at this moment, and nothing after it.
+        """Take what waits in the queues at this moment, and nothing after it.
 
         TLS handshakes under way are given so many seconds: one that a client lets hang must not hold up the end.
         """
         self._rest()
-        while self._take():
-            pass
+        for each in self._listening:
+            while self._take(each):
+                pass
         if self._pause is not None:
             self._pause.cancel()
-        self._listening.close()
+        for each in self._listening:
+            each.close()
         if self._arriving:
             _, late = await asyncio.wait(self._arriving, timeout=handshakes)
             for task in late:
@@ -131,26 +181,28 @@ class Acceptor:
 
     def _wait(self) -> None:
         self._pause = None
-        self._loop.add_reader(self._listening.fileno(), self._come)
+        for each in self._listening:
+            self._loop.add_reader(each.fileno(), self._come, each)
 
     def _rest(self) -> None:
-        self._loop.remove_reader(self._listening.fileno())
+        for each in self._listening:
+            self._loop.remove_reader(each.fileno())
 
     def _later(self, seconds: float) -> None:
         self._rest()
         self._pause = self._loop.call_later(seconds, self._wait)
 
-    def _come(self) -> None:
+    def _come(self, listening: socket.socket) -> None:
         if not self._stood_back and not self._crowd.mine(self._connections() + len(self._arriving)):
             self._stood_back = True
             self._later(self._stand_back)
             return
         self._stood_back = False
-        self._take()
+        self._take(listening)
 
-    def _take(self) -> bool:
+    def _take(self, listening: socket.socket) -> bool:
         try:
-            connection, _ = self._listening.accept()
+            connection, _ = listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):  # another was quicker, or the client left
             return False
         except OSError as error:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 
 from aiohttp import web
@@ -40,7 +41,7 @@ LINGER = 1.0
 
 
 class Listener:
-    """One listening address with its handler; made, started and stopped inside one loop."""
+    """One port, at one address or more, with its handler; made, started and stopped inside one loop."""
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class Listener:
         self._server = server
         self._linger = min(LINGER, drain / 30)
         self._acceptor: Acceptor | None = None
-        self._own: socket.socket | None = None
+        self._own: Sequence[socket.socket] = ()
         self._made: asyncio.Server | None = None
         self._runner = web.ServerRunner(server, shutdown_timeout=drain)
 
@@ -82,9 +83,10 @@ class Listener:
         return self._server.open
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Listen, and return the bound port (useful with port 0). Raises OSError when the address can't be had."""
+        """Listen at each address of `host`, and return the bound port (useful with port 0). Raises OSError as
+        `listening_at` does."""
         self._own = listening_at(host, port)
-        bound = int(self._own.getsockname()[1])
+        bound = int(self._own[0].getsockname()[1])
         await self.adopt(self._own, Alone(), tls)
         return bound
 
@@ -94,10 +96,10 @@ class Listener:
         server = self._made = await asyncio.get_running_loop().create_server(self._server, host, port)
         return int(server.sockets[0].getsockname()[1])
 
-    async def adopt(self, listening: socket.socket, crowd: Crowd, tls: ssl.SSLContext | None = None) -> None:
-        """Accept from a socket that listens already and that other processes accept from as well.
+    async def adopt(self, listening: Sequence[socket.socket], crowd: Crowd, tls: ssl.SSLContext | None = None) -> None:
+        """Accept from sockets that listen already and that other processes accept from as well.
 
-        It is closed by `stop`; what waits in its queue stays there as long as another process holds it open.
+        They are closed by `stop`; what waits in a queue stays there as long as another process holds it open.
         """
         await self._runner.setup()
         self._acceptor = Acceptor(listening, self._server, lambda: self._server.open, crowd, tls, self._server.limits)
@@ -111,8 +113,8 @@ class Listener:
         """
         if self._made is not None:
             self._made.close()
-        if self._own is not None:
-            seal(self._own)
+        for each in self._own:
+            seal(each)
         if self._acceptor is not None:
             await self._acceptor.stop()
         self._server.leave()

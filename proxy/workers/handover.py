@@ -32,6 +32,9 @@ from .messages import Counted, Legacy, Ready, Serving, Unwanted, Yours
 
 log = logging.getLogger("pointsman.workers")
 
+Ports = tuple[Sequence[socket.socket], socket.socket | None]
+"""Listening sockets: of clients, one for each address, and of operators where there is an admin port."""
+
 TAKE_OVER = "POINTSMAN_TAKE_OVER"
 """Variable by which a supervisor tells its successor the descriptor of the line between them."""
 READY_TIME = 300.0
@@ -116,28 +119,29 @@ class Successor:
 async def start_successor(
     command: Sequence[str],
     variables: Mapping[str, str],
-    ports: tuple[socket.socket, socket.socket | None],
+    ports: Ports,
     generation: int,
     replays: int = -1,
 ) -> Successor:
     """Start `command` and leave it the listening sockets `ports`, of clients and operators, and the memory of
     signatures. Raises OSError."""
     ours, theirs = socket.socketpair()
-    left = [port.fileno() for port in ports if port is not None]
+    clients, operators = [port.fileno() for port in ports[0]], ports[1].fileno() if ports[1] is not None else -1
+    admin = [operators] if operators >= 0 else []
     memory = [replays] if replays >= 0 else []
     with theirs:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno(), *left, *memory],
+                pass_fds=[theirs.fileno(), *clients, *admin, *memory],
                 env={**variables, TAKE_OVER: str(theirs.fileno())},
             )
         except BaseException:
             ours.close()
             raise
     channel = await channel_of(ours)
-    channel.tell(Legacy(left[0], left[1] if len(left) > 1 else -1, generation, replays))
+    channel.tell(Legacy(clients[0], operators, generation, replays, clients[1:]))
     return Successor(process, channel)
 
 

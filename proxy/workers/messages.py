@@ -7,7 +7,7 @@ other fails before it has begun.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
@@ -36,7 +36,7 @@ class Begin:
     """The first thing that a worker is told. `settings` are fields of `Settings`, descriptors are numbers.
 
     `near` is the address of a store that the workers share where the fleet has none; `replays` is of the memory of
-    signatures that they share, -1 where nobody signs.
+    signatures that they share, -1 where nobody signs; `also` are sockets for further addresses.
     """
 
     number: int
@@ -46,6 +46,7 @@ class Begin:
     board: int
     near: str | None
     replays: int = -1
+    also: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +127,13 @@ class Drain:
 @dataclass(frozen=True, slots=True)
 class Legacy:
     """What a supervisor leaves to its successor; descriptors are numbers, -1 where there is no admin port, and where
-    nobody signs."""
+    nobody signs; `also` are sockets for further addresses."""
 
     listening: int
     admin: int
     generation: int
     replays: int = -1
+    also: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

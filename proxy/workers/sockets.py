@@ -9,8 +9,11 @@ from backends.http.acceptor import listening_at
 from ..server import cannot_listen
 
 
-def listening(host: str, port: int, flag: str) -> socket.socket:
-    """A socket that listens. Raises CannotListen with the name of the `flag` that chooses another port."""
+def listening(host: str, port: int, flag: str) -> list[socket.socket]:
+    """Sockets that listen at each address of `host`, all with one port.
+
+    Raises CannotListen with the name of the `flag` that chooses another port.
+    """
     try:
         return listening_at(host, port)
     except OSError as error:

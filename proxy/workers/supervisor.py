@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -35,6 +35,7 @@ from .child import Child, start_child
 from .counts import Counts
 from .handover import (
     NotWanted,
+    Ports,
     Predecessor,
     Successor,
     alone,
@@ -114,7 +115,7 @@ class Supervisor:
             clients, operators = self._ports(before, parts)
             settings = dataclasses.replace(
                 self._settings,
-                port=clients.getsockname()[1],
+                port=clients[0].getsockname()[1],
                 admin_port=operators.getsockname()[1] if operators is not None else self._settings.admin_port,
             )
             policy = await self._load(settings, before)
@@ -138,17 +139,18 @@ class Supervisor:
                 self._sole = self._handed  # one that ended without a word may have given us up, and go on
             await self._until_ended(policy, pool, before, (clients, operators))
 
-    def _ports(self, before: Predecessor | None, parts: ExitStack) -> tuple[socket.socket, socket.socket | None]:
+    def _ports(self, before: Predecessor | None, parts: ExitStack) -> Ports:
         """The listening sockets of the contracts and of operators."""
         settings = self._settings
         if before is not None:
-            clients = parts.enter_context(inherited(before.legacy.listening))
+            descriptors = before.legacy.listening, *before.legacy.also
+            clients = [parts.enter_context(inherited(each)) for each in descriptors]
             left = before.legacy.admin
             return clients, parts.enter_context(inherited(left)) if left >= 0 else None
-        clients = parts.enter_context(listening(settings.host, settings.port, "--port"))
+        clients = [parts.enter_context(each) for each in listening(settings.host, settings.port, "--port")]
         if settings.face == "container":
             return clients, None
-        return clients, parts.enter_context(listening("127.0.0.1", settings.admin_port, "--admin-port"))
+        return clients, parts.enter_context(listening("127.0.0.1", settings.admin_port, "--admin-port")[0])
 
     def _memory(self, before: Predecessor | None, parts: ExitStack) -> int:
         """The memory of signatures: a successor goes on with what the one before knew."""
@@ -195,17 +197,20 @@ class Supervisor:
             return None
         return address
 
-    def _workers(self, settings: Settings, clients: socket.socket, shared: tuple[int, Board], near: str | None) -> Pool:
+    def _workers(
+        self, settings: Settings, clients: Sequence[socket.socket], shared: tuple[int, Board], near: str | None
+    ) -> Pool:
         page, board = shared
         variables = alone(self._outside.variables)
         each = dataclasses.asdict(of_one_worker(settings))
         memory = [self._replays] if self._replays >= 0 else []
+        first, *also = [each.fileno() for each in clients]
 
         async def one(number: int) -> Child:
-            return await start_child(number, (clients.fileno(), page, *memory), variables)
+            return await start_child(number, (first, *also, page, *memory), variables)
 
         def begin(number: int, told: Told) -> Begin:
-            return Begin(number, each, told, clients.fileno(), page, near, self._replays)
+            return Begin(number, each, told, first, page, near, self._replays, also)
 
         def ended(number: int, child: Child) -> None:
             board.put(number, ABSENT)
@@ -219,7 +224,7 @@ class Supervisor:
         names = self._settings.admin_names
         operators = Operators(policy, pool, self._counts, self._state, self._settings.admin_token, names)
         self._admin = Listener(operators.handle, operators.malformed, ByteBudget(MIB), drain=1.0)
-        await self._admin.adopt(port.dup(), Alone())
+        await self._admin.adopt([port.dup()], Alone())
 
     async def _leave_operators(self) -> None:
         admin, self._admin = self._admin, None
@@ -271,7 +276,7 @@ class Supervisor:
         policy: Policy,
         pool: Pool,
         before: Predecessor | None,
-        ports: tuple[socket.socket, socket.socket | None],
+        ports: Ports,
     ) -> None:
         duties = [
             start(policy.watch(asyncio.sleep), name="policy-watch"),
@@ -289,8 +294,10 @@ class Supervisor:
                 duty.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
             if self._successor is None and self._sole:
-                seal(ports[0])
-            ports[0].close()  # before the workers do: whoever closes last takes what is left in the queue
+                for each in ports[0]:
+                    seal(each)
+            for each in ports[0]:
+                each.close()  # before the workers do: whoever closes last takes what is left in the queue
             await pool.stop()
             if self._successor is not None:
                 await self._successor.leave(await self._counted(pool))
@@ -315,7 +322,7 @@ class Supervisor:
             self._hung_up.clear()
             await policy.reload()
 
-    async def _upgrades(self, policy: Policy, pool: Pool, ports: tuple[socket.socket, socket.socket | None]) -> None:
+    async def _upgrades(self, policy: Policy, pool: Pool, ports: Ports) -> None:
         while True:
             await self._upgrade.wait()
             self._upgrade.clear()
@@ -325,7 +332,7 @@ class Supervisor:
                 self._ended.set()
                 return
 
-    async def _hand_over(self, policy: Policy, pool: Pool, ports: tuple[socket.socket, socket.socket | None]) -> bool:
+    async def _hand_over(self, policy: Policy, pool: Pool, ports: Ports) -> bool:
         """Whether a successor serves. One that does not has ended, and operators are answered here again."""
         log.info("upgrade: starting a successor")
         command, variables = own_command(), alone(self._outside.variables)

@@ -121,7 +121,7 @@ class Worker:
 
     async def serve(self, tls: ssl.SSLContext | None) -> None:
         """Until the end."""
-        listening = inherited(self._begin.listening)
+        listening = [inherited(each) for each in (self._begin.listening, *self._begin.also)]
         talks = [
             start(self._hear(), name="supervisor-speaks"),
             start(self._reports(), name="worker-reports"),
@@ -142,7 +142,8 @@ class Worker:
             self._board.put(self._begin.number, ABSENT)
             await _end(duties)
             await self._contracts.stop()
-            listening.close()
+            for each in listening:
+                each.close()
             await _end(talks)  # not before: who drains for an hour must not seem to stand, nor hold up a reload
             self._channel.tell(self._facts(0))
             self._board.close()

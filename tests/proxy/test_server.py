@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import sys
 
 import pytest
 
-from proxy.server import CannotListen, running, signals
+from proxy.server import CannotListen, cannot_listen, running, signals
 from proxy.settings import Settings, SettingsError
 
 from .parts import POLICY, Scripted, TextSource, services
@@ -56,6 +57,13 @@ async def test_a_port_in_use_says_which_and_leaves_nothing_behind(flag: str) -> 
                 pass
         assert await head_of(addresses.admin_port, "/livez") == b"HTTP/1.1 200 OK"
     parts.log.close()
+
+
+def test_of_a_name_s_addresses_the_one_that_can_not_be_had_is_named() -> None:
+    """As a URL writes it."""
+    error = OSError(errno.EADDRINUSE, "Address already in use (while attempting to bind on address)", "::1")
+    told = "can't listen on [::1]:8080 (address already in use); stop what holds it, or choose another with --port"
+    assert str(cannot_listen("localhost", 8080, "--port", error)) == told
 
 
 async def test_the_limits_of_the_settings_are_the_listeners() -> None:

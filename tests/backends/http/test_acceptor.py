@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.http.acceptor import STAND_BACK, Acceptor, Alone, listening_at, seal
+from backends.http.acceptor import STAND_BACK, Acceptor, Alone, Place, listening_at, places_of, seal
 from backends.http.limits import Limits
 from backends.tasks import start
 
@@ -46,10 +46,11 @@ def listening() -> socket.socket:
 
 
 def accepting(
-    sock: socket.socket, crowd: Asked, stand_back: float = STAND_BACK
+    sock: socket.socket, crowd: Asked, *others: socket.socket, stand_back: float = STAND_BACK
 ) -> tuple[Acceptor, list[asyncio.BaseTransport]]:
     kept: list[asyncio.BaseTransport] = []
-    return Acceptor(sock, lambda: Open(kept), lambda: len(kept), crowd, None, stand_back=stand_back), kept
+    listening = [sock, *others]
+    return Acceptor(listening, lambda: Open(kept), lambda: len(kept), crowd, None, stand_back=stand_back), kept
 
 
 async def connected(sock: socket.socket, count: int) -> list[asyncio.StreamWriter]:
@@ -117,7 +118,7 @@ async def test_stopping_takes_what_waits_and_leaves_the_queue_to_others() -> Non
 
 async def test_a_sealed_queue_can_be_emptied_before_it_is_closed() -> None:
     """Nobody joins it any more: who waits is served, who comes later is refused and not cut off."""
-    sock = listening_at("127.0.0.1", 0)
+    [sock] = listening_at("127.0.0.1", 0)
     address, held = sock.getsockname(), sock.dup()
     accepts, kept = accepting(sock, Asked(Alone().mine))
     writers = await connected(sock, 5)
@@ -131,6 +132,63 @@ async def test_a_sealed_queue_can_be_emptied_before_it_is_closed() -> None:
     held.close()
     with pytest.raises(ConnectionRefusedError):
         await late
+    await over(writers, kept)
+
+
+TEST_NET = "203.0.113.1"
+"""An address that no machine has: RFC 5737."""
+
+
+def places(*addresses: str) -> Callable[[str], list[Place]]:
+    """What a name may stand for."""
+    return lambda _: [(socket.AF_INET, (each, 0)) for each in addresses]
+
+
+def test_a_name_s_addresses_share_one_port() -> None:
+    """As clients pick any of them; one that a name has twice is one, and one that is another machine's is left out."""
+    held = listening_at("name", 0, places("127.0.0.1", TEST_NET, "127.0.0.2", "127.0.0.1"))
+    port = held[0].getsockname()[1]
+    assert [sock.getsockname() for sock in held] == [("127.0.0.1", port), ("127.0.0.2", port)]
+    for sock in held:
+        with sock, socket.create_connection(sock.getsockname(), 60):
+            pass
+    assert places_of("127.0.0.1") == [(socket.AF_INET, ("127.0.0.1", 0))]
+
+
+def test_an_address_that_can_not_be_had_is_named_and_the_others_are_given_back() -> None:
+    """Half a name would be found out by half of the clients only."""
+    with listening() as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="in use") as refused:
+            listening_at("name", port, places("127.0.0.2", "127.0.0.1"))
+        assert refused.value.filename == "127.0.0.1"
+        with listening_at("127.0.0.2", port)[0]:
+            pass
+    with pytest.raises(OSError, match=TEST_NET):
+        listening_at("name", 0, places(TEST_NET))
+
+
+def test_a_port_that_is_free_nowhere_else_is_not_looked_for_without_end() -> None:
+    """Any will do, but none is free at both: what takes all addresses takes the first as well."""
+    with pytest.raises(OSError, match="in use") as refused:
+        listening_at("name", 0, places("127.0.0.1", "0.0.0.0"))
+    assert refused.value.filename == "0.0.0.0"
+
+
+async def test_connections_of_all_sockets_are_taken() -> None:
+    """Also after it stood back, and at the end those that wait in any queue."""
+    one, other = listening(), listening()
+    accepts, kept = accepting(one, Asked(lambda _: False), other)
+    addresses = one.dup(), other.dup()
+    accepts.start()
+    writers = [writer for each in addresses for writer in await connected(each, 2)]
+    await until(lambda: len(kept) == 4)
+    writers += [writer for each in addresses for writer in await connected(each, 2)]
+    await accepts.stop()
+    assert len(kept) == 8
+    assert (one.fileno(), other.fileno()) == (-1, -1)
+    for each in addresses:
+        each.close()
     await over(writers, kept)
 
 
@@ -153,7 +211,7 @@ async def test_handshakes_have_the_time_of_a_head_and_count_as_connections() -> 
     sock = listening()
     kept: list[asyncio.BaseTransport] = []
     limits = Limits(head_time=0.5, connections=2)
-    accepts = Acceptor(sock, lambda: Open(kept), lambda: len(kept), Asked(lambda _: True), tls(), limits)
+    accepts = Acceptor([sock], lambda: Open(kept), lambda: len(kept), Asked(lambda _: True), tls(), limits)
     accepts.start()
     silent = [await asyncio.open_connection(*sock.getsockname()) for _ in range(2)]
     reader, third = await asyncio.open_connection(*sock.getsockname())
@@ -174,7 +232,7 @@ async def test_a_handshake_that_hangs_does_not_hold_up_the_end() -> None:
     """Its connection is closed after a while, and one that was already through stays."""
     sock = listening()
     kept: list[asyncio.BaseTransport] = []
-    accepts = Acceptor(sock, lambda: Open(kept), lambda: len(kept), Asked(lambda _: True), tls())
+    accepts = Acceptor([sock], lambda: Open(kept), lambda: len(kept), Asked(lambda _: True), tls())
     accepts.start()
     address = sock.getsockname()
     reader, silent = await asyncio.open_connection(*address)

@@ -27,7 +27,7 @@ async def listened(drain: float) -> tuple[Listener, socket.socket, socket.socket
     held = socket.create_server(("127.0.0.1", 0))
     listener = Listener(answer, malformed, ByteBudget(1024), drain=drain)
     mine = held.dup()
-    await listener.adopt(mine, Alone())
+    await listener.adopt([mine], Alone())
     return listener, held, mine
 
 

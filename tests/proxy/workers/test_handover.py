@@ -33,7 +33,9 @@ import asyncio, os
 from proxy.workers.handover import predecessor_of
 async def main():
     before = await predecessor_of(os.environ)
-    os.fstat(before.legacy.listening)
+    for descriptor in (before.legacy.listening, *before.legacy.also):
+        os.fstat(descriptor)
+    assert len(before.legacy.also) == 1
     taken = await before.turn(f"{before.legacy.generation}/{before.legacy.admin >= 0}")
     before.serves()
     print(taken, await before.counted(), flush=True)
@@ -43,8 +45,10 @@ asyncio.run(main())
 
 async def test_a_successor_takes_over_and_hears_the_last_word(capfd: pytest.CaptureFixture[str]) -> None:
     """The sockets are its own, and what was counted comes twice: when it takes over, and at the end."""
-    with socket.create_server(("127.0.0.1", 0)) as clients, socket.create_server(("127.0.0.1", 0)) as operators:
-        successor = await start_successor([sys.executable, "-c", SUCCESSOR], {**os.environ}, (clients, operators), 7)
+    first, second, operators = (socket.create_server(("127.0.0.1", 0)) for _ in range(3))
+    with first, second, operators:
+        ports = ((first, second), operators)
+        successor = await start_successor([sys.executable, "-c", SUCCESSOR], {**os.environ}, ports, 7)
         assert await successor.ready()
         assert await successor.take("until now")
         await successor.leave("in all")
@@ -56,7 +60,7 @@ async def test_a_successor_takes_over_and_hears_the_last_word(capfd: pytest.Capt
 async def test_a_successor_that_can_not_serve_is_ended(code: str) -> None:
     """Whether it ended by itself or says nothing; the old one goes on."""
     with socket.create_server(("127.0.0.1", 0)) as clients:
-        successor = await start_successor([sys.executable, "-c", code], {**os.environ}, (clients, None), 1)
+        successor = await start_successor([sys.executable, "-c", code], {**os.environ}, ((clients,), None), 1)
         assert not await successor.ready(2.0)
     with pytest.raises(ProcessLookupError):
         os.kill(successor.pid, 0)
@@ -65,7 +69,7 @@ async def test_a_successor_that_can_not_serve_is_ended(code: str) -> None:
 async def test_a_successor_that_can_not_be_started_leaves_no_line() -> None:
     """The interpreter may have gone with the old release."""
     with socket.create_server(("127.0.0.1", 0)) as clients, pytest.raises(FileNotFoundError):
-        await start_successor(["/nowhere/python"], {**os.environ}, (clients, None), 1)
+        await start_successor(["/nowhere/python"], {**os.environ}, ((clients,), None), 1)
 
 
 async def test_nobody_is_succeeded_without_the_variable() -> None:
@@ -152,7 +156,7 @@ async def test_a_successor_has_taken_over_when_it_says_so(waits: bool, then: str
     already."""
     code = SAYS.format(waits=waits, then=then)
     with socket.create_server(("127.0.0.1", 0)) as clients:
-        successor = await start_successor([sys.executable, "-c", code], {**os.environ}, (clients, None), 1)
+        successor = await start_successor([sys.executable, "-c", code], {**os.environ}, ((clients,), None), 1)
         assert await successor.ready()
         assert await successor.take("until now", seconds) is takes
         if takes:
@@ -166,7 +170,7 @@ async def test_a_successor_that_hears_nothing_keeps_nobody_from_his_end() -> Non
     """A word that it does not read, and that fills the line, is not waited for."""
     with socket.create_server(("127.0.0.1", 0)) as clients:
         code = "import signal; signal.pause()"
-        successor = await start_successor([sys.executable, "-c", code], {**os.environ}, (clients, None), 1)
+        successor = await start_successor([sys.executable, "-c", code], {**os.environ}, ((clients,), None), 1)
         assert not await successor.take("x" * 4_000_000, 0.1)
     assert successor._process.returncode == -signal.SIGKILL
 

@@ -30,7 +30,7 @@ from proxy.workers.messages import (
 
 TOLD = Told("policy.yaml", "text: ü\n", {"chat.jinja": "{{ x }}"}, 3, "aaaaaaaaaaaa/3")
 ALL: tuple[Message, ...] = (
-    Begin(1, {"policy": "p", "port": 1, "state": None}, TOLD, 5, 6, None, 7),
+    Begin(1, {"policy": "p", "port": 1, "state": None}, TOLD, 5, 6, None, 7, [8]),
     Ready("aaaaaaaaaaaa/3"),
     Failed("no"),
     Accept(),
@@ -40,7 +40,7 @@ ALL: tuple[Message, ...] = (
     Answered(7, 200, {"rows": [1]}),
     Facts(0, 3, 2, 0.25, 1, 0, None, "{}"),
     Drain(),
-    Legacy(3, -1, 9, 5),
+    Legacy(3, -1, 9, 5, [4]),
     Yours("{}"),
     Serving(),
     Unwanted(),

@@ -130,21 +130,24 @@ def test_an_upgrade_that_fails_changes_nothing(several: Serving) -> None:
 
 
 @asynccontextmanager
-async def succeeding(folder: Path, upstream: int) -> AsyncIterator[tuple[Successor, socket.socket, socket.socket]]:
-    """A successor of a supervisor that the test plays, with the ports that it is left."""
+async def succeeding(
+    folder: Path, upstream: int
+) -> AsyncIterator[tuple[Successor, tuple[socket.socket, socket.socket], socket.socket]]:
+    """A successor of a supervisor that the test plays, with the ports that it is left: for clients two addresses'."""
     (folder / "policy.yaml").write_text(policy_of(upstream))
     words = command(folder, "--workers", "2", "--log", str(folder / "log"))
-    with socket.create_server(("127.0.0.1", 0)) as clients, socket.create_server(("127.0.0.1", 0)) as operators:
-        successor = await start_successor(words, dict(os.environ), (clients, operators), 1)
+    first, second, operators = (socket.create_server(("127.0.0.1", 0)) for _ in range(3))
+    with first, second, operators:
+        successor = await start_successor(words, dict(os.environ), ((first, second), operators), 1)
         try:
-            yield successor, clients, operators
+            yield successor, (first, second), operators
         finally:
             await successor.end()
 
 
 async def test_a_successor_that_is_given_up_serves_nobody(tmp_path: Path, upstream: int) -> None:
     """It could serve when the old supervisor ends it: it takes no connection, and leaves the very same socket open."""
-    async with succeeding(tmp_path, upstream) as (successor, clients, _):
+    async with succeeding(tmp_path, upstream) as (successor, (clients, _), _):
         with socket.create_connection(clients.getsockname(), timeout=LONGEST_WAIT) as early:
             early.sendall(request() + BODY)
             assert await successor.ready(LONGEST_WAIT)
@@ -164,10 +167,11 @@ async def test_a_successor_whose_predecessor_is_killed_serves(tmp_path: Path, up
     async with succeeding(tmp_path, upstream) as (successor, clients, operators):
         assert await successor.ready(LONGEST_WAIT)
         await successor._channel.close()  # as the kernel does for a supervisor that was killed
-        client = http.client.HTTPConnection("127.0.0.1", clients.getsockname()[1], timeout=LONGEST_WAIT)
-        await asyncio.to_thread(client.request, "POST", "/endpoints/chat/invocations", BODY)
-        assert (await asyncio.to_thread(client.getresponse)).status == 200
-        client.close()
+        for each in clients:
+            client = http.client.HTTPConnection("127.0.0.1", each.getsockname()[1], timeout=LONGEST_WAIT)
+            await asyncio.to_thread(client.request, "POST", "/endpoints/chat/invocations", BODY)
+            assert (await asyncio.to_thread(client.getresponse)).status == 200
+            client.close()
         operator = http.client.HTTPConnection("127.0.0.1", operators.getsockname()[1], timeout=LONGEST_WAIT)
         await asyncio.to_thread(operator.request, "GET", "/readyz")
         assert json.loads((await asyncio.to_thread(operator.getresponse)).read())["pid"] == successor.pid

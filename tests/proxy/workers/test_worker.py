@@ -72,9 +72,9 @@ class Hand:
             assert isinstance(last, Facts | Failed)
             return last, await self.work
 
-    async def get(self, path: str) -> bytes:
+    async def get(self, path: str, port: int | None = None) -> bytes:
         """The status line of an answer on the contracts' port."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port or self.port)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
         answer = await reader.read()
         writer.close()
@@ -88,8 +88,11 @@ def told(generation: int, text: str = POLICY) -> Told:
 
 @asynccontextmanager
 async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIterator[Hand]:
-    """A worker that has been told to begin. `report` is the time between reports, all else given is of its settings."""
-    report = given.pop("report", REPORT)
+    """A worker that has been told to begin.
+
+    `report` is the time between reports, `also` a further socket to accept from; all else given is of its settings.
+    """
+    report, also = given.pop("report", REPORT), given.pop("also", None)
     assert isinstance(report, float)
     ours, theirs = await line()
     page = new_page(2)
@@ -98,6 +101,8 @@ async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIte
         settings = Settings("policy.yaml", workers=2, log=str(folder / "log"), drain=1.0)
         settings = dataclasses.replace(settings, **given)  # type: ignore[arg-type]  # a test's own choice
         begin = Begin(1, dataclasses.asdict(settings), told(4, text), os.dup(listening.fileno()), os.dup(page), None)
+        if isinstance(also, socket.socket):
+            begin = dataclasses.replace(begin, also=[os.dup(also.fileno())])
         ours.tell(begin)
         orphaned: list[float] = []
         works = start(work(theirs, {}, orphaned.append, report), name="work")
@@ -129,6 +134,20 @@ async def test_it_accepts_when_it_may_and_drains_when_it_is_told(tmp_path: Path)
         assert isinstance(last, Facts)
         assert (code, hand.board.least()) == (0, 99)
         assert hand.board._counts[1] == ABSENT
+
+
+async def test_it_accepts_at_each_address_and_drains_all(tmp_path: Path) -> None:
+    """A name may have several: each has its socket, and at the end each is left to the others who hold it."""
+    with socket.create_server(("127.0.0.1", 0)) as second:
+        port = second.getsockname()[1]
+        async with working(tmp_path, also=second) as hand:
+            hand.channel.tell(Accept())
+            assert await hand.get("/v1/models") == b"HTTP/1.1 200 OK"
+            assert await hand.get("/v1/models", port) == b"HTTP/1.1 200 OK"
+            hand.channel.tell(Drain())
+            assert (await hand.last())[1] == 0
+        with socket.create_connection(("127.0.0.1", port), 60), second.accept()[0]:
+            pass
 
 
 async def test_a_supervisor_that_does_not_read_is_told_no_more(tmp_path: Path) -> None:
