@@ -237,7 +237,10 @@ class Connection(asyncio.Protocol):
         first: dict[bytes, bytes] = {}
         for name, value in fields:
             first.setdefault(name.lower(), value)
-        if b"content-length" in first or b"transfer-encoding" in first or status in _NO_BODY:
+        coding = first.get(b"transfer-encoding")
+        if coding is not None or b"content-length" in first or status in _NO_BODY:
+            if coding is not None and coding != b"chunked" and coding.strip(b" \t").lower() != b"chunked":
+                raise _Refused  # one more coding, which we would have to undo: nobody behind us is told of it
             self._spoiled = not parser.should_keep_alive()
         else:
             self._spoiled = answer.until_close = True

@@ -137,7 +137,8 @@ class Exchange:
             if size > limit:
                 raise BodyTooLarge(limit)
             self._take(size)
-        if hdrs.EXPECT in fields and fields[hdrs.EXPECT].lower() == "100-continue":
+        interim = self._message.version >= _VERSION_1_1  # a client of HTTP/1.0 would take it for the answer
+        if interim and hdrs.EXPECT in fields and fields[hdrs.EXPECT].lower() == "100-continue":
             self._transport().write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             async with limit_at(deadline):

