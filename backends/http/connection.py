@@ -239,7 +239,7 @@ class Connection(asyncio.Protocol):
             first.setdefault(name.lower(), value)
         coding = first.get(b"transfer-encoding")
         if coding is not None or b"content-length" in first or status in _NO_BODY:
-            if coding is not None and coding != b"chunked" and coding.strip(b" \t").lower() != b"chunked":
+            if coding is not None and coding != b"chunked" and coding.lower() != b"chunked":
                 raise _Refused  # one more coding, which we would have to undo: nobody behind us is told of it
             self._spoiled = not parser.should_keep_alive()
         else:

@@ -33,6 +33,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         pytest.param(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n", b"ok", id="trailer"
         ),
+        pytest.param(CHUNKED.replace(b"chunked", b"Chunked") + b"2\r\nok\r\n0\r\n\r\n", b"ok", id="in other words"),
     ],
 )
 async def test_an_answer_ends_where_http_says(answer: bytes, body: bytes, transport: HttpTransport) -> None:
@@ -51,6 +52,10 @@ async def test_an_answer_ends_where_http_says(answer: bytes, body: bytes, transp
         pytest.param(
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", id="length and chunks"
         ),
+        pytest.param(
+            CHUNKED.replace(b"chunked", b"gzip, chunked") + b"2\r\nok\r\n0\r\n\r\n", id="a coding beside chunks"
+        ),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok", id="a coding without chunks"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok", id="negative length"),
         pytest.param(b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n", id="space in a name"),
     ],
