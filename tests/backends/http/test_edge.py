@@ -221,6 +221,26 @@ async def test_expect_continue_is_answered_before_the_body() -> None:
     assert answer.endswith(b"hi")
 
 
+async def test_a_client_of_http_1_0_is_not_told_to_continue() -> None:
+    """It knows no interim answers, and would take that one for the answer."""
+    asked = asyncio.Event()
+
+    async def handler(exchange: Exchange) -> None:
+        asked.set()
+        await echo(exchange)
+
+    async with listening(handler) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        await asked.wait()
+        writer.write(b"hi")
+        answer = await reader.read()
+        writer.close()
+        await closed(writer)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"\r\n\r\nhi")
+
+
 async def test_a_client_that_leaves_while_it_is_told_to_continue_is_gone() -> None:
     """Found by fuzzing: 100 Continue to a closed connection is the client's end, not a bug of ours."""
     ended: list[BaseException] = []
