@@ -254,8 +254,9 @@ class Gates:
         self.of(target).leave()
 
     def admit_owner(self, quota: Quota, now: float) -> None:
-        """Take one request out of the owner's quota. Raises Refused when there is none, or tokens are owed."""
-        for what, rate, amount in (("requests", quota.requests, 1.0), ("tokens", quota.tokens, 0.0)):
+        """Take one request out of the owner's quota. Raises Refused when there is none, or tokens are owed: then it
+        takes nothing, so that who asks again and again while tokens are owed has requests left when they are not."""
+        for what, rate, amount in (("tokens", quota.tokens, 0.0), ("requests", quota.requests, 1.0)):
             if rate is None:
                 continue
             share = Rate(rate.count / self._workers, rate.period)

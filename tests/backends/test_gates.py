@@ -213,6 +213,19 @@ def test_tokens_are_charged_afterwards() -> None:
     gates.admit_owner(Quota("them"), 10.0)
 
 
+def test_who_owes_tokens_loses_no_requests_by_asking() -> None:
+    """A client that repeats what was refused has its requests left once the debt is paid."""
+    gates, quota = Gates(), Quota("us", requests=Rate(2.0, 3600.0), tokens=Rate(600.0, 60.0))
+    gates.charge_owner(quota, 650, 10.0)
+    for _ in range(3):
+        with pytest.raises(Refused, match="over its tokens"):
+            gates.admit_owner(quota, 10.0)
+    gates.admit_owner(quota, 16.0)
+    gates.admit_owner(quota, 16.0)
+    with pytest.raises(Refused, match="over its requests"):
+        gates.admit_owner(quota, 16.0)
+
+
 async def test_full_is_where_the_next_one_would_wait() -> None:
     """Or where one waits already."""
     gates, two = Gates(), Target("two", "endpoint", EndpointSpec("two"), limit=LimitRule(Bounds(2, 2)))
