@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
 
 from policies.breaker import NEW, SLOW_START, Breaker, State, admitted, after, is_failure, state, with_answers
 from policies.facts import FailureFacts, TargetView
@@ -29,6 +30,11 @@ def places(target: Target) -> tuple[object, ...]:
     if isinstance(spec, VllmSpec):
         return tuple((url, spec.model, spec.adapter) for url in spec.urls)
     return ((target.region, spec),)
+
+
+def named_place(target: Target) -> str:
+    """The target's name, and in a few letters where it is: the same in all processes that have it there."""
+    return f"{target.name}@{blake2b(repr(places(target)).encode(), digest_size=8).hexdigest()}"
 
 
 class Replica:

@@ -266,9 +266,9 @@ class Temperatures:
         return held
 
     def heard(self, target: Target, at: float, now: float) -> None:
-        """Another process has had an answer of the target at `at`."""
+        """Another process has had an answer of the target, where it is now, at `at`."""
         entry = self.tracked.get(target.name)
-        if entry is not None and now >= entry.calm_until:
+        if entry is not None and now >= entry.calm_until and not self._is_elsewhere(target):
             value = entry.now_known()
             if (after := heat.heard(value, at)) != value:
                 entry.become(after, now)
@@ -291,13 +291,13 @@ class Temperatures:
     def doubted(self, target: Target, now: float) -> None:
         """A probe failed for another reason than cold."""
         entry = self.tracked.get(target.name)
-        if entry is not None:
+        if entry is not None and not self._is_elsewhere(target):
             entry.become(heat.doubted(entry.now_known()), now)
 
     def reached(self, target: Target, copies: tuple[int, int]) -> None:
         """A warm-up was answered by at least and at most so many copies."""
         entry = self.tracked.get(target.name)
-        if entry is not None:
+        if entry is not None and not self._is_elsewhere(target):
             entry.value = replace(entry.value, copies=copies)
 
     def remaining(self, target: Target, now: float) -> float:

@@ -24,6 +24,8 @@ class Memory:
     doubled: int = 0
     """How many were sent again by a successor, since their sender died or lost the duty."""
     limit: IdleLimit = field(default_factory=IdleLimit)
+    at: str = ""
+    """Of which place (`backends.book.named_place`): the name may be of another under another policy. Empty: unknown."""
 
 
 def document(target: str) -> str:
@@ -35,7 +37,7 @@ def write(memory: Memory) -> bytes:
     """The document."""
     seen = [[one.gap, one.cold, one.alone] for one in memory.limit.seen]
     fields = {"begun": memory.begun, "ended": memory.ended, "open": memory.open, "doubled": memory.doubled}
-    return json.dumps(fields | {"seen": seen}, separators=(",", ":")).encode()
+    return json.dumps(fields | {"seen": seen, "at": memory.at}, separators=(",", ":")).encode()
 
 
 def read(text: bytes | None) -> Memory:
@@ -44,6 +46,7 @@ def read(text: bytes | None) -> Memory:
         value = json.loads(text or b"null")
         seen = tuple(Seen(float(gap), bool(cold), bool(alone)) for gap, cold, alone in value["seen"])
         begun, ended = (None if value[key] is None else float(value[key]) for key in ("begun", "ended"))
-        return Memory(begun, ended, bool(value["open"]), int(value["doubled"]), IdleLimit(seen))
+        at = str(value.get("at", ""))
+        return Memory(begun, ended, bool(value["open"]), int(value["doubled"]), IdleLimit(seen), at)
     except (ValueError, TypeError, KeyError, OverflowError):
         return Memory()

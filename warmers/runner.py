@@ -7,6 +7,8 @@ fails is tried again after a minute at the earliest. The policy is read anew at 
 With a store, one process of the fleet is on duty (`lease.py`). Each warm-up is announced there before it is sent; an
 announcement that is refused means the duty is lost, and nothing is sent. A warm-up itself can't be fenced: one that
 was under way when its sender died is sent again by the successor, once, and counted.
+
+What is known is of a place, not of a target's name: one that a reload has moved is another, and warmed at once.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import inf
 
+from backends.book import named_place
 from backends.state import Store, StoreError
 from backends.tasks import start
 from policies.quantities import show_seconds
@@ -90,6 +93,7 @@ class Warmer:
         self._duty = duty
         self._token: int | None = None if duty else 0
         self._memories: dict[str, Memory] = {}
+        """By place, as all below."""
         self._drawn: dict[str, float] = {}
         self._done: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
@@ -155,18 +159,18 @@ class Warmer:
         if token is None:
             return inf
         await self._price(table)
-        routes = {one.target.name: route for route in table.routes.values() for one in route.warm}
+        routes = {named_place(one.target): route for route in table.routes.values() for one in route.warm}
         entries = [entry for entry in self._entries(table) if not self._asked(entry.warmup.target)]
         pings, wake = due(entries, self._parts.now(), self._parts.wall(), self._parts.draw)
         for ping in pings:
-            name = ping.warmup.target.name
-            self._drawn[name] = ping.drawn
-            self._running[name] = start(self._warm(routes[name], ping, token), name=f"warm-{name}")
+            place = named_place(ping.warmup.target)
+            self._drawn[place] = ping.drawn
+            self._running[place] = start(self._warm(routes[place], ping, token), name=f"warm-{ping.warmup.target.name}")
         return wake
 
     def _asked(self, target: Target) -> bool:
         """Whether a warm-up is out, or a restore probe, which does what a warm-up would."""
-        return target.name in self._running or self._parts.temperatures.asked(target)
+        return named_place(target) in self._running or self._parts.temperatures.asked(target)
 
     async def _price(self, table: RouteTable) -> None:
         """Have prices at hand where the policy says what a warmed import is billed by."""
@@ -182,12 +186,12 @@ class Warmer:
     def _entries(self, table: RouteTable) -> Iterable[Entry]:
         for route in table.routes.values():
             for one in route.warm:
-                name = one.target.name
-                uses = [self._parts.book.last_used(one.target, one.copies), self._done.get(name)]
+                place = named_place(one.target)
+                uses = [self._parts.book.last_used(one.target, one.copies), self._done.get(place)]
                 if self._uses is not None and one.copies == 1:  # one use elsewhere says nothing of further copies
-                    uses.append(self._uses.last(name))
+                    uses.append(self._uses.last(one.target))
                 used = max((moment for moment in uses if moment is not None), default=None)
-                yield Entry(one, used, self._drawn.get(name, 0.0), self._not_before.get(name, -inf))
+                yield Entry(one, used, self._drawn.get(place, 0.0), self._not_before.get(place, -inf))
 
     async def _inherit(self, table: RouteTable) -> None:
         """Go on where the one on duty before has left off."""
@@ -195,23 +199,25 @@ class Warmer:
             return
         for route in table.routes.values():
             for one in route.warm:
-                name = one.target.name
+                name, place = one.target.name, named_place(one.target)
                 try:
                     memory = read(await self._store.read(document(name)))
                 except StoreError as error:
                     log.warning("what was known of %s's warm-ups can't be read: %s", name, error)
                     continue
-                self._memories[name] = memory
+                if memory.at not in {"", place}:
+                    continue
+                self._memories[place] = memory
                 if memory.ended is not None:
                     ago = max(0.0, self._parts.wall() - memory.ended)
-                    self._done[name] = max(self._done.get(name, -inf), self._parts.now() - ago)
+                    self._done[place] = max(self._done.get(place, -inf), self._parts.now() - ago)
 
     async def _warm(self, route: Route, ping: Ping, token: int) -> Warmed | None:
         """One target's warm-up; None when the duty was lost before it was sent."""
-        warmup, name = ping.warmup, ping.warmup.target.name
-        before = self._memories.get(name, Memory())
+        warmup, name, place = ping.warmup, ping.warmup.target.name, named_place(ping.warmup.target)
+        before = self._memories.get(place, Memory())
         doubled = before.open
-        memory = replace(before, begun=self._parts.wall(), open=True, doubled=before.doubled + doubled)
+        memory = replace(before, begun=self._parts.wall(), open=True, doubled=before.doubled + doubled, at=place)
         if not await self._announced(name, memory, token):
             return None
         why = f"warm-up of {name}{_after(ping.gap)}{', repeats one that was cut off' if doubled else ''}"
@@ -222,10 +228,10 @@ class Warmer:
             self._parts.temperatures.reached(warmup.target, (1, warmed.answered))
         now = self._parts.now()
         if warmed.answered == warmed.sent:
-            self._done[name] = now
+            self._done[place] = now
             memory = replace(memory, ended=self._parts.wall())
         else:
-            self._not_before[name] = now + AGAIN
+            self._not_before[place] = now + AGAIN
         if ping.gap is not None and (warmed.met != "failed" or any(one.cold for one in answers)):
             cold = any(one.cold for one in answers)
             memory = replace(memory, limit=memory.limit.and_(Seen(ping.gap, cold, alone=self._store is None)))
@@ -249,14 +255,14 @@ class Warmer:
                     return False
             except StoreError as error:  # the lease still holds: only the record of it is lost
                 log.warning("the warm-up of %s can't be recorded: %s", name, error)
-        self._memories[name] = memory
+        self._memories[memory.at] = memory
         return True
 
     def _told(self, warmup: Warmup, warmed: Warmed) -> Warmed:
         """The outcome in metrics, and in the log when the interval does not do what it is for."""
-        name, meters = warmed.target, self._parts.meters
+        name, place, meters = warmed.target, named_place(warmup.target), self._parts.meters
         meters.warm_ping(name, warmed.met)
-        limit = self._memories[name].limit
+        limit = self._memories[place].limit
         for bound, seconds in (("at_least", limit.at_least), ("at_most", limit.at_most)):
             if seconds is not None:
                 meters.warm_limit(name, bound, seconds)
@@ -269,12 +275,12 @@ class Warmer:
                 meters.cold.cost(name, interval, usd)
         warmed = replace(warmed, usd_per_month=now, advised_usd_per_month=then)
         if advice is None:
-            self._said.pop(name, None)
+            self._said.pop(place, None)
             return warmed
         words = _words(warmup, advice, now, then)
-        if self._said.get(name) != advice:
+        if self._said.get(place) != advice:
             log.warning("%s", words)
-        self._said[name] = advice
+        self._said[place] = advice
         return replace(warmed, advice=words)
 
     def _cost(self, warmup: Warmup, every: float) -> float | None:

@@ -2,7 +2,8 @@
 
 Every process writes one item of its own, when something was used since the last time, and reads those of all. So
 traffic that another proxy serves suppresses warm-ups, a process that has just started knows what is loaded, and one
-that found a target cold hears that it is back. Moments are coarse, and as true as the machines' clocks agree.
+that found a target cold hears that it is back. Moments are coarse, and as true as the machines' clocks agree. A use is
+of a name and a place: under another policy the name may be of another.
 
 Nothing on a request's path waits for it; while the store is out of reach, what was last heard holds.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 
+from backends.book import named_place
 from backends.state import Item, Store, StoreError
 from policies.table import RouteTable, Target
 
@@ -38,9 +40,9 @@ class Uses:
         self._written: dict[str, float] = {}
         self._lost = False
 
-    def last(self, target: str) -> float | None:
+    def last(self, target: Target) -> float | None:
         """When another process last used the target, on this one's steady clock; None: not known."""
-        return self._heard.get(target)
+        return self._heard.get(named_place(target))
 
     async def run(self) -> None:
         """Exchange until cancelled."""
@@ -53,7 +55,7 @@ class Uses:
         parts, (table, _) = self._parts, self._parts.table()
         now, wall = parts.now(), parts.wall()
         targets = _shared(table, parts)
-        own = {target.name: parts.book.last_used(target) for target in targets}
+        own = {named_place(target): parts.book.last_used(target) for target in targets}
         used = {name: round(wall - (now - moment), 1) for name, moment in own.items() if moment is not None}
         try:
             if used != self._written:
@@ -74,10 +76,11 @@ class Uses:
     def _hear(self, told: list[dict[str, float]], targets: list[Target], now: float, wall: float) -> None:
         self._heard = {}
         for target in targets:
-            moments = [used[target.name] for used in told if target.name in used]
+            place = named_place(target)
+            moments = [used[place] for used in told if place in used]
             if moments:
                 at = now - max(0.0, wall - max(moments))
-                self._heard[target.name] = at
+                self._heard[place] = at
                 self._parts.temperatures.heard(target, at, now)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from backends.book import MOST_COPIES, Book
+from backends.book import MOST_COPIES, Book, named_place
 from policies.breaker import State
 from policies.facts import FailureFacts, Fault, TargetView
 from policies.table import AssumedRole, BedrockSpec, HedgeRule, RetryRule, Route, Target, VllmSpec
@@ -14,6 +14,16 @@ from policies.table import AssumedRole, BedrockSpec, HedgeRule, RetryRule, Route
 COLD = FailureFacts(Fault.PLATFORM, retry_safe=True, cold=True)
 IMPORT = Target("import", "bedrock", BedrockSpec("arn"))
 PAIR = Target("pair", "vllm", VllmSpec(("http://a", "http://b"), "m"))
+
+
+def test_a_place_has_its_own_name() -> None:
+    """The same in every process, and another one as soon as the target is somewhere else; its limits are no place."""
+    assert named_place(PAIR) == named_place(
+        Target("pair", "vllm", VllmSpec(("http://a", "http://b"), "m"), idle_limit=9.0)
+    )
+    specs = (PAIR.spec, VllmSpec(("http://a",), "m"), VllmSpec(("http://a", "http://b"), "n"), BedrockSpec("arn"))
+    assert len({named_place(replace(PAIR, spec=spec)) for spec in specs}) == 4
+    assert named_place(IMPORT) != named_place(replace(IMPORT, name="other"))
 
 
 def test_requests_in_flight_are_counted_for_each_replica() -> None:

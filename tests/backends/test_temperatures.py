@@ -247,11 +247,15 @@ def test_a_target_that_a_new_policy_has_elsewhere_is_another_one() -> None:
     assert temperatures.warmth(there, 2.0) is Warmth.UNKNOWN
     assert temperatures.may_try(there, 2.0)
     temperatures.met_cold(here, 3.0)
+    temperatures.heard(here, 2.5, 3.0)
+    temperatures.reached(here, (1, 3))
     assert temperatures.answered(here, 1.5, 3.0) is None
     assert temperatures.failed(here, 1.5, 3.0) is False
     assert temperatures.warmth(there, 3.0) is Warmth.UNKNOWN
     assert answer(temperatures, 4.0, there) is None
+    temperatures.doubted(here, 5.0)
     assert temperatures.calm(there, 5.0)
+    assert [one.copies for one in temperatures.seen(5.0)] == [None]
     temperatures.keep((here,))
     assert not temperatures.calm(here, 5.0)
 

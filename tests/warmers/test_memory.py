@@ -11,12 +11,18 @@ from warmers.memory import Memory, document, read, write
 
 MOMENTS = st.none() | st.floats(0, 4e9)
 SEEN = st.builds(Seen, st.floats(0, 1e6), st.booleans(), st.booleans())
+LIMITS = st.builds(IdleLimit, st.tuples(SEEN))
 
 
-@given(st.builds(Memory, MOMENTS, MOMENTS, st.booleans(), st.integers(0, 99), st.builds(IdleLimit, st.tuples(SEEN))))
+@given(st.builds(Memory, MOMENTS, MOMENTS, st.booleans(), st.integers(0, 99), LIMITS, st.text()))
 def test_what_is_written_is_read(memory: Memory) -> None:
     """A document holds the whole of it."""
     assert read(write(memory)) == memory
+
+
+def test_a_document_that_says_no_place_is_read() -> None:
+    """It was written before documents said one."""
+    assert read(b'{"seen":[],"begun":1,"ended":2,"open":false,"doubled":0}') == Memory(1.0, 2.0)
 
 
 INFINITE = b'{"seen":[],"begun":1,"ended":null,"open":false,"doubled":1e999}'

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backends.base import Call, Reply
+from backends.book import named_place
 from backends.state import SqliteStore, StoreError
 from policies.table import EndpointSpec, Target, VllmSpec
 from tests.memory import MemoryStore
@@ -294,6 +295,41 @@ async def test_store_that_is_lost_stops_no_warm_up_of_the_holder() -> None:
     await store.aclose()
 
 
+MOVED = replace(ENDPOINT, spec=EndpointSpec("another"))
+"""What a newer policy calls by the same name."""
+
+
+async def test_target_that_a_reload_moves_is_warmed_at_once() -> None:
+    """That its name was warmed a second ago, or could not be, says nothing of where it is now."""
+    backend = Answering()
+    now, then = (World(route_to(target), {"endpoint": backend}, frozen()) for target in (ENDPOINT, MOVED))
+    tables = [now.parts.table()]
+    now.book.keep([ENDPOINT])
+    warmer = Warmer(replace(now.parts, table=lambda: tables[-1]))
+    assert len((await warmer.round())[0]) == 1
+    tables.append(then.parts.table())
+    now.book.keep([MOVED])
+    backend.error = RuntimeError("no")
+    ((failed,), _) = await warmer.round()
+    assert (failed.met, failed.gap) == ("failed", None)
+    tables.append(tables[0])
+    now.book.keep([ENDPOINT])
+    backend.error = None
+    assert await warmer.round() == ((), now.clock.now() + 14 * MINUTE)
+
+
+async def test_what_a_predecessor_did_at_another_place_is_nothing(tmp_path: Path) -> None:
+    """Its record is of where the name was under the policy before; the record of the new place takes its room."""
+    world = World(route_to(MOVED), {"endpoint": Answering()}, frozen())
+    warmer, store = await fleet(world, tmp_path / "state.db", "b")
+    there = Memory(world.clock.now() - 5.0, world.clock.now() - 4.0, open=True, at=named_place(ENDPOINT))
+    await store.write(document("dedicated"), write(there), 0)
+    (one,) = await warmer.once()
+    assert (one.gap, one.doubled) == (None, False)
+    assert read(await store.read(document("dedicated"))).at == named_place(MOVED)
+    await store.aclose()
+
+
 async def test_nothing_to_warm() -> None:
     """A policy without warm targets is looked at, and that is all."""
     route = replace(route_to(ENDPOINT), warm=())
@@ -306,7 +342,7 @@ async def test_what_a_predecessor_has_measured_counts(tmp_path: Path) -> None:
     world = World(route_to(ENDPOINT, every=20 * MINUTE), {"endpoint": Answering()}, frozen())
     warmer, store = await fleet(world, tmp_path / "state.db", "b")
     seen = (Seen(17 * MINUTE, cold=False), Seen(19 * MINUTE + 0.31, cold=True))
-    await store.write(document("dedicated"), write(Memory(limit=IdleLimit(seen))), 0)
+    await store.write(document("dedicated"), write(Memory(limit=IdleLimit(seen), at=named_place(ENDPOINT))), 0)
     (one,) = await warmer.once()
     assert one.advice == (
         "warm-ups every 20m do not keep dedicated warm: it was cold after 19m without use (1 of 1 warm-ups after that "

@@ -100,7 +100,7 @@ async def test_use_elsewhere_says_nothing_of_further_copies() -> None:
         await Uses(other.parts, store, "two").exchange()
         uses = Uses(world.parts, store, "one")
         await uses.exchange()
-        assert uses.last("imported") is not None
+        assert uses.last(target) is not None
         assert len((await Warmer(world.parts, uses=uses).round())[0]) == 1
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from backends.book import named_place
 from backends.emulator.clock import Clock
 from policies.table import EndpointSpec, Target
 from policies.temperature import Warmth
@@ -20,9 +21,13 @@ from .world import World, frozen, route_to
 TARGET = Target("dedicated", "endpoint", EndpointSpec("dedicated"), speaks="openai-chat", restore=(60.0, 300.0))
 
 
-def member(store: MemoryStore, name: str, clock: Clock) -> tuple[World, Parts, Uses]:
-    world = World(route_to(TARGET), {}, clock)
-    world.parts.temperatures.keep((TARGET,))
+MOVED = replace(TARGET, spec=EndpointSpec("another"))
+"""What a newer policy calls by the same name."""
+
+
+def member(store: MemoryStore, name: str, clock: Clock, target: Target = TARGET) -> tuple[World, Parts, Uses]:
+    world = World(route_to(target), {}, clock)
+    world.parts.temperatures.keep((target,))
     return world, world.parts, Uses(world.parts, store, name)
 
 
@@ -40,9 +45,38 @@ async def test_traffic_of_one_is_known_to_all() -> None:
     clock.advance(10)
     await first.exchange()
     await second.exchange()
-    assert second.last("dedicated") == pytest.approx(clock.now() - 10, abs=0.1)
-    assert first.last("dedicated") is None
+    assert second.last(TARGET) == pytest.approx(clock.now() - 10, abs=0.1)
+    assert first.last(TARGET) is None
     assert parts.temperatures.warmth(TARGET, clock.now()) is Warmth.READY
+
+
+async def test_use_of_another_place_by_that_name_is_none() -> None:
+    """Members read a new policy at different times, and what a dead one told stays for a day: a target that was moved
+    is neither taken for warm, nor for restored, because the place that it had answers."""
+    store, clock = MemoryStore(), frozen()
+    (old, _, first), (_, parts, second) = member(store, "one", clock), member(store, "two", clock, MOVED)
+    used(old)
+    await first.exchange()
+    await second.exchange()
+    assert second.last(MOVED) is None
+    assert parts.temperatures.warmth(MOVED, clock.now()) is Warmth.UNKNOWN
+    parts.temperatures.met_cold(MOVED, clock.now())
+    clock.advance(10)
+    used(old)
+    await first.exchange()
+    await second.exchange()
+    assert parts.temperatures.warmth(MOVED, clock.now()) is Warmth.COLD
+
+
+async def test_what_was_heard_of_a_place_is_not_of_where_its_target_is_now() -> None:
+    """Between a reload and the next exchange as well."""
+    store, clock = MemoryStore(), frozen()
+    (one, _, first), (_, _, second) = member(store, "one", clock), member(store, "two", clock)
+    used(one)
+    await first.exchange()
+    await second.exchange()
+    assert second.last(TARGET) == pytest.approx(clock.now(), abs=0.1)
+    assert second.last(MOVED) is None
 
 
 async def test_the_latest_of_several_counts() -> None:
@@ -57,7 +91,7 @@ async def test_the_latest_of_several_counts() -> None:
         await uses.exchange()
     clock.advance(1)
     await third.exchange()
-    assert third.last("dedicated") == pytest.approx(clock.now() - 1, abs=0.1)
+    assert third.last(TARGET) == pytest.approx(clock.now() - 1, abs=0.1)
     assert parts.temperatures.warmth(TARGET, clock.now()) is Warmth.READY
 
 
@@ -79,11 +113,11 @@ async def test_a_clock_that_is_ahead_does_not_make_the_future() -> None:
     """What another machine says to have used in a minute was used now at the latest."""
     store, clock = MemoryStore(), frozen()
     _, _, uses = member(store, "one", clock)
-    text = json.dumps({"at": clock.now() + 60, "used": {"dedicated": clock.now() + 60, "unknown": 1.0}})
+    text = json.dumps({"at": clock.now() + 60, "used": {named_place(TARGET): clock.now() + 60, "unknown": 1.0}})
     await store.put(GROUP, "two", text.encode())
     await uses.exchange()
-    assert uses.last("dedicated") == clock.now()
-    assert uses.last("unknown") is None
+    assert uses.last(TARGET) == clock.now()
+    assert uses.last(MOVED) is None
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"at": 1}', b'{"at": "x", "used": {}}', b'{"at": 1, "used": [1]}'])
@@ -111,7 +145,7 @@ async def test_a_store_out_of_reach_changes_nothing_and_is_told_once(caplog: pyt
         for _ in range(3):
             await second.exchange()
     assert len(caplog.records) == 1
-    assert second.last("dedicated") is not None
+    assert second.last(TARGET) is not None
 
 
 async def test_it_goes_on_until_it_is_cancelled() -> None:
