@@ -1,4 +1,4 @@
-"""AWS credentials, and the few reads from S3, through boto3: off the event loop and ahead of expiry.
+"""AWS credentials through boto3: off the event loop and ahead of expiry.
 
 Strategy: boto3 finds credentials (environment, profiles, container and instance roles, SSO, processes) and botocore
 refreshes them; both block. So they run in an executor of our own, and the loop keeps the last value: `get` returns it
@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from cachetools import LRUCache
 
@@ -44,8 +43,6 @@ RETRY_AFTER = timedelta(seconds=5)
 """How long a failed look-up answers for the ones that would follow."""
 ROLES = 256
 """Roles remembered at once; one more forgets the one unused for longest."""
-OBJECT_LIMIT = 4 * 1024 * 1024
-"""Bytes of the longest text that is read from S3."""
 
 _SESSION_NAME = "pointsman"
 
@@ -57,7 +54,7 @@ def own_session() -> Any:
     return boto3.Session()
 
 
-def _config() -> Any:
+def client_config() -> Any:
     """Few attempts and short: the caller has a deadline, and the next request repeats a failed look-up anyway."""
     from botocore.config import Config
 
@@ -255,7 +252,7 @@ class _Blocking:
             raise
         # Whatever a provider of credentials raises, and anyone may register one, means: no credentials.
         except Exception as error:
-            raise CredentialsError(_cause(error, role)) from error
+            raise CredentialsError(cause_of(error, role)) from error
 
     def forget(self) -> None:
         """Begin anew: a session keeps what it once found for as long as that says that it holds."""
@@ -289,7 +286,7 @@ class _Blocking:
         if region is None:
             cause = "no region to ask STS in: set AWS_DEFAULT_REGION"
             raise CredentialsError(cause)
-        return self._session.client("sts", region_name=region, endpoint_url=self._sts_url, config=_config())
+        return self._session.client("sts", region_name=region, endpoint_url=self._sts_url, config=client_config())
 
 
 _UNREACHABLE = "the service that gives AWS credentials can't be reached: check network and region"
@@ -312,8 +309,9 @@ _CAUSES: Mapping[str, str] = MappingProxyType(
 """By the name of botocore's exception or of one that it is derived from."""
 
 
-def _cause(error: Exception, role: AssumedRole | None) -> str:
-    """One line without the error's own text where that may hold what a credential process printed."""
+def cause_of(error: Exception, role: AssumedRole | None) -> str:
+    """Why there are no credentials, when `error` was raised: one line, without the error's own text where that may hold
+    what a credential process printed."""
     from botocore import exceptions as botocore_errors
 
     if isinstance(error, botocore_errors.ClientError):
@@ -326,61 +324,3 @@ def _cause(error: Exception, role: AssumedRole | None) -> str:
         if isinstance(error, getattr(botocore_errors, name)):
             return text
     return f"AWS credentials could not be had: {type(error).__name__}"
-
-
-class ObjectReader:
-    """Reads texts from S3, with one client made when first needed."""
-
-    def __init__(self, *, make_session: Callable[[], Any] = own_session, s3_url: str | None = None) -> None:
-        self._make_session = make_session
-        self._s3_url = s3_url
-        self._lock = threading.Lock()
-        self._client: Any = None
-
-    async def read(self, url: str, *, whole: bool) -> tuple[str, str]:
-        """ETag and text of the object `url` (`s3://bucket/key`); the text is empty unless `whole`.
-
-        Raises OSError, whose message says what to do, when it can't be had, isn't UTF-8 or is over `OBJECT_LIMIT`.
-        """
-        return await asyncio.to_thread(self._read, url, whole)
-
-    def _read(self, url: str, whole: bool) -> tuple[str, str]:
-        from botocore import exceptions as botocore_errors
-
-        parts = urlsplit(url)
-        where = {"Bucket": parts.netloc, "Key": parts.path.lstrip("/")}
-        if parts.scheme != "s3" or not all(where.values()):
-            message = "not an address of an S3 object: write s3://bucket/key"
-            raise OSError(message)
-        try:
-            with self._lock:
-                if self._client is None:
-                    self._client = self._make_session().client("s3", endpoint_url=self._s3_url, config=_config())
-            if not whole:
-                return self._client.head_object(**where)["ETag"], ""
-            answer = self._client.get_object(**where)
-            body: bytes = answer["Body"].read(OBJECT_LIMIT + 1)
-        except botocore_errors.ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "unknown error")
-            message = f"S3 answered {code}: check the address, and that this process may read it (s3:GetObject)"
-            raise OSError(message) from error
-        except (botocore_errors.HTTPClientError, botocore_errors.ConnectionError) as error:
-            # The credentials were had: it is S3 that can't be reached, and the address of an endpoint is no secret.
-            address = error.kwargs.get("endpoint_url", "its address")
-            message = f"S3 can't be reached at {address}: check network, region and AWS_ENDPOINT_URL_S3"
-            raise OSError(message) from error
-        except botocore_errors.BotoCoreError as error:
-            raise OSError(_cause(error, None)) from error
-        if len(body) > OBJECT_LIMIT:
-            message = f"longer than {OBJECT_LIMIT} bytes"
-            raise OSError(message)
-        try:
-            return answer["ETag"], body.decode()
-        except UnicodeDecodeError as error:
-            message = "not UTF-8 text"
-            raise OSError(message) from error
-
-
-async def read_object(url: str, *, whole: bool) -> tuple[str, str]:
-    """`ObjectReader.read` for a single read; whoever reads again and again keeps an `ObjectReader`."""
-    return await ObjectReader().read(url, whole=whole)

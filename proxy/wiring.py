@@ -13,7 +13,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from backends.aws import AwsCredentials, CredentialSource, ObjectReader, StaticCredentials
+from backends.aws import AwsCredentials, CredentialSource, StaticCredentials
 from backends.base import Backend
 from backends.bedrock import BedrockBackend
 from backends.book import Book
@@ -21,6 +21,7 @@ from backends.endpoint import EndpointBackend
 from backends.gates import Gates
 from backends.http.transport import HttpTransport
 from backends.meters import Meters
+from backends.objects import ObjectReader
 from backends.signed import WholeSeconds
 from backends.state import Store, open_store
 from backends.temperatures import Temperatures

@@ -29,7 +29,9 @@ NEVER = {"tests", "benchmarks", "docs", "examples", "model"}
 
 ONLY_IN = {
     "boto3": ("backends/aws.py", "backends/bucket.py", "backends/control.py", "backends/emulator/"),
-    "botocore": ("backends/aws.py", "backends/bucket.py", "backends/control.py", "backends/emulator/"),
+    "botocore": (
+        *("backends/aws.py", "backends/bucket.py", "backends/control.py", "backends/objects.py", "backends/emulator/"),
+    ),
     "httptools": ("backends/http/connection.py",),
     "aiohttp": ("backends/http/edge.py", "backends/http/inbound.py", "backends/http/exchange.py", "backends/emulator/"),
     "opentelemetry.sdk": ("proxy/telemetry.py",),

@@ -1,8 +1,10 @@
-"""What a backend's tests stand on: our own client of HTTP, a scripted upstream, and the stand-in for AWS."""
+"""What a backend's tests stand on: our own client of HTTP, a scripted upstream, the stand-in for AWS,
+and a file with a key."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +34,11 @@ async def standin() -> AsyncIterator[Standin]:
     """The usual models, one of each kind, in the test's own loop."""
     async with running_emulator() as running:
         yield running
+
+
+@pytest.fixture
+def static_config(tmp_path: Path) -> Path:
+    """A config file with a key in its default profile."""
+    path = tmp_path / "config"
+    path.write_text("[default]\naws_access_key_id = AKIDOWN\naws_secret_access_key = secret-own\n")
+    return path

@@ -7,62 +7,32 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
 import botocore.session
 import pytest
-from aiohttp import web
 from botocore import exceptions as botocore_errors
 from botocore.credentials import CredentialResolver
 
 from backends.aws import (
     LOOK_AGAIN,
-    OBJECT_LIMIT,
     RETRY_AFTER,
     ROLE_SAFETY,
     STALE,
     AwsCredentials,
     CredentialsError,
-    ObjectReader,
     StaticCredentials,
-    read_object,
     utc_now,
 )
 from backends.wire.sigv4 import Credentials
 from policies.table import AssumedRole
 
+from .accounts import START, Clock, Sts, served, session_with
+
 ROLE = AssumedRole("arn:aws:iam::123456789012:role/models", "external-7")
-START = datetime(2026, 11, 21, tzinfo=UTC)
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-def session_with(config: Path, profile: str | None = None, region: str | None = "us-east-1") -> boto3.Session:
-    """A session that knows one config file and nothing of the machine it runs on."""
-    core = botocore.session.Session(profile=profile)
-    core.set_config_variable("config_file", str(config))
-    core.set_config_variable("credentials_file", str(config.parent / "none"))
-    core.set_config_variable("metadata_service_num_attempts", 0)
-    return boto3.Session(botocore_session=core, region_name=region)
-
-
-@pytest.fixture
-def static_config(tmp_path: Path) -> Path:
-    """A config file with a key in its default profile."""
-    path = tmp_path / "config"
-    path.write_text("[default]\naws_access_key_id = AKIDOWN\naws_secret_access_key = secret-own\n")
-    return path
 
 
 @pytest.fixture
@@ -116,7 +86,8 @@ def test_boto3_is_imported_when_it_is_needed() -> None:
     """A process without targets at AWS does not hold it; one that prepares has it before its first request."""
     code = """
 import asyncio, sys
-from backends.aws import AwsCredentials, ObjectReader
+from backends.aws import AwsCredentials
+from backends.objects import ObjectReader
 async def main():
     credentials, reader = AwsCredentials(), ObjectReader()
     before = {"boto3", "botocore"} & set(sys.modules)
@@ -338,45 +309,6 @@ async def _cause_of(credentials: AwsCredentials) -> str:
     return raised.value.cause
 
 
-class Sts:
-    """A stand-in of STS that knows AssumeRole."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.asked: list[dict[str, str]] = []
-        self.refuse = False
-        self.url = ""
-
-    async def answer(self, request: web.BaseRequest) -> web.Response:
-        form = {name: str(value) for name, value in (await request.post()).items()}
-        form["signed"] = request.headers["Authorization"].split("Credential=")[1].split(",")[0]
-        self.asked.append(form)
-        if self.refuse:
-            text = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>hush</Message></Error></ErrorResponse>"
-            return web.Response(status=403, text=text, content_type="text/xml")
-        expiration = (self.clock.now + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        text = (
-            '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
-            f"<AccessKeyId>ASIA{len(self.asked)}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
-            f"<SessionToken>t</SessionToken><Expiration>{expiration}</Expiration>"
-            "</Credentials></AssumeRoleResult></AssumeRoleResponse>"
-        )
-        return web.Response(text=text, content_type="text/xml")
-
-
-@asynccontextmanager
-async def served(handler: Callable[[web.BaseRequest], Any]) -> AsyncIterator[str]:
-    """The address of a loopback server that hands every request to `handler`."""
-    runner = web.ServerRunner(web.Server(handler))
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
 @pytest.fixture
 async def sts() -> AsyncIterator[Sts]:
     """STS on a socket."""
@@ -451,64 +383,3 @@ async def test_a_role_needs_a_region(static_config: Path) -> None:
 def test_the_default_clock_knows_its_zone() -> None:
     """Expiry times have a time zone, so the clock must have one."""
     assert utc_now().tzinfo is UTC
-
-
-async def s3(request: web.BaseRequest) -> web.Response:
-    """Three objects: a policy, bytes that are no text, and one that is too long; everything else is absent."""
-    bodies = {
-        "/bucket/a/policy.yaml": b"apiVersion: x\n",
-        "/bucket/raw": b"\xff",
-        "/bucket/long": b" " * (OBJECT_LIMIT + 1),
-    }
-    body = bodies.get(request.path)
-    if body is None:
-        return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>", content_type="text/xml")
-    return web.Response(body=body, headers={"ETag": '"v1"'})
-
-
-async def test_objects_are_read_whole_or_by_their_tag(static_config: Path) -> None:
-    """An S3 object's ETag can be had without its text, and both together."""
-    async with served(s3) as url:
-        reader = ObjectReader(make_session=lambda: session_with(static_config), s3_url=url)
-        assert await reader.read("s3://bucket/a/policy.yaml", whole=False) == ('"v1"', "")
-        assert await reader.read("s3://bucket/a/policy.yaml", whole=True) == ('"v1"', "apiVersion: x\n")
-
-
-@pytest.mark.parametrize(
-    ("url", "text"),
-    [
-        ("s3://bucket/none", "NoSuchKey: check the address"),
-        ("s3://bucket/raw", "UTF-8"),
-        ("s3://bucket/long", "longer than"),
-        ("s3://bucket", "write s3://bucket/key"),
-        ("https://bucket/key", "write s3://bucket/key"),
-    ],
-)
-async def test_an_object_that_is_no_policy(static_config: Path, url: str, text: str) -> None:
-    """An object that is absent, no text or too long, and an address that is none, are errors that say so."""
-    async with served(s3) as address:
-        reader = ObjectReader(make_session=lambda: session_with(static_config), s3_url=address)
-        with pytest.raises(OSError, match=text):
-            await reader.read(url, whole=True)
-
-
-async def test_a_single_read_asks_boto3_itself() -> None:
-    """`read_object` refuses a wrong address before it makes a session."""
-    with pytest.raises(OSError, match="write s3://bucket/key"):
-        await read_object("file:///policy.yaml", whole=True)
-
-
-async def test_s3_without_credentials(static_config: Path) -> None:
-    """Reading with a profile that does not exist gives the cause as an OSError too."""
-    reader = ObjectReader(make_session=lambda: session_with(static_config, "elsewhere"))
-    with pytest.raises(OSError, match="AWS_PROFILE"):
-        await reader.read("s3://bucket/key", whole=False)
-
-
-async def test_s3_that_is_not_there(static_config: Path) -> None:
-    """An S3 that can't be reached is named with its address; the credentials are not blamed."""
-    async with served(s3) as url:
-        pass
-    reader = ObjectReader(make_session=lambda: session_with(static_config), s3_url=url)
-    with pytest.raises(OSError, match=f"S3 can't be reached at {url}"):
-        await reader.read("s3://bucket/key", whole=False)

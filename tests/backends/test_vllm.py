@@ -3,94 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
-from backends.base import Call, Invocation, Reply, Trace
+from backends.base import Reply, Trace
 from backends.errors import BackendError
 from backends.http.transport import HttpTransport
 from backends.vllm import ERROR_LIMIT, VllmBackend
 from backends.wire.restjson import LONGEST_WAIT
 from backends.wire.sagemaker import RESPONSE_LIMIT
 from policies.facts import FailureFacts, Fault
-from policies.table import EndpointSpec, Target, VllmSpec
+from policies.table import EndpointSpec, Target
 
-BODY = b'{"model": "ignored", "stream": true,  "x": "\xc3\xa9"}'
+from .engine import BODY, Engine, call, running_engine, target
+from .upstream import pieces, soon
+
 DONE = b"data: [DONE]\n\n"
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
-class Engine:
-    """A loopback server: `answer` is what it does with a request."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.requests: list[web.BaseRequest] = []
-        self.bodies: list[bytes] = []
-        self.answer: Handler = self._nothing
-        self.gone = asyncio.Event()
-        """Set when a handler was ended because its client went away."""
-
-    async def _nothing(self, request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(body=b"{}", content_type="application/json")
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.requests.append(request)
-        self.bodies.append(await request.read())
-        try:
-            return await self.answer(request)
-        except (asyncio.CancelledError, ConnectionError):
-            self.gone.set()
-            raise
-
-    def says(self, status: int = 200, body: bytes = b"{}", **headers: str) -> None:
-        """Answer everything alike; header names with `_` for `-`."""
-
-        async def answer(_: web.BaseRequest) -> web.StreamResponse:
-            return web.Response(
-                status=status, body=body, headers={name.replace("_", "-"): value for name, value in headers.items()}
-            )
-
-        self.answer = answer
-
-    def streams(
-        self,
-        *pieces: bytes | asyncio.Event,
-        content_type: str = "text/event-stream; charset=utf-8",
-        cut: bool = False,
-    ) -> None:
-        """Answer with these pieces, waiting where there is an event; `cut`: drop the connection at the end."""
-
-        async def answer(request: web.BaseRequest) -> web.StreamResponse:
-            response = web.StreamResponse(headers={"Content-Type": content_type})
-            response.enable_chunked_encoding()
-            await response.prepare(request)
-            for piece in pieces:
-                if isinstance(piece, asyncio.Event):
-                    await piece.wait()
-                else:
-                    await response.write(piece)
-            if cut and request.transport is not None:
-                request.transport.abort()
-            return response
-
-        self.answer = answer
 
 
 @pytest.fixture
 async def engine() -> AsyncIterator[Engine]:
     """A server on a free port."""
-    stand_in = Engine()
-    runner = web.ServerRunner(web.Server(stand_in.handle, handler_cancellation=True), shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    stand_in.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield stand_in
-    await runner.cleanup()
+    async with running_engine() as running:
+        yield running
 
 
 @pytest.fixture
@@ -101,38 +39,11 @@ async def backend() -> AsyncIterator[VllmBackend]:
     await transport.aclose()
 
 
-def target(*urls: str, speaks: str = "openai-chat", adapter: str | None = None) -> Target:
-    """A target of this kind."""
-    return Target("code", "vllm", VllmSpec(urls, "base", adapter), speaks=speaks)
-
-
-def call(*, streaming: bool = False, content_type: str | None = None, accept: str | None = None) -> Call:
-    """A call as the pipeline makes it."""
-    invocation = Invocation(
-        "inline", None, streaming, BODY, "id-1", content_type, accept, "secret=1", session_id="s", headers=()
-    )
-    return Call(invocation, BODY, content_type, accept, "secret=1")
-
-
-def soon(seconds: float = 60.0) -> float:
-    """A deadline on the loop's clock."""
-    return asyncio.get_running_loop().time() + seconds
-
-
 async def fails(attempt: Awaitable[object]) -> BackendError:
     """The failure of an attempt."""
     with pytest.raises(BackendError) as raised:
         await attempt
     return raised.value
-
-
-async def collect(reply: Reply) -> list[bytes]:
-    """The pieces of a stream, which is closed."""
-    assert reply.stream is not None
-    try:
-        return [piece async for piece in reply.stream]
-    finally:
-        await reply.stream.aclose()
 
 
 async def test_the_body_goes_out_untouched(engine: Engine, backend: VllmBackend) -> None:
@@ -209,10 +120,10 @@ async def test_a_stream_is_a_stream(engine: Engine, backend: VllmBackend) -> Non
     reply = await backend.invoke(target(engine.url), call(streaming=True), soon())
     assert reply.stream is not None
     assert reply.content_type == "text/event-stream; charset=utf-8"
-    pieces = aiter(reply.stream)
-    assert await anext(pieces) == b"data: 1\n\n"
+    arriving = aiter(reply.stream)
+    assert await anext(arriving) == b"data: 1\n\n"
     acknowledged.set()
-    assert b"".join(await collect(reply)) == b"data: 2\n\n" + DONE
+    assert b"".join(await pieces(reply)) == b"data: 2\n\n" + DONE
 
 
 async def test_it_waits_for_the_first_piece(engine: Engine, backend: VllmBackend) -> None:
@@ -227,13 +138,13 @@ async def test_a_plain_body_on_a_streaming_call(engine: Engine, backend: VllmBac
     engine.says(body=b'{"a": 1}', Content_Type="application/json")
     reply = await backend.invoke(target(engine.url), call(streaming=True), soon())
     assert reply.content_type == "application/json"
-    assert await collect(reply) == [b'{"a": 1}']
+    assert await pieces(reply) == [b'{"a": 1}']
 
 
 async def test_an_empty_answer_is_an_empty_stream(engine: Engine, backend: VllmBackend) -> None:
     """A body without bytes is a stream without pieces."""
     engine.says(body=b"", Content_Type="application/json")
-    assert await collect(await backend.invoke(target(engine.url), call(streaming=True), soon())) == []
+    assert await pieces(await backend.invoke(target(engine.url), call(streaming=True), soon())) == []
 
 
 @pytest.mark.parametrize("end", [b"", b"data: {}\n\n", b"data: [DONE", b"data: [DONE]\n\ndata: more\n\n"])
@@ -241,7 +152,7 @@ async def test_an_openai_stream_without_its_end_is_broken(engine: Engine, backen
     """A properly closed event stream of an OpenAI dialect without `[DONE]` at its end is a failure, on both calls."""
     engine.streams(b"data: 1\n\n", end or b"data: 2\n\n")
     reply = await backend.invoke(target(engine.url), call(streaming=True), soon())
-    for error in (await fails(collect(reply)), await fails(backend.invoke(target(engine.url), call(), soon()))):
+    for error in (await fails(pieces(reply)), await fails(backend.invoke(target(engine.url), call(), soon()))):
         assert error.facts == FailureFacts(Fault.NETWORK, retry_safe=None)
         assert error.said is not None
         assert (error.said.type, error.said.error_code) == ("ModelStreamError", "StreamBroken")
@@ -254,7 +165,7 @@ async def test_the_end_is_known_in_any_pieces(engine: Engine, backend: VllmBacke
     engine.streams(b"data: " + b"x" * 100 + b"\n\n" + end[:8], acknowledged, end[8:])
     reply = await backend.invoke(target(engine.url, speaks="openai-completions"), call(streaming=True), soon())
     acknowledged.set()
-    assert b"".join(await collect(reply)).endswith(end[8:])
+    assert b"".join(await pieces(reply)).endswith(end[8:])
 
 
 @pytest.mark.parametrize(("speaks", "content_type"), [("opaque", "text/event-stream"), ("openai-chat", "text/plain")])
@@ -264,7 +175,7 @@ async def test_other_streams_end_when_they_end(
     """A stream of which nothing is known but its bytes ends with its connection's proper end."""
     engine.streams(b"data: 1\n\n", content_type=content_type)
     reply = await backend.invoke(target(engine.url, speaks=speaks), call(streaming=True), soon())
-    assert await collect(reply) == [b"data: 1\n\n"]
+    assert await pieces(reply) == [b"data: 1\n\n"]
 
 
 async def test_a_cut_stream_is_a_failure(engine: Engine, backend: VllmBackend) -> None:
@@ -275,7 +186,7 @@ async def test_a_cut_stream_is_a_failure(engine: Engine, backend: VllmBackend) -
     assert reply.stream is not None
     assert await anext(aiter(reply.stream)) == b"data: 1\n\n"
     acknowledged.set()
-    error = await fails(collect(reply))
+    error = await fails(pieces(reply))
     assert error.facts == FailureFacts(Fault.NETWORK, retry_safe=None)
     blocking = await fails(backend.invoke(target(engine.url), call(), soon()))
     assert blocking.facts == FailureFacts(Fault.NETWORK, retry_safe=None)
@@ -416,7 +327,7 @@ async def test_the_deadline_binds_the_stream(engine: Engine, backend: VllmBacken
     """A stream that stalls is left at the deadline of the call."""
     engine.streams(b"data: 1\n\n", asyncio.Event())
     reply = await backend.invoke(target(engine.url), call(streaming=True), soon(2.0))
-    error = await fails(collect(reply))
+    error = await fails(pieces(reply))
     assert error.facts.timed_out
 
 
