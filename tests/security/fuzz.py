@@ -29,7 +29,7 @@ def main() -> int:
     given = arguments.parse_args()
     bad: list[str] = []
     for parser in PARSERS:
-        if given.only and parser.name not in given.only:
+        if not given.parsers or (given.only and parser.name not in given.only):
             continue
         found = fuzzed(parser, given.parsers, given.seed, given.seconds)
         bad += [f"{parser.name}: {each}" for each in findings(found)]
