@@ -19,7 +19,6 @@ SELF_EXPLAINING = 12
 UNTESTED: dict[str, str] = {
     "proxy/__main__.py": "runs `main` and nothing else; tests/test_wheel.py starts the product both ways",
     "proxy/attempts.py": "the pipeline's other half; test_pipeline.py drives both",
-    "proxy/faces/passage.py": "what contracts share; each contract's own tests drive it, test_runtime_api.py first",
     "proxy/services.py": "a frozen value without behaviour",
     "deploy/engine/convert_smollm2.py": "runs in the engine's environment; the vllm quickstart's test asks its model",
     "deploy/engine/environment.py": "tests/test_environments.py builds, breaks and repairs environments with it",

@@ -94,6 +94,12 @@ class Exchange:
         subject = certificate.get("subject", ()) if certificate else ()
         return next((value for part in subject for name, value in part if name == "commonName"), None)
 
+    @property
+    def connected(self) -> bool:
+        """The client is there, as far as is known."""
+        transport = self._connection.transport
+        return transport is not None and not transport.is_closing()
+
     def body_at_hand(self, limit: int) -> bytes | None:
         """The request body where all of it came with the head, as most do; else None, and it is to be read.
 

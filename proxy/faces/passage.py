@@ -88,7 +88,7 @@ def _reason(error: Exception, record: Record) -> str:
 
 
 class _Passage:
-    __slots__ = ("_ended", "_exchange", "_face", "_record", "_services", "_trace")
+    __slots__ = ("_ended", "_exchange", "_face", "_record", "_services", "_streamed", "_trace")
     _ended: float
 
     def __init__(self, exchange: Exchange, face: Face, record: Record, services: Services) -> None:
@@ -96,6 +96,7 @@ class _Passage:
         self._face = face
         self._record = record
         self._services = services
+        self._streamed: Reply | None = None  # while its parts are sent
         self._trace: RequestTrace | None = None
 
     async def answer(self) -> None:
@@ -133,8 +134,8 @@ class _Passage:
                     await self._fail(error)
                 finally:
                     let_go(error)
-        except ClientGone:
-            record.ended = "client_gone"
+        except BaseException as error:
+            self._given_up(error)
             raise
         finally:
             self._over()
@@ -173,6 +174,40 @@ class _Passage:
             self._log(error)
             self._exchange.abort()
             self._record.over("failed", "InternalFailure")
+
+    def _given_up(self, error: BaseException) -> None:
+        if isinstance(error, ClientGone):
+            self._record.ended = "client_gone"
+        elif isinstance(error, asyncio.CancelledError) and self._exchange.connected:
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        """The proxy ends first: that is told as an answer that was lost, since SDKs would send again what they hear
+        nothing of, and it may have run."""
+        record, exchange, reply = self._record, self._exchange, self._streamed
+        record.over("failed")
+        if record.route is None:
+            return  # nothing of it has run
+        facts = FailureFacts(Fault.NETWORK, retry_safe=None)
+        error = BackendError(facts, record.route.targets[0], "the proxy ended first")
+        if not exchange.started:
+            kind, answer = self._face.refuse(error, record)
+            record.head_sent(answer.status, kind)
+            record.bytes_out = len(answer.body)
+            exchange.answer(answer.status, lines(answer.headers) + record.lines(self._services.now()), answer.body)
+        elif reply is not None:
+            kind, frame = self._face.broken(error, reply)
+            record.over("failed", kind)
+            self._end_broken(frame)
+
+    def _end_broken(self, frame: bytes | None) -> bool:
+        """End a stream that broke; True when it has to be waited for that the client takes what was sent."""
+        self._streamed = None
+        if frame is None:
+            self._exchange.abort()
+            return False
+        self._exchange.put(frame)
+        return self._exchange.finish()
 
     async def _admitted(self, door: Door) -> Invocation:
         exchange, record, keeper = self._exchange, self._record, door.keeper
@@ -219,6 +254,7 @@ class _Passage:
         head = face.stream_head(reply, record) + record.lines(self._services.now())
         record.head_sent(200)
         exchange.start(200, head)
+        self._streamed = reply
         parts = face.reframer(reply)
         try:
             if reply.stream is not None:
@@ -235,6 +271,7 @@ class _Passage:
         except HandlerError as error:
             await self._break(as_model(error, record), reply, last)
             raise
+        self._streamed = None
         if exchange.finish():
             await self._taken(last)
 
@@ -250,12 +287,8 @@ class _Passage:
     async def _break(self, error: BackendError, reply: Reply, last: float) -> None:
         kind, frame = self._face.broken(error, reply)
         self._record.over("deadline" if error.facts.timed_out else "upstream_broken", kind)
-        if frame is None:
-            self._exchange.abort()
-        else:
-            self._exchange.put(frame)
-            if self._exchange.finish():
-                await self._taken(last)
+        if self._end_broken(frame):
+            await self._taken(last)
 
     async def _write_parts(self, parts: list[bytes], last: float) -> None:
         if parts:

@@ -104,3 +104,25 @@ async def test_an_aborted_answer_is_reset_where_its_end_would_be_the_connections
         await reader.read()
     writer.close()
     await listener.stop()
+
+
+async def test_who_is_cut_off_at_the_end_is_told_so_and_its_time_is_given_once() -> None:
+    """Without time to drain at once, and not after as much once more; its handler has a last word."""
+    begun = asyncio.Event()
+
+    async def never(exchange: Exchange) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            assert exchange.connected
+            exchange.answer(503, "", b"cut off")
+            raise
+
+    listener = Listener(never, malformed, ByteBudget(1024), drain=0.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", await listener.start("127.0.0.1", 0))
+    writer.write(REQUEST)
+    await begun.wait()
+    await listener.stop()
+    assert (await reader.read()).endswith(b"\r\n\r\ncut off")
+    writer.close()

@@ -1,0 +1,127 @@
+"""Requests that the proxy's own end cuts off: each client is told, each line says who ended it.
+
+The rest of what contracts share is driven by each contract's own tests, test_runtime_api.py first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from botocore.eventstream import EventStreamBuffer
+
+from backends.base import Reply
+from backends.http.edge import ByteBudget, Listener
+from proxy.faces.front import Front
+
+from ..parts import Held, Scripted, services
+from .listening import send
+
+RUNTIME = b"POST /endpoints/chat/invocations-response-stream"
+OPENAI = b"POST /endpoints/chat/openai/v1/chat/completions"
+BODY = b'{"stream": true}'
+
+
+class Stalls:
+    """A streamed body that says one thing and then nothing more."""
+
+    def __init__(self) -> None:
+        self.silent = asyncio.Event()
+        self.closed = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        self.silent.set()
+        await asyncio.Event().wait()
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class Telling(Held):
+    """A backend that never answers, and tells that it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(Reply(b""))
+        self.asked = asyncio.Event()
+
+    async def invoke(self, *given: object, **more: object) -> Reply:
+        self.asked.set()
+        await self.go.wait()
+        return self.answer
+
+
+async def cut_off(backend: Scripted, sent: bytes, until: asyncio.Event) -> tuple[bytes, dict[str, object]]:
+    """What a client hears, and what is logged, where the listener stops after `until` and leaves no time to drain."""
+    log, loop = io.BytesIO(), asyncio.get_running_loop()
+    parts = replace(await services(backend, log=log), now=loop.time)
+    face = Front(parts, None)
+    listener = Listener(face.handle, face.malformed, ByteBudget(4096), drain=0.0)
+    asking = asyncio.ensure_future(send(await listener.start("127.0.0.1", 0), sent))
+    await until.wait()
+    await listener.stop()
+    heard = await asking
+    parts.afterwards.now()
+    parts.log.close()
+    return heard.body, json.loads(log.getvalue())
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_a_stream_that_the_end_cuts_off_says_so(version: bytes) -> None:
+    """The body's end of HTTP/1.0 is the connection's, which would look whole. It is not the client who left."""
+    stream = Stalls()
+    backend = Scripted([Reply(b"", stream, "text/event-stream")])
+    sent = b"%b HTTP/%b\r\nHost: h\r\nContent-Length: 16\r\n\r\n%b" % (RUNTIME, version, BODY)
+    body, line = await cut_off(backend, sent, stream.silent)
+    buffer = EventStreamBuffer()
+    buffer.add_data(body)
+    *_, last = buffer
+    assert last.headers[":exception-type"] == "ModelStreamError"
+    assert (line["ended"], line["error_type"], line["status"]) == ("failed", "ModelStreamError", 200)
+    assert stream.closed == 1
+
+
+async def test_a_stream_of_openais_says_so_in_an_event() -> None:
+    """Without `[DONE]` behind it."""
+    stream = Stalls()
+    backend = Scripted([Reply(b"", stream, "text/event-stream")])
+    sent = OPENAI + b" HTTP/1.0\r\nHost: h\r\nContent-Length: 16\r\n\r\n" + BODY
+    body, line = await cut_off(backend, sent, stream.silent)
+    assert body.startswith(b'data: 1\n\ndata: {"error":')
+    assert line["ended"] == "failed"
+
+
+async def test_an_answer_that_never_began_is_a_lost_one() -> None:
+    """A 424, which SDKs do not send again: the request may have run. Nothing at all they would send again."""
+    backend = Telling()
+    sent = b"POST /endpoints/chat/invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
+    body, line = await cut_off(backend, sent, backend.asked)
+    assert json.loads(body)["OriginalStatusCode"] == 502
+    assert (line["ended"], line["error_type"], line["status"]) == ("failed", "ModelError", 424)
+
+
+async def test_who_is_still_sending_has_asked_for_nothing() -> None:
+    """Its line says that it was cut off; of what it asked for nothing is known."""
+    reading = asyncio.Event()
+    log, loop = io.BytesIO(), asyncio.get_running_loop()
+    parts = replace(await services(Scripted(), log=log), now=loop.time)
+    face = Front(parts, None)
+
+    async def handle(exchange: object) -> None:
+        loop.call_soon(reading.set)
+        await face.handle(exchange)  # type: ignore[arg-type] # it is one
+
+    listener = Listener(handle, face.malformed, ByteBudget(4096), drain=0.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", await listener.start("127.0.0.1", 0))
+    writer.write(b"POST /endpoints/chat/invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n{}")
+    await reading.wait()
+    await listener.stop()
+    assert await reader.read() == b""
+    writer.close()
+    parts.afterwards.now()
+    parts.log.close()
+    assert json.loads(log.getvalue())["ended"] == "failed"
