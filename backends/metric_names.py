@@ -286,6 +286,9 @@ WORKERS = {
     "restarts": Metric(
         "pointsman_worker_restarts_total", COUNTER, ("worker",), "How often the worker ended and was started again."
     ),
+    "hung": Metric(
+        "pointsman_worker_hung_total", COUNTER, ("worker",), "How often the worker was killed since it said nothing."
+    ),
     "connections": Metric("pointsman_worker_connections", GAUGE, ("worker",), "Connections of clients."),
     "resident": Metric("pointsman_worker_resident_memory_bytes", GAUGE, ("worker",), "Memory of the process."),
     "descriptors": Metric("pointsman_worker_open_fds", GAUGE, ("worker",), "Open descriptors of the process."),

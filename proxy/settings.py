@@ -60,6 +60,8 @@ class Settings:
     platform_time: float = CUT
     """After which the platform around a container gives up waiting for a whole answer."""
     drain: float = 30.0
+    load_time: float = 120.0
+    """For one handler to be loaded, and for a worker between two things that it loads."""
     poll: float = 10.0
     handler_cache: str = "~/.cache/pointsman/handlers"
     state: str | None = None
@@ -224,6 +226,7 @@ FLAGS = (
     Flag("head-time", _seconds, "seconds in which a request's head has to arrive", LIMITS.head_time, "S"),
     Flag("body-time", _seconds, "seconds in which its body has to arrive after that", LIMITS.body_time, "S"),
     Flag("drain", _seconds, "seconds that requests in flight are given at the end", 30.0, "S"),
+    Flag("load-time", _seconds, "seconds in which a handler, or what else a worker starts with, loads", 120.0, "S"),
     Flag("poll", _seconds, "seconds between two looks at an s3:// policy", 10.0, "S"),
     Flag("face", _face, "what is served: all, or container for SageMaker's container contract alone", metavar="FACE"),
     Flag("endpoint", str, "endpoint, or endpoint/component, that this process is the container of", metavar="NAME"),

@@ -36,8 +36,8 @@ from .access_log import AccessLog, RequestLog
 from .afterwards import Afterwards
 from .chat_templates import template_reader, template_stamp
 from .door import Door
-from .handlers.loads import Loader
-from .handlers.registry import Handlers
+from .handlers.loads import Loader, Loads, untold
+from .handlers.registry import Handlers, Load
 from .migrating import deciding, follower_of, where_they_stand
 from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
 from .replays import Replays
@@ -66,18 +66,18 @@ async def serving(
     Raises PolicyError or UnreadableError where the policy can't be used, OSError the log, StoreError the shared state.
     """
     async with AsyncExitStack() as parts:
-        ground = _ground(settings, parts, world or real())
-        world, meters = ground.world, ground.meters
+        ground = _ground(settings, parts, world := world or real())
+        meters = ground.meters
         chain = AwsCredentials()
         parts.push_async_callback(chain.aclose)
-        load = Loader(meters, world.now, variables, _cache(settings)).load
-        handlers = Handlers(_folder(settings), load, meters, world.now, settings.drain)
+        handlers = Handlers(_folder(settings), _load(settings, variables, ground), meters, world.now, settings.drain)
         parts.push_async_callback(handlers.stop)
         store = _store(settings.state, parts, world)
         follower = follower_of(store, settings, _new_id(world), world.wall, meters.migrations, lambda: policy.redress())
         heard = Hearers(ground.swapped, meters.reload, handlers.use, follower.dress if follower else None)
         policy = policy_of(settings, variables, heard, told or named(settings), told.number if told else int.__add__)
         await policy.load()
+        await world.loads("the shared state, AWS's library, keys and certificates")
         await where_they_stand(policy, follower)
         if credentials is None and any(target.kind != "vllm" for target in policy.current.table.targets.values()):
             await chain.prepare()
@@ -137,13 +137,20 @@ class _Ground:
         self.meters.policy(policy.table.digest, policy.generation)
 
 
+def _load(settings: Settings, variables: Mapping[str, str], ground: _Ground) -> Load:
+    """Loads a handler."""
+    world, cache = ground.world, Path(settings.handler_cache).expanduser()
+    return Loader(ground.meters, world.now, variables, cache, settings.load_time, world.loads).load
+
+
 def _door(settings: Settings, world: World) -> Door | None:
     return Door(settings, world.wall, world.replays) if settings.keys or settings.tls_client_ca else None
 
 
-def real(replays: Replays | None = None) -> World:
+def real(replays: Replays | None = None, loads: Loads = untold) -> World:
     """The world as it is. `replays`: memory of signatures that this process shares with others."""
-    return World(time.monotonic, time.time, random.random, random.getrandbits, open_store, replays=replays)
+    bits = random.getrandbits
+    return World(time.monotonic, time.time, random.random, bits, open_store, replays=replays, loads=loads)
 
 
 def _ground(settings: Settings, parts: AsyncExitStack, world: World) -> _Ground:
@@ -259,10 +266,6 @@ def _pings(table: Callable[[], tuple[RouteTable, str]], backends: Mapping[str, B
 def static_credentials(access_key: str, secret_key: str) -> CredentialSource:
     """Fixed credentials, for targets that are stand-ins."""
     return StaticCredentials(Credentials(access_key, secret_key, None, None))
-
-
-def _cache(settings: Settings) -> Path:
-    return Path(settings.handler_cache).expanduser()
 
 
 def _folder(settings: Settings) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from backends.state import Store
 
 from .access_log import RequestLog
+from .handlers.loads import Loads, untold
 from .replays import Replays
 
 
@@ -29,3 +30,5 @@ class World:
     """Where the request log goes, instead of the place that the settings name."""
     replays: Replays | None = None
     """Memory of signatures that several processes share; None: each has its own."""
+    loads: Loads = untold
+    """Told what the process loads next, while it starts and when it reloads."""

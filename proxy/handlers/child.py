@@ -20,12 +20,12 @@ from typing import Any
 
 from backends.tasks import start
 
-from .errors import HandlerError, LoadError, crashed, raised
+from .errors import HandlerError, LoadError, crashed, raised, too_long
 from .guest import frames, values
 from .guest.native import Raised
 
 START = Path(__file__).parent / "guest" / "start.py"
-LOAD_SECONDS = 60.0
+LOAD_SECONDS = 120.0
 """How long a handler may take to load: tokenizers are slow."""
 
 Answer = tuple[frames.Head, bytes]
@@ -206,6 +206,7 @@ async def start_child(
     environment: Mapping[str, str],
     freed: Callable[[Child], None],
     died: Callable[[Child], None],
+    seconds: float = LOAD_SECONDS,
 ) -> Child:
     """A worker with `file` loaded, in the interpreter `python`. Raises LoadError."""
     ours, theirs = socket.socketpair()
@@ -223,7 +224,7 @@ async def start_child(
         raise
     writer = None
     try:
-        async with asyncio.timeout(LOAD_SECONDS):
+        async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_connection(sock=ours)
             head, _ = await frames.read(reader)
         if "unusable" in head:
@@ -234,7 +235,7 @@ async def start_child(
         (writer or ours).close()
         status = await process.wait()
         if isinstance(error, TimeoutError):
-            _refuse(f"{file}: did not load within {LOAD_SECONDS:.0f} s")
+            raise too_long(file, seconds) from error
         if isinstance(error, asyncio.IncompleteReadError | ConnectionError | frames.Malformed):
             _refuse(f"{file}: the worker ended with status {status} while it loaded the file")
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .guest.native import Raised
 
 
@@ -36,6 +38,13 @@ class HandlerError(Exception):
         self.trace = trace
         self.of_invoke = of_invoke
         """What was raised came out of `call.invoke`."""
+
+
+def too_long(file: Path, seconds: float) -> LoadError:
+    """The file did not load in time."""
+    return LoadError(
+        f"{file}: did not load within {seconds:g} s; mend what it waits for, or give more with --load-time"
+    )
 
 
 def raised(told: Raised) -> HandlerError:

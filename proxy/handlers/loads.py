@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from backends.meters import Meters
+from backends.tasks import start
 from policies.table import HandlerSpec
 
-from .child import interpreter, start_child
+from .child import LOAD_SECONDS, interpreter, start_child
 from .environments import build
-from .errors import LoadError
+from .errors import LoadError, too_long
 from .inline import load_inline
 from .processes import Processes
 from .runs import Run
@@ -21,19 +23,39 @@ from .threads import load_threads
 
 log = logging.getLogger("pointsman.handlers")
 
+Loads = Callable[[str], Awaitable[None]]
+"""Told what is loaded next, and while an environment is built, once a second, that it still is."""
 OURS = "POINTSMAN_"
 """Variables that a customer's code does not get: the admin token is one."""
+STILL = 1.0
+"""Seconds between two words about an environment that is being built."""
+
+
+async def untold(_: str) -> None:
+    """Nobody wants to know."""
 
 
 class Loader:
     """Loads handlers."""
 
-    def __init__(self, meters: Meters, now: Callable[[], float], variables: Mapping[str, str], cache: Path) -> None:
-        """`cache` is where environments for requirements.txt are kept."""
+    def __init__(
+        self,
+        meters: Meters,
+        now: Callable[[], float],
+        variables: Mapping[str, str],
+        cache: Path,
+        seconds: float = LOAD_SECONDS,
+        loads: Loads = untold,
+    ) -> None:
+        """`cache` is where environments for requirements.txt are kept; `seconds` is the limit for each file."""
         self._meters = meters
         self._now = now
         self._variables = {name: value for name, value in variables.items() if not name.startswith(OURS)}
         self._cache = cache
+        self._seconds = seconds
+        self._loads = loads
+        self._stuck: Counter[Path] = Counter()
+        """Files whose import still stands in a thread: Python would have the next one of that name wait for it."""
 
     async def load(self, spec: HandlerSpec, file: Path, version: str) -> Run:
         """The handler in `file`. Raises LoadError."""
@@ -45,11 +67,29 @@ class Loader:
         if spec.run == "process":
             python = interpreter()
             if has_requirements:
-                python = await asyncio.to_thread(build, requirements, self._cache, self._variables)
-            start = functools.partial(start_child, python, file, version, self._variables)
-            return await Processes(spec, start).load()
+                python = await self._built(requirements)
+            await self._loads(f"the handler {file}")
+            child = functools.partial(start_child, python, file, version, self._variables, seconds=self._seconds)
+            return await Processes(spec, child).load()
         if has_requirements:
             log.warning("%s is not installed: only run: process has an environment of its own", requirements)
-        if spec.run == "thread":
-            return await load_threads(spec, file, version)
-        return await load_inline(file, version, self._now, functools.partial(self._meters.held, spec.path))
+        await self._loads(f"the handler {file}")
+        try:
+            async with asyncio.timeout(self._seconds):
+                if spec.run == "thread":
+                    return await load_threads(spec, file, f"{version}{'+' * self._stuck[file]}")
+                return await load_inline(file, version, self._now, functools.partial(self._meters.held, spec.path))
+        except TimeoutError as error:
+            self._stuck[file] += 1
+            raise too_long(file, self._seconds) from error
+
+    async def _built(self, requirements: Path) -> str:
+        """The interpreter of the environment. It has a limit of its own; another worker may be building it."""
+        builds = start(asyncio.to_thread(build, requirements, self._cache, self._variables), name="handler-environment")
+        try:
+            while not builds.done():
+                await self._loads(f"the environment for {requirements}")
+                await asyncio.wait({builds}, timeout=STILL)
+            return builds.result()
+        finally:
+            builds.cancel()

@@ -100,14 +100,26 @@ class Threads:
 async def load_threads(spec: HandlerSpec, file: Path, version: str) -> Threads:
     """Load `file` in a thread of this process. Raises LoadError."""
     slot = _Slot(f"handler {spec.path} loads")
+    done = slot.run(lambda: handler.load(file, version))
+    loads = asyncio.wrap_future(done)
+    loads.add_done_callback(_seen)
     try:
-        loaded = await asyncio.wrap_future(slot.run(lambda: handler.load(file, version)))
+        loaded = await asyncio.shield(loads)  # the thread goes on, and finds the future as it left it
+    except asyncio.CancelledError:
+        done.add_done_callback(_unwanted)
+        raise
     except handler.Unusable as error:
         message = f"{file}: {error}"
         raise LoadError(message) from error
     finally:
         slot.end()
     return Threads(spec, loaded)
+
+
+def _unwanted(done: Future[handler.Loaded]) -> None:
+    """In the thread: nobody waits for this file any longer."""
+    if done.exception() is None:
+        done.result().close()
 
 
 class ThreadSession:

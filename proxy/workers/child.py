@@ -14,9 +14,11 @@ from typing import Protocol, TypeVar
 
 from .channel import Channel, channel_of
 from .messages import (
+    WHERE,
     Answered,
     Facts,
     Failed,
+    Loading,
     Message,
     NewPolicy,
     Question,
@@ -55,6 +57,10 @@ class Process(Protocol):
         """End it at once. Raises ProcessLookupError when it is over."""
         ...
 
+    def send_signal(self, signal: int) -> None:
+        """Raises ProcessLookupError when it is over."""
+        ...
+
 
 class Child:
     """One worker, from its start to its end. `listen` runs as long as the line is open."""
@@ -68,6 +74,10 @@ class Child:
         """The policy that it has in force."""
         self.silent = 0
         """Looks since it last said anything; whoever looks counts."""
+        self.loading: str | None = None
+        """What it last said that it loads."""
+        self.fault: str | None = None
+        """Why it is about to be killed, unless it speaks."""
         self._channel = channel
         self._ids = itertools.count(1)
         self._over: str | None = None
@@ -108,11 +118,21 @@ class Child:
         """Hear what the worker says, until the line is closed."""
         try:
             while (message := await self._channel.hear()) is not None:
-                self.silent = 0
+                self.silent, self.fault = 0, None
                 self._heard(message)
         finally:
             self._give_up(ENDED)
             await self._channel.close()
+
+    @property
+    def adopting(self) -> bool:
+        """Whether it is about to put a policy in force, or to refuse it."""
+        return self._verdict is not None and not self._verdict.done()
+
+    def show(self) -> None:
+        """Have it write to its standard error where its threads stand, whatever holds them."""
+        with suppress(ProcessLookupError):
+            self.process.send_signal(WHERE)
 
     def kill(self) -> None:
         """End the process at once."""
@@ -121,6 +141,8 @@ class Child:
 
     def _heard(self, message: Message) -> None:
         match message:
+            case Loading():
+                self.loading = message.what
             case Ready():
                 self.label = message.label
                 _resolve(self._ready, message)

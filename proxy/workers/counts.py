@@ -65,7 +65,7 @@ class Counts:
         together = self.meters(slots)
         facts = [slot.child.facts for slot in slots if slot.child is not None]
         for slot in slots:
-            known = {"up": float(slot.state == "serving"), "restarts": float(slot.restarts)}
+            known = {"up": float(slot.state == "serving"), "restarts": float(slot.restarts), "hung": float(slot.hung)}
             if slot.child is not None:
                 known |= {"connections": float(slot.child.facts.connections)} | vitals(slot.child.process.pid)
             together.worker(slot.number, known)

@@ -7,11 +7,15 @@ other fails before it has begun.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import orjson
+
+WHERE = signal.SIGUSR1
+"""By which a supervisor has a worker write to its standard error where each of its threads stands."""
 
 
 class MessageError(Exception):
@@ -47,6 +51,15 @@ class Begin:
     near: str | None
     replays: int = -1
     also: Sequence[int] = ()
+    listens: bool = False
+    """The supervisor knows `Loading`; one of an older release, that starts a worker of newer code, would hang up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """What the worker loads now. Also said again and again while it builds what may take long."""
+
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +175,7 @@ class Counted:
 
 Message = (
     Begin
+    | Loading
     | Ready
     | Failed
     | Accept
@@ -181,7 +195,7 @@ Message = (
 _KINDS: Mapping[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
-        *(Begin, Ready, Failed, Accept, NewPolicy, Verdict, Question, Answered, Facts, Drain),
+        *(Begin, Loading, Ready, Failed, Accept, NewPolicy, Verdict, Question, Answered, Facts, Drain),
         *(Legacy, Yours, Serving, Unwanted, Counted),
     )
 }

@@ -71,7 +71,7 @@ class Operators:
     def _ready(self) -> Answer:
         """Ready while one worker serves, the others being started again."""
         ready = not self._state.draining and self._pool.serving > 0
-        problems = [self._policy.problem, *(facts.problem for facts in self._pool.facts())]
+        problems = [self._policy.problem, *(facts.problem for facts in self._pool.facts()), *self._pool.troubles()]
         workers = [
             {
                 "worker": slot.number,
@@ -79,6 +79,8 @@ class Operators:
                 "pid": slot.child.process.pid if slot.child else None,
                 "policy": slot.child.label if slot.child else None,
                 "restarts": slot.restarts,
+                "loading": slot.child.loading if slot.child and slot.state == "starting" else None,
+                "ended": slot.ended,
             }
             for slot in self._pool.slots
         ]

@@ -5,7 +5,9 @@ serve and they may; one that is started again accepts when it is ready. A new po
 refused there, it has gone nowhere; in force there, the others are told at once, and one that refuses what another could
 use is replaced.
 
-A worker that says nothing for a minute is killed: its loop stands, and with it everything that it holds.
+A worker that says nothing for a minute is killed: its loop stands, and with it everything that it holds. One that
+starts has `Pace.load` between two things that it loads, and says what they are. Either is asked a look before where its
+threads stand.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from .restarts import falls_in_a_row, wait_before_start
 
 log = logging.getLogger("pointsman.workers")
 
+LATER = 3
+"""Looks beyond the limit of a load after which a worker is killed: as a rule it says by itself what took too long."""
 State = Literal["starting", "ready", "serving", "resting", "draining", "gone"]
 
 
@@ -38,10 +42,17 @@ class Pace:
     silent: int = 60
     """Looks without a word after which a worker is killed. Looks and not seconds: after a pause of the whole machine
     none of them is late."""
+    load: int = 123
+    """The same while it loads something before it serves; it gives most of it up by itself a few looks earlier."""
     answer: float = 2.0
     """For an answer to an operator."""
     leave: float = 5.0
     """Beyond the drain time; one that has not ended then is killed."""
+
+
+def pace_of(load_time: float) -> Pace:
+    """The pace where one thing may take `load_time` seconds to load."""
+    return Pace(load=math.ceil(load_time) + LATER)
 
 
 class CannotServe(Exception):
@@ -60,6 +71,10 @@ class Slot:
     """How often in a row it ended without having served for a while."""
     serves_since: float = math.inf
     """Infinite: it has not come so far."""
+    ended: str | None = None
+    """Why it last ended."""
+    hung: int = 0
+    """How often it was killed since it said nothing."""
 
 
 class Pool:
@@ -150,6 +165,11 @@ class Pool:
         """What every worker last said of itself."""
         return [slot.child.facts for slot in self.slots if slot.child is not None]
 
+    def troubles(self) -> list[str]:
+        """Why workers that do not serve have ended."""
+        out = [slot for slot in self.slots if slot.state in {"starting", "resting"} and slot.ended is not None]
+        return [f"worker {slot.number} is gone: {slot.ended}" for slot in out]
+
     @property
     def serving(self) -> int:
         """How many accept connections."""
@@ -182,7 +202,8 @@ class Pool:
         try:
             verdict = await child.adopt(policy)
         except ChildGone as error:
-            return (Problem("", 1, f"the worker that was to use it {error}"),)
+            why = f"the worker that was to use it {error}" + (f": {child.fault}" if child.fault else "")
+            return (Problem("", 1, why),)
         problems = tuple(Problem(path, line, message) for path, line, message in verdict.problems)
         if not problems and verdict.label != policy.label:
             return (Problem("", 1, f"a worker came to {verdict.label} instead of {policy.label}"),)
@@ -197,11 +218,11 @@ class Pool:
             except Exception:  # what goes wrong around one worker must not leave its place empty for ever
                 log.exception("the end of worker %d could not be dealt with", slot.number)
                 why = "an error of the supervisor"
-            slot.child = None
+            slot.child, slot.ended = None, why
             if self._stopping.is_set():
                 break
             if not self._open:
-                self._failure = why
+                self._failure = f"a worker did not start: {why}" if slot.hung else why
                 self._stopping.set()
                 self._all_ready.set()
                 break
@@ -231,6 +252,9 @@ class Pool:
             why, *_ = await asyncio.gather(rises, return_exceptions=True)
             await hears
             self._ended(slot.number, child)
+        if child.fault is not None:
+            slot.hung += 1
+            return child.fault
         return why if isinstance(why, str) else f"signal {-code}" if code < 0 else f"exit code {code}"
 
     async def _bring_up(self, slot: Slot, child: Child) -> str | None:
@@ -281,11 +305,32 @@ class Pool:
         while True:
             await asyncio.sleep(self._pace.look)
             for slot in self.slots:
-                if slot.child is not None and slot.state != "starting":
-                    slot.child.silent += 1
-                    if slot.child.silent > self._pace.silent:
-                        log.error("worker %d has said nothing for %d looks: killed", slot.number, self._pace.silent)
-                        slot.child.kill()
+                if slot.child is not None:
+                    self._look(slot, slot.child)
+
+    def _look(self, slot: Slot, child: Child) -> None:
+        child.silent += 1
+        limit, doing = self._patience(slot, child)
+        if child.silent <= limit:
+            return
+        if child.fault is not None:
+            child.kill()
+            return
+        child.fault = f"it has said nothing for {limit} looks while it {doing}"
+        log.error("worker %d has said nothing for %d looks while it %s: killed", slot.number, limit, doing)
+        log.error("where each thread of worker %d stands follows, the innermost call first", slot.number)
+        child.show()
+
+    def _patience(self, slot: Slot, child: Child) -> tuple[int, str]:
+        """For how many looks it may say nothing, and what it does."""
+        pace = self._pace
+        if slot.state != "starting":
+            if child.adopting:
+                return min(pace.silent, pace.load), f"put a policy in force (last it loaded {child.loading})"
+            return pace.silent, "served"
+        if child.loading is None:
+            return max(pace.silent, pace.load), "started its interpreter"
+        return pace.load, f"loaded {child.loading}; if that only takes long, give it more with --load-time"
 
 
 def _silence(slot: Slot) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import logging
 import os
@@ -12,6 +13,7 @@ import uvloop
 
 from ..settings import environment
 from .channel import channel_of
+from .messages import WHERE
 from .orphan import leave_after
 from .worker import work
 
@@ -23,6 +25,7 @@ def main() -> int:
         level=logging.INFO, stream=sys.stderr, format=f"%(levelname)s %(name)s: worker {number}: %(message)s"
     )
     logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it found credentials, whenever it does
+    faulthandler.register(WHERE)  # names of files and functions, no values; also where Python's lock is never let go of
     try:
         line = _line()
     except OSError:

@@ -46,7 +46,7 @@ from .handover import (
 )
 from .messages import Begin, Told
 from .operators import Operators
-from .pool import Pool
+from .pool import Pool, pace_of
 from .share import ABSENT, Board, new_page
 from .sockets import inherited, listening
 
@@ -210,13 +210,14 @@ class Supervisor:
             return await start_child(number, (first, *also, page, *memory), variables)
 
         def begin(number: int, told: Told) -> Begin:
-            return Begin(number, each, told, first, page, near, self._replays, also)
+            return Begin(number, each, told, first, page, near, self._replays, also, listens=True)
 
         def ended(number: int, child: Child) -> None:
             board.put(number, ABSENT)
             self._counts.settle(child)
 
-        return Pool(settings.workers, one, begin, ended, self._outside.now, self._outside.draw, settings.drain)
+        outside, pace = self._outside, pace_of(settings.load_time)
+        return Pool(settings.workers, one, begin, ended, outside.now, outside.draw, settings.drain, pace)
 
     async def _answer_operators(self, policy: Policy, pool: Pool, port: socket.socket | None) -> None:
         if port is None:

@@ -8,6 +8,7 @@ one. In each case requests in flight get the drain time, and the last thing it s
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import signal
@@ -36,6 +37,7 @@ from .messages import (
     Drain,
     Facts,
     Failed,
+    Loading,
     NewPolicy,
     Question,
     Ready,
@@ -79,13 +81,22 @@ async def work(
 
 
 async def _serve(channel: Channel, begin: Begin, variables: Mapping[str, str], report: float) -> None:
-    settings, told = Settings(**begin.settings), begin.policy
+    known = {field.name for field in dataclasses.fields(Settings)}  # its supervisor may be of another release
+    settings = Settings(**{name: value for name, value in begin.settings.items() if name in known})
+    told = begin.policy
     replays = None
     if begin.replays >= 0:
         replays = Replays(begin.replays)
         os.close(begin.replays)
     source = ToldSource(told.name, told.text, told.files, told.generation)
-    async with serving(settings, variables, told=source, near=begin.near, world=real(replays)) as services:
+
+    async def loads(what: str) -> None:
+        if begin.listens:
+            channel.tell(Loading(what))
+            await asyncio.sleep(0)  # the loop sends it now: what is loaded next may hold the loop
+
+    await loads("its log and policy")
+    async with serving(settings, variables, told=source, near=begin.near, world=real(replays, loads)) as services:
         contracts, tls = contracts_of(settings, services)
         await Worker(begin, settings, services, source, contracts, channel, report).serve(tls)
 

@@ -33,6 +33,7 @@ from proxy.workers.messages import (
     Answered,
     Begin,
     Facts,
+    Loading,
     Message,
     MessageError,
     NewPolicy,
@@ -210,6 +211,7 @@ def _told(data: bytes) -> None:
 TOLD = Told("policy.yaml", POLICY, {"a": "b"}, 1, "d/1")
 MESSAGES: tuple[Message, ...] = (
     Begin(0, {"port": 1}, TOLD, 3, 4, None),
+    Loading("model.py"),
     Accept(),
     NewPolicy(TOLD),
     Answered(1, 200, {}),

@@ -50,6 +50,7 @@ class Played:
     """The label it comes to, whatever it was told."""
     asked: Callable[[Played, Question], None] = lambda worker, question: None
     """What it does with a question."""
+    shown: bool = False
     killed: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
     code: int = 0
@@ -61,6 +62,9 @@ class Played:
     def kill(self) -> None:
         self.killed = True
         self.end(-9)
+
+    def send_signal(self, signal: int) -> None:
+        self.shown = True
 
     def end(self, code: int) -> None:
         self.code = code if not self.over.is_set() else self.code

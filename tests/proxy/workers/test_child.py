@@ -10,7 +10,18 @@ import pytest
 
 from backends.tasks import start
 from proxy.workers.child import Child, ChildGone, start_child, vitals
-from proxy.workers.messages import Accept, Answered, Facts, Failed, Message, NewPolicy, Question, Ready, Verdict
+from proxy.workers.messages import (
+    Accept,
+    Answered,
+    Facts,
+    Failed,
+    Loading,
+    Message,
+    NewPolicy,
+    Question,
+    Ready,
+    Verdict,
+)
 
 from .parts import facts, line, told, until
 
@@ -27,6 +38,9 @@ class Process:
     def kill(self) -> None:
         raise ProcessLookupError
 
+    def send_signal(self, signal: int) -> None:
+        raise ProcessLookupError
+
 
 async def test_a_worker_gets_ready_and_takes_policies() -> None:
     """What it has in force is known from its answers."""
@@ -37,9 +51,10 @@ async def test_a_worker_gets_ready_and_takes_policies() -> None:
     assert await child.ready() == "digest/1"
     adopts = start(child.adopt(told(2)), name="adopts")
     assert await theirs.hear() == NewPolicy(told(2))
+    assert child.adopting
     theirs.tell(Verdict(2, "digest/2", []))
     assert (await adopts).problems == []
-    assert child.label == "digest/2"
+    assert (child.label, child.adopting) == ("digest/2", False)
     await theirs.close()
     await listens
 
@@ -64,6 +79,7 @@ async def test_whoever_waits_for_a_worker_that_ends_is_told(last: Message | None
     with pytest.raises(ChildGone, match=why):
         await child.adopt(told(3))
     assert await child.answer("GET", "/x", 5.0) is None
+    child.show()
     child.kill()
 
 
@@ -87,6 +103,19 @@ async def test_questions_are_answered_in_any_order_and_not_for_ever() -> None:
     assert child.meters == "{}"
     assert await child.answer("GET", "/admin/limits", 0.01) is None
     await child.refresh(0.01)
+    await theirs.close()
+    await listens
+
+
+async def test_what_a_worker_loads_is_known_and_one_that_speaks_has_no_fault() -> None:
+    """It is what hangs, should it say nothing more."""
+    ours, theirs = await line()
+    child = Child(Process(), ours)
+    listens = start(child.listen(), name="listens")
+    child.silent, child.fault = 9, "silent"
+    theirs.tell(Loading("the handler model.py"))
+    await until(lambda: child.loading == "the handler model.py" and child.fault is None)
+    assert child.silent == 0
     await theirs.close()
     await listens
 

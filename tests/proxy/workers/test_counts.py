@@ -30,6 +30,9 @@ async def slot(number: int, meters: Meters | None, connections: int = 0) -> Slot
         def kill(self) -> None:
             """Nothing to end."""
 
+        def send_signal(self, signal: int) -> None:
+            """Nobody to hear it."""
+
     child = Child(Process(), ours)
     child.facts = facts(connections=connections)
     child.meters = meters.snapshot().decode() if meters is not None else None
@@ -75,11 +78,12 @@ async def test_a_worker_that_ended_before_it_spoke_leaves_nothing() -> None:
 async def test_each_worker_is_seen_by_number() -> None:
     """What serves, how often it came back, what it holds."""
     counts = Counts(Meters("1"), "1")
-    back = Slot(1, "resting", restarts=4)
+    back = Slot(1, "resting", restarts=4, hung=3)
     page = counts.page([await slot(0, None, connections=3), back], 1, True)
     assert 'pointsman_worker_up{worker="0"} 1.0' in page
     assert 'pointsman_worker_up{worker="1"} 0.0' in page
     assert 'pointsman_worker_restarts_total{worker="1"} 4.0' in page
+    assert 'pointsman_worker_hung_total{worker="1"} 3.0' in page
     assert 'pointsman_worker_connections{worker="0"} 3.0' in page
     assert value(page, "pointsman_worker_resident_memory_bytes") > 1_000_000
     assert value(page, "pointsman_policy_stale") == 1

@@ -14,6 +14,7 @@ from proxy.workers.messages import (
     Facts,
     Failed,
     Legacy,
+    Loading,
     Message,
     MessageError,
     NewPolicy,
@@ -31,6 +32,7 @@ from proxy.workers.messages import (
 TOLD = Told("policy.yaml", "text: ü\n", {"chat.jinja": "{{ x }}"}, 3, "aaaaaaaaaaaa/3")
 ALL: tuple[Message, ...] = (
     Begin(1, {"policy": "p", "port": 1, "state": None}, TOLD, 5, 6, None, 7, [8]),
+    Loading("the handler model.py"),
     Ready("aaaaaaaaaaaa/3"),
     Failed("no"),
     Accept(),

@@ -64,7 +64,9 @@ async def test_it_is_ready_while_one_worker_serves() -> None:
         ready = await operators.read("/readyz")
         facts = orjson.loads(ready.body)
         assert (ready.status, facts["policy"], len(facts["workers"])) == (200, policy.current.label, 2)
-        assert facts["workers"][1] == {"worker": 1, "state": "serving", "pid": 1, "policy": "digest/1", "restarts": 0}
+        row = {"worker": 1, "state": "serving", "pid": 1, "policy": "digest/1", "restarts": 0}
+        assert facts["workers"][1] == row | {"loading": None, "ended": None}
+        assert facts["problem"] is None
         state.draining = True
         assert (await operators.read("/readyz")).status == 503
         state.draining = False
@@ -72,6 +74,11 @@ async def test_it_is_ready_while_one_worker_serves() -> None:
             slot.state = "resting"
         assert (await operators.read("/readyz")).status == 503
         assert (await operators.read("/livez")).status == 200
+        again = pool.slots[1]
+        assert again.child is not None
+        again.state, again.ended, again.child.loading = "starting", "signal 9", "the handler model.py"
+        facts = orjson.loads((await operators.read("/readyz")).body)
+        assert (facts["workers"][1]["loading"], facts["problem"]) == (again.child.loading, "worker 1 is gone: signal 9")
         for slot in pool.slots:
             slot.state = "serving"
 

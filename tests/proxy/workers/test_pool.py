@@ -13,7 +13,7 @@ import pytest
 from backends.tasks import start
 from policies.errors import PolicyError
 from proxy.workers.child import Child
-from proxy.workers.messages import Accept, Answered, Begin, Drain, Failed, NewPolicy, Question, Told
+from proxy.workers.messages import Accept, Answered, Begin, Drain, Failed, Loading, NewPolicy, Question, Told
 from proxy.workers.pool import CannotServe, Pace, Pool
 from proxy.workers.restarts import STEADY
 
@@ -59,7 +59,7 @@ class Stage:
 
 
 def begin(number: int, policy: Told) -> Begin:
-    return Begin(number, {}, policy, 3, 4, None)
+    return Begin(number, {}, policy, 3, 4, None, also=[])
 
 
 @asynccontextmanager
@@ -307,6 +307,66 @@ async def test_a_worker_that_says_nothing_any_more_is_killed() -> None:
         assert not stage.started[1].killed
         stage.clock = STEADY
         await until(lambda: pool.slots[0].restarts == 1)
+
+
+async def test_a_worker_that_hangs_while_it_loads_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    """What it loaded is said, and where it stands; one that goes on to something else is waited for."""
+    stage = Stage(pace=Pace(look=0.005, load=40, silent=100_000))
+    async with serving(stage) as pool:
+        stage.prepare = lambda worker: setattr(worker, "ready", False)
+        stage.clock = STEADY
+        stage.started[1].end(-9)
+        await until(lambda: len(stage.started) == 3)
+        hangs = stage.started[2]
+        hangs.channel.tell(Loading("the handler model.py"))
+        await until(lambda: pool.slots[1].hung == 1)
+        assert (hangs.shown, hangs.killed, pool.slots[1].falls) == (True, True, 1)
+        assert "worker 1 has said nothing for 40 looks while it loaded the handler model.py" in caplog.text
+        assert pool.troubles() == [f"worker 1 is gone: {pool.slots[1].ended}"]
+        await until(lambda: len(stage.started) == 4)
+        slow, child = stage.started[3], pool.slots[1].child
+        assert child is not None
+        for what in ("first", "second", "third"):
+            await until(lambda: child.silent >= 20)
+            slow.channel.tell(Loading(what))
+            await until(lambda: child.silent < 20)
+        slow.get_ready("digest/1")
+        await until(lambda: slow.killed or pool.serving == 2)
+        assert (slow.killed, child.loading, pool.troubles()) == (False, "third", [])
+
+
+async def test_a_first_start_that_hangs_says_what_hung() -> None:
+    """Nobody would ever hear the ready line; the worker that could serve is not left."""
+    stage = Stage(pace=Pace(look=0.005, load=5, silent=100_000))
+
+    def prepare(worker: Played) -> None:
+        if worker.number == 1:
+            worker.ready = False
+            worker.channel.tell(Loading("the handler model.py"))
+
+    stage.prepare = prepare
+    with pytest.raises(CannotServe, match=r"the handler model.py; if that only takes long.*--load-time"):
+        await stage.pool().start(told(1))
+    assert all(worker.over.is_set() for worker in stage.started)
+    await asyncio.gather(*stage.plays)
+
+
+async def test_an_interpreter_that_does_not_start_has_the_longer_of_both_limits() -> None:
+    """What it loads is the customer's, and may have a small limit; the machine's pace is not."""
+    stage = Stage(pace=Pace(look=0.005, load=1, silent=20), prepare=lambda worker: setattr(worker, "ready", False))
+    with pytest.raises(CannotServe, match="said nothing for 20 looks while it started its interpreter"):
+        await stage.pool(1).start(told(1))
+    await asyncio.gather(*stage.plays)
+
+
+async def test_a_worker_that_hangs_over_a_new_policy_has_refused_it() -> None:
+    """Within the limit of loading, where that is the smaller one; the reason says what it loaded."""
+    stage = Stage(pace=Pace(look=0.005, load=5, silent=100_000))
+    async with serving(stage) as pool:
+        stage.started[0].deaf = True
+        with pytest.raises(PolicyError, match=r"said nothing for 5 looks while it put a policy in force"):
+            await pool.adopt(told(2))
+        assert NewPolicy(told(2)) not in stage.started[1].heard
 
 
 async def test_every_serving_worker_is_asked() -> None:

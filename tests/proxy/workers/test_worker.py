@@ -25,6 +25,7 @@ from proxy.workers.messages import (
     Drain,
     Facts,
     Failed,
+    Loading,
     Message,
     NewPolicy,
     Question,
@@ -90,9 +91,11 @@ def told(generation: int, text: str = POLICY) -> Told:
 async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIterator[Hand]:
     """A worker that has been told to begin.
 
-    `report` is the time between reports, `also` a further socket to accept from; all else given is of its settings.
+    `report` is the time between reports, `also` a further socket to accept from, `listens` whether its supervisor wants
+    to hear what it loads; all else given is of its settings, of which one is not known to it.
     """
     report, also = given.pop("report", REPORT), given.pop("also", None)
+    listens = bool(given.pop("listens", False))
     assert isinstance(report, float)
     ours, theirs = await line()
     page = new_page(2)
@@ -100,7 +103,9 @@ async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIte
     with socket.create_server(("127.0.0.1", 0)) as listening:
         settings = Settings("policy.yaml", workers=2, log=str(folder / "log"), drain=1.0)
         settings = dataclasses.replace(settings, **given)  # type: ignore[arg-type]  # a test's own choice
-        begin = Begin(1, dataclasses.asdict(settings), told(4, text), os.dup(listening.fileno()), os.dup(page), None)
+        each = dataclasses.asdict(settings) | {"of_another_release": 1}
+        ports = os.dup(listening.fileno()), os.dup(page)
+        begin = Begin(1, each, told(4, text), *ports, None, listens=listens)
         if isinstance(also, socket.socket):
             begin = dataclasses.replace(begin, also=[os.dup(also.fileno())])
         ours.tell(begin)
@@ -148,6 +153,19 @@ async def test_it_accepts_at_each_address_and_drains_all(tmp_path: Path) -> None
             assert (await hand.last())[1] == 0
         with socket.create_connection(("127.0.0.1", port), 60), second.accept()[0]:
             pass
+
+
+@pytest.mark.parametrize("listens", [True, False])
+async def test_it_says_what_it_loads_to_who_knows_the_word(tmp_path: Path, listens: bool) -> None:
+    """A supervisor of an older release, whose worker is of newer code, would take it for garbage and hang up."""
+    (tmp_path / "model.py").write_text("def before(call): ...\n")
+    text = POLICY.replace("owner: us", f"owner: us, handler: {{path: {tmp_path}/model.py, run: thread}}", 1)
+    async with working(tmp_path, text, listens=listens) as hand:
+        said: list[str] = []
+        while isinstance(message := await hand.hears(Loading, Ready), Loading):
+            said.append(message.what)
+        wanted = ["its log and policy", f"the handler {tmp_path}/model.py", "the shared state, AWS's library"]
+        assert [what.partition(", keys")[0] for what in said] == (wanted if listens else [])
 
 
 async def test_a_supervisor_that_does_not_read_is_told_no_more(tmp_path: Path) -> None:
