@@ -145,8 +145,8 @@ MUTANTS = (
     Mutant(
         "broken stream ends cleanly",
         "proxy/faces/passage.py",
-        "        else:\n            self._exchange.put(frame)",
-        "        else:\n            pass",
+        "        self._exchange.put(frame)\n",
+        "",
         "tests/proxy/faces/test_runtime_api.py",
     ),
     Mutant(
