@@ -60,6 +60,8 @@ class Successor:
         self._process = process
         self._channel = channel
         self._waits = True
+        self._ends = False
+        """It has closed the line in place of saying that it serves."""
 
     @property
     def pid(self) -> int:
@@ -78,20 +80,28 @@ class Successor:
         return False
 
     async def take(self, meters: str, seconds: float = SERVE_TIME) -> bool:
-        """It may serve now, and the admin port is its own: whether it does. One that does not has ended.
-
-        One that closes the line has time to end and to say why. One that says nothing is killed: told to end, it could
-        seal a port on which the old workers go on. Its workers, which may have been let in, finish what they have.
-        """
+        """It may serve now, and the admin port is its own: whether it does. Of one that does not, `gone` is the end."""
         self._channel.tell(Yours(meters))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 if not self._waits or isinstance(await self._channel.hear(), Serving):
                     return True
-                await self._process.wait()
+                self._ends = True
+        return False
+
+    async def gone(self, seconds: float = SERVE_TIME) -> None:
+        """The end of one that does not serve though it might.
+
+        One that has closed the line has `seconds` to end and to say why. One that says nothing is killed: told to end,
+        it could seal a port on which the old workers go on. Its workers, which may have been let in, finish what they
+        have.
+        """
+        if self._ends:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._process.wait()
         await self._stop(self._process.kill)
         await self._channel.close()
-        return False
 
     async def leave(self, meters: str) -> None:
         """The last word of the old supervisor. One that does not listen keeps nobody from his end."""
@@ -141,7 +151,7 @@ async def start_successor(
             ours.close()
             raise
     channel = await channel_of(ours)
-    channel.tell(Legacy(clients[0], operators, generation, replays, clients[1:]))
+    channel.tell(Legacy(clients[0], operators, generation, replays, tuple(clients[1:])))
     return Successor(process, channel)
 
 

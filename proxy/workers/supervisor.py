@@ -52,6 +52,9 @@ from .sockets import inherited, listening
 
 log = logging.getLogger("pointsman.supervisor")
 
+HEARD = 3
+"""Turns of the loop after which a signal that came while it was held is heard."""
+
 MakePolicy = Callable[
     [
         Settings,
@@ -134,9 +137,8 @@ class Supervisor:
             except BaseException:
                 await self._fail(pool, before)
                 raise
-            if before is not None and not self._ended.is_set():
-                before.serves()
-                self._sole = self._handed  # one that ended without a word may have given us up, and go on
+            if before is not None:
+                await self._tell(before)
             await self._until_ended(policy, pool, before, (clients, operators))
 
     def _ports(self, before: Predecessor | None, parts: ExitStack) -> Ports:
@@ -204,7 +206,7 @@ class Supervisor:
         variables = alone(self._outside.variables)
         each = dataclasses.asdict(of_one_worker(settings))
         memory = [self._replays] if self._replays >= 0 else []
-        first, *also = [each.fileno() for each in clients]
+        first, also = clients[0].fileno(), tuple(port.fileno() for port in clients[1:])
 
         async def one(number: int) -> Child:
             return await start_child(number, (first, *also, page, *memory), variables)
@@ -234,9 +236,9 @@ class Supervisor:
 
     async def _fail(self, pool: Pool, before: Predecessor | None) -> None:
         """Leave everything to the supervisor before this one, if there is one."""
+        await self._leave_operators()
         if before is not None:
             await before.fail()
-        await self._leave_operators()
         await pool.stop()
 
     async def _begin(self, pool: Pool, policy: Policy, before: Predecessor | None) -> bool:
@@ -268,6 +270,17 @@ class Supervisor:
             self._inherit(left)
         await pool.let_in()
         return True
+
+    async def _tell(self, before: Predecessor) -> None:
+        """Say that this one serves; or at once that it does not, where it was told to end before it came to that."""
+        for _ in range(HEARD):
+            await asyncio.sleep(0)
+        if self._ended.is_set():
+            await self._leave_operators()
+            await before.fail()
+        else:
+            before.serves()
+            self._sole = self._handed  # one that ended without a word may have given us up, and go on
 
     def _addresses(self, settings: Settings, operators: socket.socket | None) -> Addresses:
         return Addresses(settings.host, settings.port, settings.admin_port if operators is not None else None)
@@ -345,6 +358,9 @@ class Supervisor:
             if serves:
                 await self._leave_operators()
                 serves = await successor.take(await self._counted(pool))
+                if not serves:
+                    await self._answer_operators(policy, pool, ports[1])
+                    await successor.gone()
         except OSError as error:
             log.error("the upgrade failed, nothing has changed: %s", error.strerror)  # noqa: TRY400
             return False
@@ -353,8 +369,6 @@ class Supervisor:
             raise
         if not serves:
             log.error("the upgrade failed, nothing has changed: process %d could not serve", successor.pid)
-            if self._admin is None:
-                await self._answer_operators(policy, pool, ports[1])
             return False
         log.info("upgrade: process %d has taken over", successor.pid)
         self._successor = successor

@@ -162,6 +162,8 @@ async def test_a_successor_has_taken_over_when_it_says_so(waits: bool, then: str
         if takes:
             await successor.leave("in all")
             await successor._process.wait()
+        else:
+            await successor.gone()
     with pytest.raises(ProcessLookupError):
         os.kill(successor.pid, 0)
 
@@ -172,6 +174,7 @@ async def test_a_successor_that_hears_nothing_keeps_nobody_from_his_end() -> Non
         code = "import signal; signal.pause()"
         successor = await start_successor([sys.executable, "-c", code], {**os.environ}, ((clients,), None), 1)
         assert not await successor.take("x" * 4_000_000, 0.1)
+        await successor.gone()
     assert successor._process.returncode == -signal.SIGKILL
 
 

@@ -11,14 +11,14 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 
 from proxy.workers.handover import Successor, start_successor
 
-from .serving import BODY, LONGEST_WAIT, Load, Serving, command, end, gone, model, policy_of, request, served
+from .serving import BODY, EVENTS, LONGEST_WAIT, Load, Serving, command, end, gone, model, policy_of, request, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -193,6 +193,58 @@ def test_a_successor_that_falls_when_its_turn_comes_changes_nothing(several: Ser
         assert [several.ready()["pid"], *several.pids()] == before
     assert "Broken pipe" in several.errors.read_text()
     assert (load.lost, load.refused, set(load.answers)) == ([], 0, {"200"})
+
+
+def successor_of(pid: int) -> int:
+    """The supervisor among the children of one."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return next(child for child in children if b"\0serve\0" in Path(f"/proc/{child}/cmdline").read_bytes())
+
+
+def test_a_successor_that_is_ended_before_it_has_taken_over_gives_all_back_at_once(tmp_path: Path) -> None:
+    """Its workers accept already, and one of them has a stream to finish: the old supervisor does not wait for that
+    to answer operators, and goes on with the clients."""
+    with model() as upstream, served(tmp_path, policy_of(upstream)) as running, ExitStack() as streams:
+        before = running.ready()["pid"], *running.pids()
+        full = filled(running.process.pid)  # the successor has to say there that it serves before it may go on
+        running.process.send_signal(signal.SIGUSR2)
+        while (answer := streamed(streams, running.port)).headers["x-pointsman-policy"].split("/")[1] != "2":
+            answer.close()
+            streams.close()
+            time.sleep(0.02)
+        os.kill(successor := successor_of(before[0]), signal.SIGTERM)
+        assert running.process.stdout is not None
+        assert len(running.process.stdout.read(full)) == full
+        while running.ready()["pid"] != before[0]:  # each is answered, at first perhaps by the one that ends
+            time.sleep(0.02)
+        assert running.pids() == [*before[1:]]
+        with Load(running.port) as load:
+            load.more(50)
+        assert "has taken over" not in running.errors.read_text()
+        assert not gone([successor], 0)
+        upstream.go_on()
+        assert answer.read().count(b"data: ") == EVENTS + 1
+        running.until("the upgrade failed, nothing has changed")
+        assert gone([successor])
+        assert (load.lost, load.refused, set(load.answers)) == ([], 0, {"200"})
+
+
+def filled(pid: int) -> int:
+    """Fill what reads the standard output of a process; returns with how many bytes."""
+    count = 0
+    with open(os.open(f"/proc/{pid}/fd/1", os.O_WRONLY | os.O_NONBLOCK), "wb", buffering=0) as out:
+        while (more := out.write(b"\n" * 4096)) is not None:
+            count += more
+        while out.write(b"\n") is not None:
+            count += 1
+    return count
+
+
+def streamed(streams: ExitStack, port: int) -> http.client.HTTPResponse:
+    """A streamed answer whose first event has come, on a connection of its own."""
+    client = streams.enter_context(closing(http.client.HTTPConnection("127.0.0.1", port, timeout=LONGEST_WAIT)))
+    client.request("POST", "/endpoints/chat/invocations-response-stream", b'{"stream": true}')
+    return client.getresponse()
 
 
 def test_the_end_loses_no_request(several: Serving) -> None:
