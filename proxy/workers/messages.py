@@ -8,7 +8,7 @@ other fails before it has begun.
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
@@ -50,7 +50,7 @@ class Begin:
     board: int
     near: str | None
     replays: int = -1
-    also: Sequence[int] = ()
+    also: tuple[int, ...] = ()
     listens: bool = False
     """The supervisor knows `Loading`; one of an older release, that starts a worker of newer code, would hang up."""
 
@@ -146,7 +146,7 @@ class Legacy:
     admin: int
     generation: int
     replays: int = -1
-    also: Sequence[int] = ()
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +216,8 @@ def decoded(data: bytes) -> Message:
         }
         if "policy" in values:
             values["policy"] = Told(**{field.name: values["policy"][field.name] for field in fields(Told)})
+        if "also" in values:
+            values["also"] = tuple(values["also"])
         return kind(**values)
     except (ValueError, KeyError, TypeError) as error:
         msg = f"not a message of a supervisor or worker: {type(error).__name__}"

@@ -31,7 +31,7 @@ from proxy.workers.messages import (
 
 TOLD = Told("policy.yaml", "text: ü\n", {"chat.jinja": "{{ x }}"}, 3, "aaaaaaaaaaaa/3")
 ALL: tuple[Message, ...] = (
-    Begin(1, {"policy": "p", "port": 1, "state": None}, TOLD, 5, 6, None, 7, [8]),
+    Begin(1, {"policy": "p", "port": 1, "state": None}, TOLD, 5, 6, None, 7, (8,)),
     Loading("the handler model.py"),
     Ready("aaaaaaaaaaaa/3"),
     Failed("no"),
@@ -42,7 +42,7 @@ ALL: tuple[Message, ...] = (
     Answered(7, 200, {"rows": [1]}),
     Facts(0, 3, 2, 0.25, 1, 0, None, "{}"),
     Drain(),
-    Legacy(3, -1, 9, 5, [4]),
+    Legacy(3, -1, 9, 5, (4,)),
     Yours("{}"),
     Serving(),
     Unwanted(),

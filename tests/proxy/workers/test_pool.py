@@ -59,7 +59,7 @@ class Stage:
 
 
 def begin(number: int, policy: Told) -> Begin:
-    return Begin(number, {}, policy, 3, 4, None, also=[])
+    return Begin(number, {}, policy, 3, 4, None)
 
 
 @asynccontextmanager

@@ -107,7 +107,7 @@ async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIte
         ports = os.dup(listening.fileno()), os.dup(page)
         begin = Begin(1, each, told(4, text), *ports, None, listens=listens)
         if isinstance(also, socket.socket):
-            begin = dataclasses.replace(begin, also=[os.dup(also.fileno())])
+            begin = dataclasses.replace(begin, also=(os.dup(also.fileno()),))
         ours.tell(begin)
         orphaned: list[float] = []
         works = start(work(theirs, {}, orphaned.append, report), name="work")
