@@ -159,15 +159,16 @@ class Connection(RequestHandler):
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """Give the request under way `timeout` seconds to end, and then cut it off: its handler may say so in a word.
 
-        In place of aiohttp's, which waits for as long once more and closes before the handler hears of it.
+        In place of aiohttp's, which reads no more of it, waits for as long once more, and closes before the handler
+        hears of it.
         """
-        self._force_close = True
         if self._keepalive_handle is not None:
             self._keepalive_handle.cancel()
         if self._request_in_progress:
             over = self._handler_waiter = self._loop.create_future()
             await asyncio.wait({over}, timeout=timeout)
             self._handler_waiter = None
+        self._force_close = True
         task = self._task_handler
         if task is not None:
             task.cancel()
@@ -225,7 +226,7 @@ class Connection(RequestHandler):
                 if self._handler_waiter is not None:
                     self._handler_waiter.set_result(None)
             # No further request: told to close, or the client wanted another protocol, of which we have none.
-            told = self._close or self._force_close
+            told = self._close or door.ended or self._force_close
             if not keeps or told or self._upgraded:
                 return
             del exchange, message, payload  # before the pause: an idle connection keeps nothing of its last request
@@ -304,6 +305,8 @@ class Server(web.Server):
         self.refused = 0
         """Connections over the limit that are still told so."""
         self.leaving = False
+        self.ended = False
+        """No connection gets another request."""
         self.empty = asyncio.Event()
         """Once `leaving`: no connection is open any more."""
 
@@ -316,6 +319,13 @@ class Server(web.Server):
         """Let every answer from now on be its connection's last."""
         self.leaving = True
         self._look()
+
+    def pre_shutdown(self) -> None:
+        """In place of aiohttp's, which reads nothing more of anybody: who is still sending a request goes on."""
+        self.ended = True
+        for connection in self._connections:
+            if not connection._request_in_progress and not connection._messages:
+                connection.close()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         task = handler._task_handler

@@ -126,3 +126,27 @@ async def test_who_is_cut_off_at_the_end_is_told_so_and_its_time_is_given_once()
     await listener.stop()
     assert (await reader.read()).endswith(b"\r\n\r\ncut off")
     writer.close()
+
+
+async def test_who_is_still_sending_when_the_listener_stops_is_answered() -> None:
+    """Also after connections without a request were closed: an upload may take as long as the drain."""
+    begun = asyncio.Event()
+
+    async def echo(exchange: Exchange) -> None:
+        begun.set()
+        body = await exchange.read_body(1024, asyncio.get_running_loop().time() + 60.0)
+        await exchange.reply(Answer(200, (), body))
+
+    listener = Listener(echo, malformed, ByteBudget(1024), drain=9.0)
+    port = await listener.start("127.0.0.1", 0)
+    idle, closing = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nfirst")
+    await begun.wait()
+    stopping = asyncio.ensure_future(listener.stop())
+    assert await idle.read() == b""
+    writer.write(b" last")
+    assert (await reader.read()).endswith(b"\r\n\r\nfirst last")
+    await stopping
+    closing.close()
+    writer.close()
