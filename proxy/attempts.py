@@ -248,8 +248,10 @@ async def _following(
     record.why = following.why
     let_go(error)
     if following.wait:
-        record.backend_seconds += following.wait
-        await asyncio.sleep(following.wait)
+        try:
+            await asyncio.sleep(following.wait)
+        finally:  # a client that leaves has not waited to the end
+            record.backend_seconds += services.now() - now
     return following
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,7 +26,7 @@ POLICY = """
 apiVersion: pointsman/v1
 account: "123456789012"
 targets: {engine: {kind: vllm, url: "URL", model: m, limit: {min: 1, max: LIMIT}}}
-endpoints: {chat: {serve_from: engine, timeout: 20s, retry: {attempts: 1}}}
+endpoints: {chat: {serve_from: engine, timeout: 20s, retry: {attempts: ATTEMPTS}}}
 """
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 EVENT = b"d\r\ndata: hello\n\n\r\n"
@@ -57,11 +58,13 @@ class Engine:
 
 
 @asynccontextmanager
-async def proxied(engine: Engine, folder: Path, limit: int = 1000) -> AsyncIterator[tuple[int, Services]]:
+async def proxied(
+    engine: Engine, folder: Path, limit: int = 1000, attempts: int = 1
+) -> AsyncIterator[tuple[int, Services]]:
     server = await asyncio.start_server(engine.serve, "127.0.0.1", 0)
     policy, log = folder / "policy.yaml", folder / "log"
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    policy.write_text(POLICY.replace("URL", url).replace("LIMIT", str(limit)))
+    policy.write_text(POLICY.replace("URL", url).replace("LIMIT", str(limit)).replace("ATTEMPTS", str(attempts)))
     settings = Settings(policy=str(policy), port=0, admin_port=0, drain=1.0, log=str(log))
     async with serving(settings, {}) as services, running(settings, services) as addresses:
         yield addresses.port, services
@@ -137,3 +140,17 @@ async def test_a_client_that_goes_while_it_queues_never_reaches_the_target(tmp_p
         next_one.transport.abort()
         await engine.gone.acquire()
         assert engine.calls == 2
+
+
+async def test_a_client_that_goes_before_a_repeat_has_not_waited_for_it(tmp_path: Path) -> None:
+    """The wait that its target asked for ends with it, and no more than has passed is told of it."""
+    engine = Engine(b"HTTP/1.1 503 Busy\r\nRetry-After: 15\r\nContent-Length: 0\r\n\r\n")
+    async with proxied(engine, tmp_path, attempts=2) as (port, services):
+        _, writer = await client(port, "invocations")
+        await engine.asked.acquire()
+        await until(lambda: [state[2:] for state in services.gates.states()] == [(0, 0)])
+        writer.transport.abort()
+        await until(lambda: (tmp_path / "log").read_text().endswith("\n"))
+        line = json.loads((tmp_path / "log").read_text())
+    assert (line["ended"], engine.calls) == ("client_gone", 1)
+    assert line["backend_seconds"] <= line["seconds"]
