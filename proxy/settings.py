@@ -10,7 +10,7 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +333,11 @@ def of_one_worker(settings: Settings) -> Settings:
         connections=settings.connections // settings.workers,
         admin_token=None,
     )
+
+
+def unusual(settings: Settings) -> dict[str, Any]:
+    """What differs from the defaults, as a worker is told it: it may be of a release that knows fewer settings."""
+    return {each.name: value for each in fields(settings) if (value := getattr(settings, each.name)) != each.default}
 
 
 def _check_door(settings: Settings) -> None:

@@ -56,7 +56,9 @@ class NotWanted(Exception):
 class Successor:
     """A supervisor that was started to take over, as the old one sees it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, channel: Channel, addresses: int = 1) -> None:
+        """It was left that many listening sockets for clients."""
+        self._addresses = addresses
         self._process = process
         self._channel = channel
         self._waits = True
@@ -73,9 +75,16 @@ class Successor:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 message = await self._channel.hear()
-        if isinstance(message, Ready):
+        if isinstance(message, Ready) and message.addresses == self._addresses:
             self._waits = message.waits
             return True
+        if isinstance(message, Ready):
+            log.error(
+                "the release that is installed would serve at %d of the %d addresses of --host: name one address there,"
+                " or end this process and start that release anew",
+                message.addresses,
+                self._addresses,
+            )
         await self.end()
         return False
 
@@ -152,7 +161,7 @@ async def start_successor(
             raise
     channel = await channel_of(ours)
     channel.tell(Legacy(clients[0], operators, generation, replays, tuple(clients[1:])))
-    return Successor(process, channel)
+    return Successor(process, channel, len(clients))
 
 
 def own_command() -> list[str]:
@@ -172,7 +181,7 @@ class Predecessor:
 
         Raises NotWanted.
         """
-        self._channel.tell(Ready(label, waits=True))
+        self._channel.tell(Ready(label, waits=True, addresses=1 + len(self.legacy.also)))
         message = await self._channel.hear()
         if isinstance(message, Unwanted):
             raise NotWanted

@@ -48,7 +48,7 @@ class Begin:
     policy: Told
     listening: int
     board: int
-    near: str | None
+    near: str | None = None
     replays: int = -1
     also: tuple[int, ...] = ()
     listens: bool = False
@@ -69,6 +69,8 @@ class Ready:
     label: str
     waits: bool = False
     """Of a successor: it takes no connection before `Yours`, and says `Serving` then. One without this word serves."""
+    addresses: int = 1
+    """Of a successor: at how many it would serve. One without this word knows of no further ones."""
 
 
 @dataclass(frozen=True, slots=True)

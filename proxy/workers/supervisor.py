@@ -30,7 +30,7 @@ from ..faces.admin import State
 from ..policy_source import InForce, Overheard, Policy
 from ..replays import new_memory
 from ..server import Addresses
-from ..settings import MIB, Settings, of_one_worker
+from ..settings import MIB, Settings, of_one_worker, unusual
 from .child import Child, start_child
 from .counts import Counts
 from .handover import (
@@ -204,7 +204,7 @@ class Supervisor:
     ) -> Pool:
         page, board = shared
         variables = alone(self._outside.variables)
-        each = dataclasses.asdict(of_one_worker(settings))
+        each = unusual(of_one_worker(settings)) | {"drain": settings.drain}  # workers of older releases look for it
         memory = [self._replays] if self._replays >= 0 else []
         first, also = clients[0].fileno(), tuple(port.fileno() for port in clients[1:])
 

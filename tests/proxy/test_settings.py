@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.settings import FLAGS, MIB, Settings, SettingsError, add_flags, of_one_worker, read
+from proxy.settings import FLAGS, MIB, Settings, SettingsError, add_flags, of_one_worker, read, unusual
 
 
 def given(*words: str) -> dict[str, object]:
@@ -178,6 +178,14 @@ def test_nonsense_about_the_container_names_its_place(
     """Flag or variable, ours or SageMaker's."""
     with pytest.raises(SettingsError, match=said):
         read(given("--policy", "p", *words), variables)
+
+
+def test_a_worker_is_told_what_is_not_as_usual() -> None:
+    """It comes to the same settings, and one of a release that does not know some of them is not told these."""
+    settings = Settings("policy.yaml", workers=2, log="/dev/null", connections=7)
+    told = unusual(settings)
+    assert told == {"policy": "policy.yaml", "workers": 2, "log": "/dev/null", "connections": 7}
+    assert Settings(**told) == settings
 
 
 def test_workers_share_what_all_of_them_may_hold() -> None:

@@ -114,7 +114,7 @@ async def test_who_is_killed_before_the_turn_leaves_the_ports_all_the_same() -> 
     """Nobody else serves: the new one takes all, and counts from nothing."""
     async with succeeding() as (old, before):
         takes = start(before.turn("digest/4"), name="takes")
-        assert await old.hear() == Ready("digest/4", waits=True)
+        assert await old.hear() == Ready("digest/4", waits=True, addresses=1)
         await old.close()
         assert await takes is None
         assert await before.counted() is None
@@ -166,6 +166,70 @@ async def test_a_successor_has_taken_over_when_it_says_so(waits: bool, then: str
             await successor.gone()
     with pytest.raises(ProcessLookupError):
         os.kill(successor.pid, 0)
+
+
+def said(data: bytes) -> bytes:
+    """A word as it goes over the line."""
+    return len(data).to_bytes(4, "big") + data
+
+
+async def test_a_predecessor_of_the_first_release_is_succeeded() -> None:
+    """It leaves no more than sockets and a number, knows no `Serving`, and says what it has counted at its end."""
+    ours, theirs = socket.socketpair()
+    with ours, socket.create_server(("127.0.0.1", 0)) as clients:
+        ours.setblocking(False)
+        ours.sendall(said(b'["Legacy",{"listening":%d,"admin":-1,"generation":3}]' % clients.fileno()))
+        before = await predecessor_of({TAKE_OVER: str(theirs.detach())})
+        assert before is not None
+        assert (before.legacy.replays, list(before.legacy.also)) == (-1, [])
+        ours.sendall(said(b'["Yours",{"meters":"until now"}]'))
+        assert await before.turn("digest/4") == "until now"
+        before.serves()
+        ours.sendall(said(b'["Counted",{"meters":"in all"}]'))
+        assert await before.counted() == "in all"
+
+
+FIRST = """
+import os, socket
+line = socket.socket(fileno=int(os.environ["POINTSMAN_TAKE_OVER"]))
+def hear():
+    return line.recv(int.from_bytes(line.recv(4, socket.MSG_WAITALL), "big"), socket.MSG_WAITALL)
+assert hear().startswith(b'["Legacy",')
+said = b'["Ready",{"label":"digest/4"}]'
+line.sendall(len(said).to_bytes(4, "big") + said)
+assert hear() == b'["Yours",{"meters":"until now"}]'
+assert hear() == b'["Counted",{"meters":"in all"}]'
+"""
+
+
+async def test_a_successor_of_the_first_release_takes_over() -> None:
+    """It serves from its first word on, and never says so."""
+    with socket.create_server(("127.0.0.1", 0)) as clients:
+        successor = await start_successor([sys.executable, "-c", FIRST], {**os.environ}, ([clients], None), 1)
+        assert await successor.ready()
+        assert await successor.take("until now", 0.0)
+        await successor.leave("in all")
+        assert await successor._process.wait() == 0
+
+
+async def test_a_successor_that_would_leave_an_address_is_not_wanted(caplog: pytest.LogCaptureFixture) -> None:
+    """One of a release that knows of one address alone: it ends before it serves, and the log says what to do."""
+    code = SAYS.format(waits=True, then="pass")
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        successor = await start_successor([sys.executable, "-c", code], {**os.environ}, ([first, second], None), 1)
+        assert not await successor.ready()
+        assert successor._process.returncode is not None
+    assert "would serve at 1 of the 2 addresses of --host: name one address there" in caplog.text
+
+
+async def test_a_successor_serves_at_each_address() -> None:
+    """It says at how many, so that one that does not know of the further ones can be told."""
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        successor = await start_successor([sys.executable, "-c", SUCCESSOR], {**os.environ}, ([first, second], None), 7)
+        assert await successor.ready()
+        assert await successor.take("until now")
+        await successor.leave("in all")
+        assert await successor._process.wait() == 0
 
 
 async def test_a_successor_that_hears_nothing_keeps_nobody_from_his_end() -> None:

@@ -66,6 +66,34 @@ def test_what_a_newer_release_adds_is_ignored() -> None:
     assert decoded(b'["Legacy",{"listening":3,"admin":4,"generation":9,"replays":5,"more":true}]') == Legacy(3, 4, 9, 5)
 
 
+FIRST = {
+    "Begin": {"number", "settings", "policy", "listening", "board"},
+    "Ready": {"label"},
+    "Failed": {"why"},
+    "Accept": set[str](),
+    "NewPolicy": {"policy"},
+    "Verdict": {"generation", "label", "problems"},
+    "Question": {"id", "method", "path"},
+    "Answered": {"id", "status", "document"},
+    "Facts": {"id", "connections", "in_flight", "loop_lag", "log_lost", "spans_lost", "problem", "meters"},
+    "Drain": set[str](),
+    "Legacy": {"listening", "admin", "generation"},
+    "Yours": {"meters"},
+    "Counted": {"meters"},
+}
+"""What the first version of each word consisted of; its readers want all of that, and pass over the rest."""
+
+
+@pytest.mark.parametrize("message", ALL, ids=lambda message: type(message).__name__)
+def test_the_first_version_of_a_word_is_understood_and_is_in_the_newest(message: Message) -> None:
+    """Upgraded in either direction, and where a worker that crashed is started again from what is installed by then."""
+    name, values = orjson.loads(encoded(message))
+    if name in FIRST:
+        assert set(values) >= FIRST[name]
+        first = {key: value for key, value in values.items() if key in FIRST[name]}
+        assert type(decoded(orjson.dumps([name, first]))) is type(message)
+
+
 @pytest.mark.parametrize(
     "data",
     [
