@@ -19,6 +19,7 @@ from backends.http.edge import Answer, BodyTooSlow, ClientGone, Exchange, lines
 from backends.outcome import Outcome
 from backends.patience import limit_at
 from backends.wire.framing import Reframer
+from backends.wire.sagemaker import WireError
 from backends.wire.usage import usage_of
 from policies.facts import FailureFacts, Fault
 
@@ -214,9 +215,14 @@ class _Passage:
         claimed = keeper.claim(exchange.headers, exchange.common_name)
         read = self._face.read(exchange, record)
         invocation = read if isinstance(read, Invocation) else await read
-        principal = keeper.prove(claimed, exchange.method, exchange.raw_path, exchange.headers, invocation.body)
-        record.principal = principal.name
-        permit(principal, record.operation, invocation.endpoint, invocation.component)
+        try:
+            principal = keeper.prove(claimed, exchange.method, exchange.raw_path, exchange.headers, invocation.body)
+            record.principal = principal.name
+            permit(principal, record.operation, invocation.endpoint, invocation.component)
+        except WireError:  # log and metrics say which endpoint it was about
+            if invocation.endpoint in self._services.policy.current.table.endpoints:
+                record.endpoint = invocation.endpoint
+            raise
         return invocation
 
     def _put(self, reply: Reply) -> bool:
