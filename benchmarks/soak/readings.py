@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,24 +40,25 @@ async def rest(stage: Stage) -> None:
         await asyncio.sleep(0.5)
 
 
-def held(stage: Stage, workers: int) -> int:
-    """Memory of the proxy's processes now. Raises OSError while one of them is not there."""
+def held(stage: Stage, workers: int) -> dict[int, int]:
+    """Memory of each of the proxy's processes now. Raises OSError while one of them is not there."""
     own = proxies(stage.proxy.process.pid, workers)
     if workers > 1 and len(own) <= workers:
         raise ProcessLookupError
-    return sum(map(memory, own))
+    return {pid: memory(pid) for pid in own}
 
 
 class Lows:
-    """What the proxy's processes had in memory at least, while it was looked at.
+    """What each of the proxy's processes had in memory at least, while it was looked at.
 
-    Their heaps are given back every half minute (proxy/heap.py) and fill again by tens of MiB in between: one look a
-    minute sees now the one and now the other, and a beat of minutes that is no growth.
+    Their heaps are given back every half minute (proxy/heap.py), each at moments of its own, and fill again by tens of
+    MiB in between: one look a minute, or one at all of them together, sees now the one and now the other, and a beat of
+    minutes that is no growth.
     """
 
-    def __init__(self, look: Callable[[], int]) -> None:
+    def __init__(self, look: Callable[[], Mapping[int, int]]) -> None:
         self._look = look
-        self._least: int | None = None
+        self._least: dict[int, int] = {}
 
     async def watch(self) -> None:
         """Look every second, until cancelled."""
@@ -67,15 +68,16 @@ class Lows:
             await asyncio.sleep(1.0)
 
     def taken(self) -> int:
-        """The least since this was asked last."""
-        found = self._seen()
-        self._least = None
+        """The least of each since this was asked last, of those that still are, added up."""
+        found = sum(self._least[pid] for pid in self._seen())
+        self._least = {}
         return found
 
-    def _seen(self) -> int:
+    def _seen(self) -> Mapping[int, int]:
         now = self._look()
-        self._least = now if self._least is None else min(self._least, now)
-        return self._least
+        for pid, size in now.items():
+            self._least[pid] = min(size, self._least.get(pid, size))
+        return now
 
 
 async def read(stage: Stage, workers: int, at: float, lows: Lows) -> Reading:

@@ -51,12 +51,13 @@ def test_what_may_be_either_is_said_to_be_unclear() -> None:
 
 
 async def test_memory_is_read_at_its_least() -> None:
-    """Between two readings a heap is given back and fills again: what stays is the least of it."""
-    sizes = [50, 60, 70]
+    """Between two readings each heap is given back and fills again: what stays is the least of each, of those that
+    still are."""
+    sizes = [{1: 50, 2: 90, 3: 5}, {1: 60, 2: 40}, {1: 70, 2: 70}]
     lows = Lows(lambda: sizes.pop(0))
     watch = start(lows.watch(), name="watch")
     await asyncio.sleep(0)
-    assert [lows.taken(), lows.taken()] == [50, 70]
+    assert [lows.taken(), lows.taken()] == [90, 140]
     watch.cancel()
     await asyncio.gather(watch, return_exceptions=True)
 
@@ -64,7 +65,7 @@ async def test_memory_is_read_at_its_least() -> None:
 async def test_a_process_that_ends_while_it_is_looked_at_ends_no_watch() -> None:
     """What it had is read when there is another in its place."""
 
-    def look() -> int:
+    def look() -> dict[int, int]:
         raise ProcessLookupError
 
     watch = start(Lows(look).watch(), name="watch")
