@@ -136,7 +136,7 @@ def _reply(incoming: Incoming, body: bytes, target: Target, call: Call) -> Reply
         kind = header("content-type") or _JSON
     counted: Usage | None = None
     uncounted: bytes | None = None
-    if len(body) <= LIMIT and kind is _JSON and wire.engines_own(speaks, body):
+    if len(body) <= LIMIT and kind == _JSON and wire.engines_own(speaks, body):
         uncounted = body
     else:
         recognised, counted = wire.read_answer(speaks, body)

@@ -110,8 +110,7 @@ class Serving:
     def _missing(self, table: RouteTable) -> RouteMissing:
         miss = table.lookup(self._invocation.endpoint, self._invocation.component)
         assert isinstance(miss, Miss)  # noqa: S101 - a look-up that finds nothing says why
-        # A client's word becomes a label only where the policy has it, so that there are no more labels than names.
-        self._record.endpoint = "" if miss is Miss.UNKNOWN_ENDPOINT else self._invocation.endpoint
+        self._record.asked_for(self._invocation.endpoint, table.endpoints)
         return RouteMissing(miss)
 
     async def __aexit__(self, kind: object, error: BaseException | None, at: object) -> None:

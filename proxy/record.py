@@ -6,6 +6,8 @@ that the log line, the meters and the span are made from, or the `Note` that sta
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from backends.base import Invocation, Usage
 from backends.errors import BackendError
 from backends.outcome import AttemptOutcome, Course, Note, Outcome
@@ -143,6 +145,11 @@ class Record:
         if not attempts:
             return said
         return f"{said}x-pointsman-target: {attempts[-1].target}\r\nx-pointsman-attempts: {len(attempts)}\r\n"
+
+    def asked_for(self, endpoint: str, known: Container[str]) -> None:
+        """It ends without a route: log and metrics say which endpoint it named, where the policy has that. A client's
+        word becomes no label, so that there are no more labels than names."""
+        self.endpoint = endpoint if endpoint in known else ""
 
     def note(self, now: float) -> Note | None:
         """The request, over, where there is nothing to tell of it but numbers and ids; else None, and `outcome` has

@@ -36,7 +36,7 @@ from .access_log import AccessLog, RequestLog
 from .afterwards import Afterwards
 from .chat_templates import template_reader, template_stamp
 from .door import Door
-from .handlers.loads import Loader, Loads, untold
+from .handlers.loads import Loader
 from .handlers.registry import Handlers, Load
 from .migrating import deciding, follower_of, where_they_stand
 from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
@@ -48,7 +48,7 @@ from .shadowing import shadows_of
 from .telemetry import Telemetry
 from .warmth import warmth_of
 from .workers.supervisor import Outside, Supervisor
-from .world import World
+from .world import Loads, World, untold
 
 
 @asynccontextmanager

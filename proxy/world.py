@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from backends.state import Store
 
 from .access_log import RequestLog
-from .handlers.loads import Loads, untold
 from .replays import Replays
+
+Loads = Callable[[str], Awaitable[None]]
+"""Told what is loaded next, and while an environment is built, once a second, that it still is."""
+
+
+async def untold(_: str) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from backends.http.edge import Answer, BodyTooSlow, ClientGone, Exchange, lines
 from backends.outcome import Outcome
 from backends.patience import limit_at
 from backends.wire.framing import Reframer
-from backends.wire.sagemaker import WireError
 from backends.wire.usage import usage_of
 from policies.facts import FailureFacts, Fault
 
@@ -192,10 +191,8 @@ class _Passage:
         facts = FailureFacts(Fault.NETWORK, retry_safe=None)
         error = BackendError(facts, record.route.targets[0], "the proxy ended first")
         if not exchange.started:
-            kind, answer = self._face.refuse(error, record)
-            record.head_sent(answer.status, kind)
-            record.bytes_out = len(answer.body)
-            exchange.answer(answer.status, lines(answer.headers) + record.lines(self._services.now()), answer.body)
+            answer, said = self._typed(error)
+            exchange.answer(answer.status, said, answer.body)
         elif reply is not None:
             kind, frame = self._face.broken(error, reply)
             record.over("failed", kind)
@@ -219,9 +216,8 @@ class _Passage:
             principal = keeper.prove(claimed, exchange.method, exchange.raw_path, exchange.headers, invocation.body)
             record.principal = principal.name
             permit(principal, record.operation, invocation.endpoint, invocation.component)
-        except WireError:  # log and metrics say which endpoint it was about
-            if invocation.endpoint in self._services.policy.current.table.endpoints:
-                record.endpoint = invocation.endpoint
+        except BaseException:
+            record.asked_for(invocation.endpoint, self._services.policy.current.table.endpoints)
             raise
         return invocation
 
@@ -239,16 +235,21 @@ class _Passage:
             self._log(error)
         elif not record.attempts:
             record.why = record.why or _reason(error, record)
-        kind, answer = self._face.refuse(error, record)
-        record.head_sent(answer.status, kind)
-        record.bytes_out = len(answer.body)
-        said = lines(answer.headers) + record.lines(self._services.now())
+        answer, said = self._typed(error)
         ours = not record.attempts and record.handler_status is None and record.cold is None
         record.over("refused" if 400 <= answer.status < 500 and ours else "failed")
         if answer.silence:
             await asyncio.sleep(answer.silence)
         if self._exchange.answer(answer.status, said, answer.body):
             await self._exchange.drained()
+
+    def _typed(self, error: Exception) -> tuple[Answer, str]:
+        """The answer that `error` is in the face's words, and the lines of its head; the record has what it says."""
+        record = self._record
+        kind, answer = self._face.refuse(error, record)
+        record.head_sent(answer.status, kind)
+        record.bytes_out = len(answer.body)
+        return answer, lines(answer.headers) + record.lines(self._services.now())
 
     def _log(self, error: Exception) -> None:
         log.error("request %s failed inside the proxy", self._record.request_id, exc_info=error)

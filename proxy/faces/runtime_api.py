@@ -76,9 +76,8 @@ class RuntimeApi:
             raise
 
     def _note(self, operation: wire.Operation, record: Record) -> None:
-        """Refused, or the client left: log and metrics still say which endpoint it was about."""
-        if operation.endpoint in self._services.policy.current.table.endpoints:
-            record.endpoint = operation.endpoint
+        """Refused, or the client left."""
+        record.asked_for(operation.endpoint, self._services.policy.current.table.endpoints)
 
     def _operation(self, method: str, path: str) -> wire.Operation:
         """Clients call a few paths again and again: taking one apart costs ten times as much as finding it.

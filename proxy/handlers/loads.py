@@ -6,13 +6,14 @@ import asyncio
 import functools
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from backends.meters import Meters
 from backends.tasks import start
 from policies.table import HandlerSpec
 
+from ..world import Loads, untold
 from .child import LOAD_SECONDS, interpreter, start_child
 from .environments import build
 from .errors import LoadError, too_long
@@ -23,16 +24,10 @@ from .threads import load_threads
 
 log = logging.getLogger("pointsman.handlers")
 
-Loads = Callable[[str], Awaitable[None]]
-"""Told what is loaded next, and while an environment is built, once a second, that it still is."""
 OURS = "POINTSMAN_"
 """Variables that a customer's code does not get: the admin token is one."""
 STILL = 1.0
 """Seconds between two words about an environment that is being built."""
-
-
-async def untold(_: str) -> None:
-    """Nobody wants to know."""
 
 
 class Loader:

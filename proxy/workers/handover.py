@@ -75,10 +75,10 @@ class Successor:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 message = await self._channel.hear()
-        if isinstance(message, Ready) and message.addresses == self._addresses:
-            self._waits = message.waits
-            return True
         if isinstance(message, Ready):
+            if message.addresses == self._addresses:
+                self._waits = message.waits
+                return True
             log.error(
                 "the release that is installed would serve at %d of the %d addresses of --host: name one address there,"
                 " or end this process and start that release anew",

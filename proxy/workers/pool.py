@@ -42,7 +42,7 @@ class Pace:
     silent: int = 60
     """Looks without a word after which a worker is killed. Looks and not seconds: after a pause of the whole machine
     none of them is late."""
-    load: int = 123
+    load: int = 120 + LATER
     """The same while it loads something before it serves; it gives most of it up by itself a few looks earlier."""
     answer: float = 2.0
     """For an answer to an operator."""

@@ -1,12 +1,9 @@
-"""What stands for an AWS account in tests: a config file, a clock that a test moves, servers on loopback."""
+"""What stands for an AWS account in tests: a config file, a clock that a test moves, and STS."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import boto3
 import botocore.session
@@ -58,16 +55,3 @@ class Sts:
             "</Credentials></AssumeRoleResult></AssumeRoleResponse>"
         )
         return web.Response(text=text, content_type="text/xml")
-
-
-@asynccontextmanager
-async def served(handler: Callable[[web.BaseRequest], Any]) -> AsyncIterator[str]:
-    """The address of a loopback server that hands every request to `handler`."""
-    runner = web.ServerRunner(web.Server(handler))
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()

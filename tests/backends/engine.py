@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -11,8 +11,9 @@ from aiohttp import web
 from backends.base import Call, Invocation
 from policies.table import Target, VllmSpec
 
+from .upstream import Handler, Step, in_chunks, served
+
 BODY = b'{"model": "ignored", "stream": true,  "x": "\xc3\xa9"}'
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Engine:
@@ -48,42 +49,17 @@ class Engine:
 
         self.answer = answer
 
-    def streams(
-        self,
-        *pieces: bytes | asyncio.Event,
-        content_type: str = "text/event-stream; charset=utf-8",
-        cut: bool = False,
-    ) -> None:
-        """Answer with these pieces, waiting where there is an event; `cut`: drop the connection at the end."""
-
-        async def answer(request: web.BaseRequest) -> web.StreamResponse:
-            response = web.StreamResponse(headers={"Content-Type": content_type})
-            response.enable_chunked_encoding()
-            await response.prepare(request)
-            for piece in pieces:
-                if isinstance(piece, asyncio.Event):
-                    await piece.wait()
-                else:
-                    await response.write(piece)
-            if cut and request.transport is not None:
-                request.transport.abort()
-            return response
-
-        self.answer = answer
+    def streams(self, *pieces: Step, content_type: str = "text/event-stream; charset=utf-8", cut: bool = False) -> None:
+        """Answer everything in these pieces, as `in_chunks` says."""
+        self.answer = in_chunks(*pieces, headers={"Content-Type": content_type}, cut=cut)
 
 
 @asynccontextmanager
 async def running_engine() -> AsyncIterator[Engine]:
-    """An engine, listening; it stops at once when the block is left."""
+    """An engine, listening."""
     engine = Engine()
-    runner = web.ServerRunner(web.Server(engine.handle, handler_cancellation=True), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    engine.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(engine.handle) as engine.url:
         yield engine
-    finally:
-        await runner.cleanup()
 
 
 def target(*urls: str, speaks: str = "openai-chat", adapter: str | None = None) -> Target:

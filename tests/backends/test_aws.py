@@ -30,7 +30,8 @@ from backends.aws import (
 from backends.wire.sigv4 import Credentials
 from policies.table import AssumedRole
 
-from .accounts import START, Clock, Sts, served, session_with
+from .accounts import START, Clock, Sts, session_with
+from .upstream import served
 
 ROLE = AssumedRole("arn:aws:iam::123456789012:role/models", "external-7")
 

@@ -10,7 +10,8 @@ from aiohttp import web
 
 from backends.objects import OBJECT_LIMIT, ObjectReader
 
-from .accounts import served, session_with
+from .accounts import session_with
+from .upstream import served
 
 
 async def s3(request: web.BaseRequest) -> web.Response:

@@ -102,36 +102,48 @@ class Upstream:
     def streams(
         self, *steps: Step, headers: Mapping[str, str] | None = None, status: int = 200, cut: bool = False
     ) -> None:
-        """Answer in chunks, waiting where there is an event; `cut`: drop the connection at the end."""
+        """Answer everything in these chunks, as `in_chunks` says."""
+        self._answer = in_chunks(*steps, headers={"Content-Type": FRAMED, **(headers or {})}, status=status, cut=cut)
 
-        async def answer(request: web.BaseRequest) -> web.StreamResponse:
-            response = web.StreamResponse(status=status, headers={"Content-Type": FRAMED, **(headers or {})})
-            response.enable_chunked_encoding()
-            await response.prepare(request)
-            for step in steps:
-                if isinstance(step, asyncio.Event):
-                    await step.wait()
-                else:
-                    await response.write(step)
-            if cut and request.transport is not None:
-                request.transport.abort()
-            return response
 
-        self._answer = answer
+def in_chunks(*steps: Step, headers: Mapping[str, str], status: int = 200, cut: bool = False) -> Handler:
+    """Answers in chunks, waiting where there is an event; `cut`: drops the connection at the end."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers=headers)
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        for step in steps:
+            if isinstance(step, asyncio.Event):
+                await step.wait()
+            else:
+                await response.write(step)
+        if cut and request.transport is not None:
+            request.transport.abort()
+        return response
+
+    return answer
+
+
+@asynccontextmanager
+async def served(handler: Handler) -> AsyncIterator[str]:
+    """The address of a loopback server that hands every request to `handler`, and ends it when its client goes. It
+    stops at once when the block is left."""
+    runner = web.ServerRunner(web.Server(handler, handler_cancellation=True), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager
 async def running_upstream() -> AsyncIterator[Upstream]:
-    """An upstream, listening; it stops at once when the block is left."""
+    """An upstream, listening."""
     upstream = Upstream()
-    runner = web.ServerRunner(web.Server(upstream.handle, handler_cancellation=True), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    upstream.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(upstream.handle) as upstream.url:
         yield upstream
-    finally:
-        await runner.cleanup()
 
 
 class Unreachable:

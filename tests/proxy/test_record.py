@@ -26,6 +26,14 @@ def test_a_request_that_nothing_happened_to_is_one_whose_client_left() -> None:
     assert (outcome.status, outcome.ended, outcome.seconds, outcome.endpoint) == (CLIENT_GONE, "client_gone", 2.0, "")
 
 
+@pytest.mark.parametrize(("known", "told"), [({"chat"}, "chat"), (set(), "")])
+def test_an_endpoint_is_told_where_the_policy_has_it(known: set[str], told: str) -> None:
+    """Any other is a client's word, of which there are as many as clients like."""
+    record = Record("r", arrived=10.0, started=0.0)
+    record.asked_for("chat", known)
+    assert record.outcome(10.5).endpoint == told
+
+
 def test_attempts_are_told_in_order_with_their_facts() -> None:
     """Each attempt adds its time to the backend's share, and says how it ended."""
     record = Record("r", arrived=10.0, started=1.0)
