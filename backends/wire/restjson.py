@@ -94,8 +94,9 @@ def read_wait(header: Callable[[str], str | None]) -> float | None:
     """
     for name, unit in (("x-amz-retry-after", 1000.0), ("retry-after", 1.0)):
         value = (header(name) or "").strip()
-        if value.isascii() and value.isdecimal():
-            return min(int(value[:15]) / unit if len(value) <= 15 else LONGEST_WAIT, LONGEST_WAIT)
+        whole, _, part = value.partition(".")  # a part of a second is nothing that RFC 9110 has, but some send it
+        if value.isascii() and whole.isdecimal() and (not part or part.isdecimal()):
+            return min(float(value[:_DATE]) / unit, LONGEST_WAIT)
     then, now = _moment(header("retry-after")), _moment(header("date"))
     return None if then is None or now is None else min(max(0.0, then - now), LONGEST_WAIT)
 

@@ -29,7 +29,7 @@ from policies.table import Miss, Route, RouteTable
 from ..record import Record
 from ..services import Services
 from . import container_failures, failures
-from .passage import handle
+from .passage import handle, unread
 
 MAX_HOPS = 3
 """How often a request may pass through proxies of this kind before it is taken for a loop."""
@@ -119,8 +119,7 @@ class Container:
 
     def malformed(self, status: int, what: str) -> Answer:
         """The answer to bytes that are no HTTP request."""
-        said = failures.malformed(status, what)
-        return container_failures.other_path(said.status, said.message, self._services.new_id())
+        return unread(failures.malformed(status, what), container_failures.written, self._services)
 
     def _health(self) -> Answer:
         why = self._started.unready(self._services.policy.current.table, self._ready)

@@ -23,7 +23,7 @@ from . import failures
 def answer(error: Exception, record: Record) -> tuple[str, Answer]:
     """Error type and answer for a failure before the head of the answer was sent."""
     reply = failures.error_reply(error, record)
-    return reply.type, Answer(*write_failure(reply, record.request_id))
+    return reply.type, written(reply, record.request_id)
 
 
 def no_endpoint(key: str | None) -> WireError:
@@ -34,4 +34,9 @@ def no_endpoint(key: str | None) -> WireError:
 
 def other_path(status: int, message: str, request_id: str) -> Answer:
     """The answer to what is no request of the contract."""
-    return Answer(*write_failure(ErrorReply(status, "ValidationError", message), request_id))
+    return written(ErrorReply(status, "ValidationError", message), request_id)
+
+
+def written(reply: ErrorReply, request_id: str) -> Answer:
+    """`reply` as a container says it."""
+    return Answer(*write_failure(reply, request_id))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from backends.base import ByteStream, Invocation, Reply
@@ -19,6 +19,7 @@ from backends.http.edge import Answer, BodyTooSlow, ClientGone, Exchange, lines
 from backends.outcome import Outcome
 from backends.patience import limit_at
 from backends.wire.framing import Reframer
+from backends.wire.sagemaker import ErrorReply
 from backends.wire.usage import usage_of
 from policies.facts import FailureFacts, Fault
 
@@ -79,6 +80,21 @@ def handle(exchange: Exchange, face: Face, services: Services) -> Coroutine[Any,
     """Answer one request through `face`, and record it once."""
     record = Record(services.new_id(), exchange.arrived, services.wall())
     return _Passage(exchange, face, record, services).answer()
+
+
+def unread(reply: ErrorReply, write: Callable[[ErrorReply, str], Answer], services: Services) -> Answer:
+    """The answer to bytes that never became a request: `reply`, as `write` puts it under its id. It is recorded like a
+    request; a bug of ours has been already, with the request that met it."""
+    record = Record(services.new_id(), services.now(), services.wall())
+    answer = write(reply, record.request_id)
+    if reply.status != 500:
+        record.head_sent(answer.status, reply.type)
+        record.over("refused" if answer.status < 500 else "failed")
+        record.bytes_out, record.why = len(answer.body), reply.message
+        told = record.outcome(services.now())
+        services.meters.record(told)
+        services.log.write(told)
+    return answer
 
 
 def _reason(error: Exception, record: Record) -> str:

@@ -18,7 +18,7 @@ from ..policy_source import InForce
 from ..record import Record
 from ..services import Services
 from . import failures
-from .passage import handle
+from .passage import handle, unread
 
 KEPT, LONGEST_KEPT = 2048, 512
 """Paths that are remembered, and the characters of the longest: at most 1 MiB, whatever clients send."""
@@ -43,8 +43,7 @@ class RuntimeApi:
 
     def malformed(self, status: int, what: str) -> Answer:
         """The answer to bytes that are no HTTP request."""
-        reply = failures.malformed(status, what)
-        return Answer(*wire.write_error(reply, self._services.new_id()))
+        return unread(failures.malformed(status, what), _written, self._services)
 
     def read(self, exchange: Exchange, record: Record) -> Invocation | Coroutine[Any, Any, Invocation]:
         path = exchange.raw_path
@@ -115,7 +114,11 @@ class RuntimeApi:
 
     def refuse(self, error: Exception, record: Record) -> tuple[str, Answer]:
         reply = failures.error_reply(error, record)
-        return reply.type, Answer(*wire.write_error(reply, record.request_id))
+        return reply.type, _written(reply, record.request_id)
 
     def unexpected(self, error: Exception) -> bool:
         return failures.is_bug(error)
+
+
+def _written(reply: wire.ErrorReply, request_id: str) -> Answer:
+    return Answer(*wire.write_error(reply, request_id))

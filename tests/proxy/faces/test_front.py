@@ -65,8 +65,13 @@ async def test_a_contract_that_is_not_served_is_not_there(started: Started | Non
 
 @pytest.mark.parametrize(("started", "said"), [(BESIDE, b"x-amzn-ErrorType"), (INSIDE, b"__type")])
 async def test_garbage_gets_the_words_of_what_is_served(started: Started | None, said: bytes) -> None:
-    """The runtime API's typed error, or a container's plain one."""
+    """The runtime API's typed error, or a container's plain one; its line has no word of the client's."""
     async with listening(door(started)) as running:
         heard = await send(running.port, b"nonsense\r\n\r\n")
+        told = running.last_line()
     assert heard.status == 400
     assert said.lower() in repr(heard.headers).lower().encode() + heard.body.lower()
+    line = (told["status"], told["error_type"], told["ended"], told["endpoint"], told["bytes_out"])
+    assert line == (400, "ValidationError", "refused", "", len(heard.body))
+    assert told["request_id"] == heard.headers["x-amzn-requestid"]
+    assert "nonsense" not in str(told)

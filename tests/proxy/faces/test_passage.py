@@ -55,6 +55,27 @@ class Telling(Held):
         return self.answer
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (400, [(400, "ValidationError", "refused")]),
+        (408, [(408, "ValidationError", "refused")]),
+        (503, [(503, "ServiceUnavailable", "failed")]),
+        (500, []),
+    ],
+)
+async def test_what_never_became_a_request_is_told_once(status: int, told: list[tuple[object, ...]]) -> None:
+    """As refused, or as failed where the proxy had no place for it; our own bug was told with the request it broke."""
+    log = io.BytesIO()
+    parts = await services(Scripted([]), log=log)
+    Front(parts, None).malformed(status, "the parser's word")
+    parts.log.close()
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [(line["status"], line["error_type"], line["ended"]) for line in lines] == told
+    assert all("the parser's word" in line["why"] for line in lines)
+    assert (f'status="{status}"' in parts.meters.render({})) == bool(told)
+
+
 async def cut_off(backend: Scripted, sent: bytes, until: asyncio.Event) -> tuple[bytes, dict[str, object]]:
     """What a client hears, and what is logged, where the listener stops after `until` and leaves no time to drain."""
     log, loop = io.BytesIO(), asyncio.get_running_loop()
