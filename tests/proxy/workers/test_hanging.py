@@ -96,10 +96,11 @@ def test_a_reload_that_hangs_over_a_handler_is_refused(tmp_path: Path, upstream:
         load.more(20)
         assert "did not load" in str(running.ready()["problem"])
         hanging.unlink()
-        while "/2 is in force" not in running.errors.read_text():  # a busy machine may need more than the limit
+        # A busy machine may need more than the limit, for the reload after one that has come through as well.
+        while "/2 is in force" not in running.errors.read_text() or running.ready()["problem"] is not None:
             running.process.send_signal(signal.SIGHUP)
             load.more(20)
         load.more(20)
-        assert (running.pids(), running.ready()["problem"]) == (before, None)
+        assert running.pids() == before
     assert (load.lost, load.refused, load.backwards, set(load.answers)) == ([], 0, 0, {"200"})
     assert {label.split("/")[1] for label in load.policies} == {"1", "2"}
