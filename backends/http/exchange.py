@@ -196,7 +196,9 @@ class Exchange:
         elif size <= _JOINED:
             transport.write(said + body)
         else:
-            transport.writelines((said, body))
+            # Not `writelines`: that of asyncio's own loop tells nobody to wait (CVE-2024-12254, up to Python 3.12.8).
+            transport.write(said)
+            transport.write(body)
         return connection._paused
 
     def start(self, status: int, fields: str) -> None:
