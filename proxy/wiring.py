@@ -70,7 +70,7 @@ async def serving(
         meters = ground.meters
         chain = AwsCredentials()
         parts.push_async_callback(chain.aclose)
-        handlers = Handlers(_folder(settings), _load(settings, variables, ground), meters, world.now, settings.drain)
+        handlers = _handlers(settings, variables, ground)
         parts.push_async_callback(handlers.stop)
         store = _store(settings.state, parts, world)
         follower = follower_of(store, settings, _new_id(world), world.wall, meters.migrations, lambda: policy.redress())
@@ -135,6 +135,11 @@ class _Ground:
         self.temperatures.keep(targets)
         self.book.keep(targets, (route.key for route in policy.table.routes.values()))
         self.meters.policy(policy.table.digest, policy.generation)
+
+
+def _handlers(settings: Settings, variables: Mapping[str, str], ground: _Ground) -> Handlers:
+    load = _load(settings, variables, ground)
+    return Handlers(_folder(settings), load, ground.meters, ground.world.now, settings.drain, settings.policy)
 
 
 def _load(settings: Settings, variables: Mapping[str, str], ground: _Ground) -> Load:

@@ -63,9 +63,21 @@ class _Entry:
 class Handlers:
     """The handlers of the policy in force."""
 
-    def __init__(self, folder: Path, load: Load, meters: Meters, now: Callable[[], float], drain: float = 30.0) -> None:
-        """`folder` is where relative paths start. An old version is given `drain` seconds to finish its requests."""
+    def __init__(
+        self,
+        folder: Path,
+        load: Load,
+        meters: Meters,
+        now: Callable[[], float],
+        drain: float = 30.0,
+        policy: str = "policy.yaml",
+    ) -> None:
+        """`folder` is where relative paths start. An old version is given `drain` seconds to finish its requests.
+
+        `policy` is the name of the policy in what is said of it.
+        """
         self._folder = folder
+        self._policy = policy
         self._load = load
         self._meters = meters
         self._now = now
@@ -163,7 +175,7 @@ class Handlers:
             raise
         if failed:
             await _stop(fresh)
-            refused = PolicyError(tuple(failed))
+            refused = PolicyError(tuple(failed), self._policy)
             self.problem = str(refused)
             raise refused
         self._adopt(specs, fresh, routes)

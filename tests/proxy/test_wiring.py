@@ -51,6 +51,20 @@ async def test_static_credentials_are_what_was_given() -> None:
     assert (found.access_key, found.secret_key, found.token) == ("key", "secret", None)
 
 
+async def test_what_is_wrong_with_a_handler_is_told_of_the_policy_by_its_name(tmp_path: Path) -> None:
+    """The report names the file that was given, and the line."""
+    policy = tmp_path / "fleet.yaml"
+    policy.write_text(
+        'apiVersion: pointsman/v1\naccount: "123456789012"\n'
+        'targets: {t: {kind: vllm, url: "http://127.0.0.1:1", model: m}}\n'
+        "endpoints:\n  a:\n    serve_from: t\n    handler: {path: no.py}\n"
+    )
+    with pytest.raises(PolicyError) as told:
+        async with serving(Settings(str(policy), log=str(tmp_path / "log")), {}, static_credentials("k", "s")):
+            pass
+    assert str(told.value).startswith(f"{policy}:7: endpoints.a.handler: ")
+
+
 @pytest.mark.parametrize(
     ("text", "log", "error"),
     [(None, "log", UnreadableError), ("nonsense: [", "log", PolicyError), (POLICY, "no/such/folder/log", OSError)],
