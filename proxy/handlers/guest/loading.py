@@ -27,6 +27,8 @@ Shims = Mapping[str, ModuleType]
 
 LONGEST_TRACE = 16_000
 """Characters of a traceback that are kept: its end."""
+MOST_IN_GROUP = 5
+"""Exceptions of a group that are shown."""
 
 
 class Folder:
@@ -139,8 +141,11 @@ def _print(*values: object, **options: Any) -> None:
 
 
 def own_trace(error: BaseException, folder: Path) -> str:
-    """The traceback of `error` with the frames of files in `folder` only: the customer's, none of ours."""
-    return _trace(error, f"{folder}/", 3)[-LONGEST_TRACE:]
+    """The traceback of `error` with the frames of files in `folder` only: the customer's, none of ours. Raises none."""
+    try:
+        return _trace(error, f"{folder}/", 3)[-LONGEST_TRACE:]
+    except Exception:  # noqa: BLE001 - a customer's exception may fail where it is asked for what it holds
+        return f"{type(error).__qualname__}, which can't be shown"
 
 
 def _trace(error: BaseException, root: str, depth: int) -> str:
@@ -149,4 +154,7 @@ def _trace(error: BaseException, root: str, depth: int) -> str:
         before = None
     head = f"{_trace(before, root, depth - 1)}\nand then:\n" if before is not None and depth else ""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(root)]
-    return head + "".join(traceback.format_list(frames) + traceback.format_exception_only(error)).rstrip()
+    told = head + "".join(traceback.format_list(frames) + traceback.format_exception_only(error)).rstrip()
+    if isinstance(error, BaseExceptionGroup) and depth:  # as a TaskGroup raises it: what went wrong is inside
+        told += "".join(f"\nin it:\n{_trace(inner, root, depth - 1)}" for inner in error.exceptions[:MOST_IN_GROUP])
+    return told

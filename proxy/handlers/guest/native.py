@@ -71,7 +71,7 @@ def describe(error: BaseException, folder: Path) -> Raised:
     usable = status if isinstance(status, int) and 400 <= status <= 599 else None
     # Half a surrogate pair is text to Python and can't be sent.
     sendable = text.encode(errors="replace").decode()
-    return Raised(usable, sendable, own_trace(error, folder), isinstance(error, InvokeError))
+    return Raised(usable, sendable, own_trace(error, folder), issubclass(type(error), InvokeError))
 
 
 class Native:
@@ -114,7 +114,7 @@ def _called(given: Any, call: Call) -> Call | Reply:
         return call
     if isinstance(given, Call | Reply):
         return given
-    body, kind = _body(given, "before", "Call (call.replace), a Reply (call.reply)")
+    body, kind = _body(given, "before", "a Call (call.replace), a Reply (call.reply)")
     return call.replace(body=body, content_type=kind or call.content_type)
 
 
@@ -124,13 +124,16 @@ def _replied(given: Any, reply: Reply) -> Reply:
         return reply
     if isinstance(given, Reply):
         return given
-    body, kind = _body(given, "after", "Reply (reply.replace)")
+    body, kind = _body(given, "after", "a Reply (reply.replace)")
     return reply.replace(body=body, content_type=kind or reply.content_type)
 
 
 def _body(given: Any, hook: str, more: str) -> tuple[bytes, str | None]:
     try:
         return as_body(given)
-    except TypeError:
-        message = f"{hook} returned {type(given).__name__}; it can return None, a {more}, bytes, str, dict or list"
+    except TypeError as error:
+        found = type(given).__name__
+        message = f"{hook} returned {found}; it can return None, {more}, bytes, str, dict or list"
+        if isinstance(given, dict | list):
+            message = f"{hook} returned a {found} that JSON can't hold: {error}"
         raise TypeError(message) from None

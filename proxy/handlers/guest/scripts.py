@@ -98,7 +98,10 @@ def _kind(content_type: str | None) -> str | None:
 def _as_body(given: Any, hook: str) -> tuple[bytes, str | None]:
     try:
         return as_body(given)
-    except TypeError:
+    except TypeError as error:
+        if isinstance(given, dict | list):
+            message = f"{hook} returned a {type(given).__name__} that JSON can't hold: {error}"
+            raise TypeError(message) from None
         message = (
             f"{hook} returned {type(given).__name__}; between here and the model there is a wire, so return what is "
             "sent: bytes, str, dict or list"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -127,6 +128,41 @@ def test_trace_has_the_customers_frames_only(tmp_path: Path) -> None:
     assert "json/decoder.py" not in trace
     assert "test_loading.py" not in trace
     own.forget()
+
+
+def test_trace_of_a_group_has_what_is_in_it(tmp_path: Path) -> None:
+    """A TaskGroup's own words say only how many failed: each that failed is told with its frames."""
+    source = """
+    import asyncio
+    async def ask(part):
+        raise LookupError(f"no {part}")
+    async def before(call):
+        async with asyncio.TaskGroup() as asked:
+            asked.create_task(ask("title"))
+            asked.create_task(ask("price"))
+    """
+    own = folder(write(tmp_path, source))
+    module = own.load()
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(module.before(None))
+    trace = own_trace(caught.value, tmp_path)
+    assert "ExceptionGroup: unhandled errors in a TaskGroup (2 sub-exceptions)\nin it:\n" in trace
+    assert "LookupError: no title\nin it:\n" in trace
+    assert trace.endswith("LookupError: no price")
+    assert trace.count("in ask\n") == 2
+    assert "taskgroups.py" not in trace
+    own.forget()
+
+
+def test_exception_that_cannot_be_shown_is_named(tmp_path: Path) -> None:
+    """As a SyntaxError whose text is a number, or one that has no attributes."""
+
+    class Shut(Exception):
+        def __getattribute__(self, name: str) -> object:
+            raise RuntimeError(name)
+
+    assert own_trace(SyntaxError("x", ("f", 1, 1, 5)), tmp_path) == "SyntaxError, which can't be shown"  # type: ignore[arg-type]
+    assert own_trace(Shut(), tmp_path).endswith("Shut, which can't be shown")
 
 
 def test_syntax_error_names_its_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,14 @@ async def test_what_a_hook_cannot_return_is_named(hook: Any) -> None:
         await hook(1.5)
 
 
+@pytest.mark.parametrize("hook", [before, after])
+async def test_what_json_cannot_hold_is_named(hook: Any) -> None:
+    """A dict may be returned: what is wrong with this one is said, not that it is a dict."""
+    told = f"{hook.__name__} returned a dict that JSON can't hold: Object of type date is not JSON serializable"
+    with pytest.raises(TypeError, match=told):
+        await hook({"day": date(2026, 1, 1)})
+
+
 @pytest.mark.parametrize(
     ("status", "expected"), [(422, 422), (599, 599), (399, None), (600, None), ("422", None), (None, None)]
 )
@@ -118,3 +127,11 @@ def test_text_of_an_exception_can_always_be_sent() -> None:
     told = describe(Mute(), Path("/nowhere"))
     assert (told.status, told.text) == (None, "")
     assert "Mute" in told.trace
+
+    class Shut(Exception):
+        def __getattribute__(self, name: str) -> object:
+            raise RuntimeError(name)
+
+    told = describe(Shut(), Path("/nowhere"))
+    assert (told.status, told.text, told.of_invoke) == (None, "", False)
+    assert "Shut" in told.trace

@@ -100,6 +100,13 @@ async def test_wrong_number_of_arguments_is_named() -> None:
         await own.before(call())
 
 
+async def test_what_json_cannot_hold_is_named() -> None:
+    """A dict may be returned: what is wrong with this one is said, not that it is a dict."""
+    own = await script(input_fn=lambda data, content_type: {"of": {1, 2}})
+    with pytest.raises(TypeError, match="input_fn returned a dict that JSON can't hold: Object of type set is not"):
+        await own.before(call())
+
+
 async def test_array_as_a_body_is_refused() -> None:
     """Where the toolkit passed objects on there is a wire now."""
     own = await script(input_fn=lambda data, content_type: 1.5, output_fn=lambda prediction, accept: object())
