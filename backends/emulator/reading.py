@@ -69,7 +69,7 @@ def report(error: ValidationError, source: str, lines: Lines, keys: Iterable[str
 def _remedy(kind: str, said: str, place: tuple[str, ...], keys: Iterable[str]) -> str:
     match kind:
         case "extra_forbidden":
-            near = difflib.get_close_matches(place[-1], sorted(keys), n=1)
+            near = difflib.get_close_matches(place[-1], sorted({*keys} - {place[-1]}), n=1)
             return f"unknown key; did you mean `{near[0]}`?" if near else "unknown key; remove it"
         case "string_type":
             return "must be text; put it in quotes"

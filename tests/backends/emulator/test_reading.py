@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backends.emulator.config import load_config
+from backends.emulator.config import load_config, load_faults
 from backends.emulator.reading import EmulatorConfigError, read_mapping, seconds
 
 
@@ -70,3 +70,10 @@ models:
     with pytest.raises(EmulatorConfigError) as found:
         load_config(text, "f.yaml")
     assert str(found.value) == "f.yaml:9: models.m.latency.first_bite: unknown key; did you mean `first_byte`?"
+
+
+def test_a_key_of_another_place_is_not_what_it_is_taken_for() -> None:
+    """`kind` belongs to a model: to a fault it is unknown, and asking whether `kind` was meant helps nobody."""
+    with pytest.raises(EmulatorConfigError) as found:
+        load_faults([{"name": "hang", "kind": "hang"}], "sagemaker")
+    assert str(found.value) == "faults: 0.kind: unknown key; remove it"
