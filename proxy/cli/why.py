@@ -196,7 +196,8 @@ def _ending(outcome: Outcome) -> str:
 def _attempt(attempt: AttemptOutcome) -> str:
     marks = {"no ready copy": attempt.cold, "throttled": attempt.throttled, "timed out": attempt.timed_out}
     said = [mark for mark, holds in marks.items() if holds]
-    if attempt.status is not None:
+    # What AWS answered in its own name is no word of the model's: the cause has that status, and its type.
+    if attempt.status is not None and not (attempt.failure or "").startswith(f"answered {attempt.status} "):
         said.append(f"the model said {attempt.status}")
     result = "answered" if attempt.failure is None else f"failed: {attempt.failure}"
     notes = f" ({', '.join(said)})" if said else ""

@@ -148,6 +148,20 @@ def test_an_attempt_tells_what_the_model_said() -> None:
     assert "failed: ModelError (throttled, timed out, the model said 500)" in story
 
 
+@pytest.mark.parametrize(
+    ("failure", "status", "told"),
+    [
+        ("answered 424 ModelError", 400, "answered 424 ModelError (the model said 400)"),
+        ("answered 400", 400, "answered 400 (the model said 400)"),
+        ("answered 403 ExpiredTokenException", 403, "answered 403 ExpiredTokenException\n"),
+        ("answered 503 without a type", 503, "answered 503 without a type\n"),
+    ],
+)
+def test_what_the_platform_said_is_not_put_into_the_models_mouth(failure: str, status: int, told: str) -> None:
+    """The runbook goes by these words: a 403 that AWS gave is nothing that the caller has to mend."""
+    assert f"failed: {told}" in tell(outcome(attempts=(attempt(failure=failure, status=status),)))
+
+
 def test_an_attempt_tells_the_targets_own_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By which others know the request, and by which it is found here as well."""
     theirs = outcome(attempts=(attempt(failure="ModelError", upstream_request_id="theirs"), attempt()))
