@@ -8,7 +8,9 @@ or wrong usage, 3 refused by state.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import os
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -59,16 +61,38 @@ class StartError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    code = EXIT_OK
     try:
         parsed = _parsed(words)
-        return int(parsed.run(parsed))
+        code = int(parsed.run(parsed))
+        _flush()
     except StartError as error:
         print(f"pointsman {words[0]}: {error}", file=sys.stderr)
         return EXIT_CANNOT_START
     except KeyboardInterrupt:  # also while a command's modules are still being imported
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return EXIT_OK
+    except BrokenPipeError:  # who reads has seen enough, which makes nothing of what was found undone
+        _forget()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _forget()
+        print(f"pointsman {words[0]}: {error.strerror}: {error.filename or 'standard output'}", file=sys.stderr)
+        return EXIT_CANNOT_START
+    return code
+
+
+def _flush() -> None:
+    """Write what was printed while a failure can still be told: at its own end Python complains, and exits with 120."""
+    if sys.stdout is not None:  # it is closed
+        sys.stdout.flush()
+
+
+def _forget() -> None:
+    """Leave nothing in standard output's buffer that Python would try to write once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
@@ -90,7 +114,11 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
             module = importlib.import_module(f".{name.replace('-', '_')}", __name__)
             module.configure(command)
             command.set_defaults(run=module.run)
-    return parser.parse_args(words)
+    try:
+        return parser.parse_args(words)
+    except SystemExit:  # of --help and --version as well
+        _flush()
+        raise
 
 
 def _overview() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from policies.advice import advise
@@ -51,18 +52,19 @@ def run(arguments: argparse.Namespace) -> int:
         problems = error.problems
     errors = sum(problem.severity == ERROR for problem in problems)
     bad = errors > 0 or (arguments.strict and len(problems) > 0)
-    if arguments.json:
-        told = {
-            "ok": not bad,
-            "digest": table.digest if table else None,
-            "problems": as_json(problems),
-            "migrations": [steps.as_json(plan, rates) for plan in table.migrations.values()] if table else [],
-        }
-        print(json.dumps(told, indent=2))
-    else:
-        _print(arguments.file, table, problems, errors)
-        for plan in table.migrations.values() if table is not None else ():
-            print("\n".join(steps.lines(plan, rates)))
+    with suppress(BrokenPipeError):  # `| head` has seen enough: the exit code is that of the whole report
+        if arguments.json:
+            told = {
+                "ok": not bad,
+                "digest": table.digest if table else None,
+                "problems": as_json(problems),
+                "migrations": [steps.as_json(plan, rates) for plan in table.migrations.values()] if table else [],
+            }
+            print(json.dumps(told, indent=2))
+        else:
+            _print(arguments.file, table, problems, errors)
+            for plan in table.migrations.values() if table is not None else ():
+                print("\n".join(steps.lines(plan, rates)))
     return EXIT_FINDINGS if bad else EXIT_OK
 
 

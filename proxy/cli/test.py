@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 
 from policies.choose import first_plan, sticky_key
@@ -43,12 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_FINDINGS
     results = results_of(table)
     failed = sum(not result.passed for result in results)
-    if arguments.json:
-        print(json.dumps({"ok": not failed, "cases": [_as_json(result) for result in results]}, indent=2))
-    else:
-        for result in results:
-            print(_line(result, arguments.file))
-        print(_summary(arguments.file, len(results), failed))
+    with suppress(BrokenPipeError):  # `| head` has seen enough: the exit code is that of all cases
+        if arguments.json:
+            print(json.dumps({"ok": not failed, "cases": [_as_json(result) for result in results]}, indent=2))
+        else:
+            for result in results:
+                print(_line(result, arguments.file))
+            print(_summary(arguments.file, len(results), failed))
     return EXIT_FINDINGS if failed else EXIT_OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -54,6 +55,60 @@ def test_reader_that_goes_away_is_no_error() -> None:
     shell = f"{Path(sys.executable).parent / 'pointsman'} schema | head -1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("{\n", "")
+
+
+LARGE = """apiVersion: pointsman/v1
+account: "123456789012"
+targets: {t: {kind: vllm, url: "http://127.0.0.1:1", model: m}, u: {kind: vllm, url: "http://127.0.0.1:2", model: m}}
+endpoints:
+"""
+"""The head of a policy whose report is larger than what Python keeps before it writes."""
+
+
+def _large(path: Path, route: str) -> str:
+    path.write_text(LARGE + "".join(f"  e{number}: {{{route}}}\n" for number in range(1000)))
+    return str(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "route", "code"),
+    [
+        (["check"], "serve_frm: t", 1),
+        (["check", "--json"], "serve_frm: t", 1),
+        (["check"], "serve_from: t", 0),
+        (["test"], "serve_from: t, expect: [{goes_to: u}]", 1),
+        (["test"], "serve_from: t, expect: [{goes_to: t}]", 0),
+        (["check", "--help"], "serve_from: t", 0),
+    ],
+)
+def test_what_was_found_does_not_depend_on_who_reads(words: list[str], route: str, code: int, tmp_path: Path) -> None:
+    """Findings are 1 and none are 0 also where nobody reads standard output any longer, which is no error."""
+    assert _ended([*words, _large(tmp_path / "p.yaml", route)], gone=True) == (code, "")
+
+
+@pytest.mark.slow
+def test_full_disk_under_the_report_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    """Neither a traceback nor the exit code of findings: whatever the report would have said, it is not there."""
+    for policy in (POLICY, _large(tmp_path / "p.yaml", "serve_frm: t")):
+        said = "pointsman check: No space left on device: standard output\n"
+        assert _ended(["check", policy], gone=False) == (2, said)
+
+
+def _ended(words: list[str], *, gone: bool) -> tuple[int, str]:
+    """Exit code and standard error of a command whose standard output has no reader, or no room."""
+    if gone:
+        reads, writes = os.pipe()
+        os.close(reads)
+    else:
+        writes = os.open("/dev/full", os.O_WRONLY)
+    command = [Path(sys.executable).parent / "pointsman", *words]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    try:
+        done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, check=False, env=buffered)
+    finally:
+        os.close(writes)
+    return done.returncode, done.stderr
 
 
 @pytest.mark.slow
