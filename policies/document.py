@@ -73,12 +73,14 @@ def read_document(text: str) -> Document:
         pass
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reason = " ".join(part for part in (error.context, error.problem) if part)
         line = mark.line + 1 if mark else 1
+        began = error.context_mark.line + 1 if error.context_mark else line
+        context = f"{error.context} that begins on line {began}," if error.context and began != line else error.context
+        reason = " ".join(part for part in (context, error.problem) if part)
         reading.complain((), line, f"not valid YAML: {reason}{_remedy(text, mark)}")
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1 if isinstance(error.position, int) else 1
-        reading.complain((), line, f"not valid YAML: {error.reason}; save the file as UTF-8 text")
+        reading.complain((), line, f"not valid YAML: the character U+{error.character:04X} is not allowed; delete it")
     except (ValueError, OverflowError):
         # PyYAML passes on what chr() and int() think of escapes such as "\UFFFFFFFF".
         reading.complain((), 1, "not valid YAML: a character escape is out of range")
@@ -88,12 +90,14 @@ def read_document(text: str) -> Document:
 
 
 def _remedy(text: str, mark: yaml.Mark | None) -> str:
-    """What to write instead, for the two mistakes that YAML's own words do not explain; empty for others."""
+    """What to write instead, for the mistakes that YAML's own words do not explain; empty for others."""
     written = text.splitlines()[mark.line] if mark is not None and mark.line < len(text.splitlines()) else ""
     if "${" in written:
         return '; inside { } or [ ] a variable stands in quotes: "${NAME}"'
     if "\t" in written[: len(written) - len(written.lstrip())]:
         return "; indent with spaces"
+    if mark is not None and written[mark.column : mark.column + 1] == "\t":
+        return "; write a space in place of the tab"
     return ""
 
 

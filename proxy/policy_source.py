@@ -96,7 +96,8 @@ class FileSource:
             msg = f"{self.name}: {error.strerror}"
             raise UnreadableError(msg) from error
         except UnicodeDecodeError as error:
-            msg = f"{self.name}: not UTF-8 at byte {error.start}"
+            line = error.object.count(b"\n", 0, error.start) + 1
+            msg = f"{self.name}:{line}: not UTF-8 at byte {error.start}"
             raise UnreadableError(msg) from error
 
 

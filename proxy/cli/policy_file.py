@@ -57,7 +57,8 @@ def read_policy_text(path: str) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        line = raw.count(b"\n", 0, error.start) + 1
+        message = f"{path}:{line}: not UTF-8 text (byte {error.start}); save the file as UTF-8"
         raise StartError(message) from error
 
 

@@ -121,8 +121,8 @@ async def test_a_missing_file_names_itself(tmp_path: Path) -> None:
 async def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     """Bytes that are no UTF-8 are named by their place."""
     path = tmp_path / "policy.yaml"
-    path.write_bytes(b"apiVersion: \xff")
-    with pytest.raises(UnreadableError, match="not UTF-8 at byte 12"):
+    path.write_bytes(b"apiVersion:\n \xff")
+    with pytest.raises(UnreadableError, match=r"policy\.yaml:2: not UTF-8 at byte 13"):
         await FileSource(str(path)).read()
 
 

@@ -45,7 +45,7 @@ def test_object_in_s3_is_to_be_fetched_first() -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "No such file"), (b"\xff\xfe", "not UTF-8"), (b"#" * (LARGEST + 1), "larger than 16 MiB")],
+    [(None, "No such file"), (b"a: 1\nb: \xe9", r"p\.yaml:2: not UTF-8"), (b"#" * (LARGEST + 1), "larger than 16 MiB")],
     ids=["missing", "not text", "huge"],
 )
 def test_file_that_cannot_be_read(content: bytes | None, reason: str, tmp_path: Path) -> None:
