@@ -41,7 +41,7 @@ def advise(table: RouteTable) -> tuple[Problem, ...]:
     """Every warning, in the order of the file."""
     found = [*_of_targets(table), *_of_quotas(table), *advise_migrations(table)]
     for route in table.routes.values():
-        found += [*_of_weights(route), *_of_times(route), *_of_cold(route), *_of_holds(route)]
+        found += [*_of_weights(route), *_of_spares(route), *_of_times(route), *_of_cold(route), *_of_holds(route)]
         found += [*_of_bodies(route), *_of_streams(route), *_of_retries(route), *_of_hedges(route)]
         found += [*_of_sessions(route), *_of_warmth(route)]
     return tuple(sorted(set(found), key=lambda problem: (problem.line, problem.path, problem.message)))
@@ -97,6 +97,13 @@ def _of_weights(route: Route) -> Iterator[Problem]:
         if weighted.weight == 0:
             tail = "it is only a fallback" if name in reserves else "it takes no traffic"
             yield Problem(f"{route.rule}.{name}", route.source_line, f"has weight 0: {tail}", WARNING)
+
+
+def _of_spares(route: Route) -> Iterator[Problem]:
+    """While a route migrates its old target may well be the fallback: of the new one."""
+    first = [weighted.target.name for weighted in route.serve]
+    if route.candidate is None and len(first) == 1 and first[0] in {target.name for target in route.fallback}:
+        yield _at_route(route, f"{first[0]} is its own fallback, and is not tried as one; name another target")
 
 
 def _of_times(route: Route) -> Iterator[Problem]:
@@ -208,7 +215,8 @@ def _of_sessions(route: Route) -> Iterator[Problem]:
         return
     stateless = [target.name for target in route.targets if target.kind != "endpoint"]
     if stateless:
-        yield _at_route(route, f"sticky_by is session, but {', '.join(stateless)} keeps no state of a session")
+        keep = "keeps" if len(stateless) == 1 else "keep"
+        yield _at_route(route, f"sticky_by is session, but {', '.join(stateless)} {keep} no state of a session")
 
 
 def _of_warmth(route: Route) -> Iterator[Problem]:

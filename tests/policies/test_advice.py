@@ -53,6 +53,17 @@ def test_unused_target() -> None:
     assert about("targets.spare", "no endpoint uses it", found)
 
 
+def test_fallback_of_itself() -> None:
+    """A target is tried once, so it is no fallback of its own; of a split's others and of a candidate it is."""
+    assert about("endpoints.x", "a is its own fallback", warned("serve_from: a\nfallback: [a]"))
+    assert about("endpoints.x", "a is its own fallback", warned("serve_from: a\nfallback: [a, b]"))
+    assert warned("split: {a: 1, b: 1}\nfallback: [a]") == []
+    moving = (
+        "serve_from: a\nfallback: [a]\nmigrate: {to: b, steps: [{share: 100%}], gates: {errors: at most +1 points}}"
+    )
+    assert not any("own fallback" in message for _, message in warned(moving))
+
+
 def test_weight_of_zero() -> None:
     """A weight of 0 is told, and whether the target still has a use."""
     assert about("endpoints.x.split.b", "takes no traffic", warned("split: {a: 1, b: 0}"))

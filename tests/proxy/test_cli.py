@@ -102,7 +102,7 @@ def _ended(words: list[str], *, gone: bool) -> tuple[int, str]:
         os.close(reads)
     else:
         writes = os.open("/dev/full", os.O_WRONLY)
-    command = [Path(sys.executable).parent / "pointsman", *words]
+    command = [str(Path(sys.executable).parent / "pointsman"), *words]
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     try:
         done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, check=False, env=buffered)
