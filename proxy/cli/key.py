@@ -51,11 +51,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0, or 2 with what is wrong."""
+    if arguments.days < 0:
+        message = f"--days {arguments.days}: the key would have expired; give the days that it is good for, 0 for ever"
+        raise StartError(message)
     key_id = fresh_id(secrets.token_bytes(11))
     try:
         master = _master(Path(arguments.keys_secret)) if arguments.keys_secret else None
-    except (SettingsError, OSError) as error:
+    except SettingsError as error:
         raise StartError(str(error)) from error
+    except OSError as error:
+        message = f"--keys-secret: cannot write {error.filename}: {error.strerror}; give a path in a folder that exists"
+        raise StartError(message) from error
     secret = derived(master, key_id) if master else encoded(secrets.token_bytes(32))
     try:
         until = (datetime.now(UTC) + timedelta(days=arguments.days)).timestamp() if arguments.days else None  # noqa: TID251 - a command has no other clock

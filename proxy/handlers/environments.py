@@ -49,8 +49,8 @@ def build(requirements: Path, cache: Path, variables: Mapping[str, str]) -> str:
                 _install(folder, requirements, variables)
     except OSError as error:
         message = (
-            f"{requirements}: no environment can be built in {cache}: {error.strerror}; choose another folder with "
-            "--handler-cache"
+            f"{requirements}: no environment can be built in {cache}: {error.strerror}; name another folder in "
+            "POINTSMAN_HANDLER_CACHE"
         )
         raise LoadError(message) from error
     return str(python)

@@ -61,15 +61,21 @@ def test_people_are_told_what_goes_where(capsys: pytest.CaptureFixture[str], tmp
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "told"),
     [
-        ("--principal", "a b"),
-        ("--principal", "a", "--allow", "a b"),
-        ("--principal", "a", "--days", "99999999999"),
-        ("--principal", "a", "--keys-secret", "/nowhere/master"),
+        (("--principal", "a b"), "--principal and --allow, line 1: "),
+        (("--principal", "a", "--allow", "a b"), "--principal and --allow, line 1: "),
+        (("--principal", "a", "--days", "99999999999"), ""),
+        (("--principal", "a", "--days", "-1"), "--days -1: the key would have expired; "),
+        (
+            ("--principal", "a", "--keys-secret", "/nowhere/master"),
+            "--keys-secret: cannot write /nowhere/master: No such file or directory; give a path",
+        ),
     ],
 )
-def test_nonsense_is_refused(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+def test_nonsense_is_refused(capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str) -> None:
     """In one line, with exit code 2."""
     assert main(["key", "new", *words]) == 2
-    assert capsys.readouterr().err.startswith("pointsman key: ")
+    said = capsys.readouterr().err
+    assert said.startswith(f"pointsman key: {told}")
+    assert said.count("\n") == 1

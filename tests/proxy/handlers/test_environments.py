@@ -83,9 +83,9 @@ def test_packages_that_cannot_be_had(tmp_path: Path) -> None:
 
 
 def test_cache_that_cannot_be_written(tmp_path: Path) -> None:
-    """The error names the folder and the flag that chooses another."""
+    """The error names the folder, and the variable that chooses another: `handler check` has it, and no such flag."""
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("\n")
     (tmp_path / "file").touch()
-    with pytest.raises(LoadError, match="choose another folder with --handler-cache"):
+    with pytest.raises(LoadError, match="name another folder in POINTSMAN_HANDLER_CACHE"):
         build(requirements, tmp_path / "file" / "cache", variables())
