@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from .addresses import AWS_REGIONS, imported_model, is_aws
 from .advice_migrate import advise_migrations
 from .errors import WARNING, Problem
 from .findings import nearest
 from .quantities import show_seconds, show_share
-from .table import BedrockSpec, EndpointSpec, Route, RouteTable, Target
+from .table import BedrockSpec, EndpointSpec, Route, RouteTable, Target, VllmSpec
 from .targets import SAGEMAKER_BODY_LIMIT
 from .temperature import RESTORE
 
@@ -57,6 +58,11 @@ def _of_targets(table: RouteTable) -> Iterator[Problem]:
         if region is not None and region not in AWS_REGIONS and _is_sagemaker(target):
             close = nearest(region, tuple(sorted(AWS_REGIONS)))
             yield _at_target(target, ".region", f"{region} is no region of AWS that this version knows{close}")
+        if isinstance(target.spec, VllmSpec):
+            for url in (url for url in target.spec.urls if "v1" in urlsplit(url).path.split("/")):
+                asked = f"{url.rstrip('/')}/invocations"
+                told = f"{url} is written as OpenAI's clients have it, and would be asked at {asked}; leave /v1 out"
+                yield _at_target(target, ".urls", told)
         if target.name not in users:
             yield _at_target(target, "", "no endpoint uses it; delete it, or name it in a route")
         elif target.kind in LOST:

@@ -46,6 +46,16 @@ def test_features_that_a_kind_loses(kind: str, written: str, feature: str) -> No
     assert about("targets.n.kind", "clients of x ", found)
 
 
+@pytest.mark.parametrize(
+    ("url", "warns"),
+    [("http://h:8000/v1", True), ("http://h:8000/v1/chat/completions", True), ("http://v1:8000/v10", False)],
+)
+def test_url_as_openais_clients_have_it(url: str, warns: bool) -> None:
+    """Engines are asked at /invocations, which is not under /v1: each such request would be a 404."""
+    found = warned("serve_from: n", f"n: {{kind: vllm, model: m, url: '{url}'}}")
+    assert about("targets.n.urls", f"asked at {url}/invocations; leave /v1 out", found) == warns
+
+
 def test_unused_target() -> None:
     """A target that no route names is forgotten or mistyped; it is not warned about twice."""
     found = warned("serve_from: a", f"a: {{}}\nspare: {ENGINE}")
