@@ -76,8 +76,9 @@ def handlers(table: RouteTable, folder: Path) -> Iterator[Problem]:
         file = folder / spec.path
         try:
             seen = inspect_file(file)
-        except OSError:
-            yield Problem(where, spec.source_line, f"{file} is not there; the proxy will not start without it", WARNING)
+        except OSError as error:
+            lacks = "is not there" if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"
+            yield Problem(where, spec.source_line, f"{file} {lacks}; the proxy will not start without it", WARNING)
             continue
         except (SyntaxError, ValueError) as error:
             yield Problem(where, spec.source_line, f"{file} is not Python: {error}", WARNING)

@@ -102,6 +102,7 @@ def test_missing_file_cannot_start(tmp_path: Path, capsys: pytest.CaptureFixture
     ("source", "text"),
     [
         (None, "is not there; the proxy will not start without it"),
+        ("a folder", "can't be read (Is a directory); the proxy will not start without it"),
         ("def (:\n", "is not Python"),
         ("def predict_fn(a, b): ...\n", "predict_fn runs the model itself"),
         ("def before(call): ...\n", ""),
@@ -118,7 +119,9 @@ def test_handlers_that_would_not_serve(
         f'apiVersion: pointsman/v1\naccount: "123456789012"\ntargets:\n  a: {target}\nendpoints:\n  x: {handler}\n'
     )
     (tmp_path / "own").mkdir()
-    if source is not None:
+    if source == "a folder":
+        (tmp_path / "own" / "model.py").mkdir()
+    elif source is not None:
         (tmp_path / "own" / "model.py").write_text(source)
     assert main(["check", str(file)]) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if ":6: endpoints.x.handler: warning" in line]
