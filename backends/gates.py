@@ -189,6 +189,8 @@ class Gates:
         """`workers` processes share what the policy grants an owner, and what it lets a target bear."""
         self._gates: dict[str, Gate] = {}
         self._places: dict[str, tuple[object, ...]] = {}
+        self._limits: dict[str, LimitRule] = {}
+        """By target, as the policy in force has them: who still goes by an older one is bound by these as well."""
         self._owners: dict[tuple[str, str], Bucket] = {}
         self._workers = workers
         self._serial = 0
@@ -275,7 +277,9 @@ class Gates:
 
     def keep(self, targets: Iterable[Target]) -> None:
         """Forget targets that no policy names any more and where nobody is, and limits of those that moved."""
-        kept = {target.name: places(target) for target in targets}
+        named = {target.name: target for target in targets}
+        kept = {name: places(target) for name, target in named.items()}
+        self._limits = {name: target.limit for name, target in named.items()}
         for name, before in self._places.items():
             if name in self._gates and not set(before) & set(kept.get(name, before)):
                 self._gates[name].moved()
@@ -301,8 +305,9 @@ class Gates:
         gate = self._gates.get(target.name)
         if gate is None:
             gate = self._gates[target.name] = Gate()
-        if gate.written is not target.limit:
-            gate.written, gate.rule = target.limit, target.limit.part(self._workers)
+        limit = self._limits.get(target.name, target.limit)
+        if gate.written is not limit:
+            gate.written, gate.rule = limit, limit.part(self._workers)
         return gate
 
 

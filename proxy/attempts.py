@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from dataclasses import replace
 
 from backends.base import Call, Invocation, Reply
@@ -131,7 +131,7 @@ class Answering:
         route, call, services, record = self._route, self._call, self._services, self._record
         invocation, policy = call.invocation, record.policy
         home = sessions.home(route, invocation.session_id) if invocation.session_id is not None else None
-        if home is None and invocation.sdk_attempt == 1 and policy is not None:
+        if home is None and invocation.sdk_attempt == 1 and policy is services.policy.current:
             lane: _Lane | None = policy.lanes.get(route.key)
             if lane is None and route.key in policy.usual:
                 lane = policy.lanes[route.key] = _Lane(policy.usual[route.key], route, policy, services)
@@ -220,9 +220,9 @@ async def _first_answer(
                 way = _way(attempt, record.policy, services)
                 return attempt, await _attempt(way, route, plan, call, deadline, record, trace, services)
 
-            def tried(plan: Plan, own: Record) -> Coroutine[object, object, Reply]:
+            async def tried(plan: Plan, own: Record) -> Reply:
                 way = _way(plan.attempts[0], record.policy, services)
-                return _attempt(way, route, plan, call, deadline, own, trace, services)
+                return await _attempt(way, route, plan, call, deadline, own, trace, services)
 
             race = hedges.Race(route, route.hedge, plan, tried, lambda one: _end(one, None, services), record, services)
             try:
@@ -307,8 +307,9 @@ class _Lane:
 
 
 def _way(attempt: Attempt, policy: InForce | None, services: Services) -> _Way:
-    """To where `attempt` leads, looked up once for each policy."""
-    if policy is None:
+    """To where `attempt` leads, looked up once while a policy is in force. Afterwards what is known of a target may be
+    forgotten as soon as nobody is there: who sets out by an older policy looks anew."""
+    if policy is None or policy is not services.policy.current:
         return _Way(attempt, services)
     key = attempt.target.name, attempt.replica
     way: _Way | None = policy.ways.get(key)
