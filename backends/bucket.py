@@ -125,6 +125,9 @@ class Bucket:
             return await asyncio.get_running_loop().run_in_executor(self._executor, whole)
         except (botocore_errors.ClientError, botocore_errors.BotoCoreError) as error:
             raise OSError(_cause(error)) from error
+        except KeyError as error:
+            msg = f"an answer without {error} is none of S3's: check AWS_ENDPOINT_URL_S3 and what stands before it"
+            raise OSError(msg) from error
 
 
 def _code(error: botocore_errors.ClientError) -> str:

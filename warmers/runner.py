@@ -114,7 +114,12 @@ class Warmer:
         """Warm until cancelled; what is under way is given up then, and the duty released."""
         try:
             while True:
-                wake = await self._look()
+                try:
+                    wake = await self._look()
+                except Exception:
+                    # Whatever goes wrong with one look must not be the end of warming.
+                    log.exception("a look at what is to be warmed broke")
+                    wake = inf
                 longest = min(LOOK, self._duty.look) if self._duty else LOOK
                 await self._parts.pause(min(max(wake - self._parts.now(), 0.0) + 0.01, longest))
         finally:

@@ -47,7 +47,11 @@ class Uses:
     async def run(self) -> None:
         """Exchange until cancelled."""
         while True:
-            await self.exchange()
+            try:
+                await self.exchange()
+            except Exception:
+                # Whatever goes wrong with one exchange must not be the last that others hear.
+                log.exception("an exchange of what is used broke")
             await self._parts.pause(EVERY)
 
     async def exchange(self) -> None:

@@ -45,8 +45,7 @@ class S3Store:
         found = await self._get(key)
         held, token, expires = ("", 0, 0.0)
         if found is not None:
-            known = json.loads(found[1])
-            held, token, expires = known["holder"], known["token"], known["expires"]
+            held, token, expires = self._held(key, found[1])
         alive = wall < expires
         if alive and held != holder:
             return None
@@ -61,15 +60,15 @@ class S3Store:
         found = await self._get(key)
         if found is None:
             return
-        known = json.loads(found[1])
-        if (known["holder"], known["token"]) == (lease.holder, lease.token):
+        if self._held(key, found[1])[:2] == (lease.holder, lease.token):
             await self._write(key, _lease(Lease(lease.name, lease.holder, lease.token, 0.0)), found[0])
 
     async def read(self, name: str) -> bytes | None:
         """See `Store.read`."""
         await self._check()
-        found = await self._get(f"documents/{_quoted(name)}")
-        return None if found is None else _parted(found[1])[1]
+        key = f"documents/{_quoted(name)}"
+        found = await self._get(key)
+        return None if found is None else self._parted(key, found[1])[1]
 
     async def write(self, name: str, value: bytes, token: int) -> bool:
         """See `Store.write`."""
@@ -77,7 +76,7 @@ class S3Store:
         key = f"documents/{_quoted(name)}"
         for _ in range(TRIES):
             found = await self._get(key)
-            if found is not None and _parted(found[1])[0] > token:
+            if found is not None and self._parted(key, found[1])[0] > token:
                 return False
             if await self._write(key, b"%d\n%b" % (token, value), found[0] if found else None):
                 return True
@@ -92,7 +91,8 @@ class S3Store:
         changed = [key for key, etag in tags.items() if key not in before or before[key][0] != etag]
         bodies = dict(zip(changed, await asyncio.gather(*map(self._get, changed)), strict=True))
         now = {key: before[key] for key in tags if key not in bodies}
-        now |= {key: (found[0], Item(*_parted(found[1]))) for key, found in bodies.items() if found is not None}
+        read = {key: found for key, found in bodies.items() if found is not None}
+        now |= {key: (found[0], Item(*self._parted(key, found[1]))) for key, found in read.items()}
         self._seen[group] = now
         return {unquote(key.removeprefix(folder)): item for key, (_, item) in now.items()}
 
@@ -103,7 +103,7 @@ class S3Store:
         etag = None
         if version:
             found = await self._get(key)
-            if found is None or _parted(found[1])[0] != version:
+            if found is None or self._parted(key, found[1])[0] != version:
                 return False
             etag = found[0]
         return await self._write(key, b"%d\n%b" % (version + 1, value), etag)
@@ -127,7 +127,7 @@ class S3Store:
         if self._known:
             return
         found = await self._get("schema")
-        version = SCHEMA_VERSION if found is None else json.loads(found[1])["version"]
+        version = SCHEMA_VERSION if found is None else self._version(found[1])
         if version > SCHEMA_VERSION:
             raise self._lost(OSError(f"a newer version has written it (schema {version}, not {SCHEMA_VERSION})"))
         if found is None or version < SCHEMA_VERSION:
@@ -147,6 +147,26 @@ class S3Store:
         except OSError as error:
             raise self._lost(error) from error
 
+    def _version(self, body: bytes) -> int:
+        try:
+            return int(json.loads(body)["version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._lost(_other("schema")) from error
+
+    def _held(self, key: str, body: bytes) -> tuple[str, int, float]:
+        try:
+            known = json.loads(body)
+            return str(known["holder"]), int(known["token"]), float(known["expires"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._lost(_other(key)) from error
+
+    def _parted(self, key: str, body: bytes) -> tuple[int, bytes]:
+        number, _, value = body.partition(b"\n")
+        try:
+            return int(number), value
+        except ValueError as error:
+            raise self._lost(_other(key)) from error
+
     def _lost(self, error: Exception) -> StoreError:
         return StoreError(f"{self._name}: {error}")
 
@@ -163,6 +183,5 @@ def _lease(lease: Lease) -> bytes:
     return json.dumps({"holder": lease.holder, "token": lease.token, "expires": lease.expires}).encode()
 
 
-def _parted(body: bytes) -> tuple[int, bytes]:
-    number, _, value = body.partition(b"\n")
-    return int(number), value
+def _other(key: str) -> OSError:
+    return OSError(f"what is at {key} was not written by pointsman: delete it, or put back what was there")

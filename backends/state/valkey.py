@@ -93,7 +93,11 @@ class ValkeyStore:
     async def items(self, group: str) -> Mapping[str, Item]:
         """See `Store.items`."""
         found: Mapping[bytes, bytes] = await self._ask("HGETALL", f"items:{group}")
-        return {name.decode(): _item(value) for name, value in found.items()}
+        try:
+            return {name.decode(): _item(value) for name, value in found.items()}
+        except ValueError as error:
+            msg = f"{self._name}: what is in items:{group} was not written by pointsman: delete it"
+            raise StoreError(msg) from error
 
     async def swap(self, group: str, name: str, value: bytes, version: int) -> bool:
         """See `Store.swap`."""

@@ -78,6 +78,13 @@ async def test_refusal_says_what_to_do(bucket: Bucket, served: Objects) -> None:
     assert len(served.asked) == 5
 
 
+async def test_what_is_no_s3(bucket: Bucket, served: Objects) -> None:
+    """An answer without what S3's have, as a gateway's page: OSError that says where to look."""
+    served.status = 200
+    with pytest.raises(OSError, match="without 'ETag' is none of S3's: check AWS_ENDPOINT_URL_S3"):
+        await bucket.get("x")
+
+
 async def test_s3_that_is_not_there() -> None:
     """Its address is named; the credentials are not blamed."""
     with objects() as gone:

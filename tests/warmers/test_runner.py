@@ -218,6 +218,32 @@ async def test_run_goes_on_until_cancelled_and_gives_up_what_is_under_way() -> N
     assert world.book.views([ENDPOINT])["dedicated"][0].in_flight == 0
 
 
+async def test_a_look_that_breaks_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the shared state gives, even what no store may: it is said, and the next look warms what is due."""
+    backend, looks = Answering(), 0
+    world = World(route_to(ENDPOINT), {"endpoint": backend}, frozen())
+
+    def cut() -> bool:
+        if looks == 0:
+            message = "no answer of a store"
+            raise ValueError(message)
+        return False
+
+    async def pause(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        world.clock.advance(seconds)
+        if backend.calls:
+            raise asyncio.CancelledError
+        await asyncio.sleep(0)
+
+    store = MemoryStore(cut)
+    with pytest.raises(asyncio.CancelledError):
+        await Warmer(replace(world.parts, pause=pause), store, Duty(store, "a", world.clock.now)).run()
+    assert "no answer of a store" in caplog.text
+    assert backend.calls == [("dedicated", 0)]
+
+
 async def fleet(world: World, path: Path, holder: str) -> tuple[Warmer, SqliteStore]:
     store = SqliteStore(path)
     return Warmer(world.parts, store, Duty(store, holder, world.clock.now)), store

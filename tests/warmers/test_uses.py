@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from dataclasses import replace
@@ -167,3 +168,27 @@ async def test_it_goes_on_until_it_is_cancelled() -> None:
     with pytest.raises(EnoughError):
         await Uses(replace(parts, pause=pause), store, "one").run()
     assert waits == [EVERY] * 3
+
+
+async def test_an_exchange_that_breaks_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the shared state gives, even what no store may: it is said, and the next exchange tells of the use."""
+    clock, waits = frozen(), list[float]()
+
+    def cut() -> bool:
+        if not waits:
+            message = "no answer of a store"
+            raise ValueError(message)
+        return False
+
+    async def pause(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            raise asyncio.CancelledError
+
+    store = MemoryStore(cut)
+    world, parts, _ = member(store, "one", clock)
+    used(world)
+    with pytest.raises(asyncio.CancelledError):
+        await Uses(replace(parts, pause=pause), store, "one").run()
+    assert "no answer of a store" in caplog.text
+    assert set(store.groups[GROUP]) == {"one"}

@@ -81,7 +81,11 @@ class Controller:
         """Decide what is to be decided, until cancelled; the duty is released then."""
         try:
             while True:
-                await self.round(table())
+                try:
+                    await self.round(table())
+                except Exception:
+                    # Whatever goes wrong with one look, a red gate has to lead back at the next.
+                    log.exception("a look at the migrations broke")
                 await pause(min(self._every, self._duty.look))
         finally:
             await self._teller.leave()

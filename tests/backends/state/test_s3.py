@@ -98,3 +98,30 @@ async def test_s3_that_answers_errors(served: Objects) -> None:
     served.status = None
     assert await store.items("audit") == {}
     await store.aclose()
+
+
+@pytest.mark.parametrize("body", [b"", b"garbage", b"[]"])
+async def test_what_others_have_written_there(body: bytes, served: Objects) -> None:
+    """An object that is none of ours, or was emptied: StoreError names it, and it does no harm once it is gone."""
+    store = S3Store(BUCKET, "fleet", bucket(served))
+    lease = await store.take("warmer", "a", 0.0, 15.0)
+    assert lease is not None
+    await store.write("plans", b"one", 1)
+    await store.swap("migrations", "x", b"one", 0)
+    before = dict(served.bodies)
+    served.bodies |= dict.fromkeys(before, body)
+    for asked, key in (
+        (store.take("warmer", "a", 1.0, 15.0), "leases/warmer"),
+        (store.release(lease), "leases/warmer"),
+        (store.read("plans"), "documents/plans"),
+        (store.write("plans", b"two", 1), "documents/plans"),
+        (store.items("migrations"), "items/migrations/x"),
+        (store.swap("migrations", "x", b"two", 1), "items/migrations/x"),
+        (S3Store(BUCKET, "fleet", bucket(served)).read("plans"), "schema"),
+    ):
+        with pytest.raises(StoreError, match=f"what is at {key} was not written by pointsman"):
+            await asked
+    served.bodies |= before
+    assert await store.take("warmer", "a", 1.0, 15.0) is not None
+    assert await store.items("migrations") == {"x": Item(1, b"one")}
+    await store.aclose()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from redis import Redis
 
 from backends.state import Item, StoreError
 from backends.state.valkey import ValkeyStore
@@ -118,3 +119,14 @@ async def test_password_is_in_no_message() -> None:
         store = ValkeyStore(locked.url.replace("//", "//:right@"), "fleet")
         assert await store.items("migrations") == {}
         await store.aclose()
+
+
+async def test_what_others_have_written_there(server: Valkey) -> None:
+    """An item that is none of ours is StoreError that names its group."""
+    store, other = ValkeyStore(server.url, "fleet"), Redis.from_url(server.url)
+    await store.put("uses", "x", b"one")
+    other.hset("fleet:items:uses", "y", "garbage")
+    with pytest.raises(StoreError, match="what is in items:uses was not written by pointsman"):
+        await store.items("uses")
+    other.close()
+    await store.aclose()

@@ -270,6 +270,30 @@ async def test_duty_is_released_at_the_end() -> None:
     assert fleet.store.leases[DUTY].holder == "b"
 
 
+async def test_a_look_that_breaks_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the shared state gives, even what no store may: it is said, and the next look takes the step."""
+    fleet, looks = Fleet(), 0
+    await started(fleet)
+
+    def cut() -> bool:
+        if looks == 0:
+            message = "no answer of a store"
+            raise ValueError(message)
+        return False
+
+    async def pause(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            raise asyncio.CancelledError
+
+    fleet.store.cut = cut
+    with pytest.raises(asyncio.CancelledError):
+        await controller(fleet).run(table, pause)
+    assert "no answer of a store" in caplog.text
+    assert (await state(fleet)).share == 0.1
+
+
 async def test_cost_is_evidence() -> None:
     """What the new target would cost is asked for at every look, and judged and recorded with the rest."""
     fleet, said, asked = Fleet(), list[Decision](), list[str]()
