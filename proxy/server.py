@@ -69,7 +69,8 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
     contracts, tls = contracts_of(settings, services)
     admin = Admin(services, state, settings.admin_token, lambda: contracts.in_flight, settings.admin_names)
     operators = Listener(admin.handle, admin.malformed, ByteBudget(MIB), drain=1.0)
-    duties = []
+    duties: list[asyncio.Task[None]] = []
+    following: list[asyncio.Task[None]] = []
     try:
         port = await _listen(contracts, settings.host, settings.port, "--port", tls)
         admin_port = None
@@ -79,14 +80,14 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
             start(services.policy.watch(asyncio.sleep), name="policy-watch"),
             *duties_of(settings, services, state, tls, warms=True),
         ]
+        following = follows(services)
         yield Addresses(settings.host, port, admin_port)
     finally:
         state.draining = True
-        for duty in duties:
-            duty.cancel()
-        await asyncio.gather(*duties, return_exceptions=True)
+        await end(duties)
         await contracts.stop()
         await operators.stop()
+        await end(following)
 
 
 def settle() -> None:
@@ -131,13 +132,25 @@ def duties_of(
     return [*duties, *fleet_duties(services, warms=warms)]
 
 
+def follows(services: Services) -> list[asyncio.Task[None]]:
+    """What follows migrations. It is to be ended when no request is left: what became of the last ones counts as well,
+    and they are the slow ones."""
+    if services.follower is None:
+        return []
+    following = services.follower.run(lambda: services.policy.current.table, asyncio.sleep)
+    return [start(following, name="migrations-follow")]
+
+
+async def end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel them, and wait until they are over."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def fleet_duties(services: Services, *, warms: bool) -> list[asyncio.Task[None]]:
-    """Of these, what warms targets, follows migrations and decides about them."""
+    """Of these, what warms targets and decides about migrations."""
     duties = []
-    if services.follower is not None:
-        duties.append(
-            start(services.follower.run(lambda: services.policy.current.table, asyncio.sleep), name="migrations-follow")
-        )
     if services.controller is not None:  # of several, also of several workers, a lease lets one decide
         duties.append(
             start(services.controller.run(lambda: services.policy.current.table, asyncio.sleep), name="migrations")

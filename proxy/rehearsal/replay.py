@@ -32,7 +32,7 @@ from warmers.migrations.ledger import Ledger
 from warmers.migrations.orders import order
 
 from ..policy_source import ToldSource
-from ..server import contracts_of, fleet_duties
+from ..server import contracts_of, end, fleet_duties, follows
 from ..services import Services
 from ..settings import Settings
 from ..wiring import serving, static_credentials
@@ -199,12 +199,13 @@ async def _proxy(play: Play, world: World) -> AsyncIterator[tuple[Services, int]
     async with serving(settings, {}, _credentials(play.stand_ins), told, world=world) as services:
         contracts, _ = contracts_of(settings, services)
         port = await contracts.start_in_loop(settings.host, 0)
-        duties = fleet_duties(services, warms=True)
+        duties, following = fleet_duties(services, warms=True), follows(services)
         try:
             yield services, port
         finally:
-            await _ended(duties)
+            await end(duties)
             await contracts.stop()
+            await end(following)
 
 
 def _credentials(config: EmulatorConfig) -> CredentialSource:

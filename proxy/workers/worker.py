@@ -25,7 +25,7 @@ from policies.errors import PolicyError
 from ..faces.admin import Admin, State, up_to_date
 from ..policy_source import ToldSource, UnreadableError
 from ..replays import Replays
-from ..server import contracts_of, duties_of, settle
+from ..server import contracts_of, duties_of, end, follows, settle
 from ..services import Services
 from ..settings import Settings, SettingsError
 from ..wiring import real, serving
@@ -139,6 +139,7 @@ class Worker:
             start(self._adopts(), name="policy-told"),
         ]
         duties: list[asyncio.Task[None]] = []
+        following: list[asyncio.Task[None]] = []
         restore = self._signals()
         try:
             self._channel.tell(Ready(self._services.policy.current.label))
@@ -147,15 +148,17 @@ class Worker:
                 settle()
                 await self._contracts.adopt(listening, Part(self._board, self._begin.number), tls)
                 duties = duties_of(self._settings, self._services, self._state, tls, warms=self._begin.number == 0)
+                following = follows(self._services)
             await self._ended.wait()
         finally:
             self._state.draining = True
             self._board.put(self._begin.number, ABSENT)
-            await _end(duties)
+            await end(duties)
             await self._contracts.stop()
+            await end(following)
             for each in listening:
                 each.close()
-            await _end(talks)  # not before: who drains for an hour must not seem to stand, nor hold up a reload
+            await end(talks)  # not before: who drains for an hour must not seem to stand, nor hold up a reload
             self._channel.tell(self._facts(0))
             self._board.close()
             restore()
@@ -240,9 +243,3 @@ class Worker:
             problem=services.handlers.problem,
             meters=counted.decode() if changed else None,
         )
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from contextlib import AbstractAsyncContextManager
@@ -10,16 +11,19 @@ from pathlib import Path
 import pytest
 
 from backends.migration_counts import MigrationCounts
+from backends.state import open_store
 from policies.evidence import SLOT, Evidence
 from policies.load import load_policy
 from policies.migration_state import Decision, Event, Verb
 from policies.table import Route
 from proxy.alerts import Alerts
 from proxy.migrating import LATE, costs_of, strained, teller
+from proxy.server import running
 from proxy.services import Services
-from proxy.settings import read
+from proxy.settings import Settings, read
 from proxy.wiring import serving, static_credentials
 from tests.proxy.cli.commanding import POLICY, Commanding
+from warmers.migrations.ledger import Ledger
 from warmers.prices import SHIPPED
 
 COSTED = """\
@@ -84,6 +88,45 @@ async def test_a_reload_keeps_the_step(tmp_path: Path) -> None:
         assert await services.policy.reload()
         assert isinstance(services.policy.current.table.lookup("another", None), Route)
         assert shown(services.policy.current.table.lookup("apexguru", None)) == 0.1
+
+
+async def test_what_ends_last_counts_as_well(tmp_path: Path) -> None:
+    """A request that is answered while the process drains is evidence: else a restart would lose the slow ones."""
+    asked = asyncio.Event()
+
+    async def model(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"POST"):
+            asked.set()
+            while any(task.get_name() == "migrations" for task in asyncio.all_tasks()):  # noqa: ASYNC110 - a task tells nobody
+                await asyncio.sleep(0.001)
+        writer.write(b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(model, "127.0.0.1", 0)
+    url = f"url: 'http://127.0.0.1:{server.sockets[0].getsockname()[1]}', sign: false"
+    laptop = Commanding(tmp_path)
+    laptop.policy.write_text(
+        POLICY.replace("endpoint: gpu,", f"{url}, endpoint: gpu,").replace(
+            "endpoint: import,", f"{url}, endpoint: import,"
+        )
+    )
+    await laptop.order(Verb.START)
+    async with served(laptop, tmp_path) as services:
+        settings = Settings(policy=str(laptop.policy), port=0, admin_port=0, drain=60.0)
+        async with running(settings, services) as addresses:
+            reader, writer = await asyncio.open_connection("127.0.0.1", addresses.port)
+            writer.write(b"POST /endpoints/apexguru/invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
+            await asked.wait()
+        await reader.read()
+        writer.close()
+    server.close()
+    await server.wait_closed()
+    store = open_store(laptop.address)
+    seen = (await Ledger(store).evidence("apexguru", "1.1"))["apexguru"]
+    await store.aclose()
+    assert seen.old.requests + seen.new.requests == 1
 
 
 async def test_without_shared_state_nothing_moves_and_that_is_said(
