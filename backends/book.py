@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from hashlib import blake2b
 
 from policies.breaker import NEW, SLOW_START, Breaker, State, admitted, after, is_failure, state, with_answers
@@ -185,6 +186,12 @@ class Book:
             return False
         self._budgets[route.key] = left
         return True
+
+    def unspent(self, route: Route) -> None:
+        """A repeat that was paid for is not made, since its client has gone: others may make it."""
+        budget = self._budgets.get(route.key)
+        if budget is not None:
+            self._budgets[route.key] = replace(budget, tokens=min(self._reserve, budget.tokens + 1.0))
 
     def hedgeable(self, route: Route, rule: HedgeRule) -> None:
         """A request of `route` has come that may be hedged: its share is put into the route's purse."""

@@ -250,6 +250,10 @@ async def _following(
     if following.wait:
         try:
             await asyncio.sleep(following.wait)
+        except BaseException:
+            if following.charged:
+                services.book.unspent(route)
+            raise
         finally:  # a client that leaves has not waited to the end
             record.backend_seconds += services.now() - now
     return following

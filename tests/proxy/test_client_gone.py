@@ -154,3 +154,20 @@ async def test_a_client_that_goes_before_a_repeat_has_not_waited_for_it(tmp_path
         line = json.loads((tmp_path / "log").read_text())
     assert (line["ended"], engine.calls) == ("client_gone", 1)
     assert line["backend_seconds"] <= line["seconds"]
+
+
+async def test_clients_that_go_before_their_repeats_leave_the_budget_to_others(tmp_path: Path) -> None:
+    """Twice as many as it has repeats saved up: none was made, so whoever stays has one."""
+    engine = Engine(b"HTTP/1.1 503 Busy\r\nConnection: close\r\nRetry-After: 15\r\nContent-Length: 0\r\n\r\n")
+    async with proxied(engine, tmp_path, attempts=2) as (port, services):
+        for _ in range(20):
+            _, writer = await client(port, "invocations")
+            await engine.asked.acquire()
+            await until(lambda: [state[2:] for state in services.gates.states()] == [(0, 0)])
+            writer.transport.abort()
+        await until(lambda: (tmp_path / "log").read_text().count("client_gone") == 20)
+        engine.says = b"HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        reader, writer = await client(port, "invocations")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+    assert engine.calls == 22
