@@ -237,8 +237,10 @@ class Policy:
     async def load(self) -> None:
         """Read and put in force. Raises PolicyError or UnreadableError, and then nothing has changed."""
         async with self._lock:
-            self._version = await self._source.version()
+            version = await self._source.version()
+            self._version = None  # a text that can't be had now is asked for again
             text = await self._source.read()
+            self._version = version
             table = load_policy(text, self._variables, self._source.name, self._read_file)
             loops = check_loops(table, self._own)
             if loops:
@@ -261,12 +263,17 @@ class Policy:
         if self._current is not None and self._plain is not None and self._dress is not None:
             self._current = InForce(self._dress(self._plain), self._current.generation)
 
-    async def reload(self) -> bool:
-        """`load`, but a policy that can't be used leaves the old one in force. True when it could."""
+    async def reload(self, *, again: bool = False) -> bool:
+        """`load`, but a policy that can't be used leaves the old one in force. True when it could.
+
+        `again`: nobody has asked for it, so that a text that still can't be had is not told of once more.
+        """
         before = self._current.label if self._current else None
         try:
             await self.load()
         except (PolicyError, UnreadableError) as error:
+            if again and isinstance(error, UnreadableError) and str(error) == self._unusable:
+                return False
             self._unusable = str(error)
             self._reloaded(False)
             log.error("the policy stays %s, since the new one can't be used: %s", before, error)  # noqa: TRY400
@@ -288,4 +295,4 @@ class Policy:
                 continue
             self._unreadable = None
             if version != self._version:
-                await self.reload()
+                await self.reload(again=True)

@@ -161,6 +161,33 @@ async def test_watching_reloads_when_the_version_changes_and_survives_an_unreada
         await task
 
 
+async def test_a_text_that_could_not_be_had_is_asked_for_again(caplog: pytest.LogCaptureFixture) -> None:
+    """At each look until it can, although its version has been seen; that it can't is told once."""
+    text, version, broken, looks = POLICY, "1", False, 0
+
+    async def read(url: str, whole: bool) -> tuple[str, str]:
+        if whole and broken:
+            message = "S3 answered SlowDown"
+            raise UnreadableError(message)
+        return version, text if whole else ""
+
+    async def pause(seconds: float) -> None:
+        nonlocal text, version, broken, looks
+        looks += 1
+        text, version, broken = CHANGED, "2", looks < 4
+        if looks == 6:
+            raise asyncio.CancelledError
+
+    told: list[object] = []
+    policy = policy_of(ObjectSource("s3://bucket/policy.yaml", 10.0, read), told)
+    await policy.load()
+    with pytest.raises(asyncio.CancelledError):
+        await policy.watch(pause)
+    assert (policy.current.generation, policy.problem) == (2, None)
+    assert [event for event in told if isinstance(event, bool)] == [False, True]
+    assert caplog.text.count("S3 answered SlowDown") == 1
+
+
 async def test_an_object_is_asked_for_its_version_without_its_text() -> None:
     """Polling reads the ETag only."""
     asked: list[bool] = []
