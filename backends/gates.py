@@ -276,7 +276,8 @@ class Gates:
             self._owners[quota.owner, "tokens"] = taken(self._bucket(quota.owner, "tokens", share, now), tokens)
 
     def keep(self, targets: Iterable[Target]) -> None:
-        """Forget targets that no policy names any more and where nobody is, and limits of those that moved."""
+        """Forget targets that no policy names any more and where nobody is, and limits of those that moved. Where there
+        is more room now, who waits gets in."""
         named = {target.name: target for target in targets}
         kept = {name: places(target) for name, target in named.items()}
         self._limits = {name: target.limit for name, target in named.items()}
@@ -291,6 +292,10 @@ class Gates:
         ]
         for name in gone:
             del self._gates[name]
+        for name, gate in self._gates.items():
+            if name in named:
+                self.of(named[name])
+                gate.admit()
 
     def states(self) -> Iterator[tuple[str, int, int, int]]:
         """Of each target that has been asked: name, limit, requests inside, requests waiting."""

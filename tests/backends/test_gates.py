@@ -188,6 +188,21 @@ async def test_processes_divide_what_a_target_may_bear() -> None:
         await gates.queue(six, "normal", 1, 1.0)
 
 
+async def test_who_waits_gets_in_where_a_policy_makes_room() -> None:
+    """At once, though nobody leaves: those who are inside may be streams of minutes."""
+    gates = Gates()
+    gates.keep([GPU])
+    assert gates.enter(GPU)
+    first, second, third = (waiting(gates) for _ in range(3))
+    await settled()
+    assert [task.done() and task.exception() is not None for task in (first, second, third)] == [False, False, True]
+    gates.keep([replace(GPU, limit=LimitRule(Bounds(1, 2), 2, 100, 5.0))])
+    await settled()
+    assert done(first, second) == [True, False]
+    assert list(gates.states()) == [("gpu", 256, 2, 1)]
+    await ended(second)
+
+
 def test_an_owner_has_so_many_requests() -> None:
     """Over all of its routes, shared by the processes, and apart from other owners."""
     gates, quota = Gates(workers=2), Quota("us", requests=Rate(4.0, 1.0))
