@@ -95,7 +95,7 @@ class Follower:
         """Hear of new states and hand over what was seen. A state that can't be reached changes nothing."""
         if not table.migrations:
             # Nobody listens now: when migrations come back, what was heard before may be long out of date.
-            self._states, self._heard = {}, False
+            self._states, self._heard, self._lost = {}, False, None
             return
         await self._hear(table)
         if self._counts is not None:
@@ -111,6 +111,7 @@ class Follower:
         self._say_commanded(kept)
         states = {name: one.state for name, one in kept.items()}
         states |= await self._restored(table, kept)
+        states |= self._remembered(self._ledger.unreadable - states.keys())
         self._adopt(states)
         self._heard = True
         self._remember()
@@ -147,6 +148,11 @@ class Follower:
         except OSError as error:
             log.warning("no copy of where migrations stand can be kept on this machine: %s", error)
             self._copy = None
+
+    def _remembered(self, names: frozenset[str]) -> dict[str, State]:
+        """Of these, which are there and can't be read, what the copy of this machine says: they have not gone home."""
+        found = self._copy.read(self._wall()) if names and self._copy is not None else None
+        return {name: state for name, state in found[1].items() if name in names} if found is not None else {}
 
     def _recall(self) -> None:
         """Take the copy of this machine: this process has never heard anything."""

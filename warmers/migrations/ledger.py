@@ -53,13 +53,15 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._unreadable: set[tuple[str, int]] = set()
+        self.unreadable: frozenset[str] = frozenset()
+        """Migrations whose states were there at the last look and could not be read."""
         self._states: dict[str, tuple[Item, Kept]] = {}
         self._evidence: dict[str, dict[str, tuple[bytes, Evidence]]] = {}
         """What was read last, by migration and key: most looks find the same, and reading it is most of their work."""
 
     async def states(self) -> dict[str, Kept]:
         """Every migration that was ever started, by name; one that can't be read is left out, and said once."""
-        found = {}
+        found, unreadable = {}, set[str]()
         for name, item in (await self._store.items(MIGRATIONS)).items():
             known = self._states.get(name)
             try:
@@ -68,8 +70,10 @@ class Ledger:
                 if (name, item.version) not in self._unreadable:
                     self._unreadable.add((name, item.version))
                     log.error("%s", error)  # noqa: TRY400 - the message says it all
+                unreadable.add(name)
                 continue
             self._states[name] = item, found[name]
+        self.unreadable = frozenset(unreadable)
         return found
 
     async def state(self, name: str) -> Kept | None:
