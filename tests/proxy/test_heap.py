@@ -6,6 +6,7 @@ import asyncio
 import platform
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -87,9 +88,10 @@ class _Enough(Exception):
     """All sizes were looked at."""
 
 
-async def looked(*sizes: int) -> list[int]:
-    """At which of the looks at a process of these sizes, in MiB, memory was given back; it then has 10 MiB."""
-    left, at, now = list(sizes), list[int](), [0]
+async def looked(*sizes: int, takes: float = 0.0) -> tuple[list[int], list[int]]:
+    """At which of the looks at a process of these sizes, in MiB, memory was given back, and at which circles were freed
+    right before, which `takes` so many seconds; it then has 10 MiB."""
+    left, at, now, freed = list(sizes), list[int](), [0], list[int]()
 
     async def sleep(seconds: float) -> None:
         assert seconds == heap.PERIOD
@@ -101,9 +103,14 @@ async def looked(*sizes: int) -> list[int]:
         at.append(len(sizes) - len(left))
         now[0] = 10
 
+    def free() -> float:
+        assert len(sizes) - len(left) not in at
+        freed.append(len(sizes) - len(left))
+        return takes
+
     with pytest.raises(_Enough):
-        await asyncio.wait_for(heap.watch(sleep, lambda: now[0] * 1024 * 1024, release), 30.0)
-    return at
+        await asyncio.wait_for(heap.watch(sleep, lambda: now[0] * 1024 * 1024, release, free), 30.0)
+    return at, freed
 
 
 @pytest.mark.parametrize(
@@ -116,5 +123,22 @@ async def looked(*sizes: int) -> list[int]:
     ids=["once it has started", "each time that it has grown", "when a burst is over"],
 )
 async def test_it_gives_back_when_the_process_has_another_size(sizes: tuple[int, ...], given: list[int]) -> None:
-    """More than 2 MiB from what it had when that was last done."""
-    assert await looked(*sizes) == given
+    """More than 2 MiB from what it had when that was last done, and freed circles are among it."""
+    assert await looked(*sizes) == (given, given)
+
+
+async def test_a_look_for_circles_that_takes_long_is_the_last() -> None:
+    """No request moves meanwhile; what is free all the same is given back."""
+    assert await looked(50, 13, 13, takes=0.021) == ([1, 2, 3], [1])
+
+
+def test_circles_are_freed() -> None:
+    """At once, and how long it took is told."""
+
+    class Circle:
+        def __init__(self) -> None:
+            self.own = self
+
+    alive = weakref.ref(Circle())
+    assert 0.0 < heap.collect() < 60.0
+    assert alive() is None
