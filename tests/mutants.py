@@ -55,8 +55,8 @@ OF_POLICIES_AND_BACKENDS = (
     Mutant(
         "each of several workers lets a target bear all that it may",
         "backends/gates.py",
-        "target.limit.part(self._workers)",
-        "target.limit",
+        "limit.part(self._workers)",
+        "limit",
         "tests/backends/test_gates.py",
     ),
     Mutant(

@@ -210,6 +210,12 @@ async def staged(
         trust = {"SSL_CERT_FILE": str(CERTIFICATES / "ca.pem")}
         async with started(folder, text, *flags, variables={**trust, **(variables or {})}) as proxy:
             stage = Stage(proxy, found)
-            stage.tasks = (await stage.admin("/admin/tasks"))["tasks"]
+            workers = int(flags[flags.index("--workers") + 1]) if "--workers" in flags else 1
+
+            async def run() -> bool:
+                stage.tasks = (await stage.admin("/admin/tasks"))["tasks"]
+                return stage.tasks.get("loop-lag", 0) >= workers
+
+            await until(run)  # a worker that is ready has yet to be given its sockets
             stage.descriptors = descriptors(proxy.process.pid)
             yield stage
