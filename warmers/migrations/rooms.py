@@ -11,12 +11,16 @@ is shown. Of an import nothing can be shown at all. What is not shown is left ou
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 
-from backends.state import Store
+from backends.state import Item, Store
 from policies.migrating import Migration
 from policies.migration_state import Phase, State
 from policies.table import RouteTable, Target
+
+log = logging.getLogger("pointsman.migrate")
 
 GROUP = "capacity"
 NEXT_TO_NOTHING = 0.1
@@ -48,11 +52,12 @@ class Rooms:
         self._store = store
         self._units = units
         self._strained = strained
+        self._damaged: set[str] = set()
 
     async def shown(self, plan: Migration, state: State, table: RouteTable) -> Mapping[str, float]:
-        """By route, 0 to 1; a route of whose target nothing can be said is not in it. Raises StoreError."""
-        most = {name: float(item.value) for name, item in (await self._store.items(GROUP)).items()}
-        rooms = {}
+        """By route, 0 to 1; a route of whose target nothing can be said is not in it, as where what was measured is
+        damaged. Raises StoreError."""
+        most, rooms = await self._store.items(GROUP), {}
         for member in plan.members:
             target = table.targets.get(member.old)
             if target is None or self._strained(target):
@@ -63,9 +68,30 @@ class Rooms:
                     rooms[member.route] = member.keep.can_take
                 continue
             key = f"{plan.identity} {state.run} {member.route}"
-            before = most.get(key)
+            try:
+                before = _measure(most.get(key))
+            except ValueError:
+                self._complain(key)
+                continue
             if units > 0 and (before is None or (units > before and state.in_force[0] <= NEXT_TO_NOTHING)):
                 await self._store.put(GROUP, key, repr(units).encode())
                 before = units
             rooms[member.route] = min(1.0, units / before) if before else 0.0
         return rooms
+
+    def _complain(self, key: str) -> None:
+        if key not in self._damaged:
+            self._damaged.add(key)
+            log.error(
+                "the item %r of %r in the shared state is no number: delete it, to have it measured anew", key, GROUP
+            )
+
+
+def _measure(item: Item | None) -> float | None:
+    """Raises ValueError for what is no number of units."""
+    if item is None:
+        return None
+    found = float(item.value)
+    if not 0.0 < found < math.inf:
+        raise ValueError
+    return found

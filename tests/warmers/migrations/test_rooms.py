@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from backends.state import Item
 from policies.migrating import Keep
 from policies.migration_state import Phase, State
 from policies.table import Target
@@ -91,3 +92,19 @@ async def test_target_that_the_policy_has_no_more() -> None:
     """A migration whose old target was deleted from the policy has nothing to go back to."""
     bare = replace(table(), targets={})
     assert await Rooms(Fleet().store, Units()).shown(PLAN, STARTED, bare) == {}
+
+
+@pytest.mark.parametrize("damaged", [b"", b"four", b"nan", b"inf", b"-1", b"0"])
+async def test_a_measure_that_is_no_number_shows_nothing_and_stops_nothing(
+    damaged: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named, once, with what to do; other measures of the same store are as they were."""
+    store = Fleet().store
+    rooms = Rooms(store, Units(4, 4, 4, 4, 2))
+    await rooms.shown(PLAN, replace(STARTED, run=2), table())
+    await rooms.shown(PLAN, STARTED, table())
+    key = next(name for name in store.groups["capacity"] if " 1 " in name)
+    store.groups["capacity"][key] = Item(2, damaged)
+    assert [await rooms.shown(PLAN, STARTED, table()) for _ in range(2)] == [{}, {}]
+    assert await rooms.shown(PLAN, replace(STARTED, run=2), table()) == {"apexguru": 0.5}
+    assert caplog.text.count("delete it") == 1
