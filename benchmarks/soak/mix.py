@@ -35,7 +35,8 @@ BEHIND = {"path": "", "workers": 1, "fail_after": 64, "timeout": "2s"}
 
 
 ROOMY = {"limit": {"min": 500}}
-"""What adapts to a target finds a busy machine slow, and would shed what is to be counted here."""
+"""What adapts to a target finds a busy machine slow, and a target that never answers full: it would shed what is to be
+counted here."""
 
 
 def handled(name: str) -> Fault:
@@ -47,7 +48,7 @@ def handled(name: str) -> Fault:
 
 HANDLED = tuple(map(handled, HANDLERS))
 GOOD_STREAM = replace(PACED, target=ROOMY)
-FAULTS = tuple(fault for fault in UPSTREAMS if fault.plays == 1)
+FAULTS = tuple(replace(fault, target={**ROOMY, **fault.target}) for fault in UPSTREAMS if fault.plays == 1)
 """Without those of idle connections: in a mix none is idle for long enough to be told from one in use."""
 EVERYTHING = (*FAULTS, HEALTHY, WAITS, STREAM_WAITS, STREAM_FLOWS, GOOD_STREAM, *HANDLED)
 
