@@ -13,6 +13,10 @@ from . import families
 from .families import Scalars
 from .metric_names import MIGRATION_DECISIONS, MIGRATION_SHARE, MIGRATION_STEP, STATE_LOST
 
+WAKES = ("breached", "rollback", "bypassed", "replaced")
+"""Events that somebody may be woken for. Their counters are there from the beginning, at 0: Prometheus sees no increase
+in one that appears with its first event, and an alert would miss it."""
+
 
 class MigrationCounts:
     """The counts of one process, or of several after `merge`."""
@@ -29,6 +33,9 @@ class MigrationCounts:
         """The step of every migration there is, 0 before the first, and the part of the traffic on its new target."""
         self._shares.replace(((migration,), share) for migration, (_, share) in places.items())
         self._steps.replace(((migration,), step) for migration, (step, _) in places.items())
+        for migration in places:
+            for event in WAKES:
+                self._decisions.count((migration, event), 0)
 
     def decided(self, migration: str, event: str) -> None:
         """Something was decided about a migration, by whomever; this process is the one that counts it."""

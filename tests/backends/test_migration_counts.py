@@ -8,6 +8,9 @@ import pytest
 
 from backends.meters import Meters
 from backends.migration_counts import MigrationCounts
+from policies.migration_state import Event
+
+DECISIONS = "pointsman_migration_decisions_total"
 
 
 def counted(cap: int = 100, share: float = 0.25, step: int = 2, lost: float = 0.0) -> MigrationCounts:
@@ -19,6 +22,11 @@ def counted(cap: int = 100, share: float = 0.25, step: int = 2, lost: float = 0.
 
 
 def rendered(counts: MigrationCounts) -> list[str]:
+    """All lines but those of what was never decided."""
+    return [line for line in lines_of(counts) if not (line.startswith(DECISIONS) and line.endswith(" 0"))]
+
+
+def lines_of(counts: MigrationCounts) -> list[str]:
     return [line for line in "".join(counts.render()).splitlines() if not line.startswith("#")]
 
 
@@ -31,6 +39,18 @@ def test_each_count_has_its_line() -> None:
         "pointsman_shared_state_lost_seconds 0.0",
     ]
     assert rendered(MigrationCounts(10)) == []
+
+
+def test_what_wakes_somebody_is_counted_from_nothing() -> None:
+    """An alert on an increase would miss the first of a counter that was not there before."""
+    counts = MigrationCounts(100)
+    counts.stand({"a": (0, 0.0)})
+    events = (Event.BREACHED.value, Event.ROLLBACK.value, Event.BYPASSED.value, Event.REPLACED.value)
+    nothing = [f'{DECISIONS}{{migration="a",event="{event}"}} 0' for event in events]
+    assert [line for line in lines_of(counts) if line.startswith(DECISIONS)] == nothing
+    counts.decided("a", "breached")
+    counts.stand({"a": (0, 0.0)})
+    assert f'{DECISIONS}{{migration="a",event="breached"}} 1' in lines_of(counts)
 
 
 def test_of_several_processes_the_furthest_is_told() -> None:
@@ -63,7 +83,7 @@ def test_beyond_the_cap_everything_is_other() -> None:
     counts.decided("b", "grew")
     lines = rendered(counts)
     assert 'pointsman_migration_share_ratio{migration="_other"} 0.1' in lines
-    assert 'pointsman_migration_decisions_total{migration="_other",event="_other"} 1' in lines
+    assert 'pointsman_migration_decisions_total{migration="_other",event="_other"} 2' in lines
 
 
 def test_counts_cross_a_process_boundary() -> None:
