@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from hashlib import blake2b
 
 from policies.breaker import NEW, SLOW_START, Breaker, State, admitted, after, is_failure, state, with_answers
 from policies.facts import FailureFacts, TargetView
 from policies.hedging import Pace, paced, paid, patience, saved
-from policies.retries import Budget, earned, reserve, spent
+from policies.retries import Budget, earned, reserve, spent, unspent
 from policies.table import HedgeRule, Route, Target, VllmSpec
 
 AT_ONCE = 0.1
@@ -191,7 +190,7 @@ class Book:
         """A repeat that was paid for is not made, since its client has gone: others may make it."""
         budget = self._budgets.get(route.key)
         if budget is not None:
-            self._budgets[route.key] = replace(budget, tokens=min(self._reserve, budget.tokens + 1.0))
+            self._budgets[route.key] = unspent(budget, self._workers)
 
     def hedgeable(self, route: Route, rule: HedgeRule) -> None:
         """A request of `route` has come that may be hedged: its share is put into the route's purse."""

@@ -292,10 +292,8 @@ class Gates:
         ]
         for name in gone:
             del self._gates[name]
-        for name, gate in self._gates.items():
-            if name in named:
-                self.of(named[name])
-                gate.admit()
+        for name in self._gates.keys() & named.keys():
+            self.of(named[name]).admit()
 
     def states(self) -> Iterator[tuple[str, int, int, int]]:
         """Of each target that has been asked: name, limit, requests inside, requests waiting."""

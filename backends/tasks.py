@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,6 +13,14 @@ T = TypeVar("T")
 def start(coroutine: Coroutine[object, object, T], *, name: str) -> asyncio.Task[T]:
     """Start `coroutine`; the caller keeps the returned task and ends it."""
     return asyncio.create_task(coroutine, name=name)  # noqa: TID251 - the one allowed place
+
+
+async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel `tasks`, and wait until they are over, however they end."""
+    ending = list(tasks)
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
 
 
 def running() -> Mapping[str, int]:

@@ -57,5 +57,10 @@ def spent(budget: Budget, now: float, workers: int = 1) -> Budget | None:
     return Budget(tokens - 1.0, now) if tokens >= 1.0 else None
 
 
+def unspent(budget: Budget, workers: int = 1) -> Budget:
+    """The budget after a repeat that was paid for and is not made."""
+    return Budget(min(reserve(workers), budget.tokens + 1.0), budget.at)
+
+
 def _grown(budget: Budget, now: float, workers: int) -> float:
     return min(reserve(workers), budget.tokens + TRICKLE / workers * max(0.0, now - budget.at))

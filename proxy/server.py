@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from backends.http.edge import ByteBudget, Listener
 from backends.http.limits import Limits
-from backends.tasks import start
+from backends.tasks import end, start
 
 from . import heap, slices
 from .door import tls_context, watch_certificate
@@ -139,13 +139,6 @@ def follows(services: Services) -> list[asyncio.Task[None]]:
         return []
     following = services.follower.run(lambda: services.policy.current.table, asyncio.sleep)
     return [start(following, name="migrations-follow")]
-
-
-async def end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel them, and wait until they are over."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def fleet_duties(services: Services, *, warms: bool) -> list[asyncio.Task[None]]:

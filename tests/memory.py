@@ -7,6 +7,19 @@ from collections.abc import Callable, Mapping
 from backends.state import Item, Lease, StoreError
 
 
+def broken_once() -> Callable[[], bool]:
+    """As a store's `cut`: at the first call it gives what no store may."""
+    broken = iter([True])
+
+    def cut() -> bool:
+        if next(broken, False):
+            message = "no answer of a store"
+            raise ValueError(message)
+        return False
+
+    return cut
+
+
 class MemoryStore:
     """As many holders as a test likes share one. `cut` is asked at each call whether it is out of reach."""
 

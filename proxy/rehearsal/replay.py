@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from backends.emulator.config import EmulatorConfig
 from backends.emulator.server import Emulator
 from backends.http.transport import HttpTransport, Outgoing
 from backends.outcome import Note, Outcome, outcome_of
-from backends.tasks import start
+from backends.tasks import end, start
 from policies.migrating import START
 from policies.migration_state import Command, Phase, Verb
 from policies.table import RouteTable
@@ -32,7 +32,7 @@ from warmers.migrations.ledger import Ledger
 from warmers.migrations.orders import order
 
 from ..policy_source import ToldSource
-from ..server import contracts_of, end, fleet_duties, follows
+from ..server import contracts_of, fleet_duties, follows
 from ..services import Services
 from ..settings import Settings
 from ..wiring import serving, static_credentials
@@ -144,7 +144,7 @@ async def play(play: Play, audience: Audience) -> Played:
         try:
             calls = await _send(play, stage.table, stage.port, began)
         finally:
-            await _ended(beside)
+            await end(beside)
         histories = {name: await stage.ledger.history(name) for name in stage.table.migrations}
         ends = {name: await _end(stage.ledger, name) for name in stage.table.migrations}
         ledgers = {name: hosted.ledger.report() for name, hosted in stage.emulator.models.items()}
@@ -211,12 +211,6 @@ async def _proxy(play: Play, world: World) -> AsyncIterator[tuple[Services, int]
 def _credentials(config: EmulatorConfig) -> CredentialSource:
     pair = config.credentials[0]
     return static_credentials(pair.access_key_id, pair.secret_access_key)
-
-
-async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _send(play: Play, table: RouteTable, port: int, began: float) -> Calls:

@@ -23,7 +23,7 @@ from backends.http.acceptor import Alone, seal
 from backends.http.edge import ByteBudget, Listener
 from backends.meters import Meters
 from backends.state import StoreError, open_store
-from backends.tasks import start
+from backends.tasks import end, start
 from policies.table import RouteTable
 
 from ..faces.admin import State
@@ -304,9 +304,7 @@ class Supervisor:
         finally:
             log.info("draining %d workers", pool.serving)
             self._state.draining = True
-            for duty in duties:
-                duty.cancel()
-            await asyncio.gather(*duties, return_exceptions=True)
+            await end(duties)
             if self._successor is None and self._sole:
                 for each in ports[0]:
                     seal(each)

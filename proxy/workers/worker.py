@@ -19,13 +19,13 @@ import orjson
 
 from backends.http.edge import Listener
 from backends.state import StoreError
-from backends.tasks import start
+from backends.tasks import end, start
 from policies.errors import PolicyError
 
 from ..faces.admin import Admin, State, up_to_date
 from ..policy_source import ToldSource, UnreadableError
 from ..replays import Replays
-from ..server import contracts_of, duties_of, end, follows, settle
+from ..server import contracts_of, duties_of, follows, settle
 from ..services import Services
 from ..settings import Settings, SettingsError
 from ..wiring import real, serving

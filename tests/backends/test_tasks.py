@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from backends.tasks import running, start
+from backends.tasks import end, running, start
 
 
 async def test_a_task_runs_under_its_name() -> None:
@@ -15,6 +15,28 @@ async def test_a_task_runs_under_its_name() -> None:
 
     task = start(work(), name="work")
     assert (task.get_name(), await task) == ("work", 7)
+
+
+async def test_tasks_are_ended_however_they_end() -> None:
+    """One that waits, one that is over, and one that fails when it is cancelled; whoever ends them hears of nothing."""
+
+    async def spoilt() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            message = "spoilt"
+            raise RuntimeError(message)
+
+    async def over() -> None:
+        return None
+
+    async def waits() -> None:
+        await asyncio.Event().wait()
+
+    tasks = [start(each, name="each") for each in (spoilt(), over(), waits())]
+    await tasks[1]
+    await end(iter(tasks))
+    assert [(task.done(), task.cancelled()) for task in tasks] == [(True, False), (True, False), (True, True)]
 
 
 async def test_running_tasks_are_counted_by_what_they_are() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.facts import FailureFacts, Fault
-from policies.retries import LONGEST, RESERVE, STEP, TRICKLE, Budget, earned, spent, wait_before
+from policies.retries import LONGEST, RESERVE, STEP, TRICKLE, Budget, earned, spent, unspent, wait_before
 
 from .written import PATIENT
 
@@ -56,6 +56,12 @@ def test_processes_divide_the_reserve_and_the_trickle(workers: int, saved: int) 
     assert spent(budget, 5.0 + 0.99 * owed * workers / TRICKLE, workers) is None
     assert spent(budget, 5.0 + 1.01 * owed * workers / TRICKLE, workers) is not None
     assert earned(budget, 100.0, 5.0, workers).tokens == max(1.0, RESERVE / workers)
+
+
+@pytest.mark.parametrize(("tokens", "workers", "left"), [(3.5, 1, 4.5), (9.5, 1, 10.0), (4.5, 2, 5.0)])
+def test_a_repeat_that_is_not_made_is_there_for_another(tokens: float, workers: int, left: float) -> None:
+    """One more than before, though never more than can be saved up."""
+    assert unspent(Budget(tokens, 7.0), workers) == Budget(left, 7.0)
 
 
 def test_ten_requests_pay_for_one_repeat() -> None:

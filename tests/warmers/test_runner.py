@@ -14,7 +14,7 @@ from backends.base import Call, Reply
 from backends.book import named_place
 from backends.state import SqliteStore, StoreError
 from policies.table import EndpointSpec, Target, VllmSpec
-from tests.memory import MemoryStore
+from tests.memory import MemoryStore, broken_once
 from warmers.idle import IdleLimit, Seen
 from warmers.lease import Duty
 from warmers.memory import Memory, document, read, write
@@ -220,24 +220,16 @@ async def test_run_goes_on_until_cancelled_and_gives_up_what_is_under_way() -> N
 
 async def test_a_look_that_breaks_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever the shared state gives, even what no store may: it is said, and the next look warms what is due."""
-    backend, looks = Answering(), 0
+    backend = Answering()
     world = World(route_to(ENDPOINT), {"endpoint": backend}, frozen())
 
-    def cut() -> bool:
-        if looks == 0:
-            message = "no answer of a store"
-            raise ValueError(message)
-        return False
-
     async def pause(seconds: float) -> None:
-        nonlocal looks
-        looks += 1
         world.clock.advance(seconds)
         if backend.calls:
             raise asyncio.CancelledError
         await asyncio.sleep(0)
 
-    store = MemoryStore(cut)
+    store = MemoryStore(broken_once())
     with pytest.raises(asyncio.CancelledError):
         await Warmer(replace(world.parts, pause=pause), store, Duty(store, "a", world.clock.now)).run()
     assert "no answer of a store" in caplog.text

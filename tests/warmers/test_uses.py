@@ -13,7 +13,7 @@ from backends.book import named_place
 from backends.emulator.clock import Clock
 from policies.table import EndpointSpec, Target
 from policies.temperature import Warmth
-from tests.memory import MemoryStore
+from tests.memory import MemoryStore, broken_once
 from warmers.ping import Parts
 from warmers.uses import EVERY, FORGOTTEN, GROUP, Uses
 
@@ -174,18 +174,12 @@ async def test_an_exchange_that_breaks_is_not_the_last(caplog: pytest.LogCapture
     """Whatever the shared state gives, even what no store may: it is said, and the next exchange tells of the use."""
     clock, waits = frozen(), list[float]()
 
-    def cut() -> bool:
-        if not waits:
-            message = "no answer of a store"
-            raise ValueError(message)
-        return False
-
     async def pause(seconds: float) -> None:
         waits.append(seconds)
         if len(waits) == 2:
             raise asyncio.CancelledError
 
-    store = MemoryStore(cut)
+    store = MemoryStore(broken_once())
     world, parts, _ = member(store, "one", clock)
     used(world)
     with pytest.raises(asyncio.CancelledError):

@@ -13,6 +13,7 @@ from policies.evidence import Evidence, Side
 from policies.migrating import Gate, Measure, Migration
 from policies.migration_state import Decision, Event, Phase, State, Verb
 from policies.table import RouteTable
+from tests.memory import broken_once
 from warmers.lease import Duty
 from warmers.migrations.controller import DUTY, PUBLISH, Controller
 from warmers.migrations.ledger import Ledger
@@ -275,19 +276,13 @@ async def test_a_look_that_breaks_is_not_the_last(caplog: pytest.LogCaptureFixtu
     fleet, looks = Fleet(), 0
     await started(fleet)
 
-    def cut() -> bool:
-        if looks == 0:
-            message = "no answer of a store"
-            raise ValueError(message)
-        return False
-
     async def pause(seconds: float) -> None:
         nonlocal looks
         looks += 1
         if looks == 2:
             raise asyncio.CancelledError
 
-    fleet.store.cut = cut
+    fleet.store.cut = broken_once()
     with pytest.raises(asyncio.CancelledError):
         await controller(fleet).run(table, pause)
     assert "no answer of a store" in caplog.text
