@@ -1,15 +1,15 @@
-"""AWS credentials through boto3: off the event loop and ahead of expiry.
+"""AWS credentials through boto3's chain: off the event loop and ahead of expiry.
 
-Strategy: boto3 finds credentials (environment, profiles, container and instance roles, SSO, processes) and botocore
+Strategy: botocore finds credentials (environment, profiles, container and instance roles, SSO, processes) and
 refreshes them; both block. So they run in an executor of our own, and the loop keeps the last value: `get` returns it
 at once while it is fresh, returns it and looks again in the background when it gets old, and waits only when there is
-none to return: with fresh credentials a request meets no boto3 call. Whoever waits for the same credentials waits for
+none to return: with fresh credentials a request meets no call of it. Whoever waits for the same credentials waits for
 the same look-up. After a failure the next look-up is `RETRY_AFTER` away, so that a wrong set-up does not start a
 look-up a request.
 
-An assumed role is one call of STS (AssumeRole, in the session's region) with the chain's own credentials. boto3
-is imported when it is first needed: it takes 10 MB (measured with 1.44), which a process without targets at AWS, or a
-supervisor of such processes, need not hold.
+An assumed role is one call of STS (AssumeRole, in the session's region) with the chain's own credentials. botocore
+is imported when it is first needed: it takes 7 MB (measured with 1.44), which a process without targets at AWS, or a
+supervisor of such processes, need not hold; the rest of boto3 takes two more, and is for who asks S3 or SageMaker.
 """
 
 from __future__ import annotations
@@ -52,6 +52,14 @@ def own_session() -> Any:
     import boto3
 
     return boto3.Session()
+
+
+def own_chain() -> Any:
+    """A `botocore.session.Session` with this process's own settings: what looks for credentials in boto3, without the
+    rest of it, which a process that serves would have 2 MB of for nothing."""
+    import botocore.session
+
+    return botocore.session.Session()
 
 
 def client_config() -> Any:
@@ -128,11 +136,11 @@ class AwsCredentials:
         self,
         *,
         clock: Callable[[], datetime] = utc_now,
-        make_session: Callable[[], Any] = own_session,
+        make_session: Callable[[], Any] = own_chain,
         region: str | None = None,
         sts_url: str | None = None,
     ) -> None:
-        """`make_session` makes a `boto3.Session`; it is called once, in a thread, when first needed.
+        """`make_session` makes a `botocore.session.Session`; it is called once, in a thread, when first needed.
 
         `region` is where STS is asked, by default the session's; `sts_url` replaces STS's own address.
         """
@@ -165,8 +173,8 @@ class AwsCredentials:
         return known.credentials if now < known.refresh_at and now < known.stale_at else None
 
     async def prepare(self) -> None:
-        """Have boto3 imported, so that the first request does not wait for that."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, importlib.import_module, "boto3")
+        """Have botocore imported, so that the first request does not wait for that."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, importlib.import_module, "botocore.session")
 
     def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
         """See `CredentialSource`. boto3's chain starts over, so that what was rotated under it is found.
@@ -235,7 +243,7 @@ class AwsCredentials:
 
 
 class _Blocking:
-    """What boto3 does, in the executor's threads. Making sessions and clients is not thread-safe; using them is."""
+    """What botocore does, in the executor's threads. Making sessions and clients is not thread-safe; using them is."""
 
     def __init__(self, make_session: Callable[[], Any], region: str | None, sts_url: str | None) -> None:
         self._make_session = make_session
@@ -282,11 +290,11 @@ class _Blocking:
         return Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], given["Expiration"])
 
     def _make_sts(self) -> Any:
-        region = self._region or self._session.region_name
+        region = self._region or self._session.get_config_variable("region")
         if region is None:
             cause = "no region to ask STS in: set AWS_DEFAULT_REGION"
             raise CredentialsError(cause)
-        return self._session.client("sts", region_name=region, endpoint_url=self._sts_url, config=client_config())
+        return self._session.create_client("sts", region, endpoint_url=self._sts_url, config=client_config())
 
 
 _UNREACHABLE = "the service that gives AWS credentials can't be reached: check network and region"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from backends.wire.dialects import template_problem
-
 LARGEST = 1024 * 1024
 """Bytes; what is larger is the wrong file."""
 
@@ -41,6 +39,8 @@ def template_reader(folder: Path) -> Callable[[str], str]:
         except UnicodeDecodeError as error:
             message = f"is not UTF-8 at byte {error.start}"
             raise ValueError(message) from error
+        from backends.wire.dialects.templates import template_problem  # late: see Translation
+
         problem = template_problem(text)
         if problem is not None:
             raise ValueError(problem)

@@ -254,7 +254,7 @@ def _exporter(name: str) -> SpanExporter:
     if not name.startswith(("http://", "https://")):
         message = f"exporter is {name!r}: give off, console, or the http:// or https:// URL of an OTLP collector"
         raise ValueError(message)
-    # Here and not above: it brings requests and protobuf, 30 ms and 10 MB that `off` need not pay.
+    # Here and not above: it brings requests and protobuf, 30 ms and 6 to 10 MB that `off` need not pay.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     url = name.rstrip("/")

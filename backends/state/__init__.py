@@ -6,7 +6,6 @@ path asks any of them.
 """
 
 from .places import checked, open_store
-from .sqlite import SqliteStore
 from .store import Item, Lease, Store, StoreError
 
-__all__ = ["Item", "Lease", "SqliteStore", "Store", "StoreError", "checked", "open_store"]
+__all__ = ["Item", "Lease", "Store", "StoreError", "checked", "open_store"]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from .sqlite import SqliteStore
 from .store import Store
 
 DEFAULT_PREFIX = "pointsman"
@@ -61,7 +60,13 @@ def _file(parts: SplitResult) -> Maker | None:
     path = unquote(parts.path)[1:]
     if parts.netloc or parts.query or not path:
         return None
-    return lambda make: SqliteStore(Path(path), make=make)
+
+    def made(make: bool) -> Store:
+        from .sqlite import SqliteStore  # what is not in use takes no memory: 1 MB, and boto3 10
+
+        return SqliteStore(Path(path), make=make)
+
+    return made
 
 
 def _bucket(parts: SplitResult) -> Maker | None:
@@ -70,7 +75,7 @@ def _bucket(parts: SplitResult) -> Maker | None:
         return None
 
     def made(make: bool) -> Store:
-        from .s3 import S3Store  # boto3 takes a tenth of a second to import
+        from .s3 import S3Store  # nor a tenth of a second at a start
 
         return S3Store(parts.netloc, prefix)
 

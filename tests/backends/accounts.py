@@ -22,13 +22,19 @@ class Clock:
         return self.now
 
 
-def session_with(config: Path, profile: str | None = None, region: str | None = "us-east-1") -> boto3.Session:
+def session_with(config: Path, profile: str | None = None) -> boto3.Session:
+    """`chain_of` with the rest of boto3."""
+    return boto3.Session(botocore_session=chain_of(config, profile))
+
+
+def chain_of(config: Path, profile: str | None = None, region: str | None = "us-east-1") -> botocore.session.Session:
     """A session that knows one config file and nothing of the machine it runs on."""
     core = botocore.session.Session(profile=profile)
+    core.set_config_variable("region", region)
     core.set_config_variable("config_file", str(config))
     core.set_config_variable("credentials_file", str(config.parent / "none"))
     core.set_config_variable("metadata_service_num_attempts", 0)
-    return boto3.Session(botocore_session=core, region_name=region)
+    return core
 
 
 class Sts:

@@ -11,7 +11,6 @@ from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import botocore.session
 import pytest
 from botocore import exceptions as botocore_errors
@@ -30,7 +29,7 @@ from backends.aws import (
 from backends.wire.sigv4 import Credentials
 from policies.table import AssumedRole
 
-from .accounts import START, Clock, Sts, session_with
+from .accounts import START, Clock, Sts, chain_of
 from .upstream import served
 
 ROLE = AssumedRole("arn:aws:iam::123456789012:role/models", "external-7")
@@ -83,8 +82,8 @@ async def test_static_credentials_answer_for_roles_too() -> None:
     assert StaticCredentials(given).at_hand(ROLE, START) == given
 
 
-def test_boto3_is_imported_when_it_is_needed() -> None:
-    """A process without targets at AWS does not hold it; one that prepares has it before its first request."""
+def test_botocore_is_imported_when_it_is_needed() -> None:
+    """Who has no targets at AWS does not hold it; who prepares has it before a request, not the rest of boto3."""
     code = """
 import asyncio, sys
 from backends.aws import AwsCredentials
@@ -94,22 +93,22 @@ async def main():
     before = {"boto3", "botocore"} & set(sys.modules)
     await credentials.prepare()
     await credentials.aclose()
-    print(sorted(before), "boto3" in sys.modules)
+    print(sorted(before), {"boto3", "botocore.session"} & set(sys.modules))
 asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[] True\n"
+    assert done.stdout == "[] {'botocore.session'}\n"
 
 
 async def test_the_chain_is_read(static_config: Path) -> None:
     """Credentials come from boto3's chain."""
-    async with source(lambda: session_with(static_config), Clock()) as credentials:
+    async with source(lambda: chain_of(static_config), Clock()) as credentials:
         assert await credentials.get() == Credentials("AKIDOWN", "secret-own")
 
 
 async def test_fresh_credentials_are_given_without_a_wait(static_config: Path) -> None:
     """While the credentials are fresh, `get` finishes in one step: it never gives the loop away."""
-    async with source(lambda: session_with(static_config), Clock()) as credentials:
+    async with source(lambda: chain_of(static_config), Clock()) as credentials:
         await credentials.get()
         with pytest.raises(StopIteration):
             credentials.get().send(None)
@@ -118,7 +117,7 @@ async def test_fresh_credentials_are_given_without_a_wait(static_config: Path) -
 async def test_fresh_credentials_are_at_hand(static_config: Path) -> None:
     """As long as nothing has to be looked up for them; before and after that `get` is to be asked."""
     clock = Clock()
-    async with source(lambda: session_with(static_config), clock) as credentials:
+    async with source(lambda: chain_of(static_config), clock) as credentials:
         assert credentials.at_hand(None, START) is None
         given = await credentials.get()
         assert credentials.at_hand(None, START) is given
@@ -136,7 +135,7 @@ def rotate(config: Path) -> None:
 async def test_refused_credentials_are_looked_up_from_the_beginning(static_config: Path) -> None:
     """What was rotated in a file that boto3 had read is found at once, not when the process is started again."""
     clock = Clock()
-    async with source(lambda: session_with(static_config), clock) as credentials:
+    async with source(lambda: chain_of(static_config), clock) as credentials:
         old = await credentials.get()
         rotate(static_config)
         assert await credentials.get() is old
@@ -150,7 +149,7 @@ async def test_refused_credentials_are_looked_up_from_the_beginning(static_confi
 async def test_credentials_that_are_refused_all_the_time_are_looked_up_once_a_minute(static_config: Path) -> None:
     """A target that knows none of them does not make every request wait for a look-up."""
     clock = Clock()
-    async with source(lambda: session_with(static_config), clock) as credentials:
+    async with source(lambda: chain_of(static_config), clock) as credentials:
         credentials.refused(await credentials.get())
         again = await credentials.get()
         credentials.refused(again)
@@ -164,7 +163,7 @@ async def test_refreshed_in_the_background(process_config: tuple[Path, Path]) ->
     """After a minute the old credentials are still given at once; botocore is asked meanwhile, then new ones come."""
     config, calls = process_config
     clock = Clock()
-    async with source(lambda: session_with(config), clock) as credentials:
+    async with source(lambda: chain_of(config), clock) as credentials:
         first = await credentials.get()
         before = len(calls.read_text())
         clock.now += LOOK_AGAIN - timedelta(seconds=1)
@@ -184,7 +183,7 @@ async def test_stale_credentials_are_not_given(process_config: tuple[Path, Path]
     """Credentials that were not looked at for five minutes are looked up before they are given."""
     config, _ = process_config
     clock = Clock()
-    async with source(lambda: session_with(config), clock) as credentials:
+    async with source(lambda: chain_of(config), clock) as credentials:
         first = await credentials.get()
         clock.now += STALE
         assert (await credentials.get()).access_key > first.access_key
@@ -194,7 +193,7 @@ async def test_a_failed_refresh_keeps_what_is_still_good(process_config: tuple[P
     """When the chain fails in between, the last credentials serve until they are stale, then the cause is told."""
     config, calls = process_config
     clock = Clock()
-    async with source(lambda: session_with(config), clock) as credentials:
+    async with source(lambda: chain_of(config), clock) as credentials:
         first = await credentials.get()
         (config.parent / "broken").touch()
         clock.now += LOOK_AGAIN
@@ -215,9 +214,9 @@ async def test_callers_share_one_look_up(process_config: tuple[Path, Path]) -> N
     config, calls = process_config
     made = []
 
-    def make() -> boto3.Session:
+    def make() -> botocore.session.Session:
         made.append(1)
-        return session_with(config)
+        return chain_of(config)
 
     async with source(make, Clock()) as credentials, asyncio.TaskGroup() as group:
         waiting = [group.create_task(credentials.get()) for _ in range(100)]
@@ -234,7 +233,7 @@ async def test_no_credentials_anywhere(tmp_path: Path) -> None:
     """An empty chain is an error that says what to do; it is remembered for a moment, and then looked up again."""
     made: list[int] = []
 
-    def make() -> boto3.Session:
+    def make() -> botocore.session.Session:
         core = botocore.session.Session()
 
         class Empty(CredentialResolver):  # type: ignore[misc] # botocore has no types
@@ -242,7 +241,7 @@ async def test_no_credentials_anywhere(tmp_path: Path) -> None:
                 made.append(1)
 
         core.register_component("credential_provider", Empty([]))
-        return boto3.Session(botocore_session=core)
+        return core
 
     clock = Clock()
     async with source(make, clock) as credentials:
@@ -258,7 +257,7 @@ async def test_no_credentials_anywhere(tmp_path: Path) -> None:
 
 async def test_an_unknown_profile_is_named_as_the_cause(static_config: Path) -> None:
     """A profile that does not exist is told as such."""
-    async with source(lambda: session_with(static_config, "elsewhere"), Clock()) as credentials:
+    async with source(lambda: chain_of(static_config, "elsewhere"), Clock()) as credentials:
         with pytest.raises(CredentialsError, match="AWS_PROFILE"):
             await credentials.get()
 
@@ -290,10 +289,10 @@ async def test_closed_credentials_answer_at_once(static_config: Path) -> None:
     entered, leave = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def make() -> boto3.Session:
+    def make() -> botocore.session.Session:
         loop.call_soon_threadsafe(entered.set)
         asyncio.run_coroutine_threadsafe(leave.wait(), loop).result()
-        return session_with(static_config)
+        return chain_of(static_config)
 
     async with source(make, Clock()) as credentials, asyncio.TaskGroup() as group:
         waiting = group.create_task(asyncio.wait_for(_cause_of(credentials), 60))
@@ -320,7 +319,7 @@ async def sts() -> AsyncIterator[Sts]:
 
 async def test_a_role_is_assumed_with_its_external_id(static_config: Path, sts: Sts) -> None:
     """STS is asked in the session's region, with the external id, and signed with the chain's credentials."""
-    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
+    async with source(lambda: chain_of(static_config), sts.clock, sts_url=sts.url) as credentials:
         given = await credentials.get(ROLE)
         assert given == Credentials("ASIA1", "s", "t", START + timedelta(hours=1))
         (asked,) = sts.asked
@@ -332,7 +331,7 @@ async def test_a_role_is_assumed_with_its_external_id(static_config: Path, sts: 
 
 async def test_roles_are_kept_apart(static_config: Path, sts: Sts) -> None:
     """Another role, or the same with another external id, has credentials of its own; known ones aren't asked for."""
-    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url, region="eu-central-1") as it:
+    async with source(lambda: chain_of(static_config), sts.clock, sts_url=sts.url, region="eu-central-1") as it:
         roles = (ROLE, AssumedRole(ROLE.arn), AssumedRole("arn:aws:iam::123456789012:role/other"))
         first = [await it.get(role) for role in roles]
         assert [each.access_key for each in first] == ["ASIA1", "ASIA2", "ASIA3"]
@@ -343,7 +342,7 @@ async def test_roles_are_kept_apart(static_config: Path, sts: Sts) -> None:
 
 async def test_a_role_is_renewed_ahead_of_its_expiry(static_config: Path, sts: Sts) -> None:
     """After three quarters of their life a role's credentials are renewed in the background, once."""
-    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
+    async with source(lambda: chain_of(static_config), sts.clock, sts_url=sts.url) as credentials:
         first = await credentials.get(ROLE)
         sts.clock.now += timedelta(minutes=45) - timedelta(seconds=1)
         assert await credentials.get(ROLE) == first
@@ -357,7 +356,7 @@ async def test_a_role_is_renewed_ahead_of_its_expiry(static_config: Path, sts: S
 
 async def test_a_role_in_its_last_minute_is_not_used(static_config: Path, sts: Sts) -> None:
     """Credentials about to expire are renewed before they are given."""
-    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
+    async with source(lambda: chain_of(static_config), sts.clock, sts_url=sts.url) as credentials:
         await credentials.get(ROLE)
         sts.clock.now += timedelta(hours=1) - ROLE_SAFETY
         assert (await credentials.get(ROLE)).access_key == "ASIA2"
@@ -366,7 +365,7 @@ async def test_a_role_in_its_last_minute_is_not_used(static_config: Path, sts: S
 async def test_a_refused_role_is_a_cause_with_its_remedy(static_config: Path, sts: Sts) -> None:
     """A role that STS refuses is named, with what to check, and without STS's own text."""
     sts.refuse = True
-    async with source(lambda: session_with(static_config), sts.clock, sts_url=sts.url) as credentials:
+    async with source(lambda: chain_of(static_config), sts.clock, sts_url=sts.url) as credentials:
         with pytest.raises(
             CredentialsError, match=r"role/models \(AccessDenied\): check the role's trust policy"
         ) as raised:
@@ -376,7 +375,7 @@ async def test_a_refused_role_is_a_cause_with_its_remedy(static_config: Path, st
 
 async def test_a_role_needs_a_region(static_config: Path) -> None:
     """Without any region there is no STS to ask, and the error says which variable to set."""
-    async with source(lambda: session_with(static_config, region=None), Clock()) as credentials:
+    async with source(lambda: chain_of(static_config, region=None), Clock()) as credentials:
         with pytest.raises(CredentialsError, match="AWS_DEFAULT_REGION"):
             await credentials.get(ROLE)
 

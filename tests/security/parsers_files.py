@@ -12,7 +12,7 @@ from pathlib import Path
 from backends.meters import Meters
 from backends.state.places import checked
 from backends.wire.capture import Capture, Payload, read_capture, write_capture
-from backends.wire.dialects import template_problem
+from backends.wire.dialects.templates import template_problem
 from deploy.sbom import read_lock
 from policies import addresses, quantities
 from policies.calendar import open_spans, read_calendar, read_window

@@ -12,7 +12,8 @@ import pytest
 
 from backends.base import Call, Reply
 from backends.book import named_place
-from backends.state import SqliteStore, StoreError
+from backends.state import StoreError
+from backends.state.sqlite import SqliteStore
 from policies.table import EndpointSpec, Target, VllmSpec
 from tests.memory import MemoryStore, broken_once
 from warmers.idle import IdleLimit, Seen

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from .errors import write_error
 from .streams import BodyTranslator
-from .templates import template_problem
 from .translation import Exchange, Translation, pair
 from .values import DialectError, Stamp, Wrong
 
@@ -22,6 +21,5 @@ __all__ = [
     "Translation",
     "Wrong",
     "pair",
-    "template_problem",
     "write_error",
 ]

@@ -14,7 +14,7 @@ What differs beyond names, each from the dialects' own documents:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -24,8 +24,10 @@ from .asking import Asked, read_request, refusal
 from .grammars import write_grammar
 from .keys import GENERATE, OPENAI, TABLES
 from .messages import image_parts, plain_messages
-from .templates import Template
 from .values import Wish
+
+if TYPE_CHECKING:
+    from .templates import Template
 
 _ALTERED = frozenset(
     {

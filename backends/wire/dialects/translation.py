@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from policies.dialects import Passage, impossible, passage
 from policies.table import TranslateRule
@@ -17,9 +18,11 @@ from .pieces import PieceReader
 from .replies import write_reply
 from .requests import Carried, carry
 from .streams import BodyTranslator, StreamTranslator, trimmed
-from .templates import Template
 from .tokens import garbled
 from .values import Answer, DialectError, Stamp, Wrong
+
+if TYPE_CHECKING:
+    from .templates import Template
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -53,8 +56,11 @@ class Translation:
         self.client = client
         self.target = target
         self._rule = rule
-        wanted = passage(client, target) is Passage.CHAT_TEMPLATE and rule.chat_template is not None
-        self._template = Template(rule.chat_template or "") if wanted else None
+        self._template: Template | None = None
+        if passage(client, target) is Passage.CHAT_TEMPLATE and rule.chat_template is not None:
+            from .templates import Template  # with Jinja it takes 2 MB, which only a policy with templates needs
+
+            self._template = Template(rule.chat_template)
 
     def request(self, body: bytes, model: str | None, stamp: Stamp) -> Exchange:
         """`body` carried. `model` is the target's name for its model, where it needs one; `stamp` is what an answer

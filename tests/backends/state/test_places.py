@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from backends.state import SqliteStore, StoreError, checked, open_store
+from backends.state import StoreError, checked, open_store
 from backends.state.s3 import S3Store
+from backends.state.sqlite import SqliteStore
 from backends.state.valkey import ValkeyStore
 
 

@@ -11,7 +11,8 @@ from threading import Barrier
 
 import pytest
 
-from backends.state import Item, SqliteStore, StoreError
+from backends.state import Item, StoreError
+from backends.state.sqlite import SqliteStore
 
 
 async def test_store_that_can_not_be_opened(tmp_path: Path) -> None:

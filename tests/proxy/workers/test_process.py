@@ -1,4 +1,4 @@
-"""A worker as a process: what it does without a supervisor."""
+"""A worker as a process: what it holds, and what it does without a supervisor."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ import sys
 import pytest
 
 pytestmark = pytest.mark.slow
+
+
+def test_it_holds_no_library_that_its_policy_may_not_need() -> None:
+    """What some policies need takes up to 10 MB each, in each worker: it is imported with the first that does."""
+    program = (
+        "import sys; import proxy.workers.process;"
+        "print({'boto3', 'botocore', 'jinja2', 'redis', 'requests', 'sqlite3', 'google.protobuf'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("words", [(), ("3",)])

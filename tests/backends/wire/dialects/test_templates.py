@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from backends.wire.dialects import DialectError, template_problem
-from backends.wire.dialects.templates import LONGEST_TEMPLATE, Template
+from backends.wire.dialects import DialectError
+from backends.wire.dialects.templates import LONGEST_TEMPLATE, Template, template_problem
 
 USER: list[dict[str, Any]] = [{"role": "user", "content": "Hi <b>"}]
 CHATML = (
