@@ -8,34 +8,21 @@ from typing import Any
 import pytest
 import yaml
 
-from backends.metric_names import HISTOGRAM, METRICS
+from backends.metric_names import HISTOGRAM
 from tests.checkout import ROOT
+
+from .expressions import OURS, check, labels, named
 
 (GROUP,) = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yaml").read_text())["groups"]
 RULES: list[dict[str, Any]] = GROUP["rules"]
-OURS = {metric.name: metric for metric in METRICS}
-SCRAPED = {"instance", "job"}
-"""Labels that Prometheus adds."""
-
-
-def named(rule: dict[str, Any]) -> set[str]:
-    return set(re.findall(r"pointsman_\w+", rule["expr"]))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
 def test_rules_ask_for_what_there_is(rule: dict[str, Any]) -> None:
-    """Each metric is one of ours, counters are asked for their growth, and no label is made up."""
-    metrics = [OURS[name] for name in named(rule)]
-    assert metrics
-    assert all(metric.type != HISTOGRAM for metric in metrics)
-    for metric in metrics:
-        grows = re.search(rf"(rate|increase)\({metric.name}[{{[]", rule["expr"]) is not None
-        assert grows == metric.name.endswith("_total")
-    by = {label for labels in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in labels.split(", ")}
-    asked = set(re.findall(r"[{,]\s*(\w+)=", rule["expr"])) | by
-    shown = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
-    assert all(asked <= {*metric.labels, *SCRAPED} for metric in metrics)
-    assert shown <= (by or {*SCRAPED, *(label for metric in metrics for label in metric.labels)})
+    """Metrics and labels are ours, and what an alert says is of labels that it has."""
+    check(rule["expr"])
+    assert all(OURS[name].type != HISTOGRAM for name in named(rule["expr"]))
+    assert set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])) <= labels(rule["expr"])
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
