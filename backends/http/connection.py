@@ -83,13 +83,13 @@ class Connection(asyncio.Protocol):
         self._fields = []
         self._framing = 0
         self._expected.append(None)
+        transport.write(request)  # what follows is done while it is on its way
         answer = self._answer = Answer(self, self._pieces, deadline, first_byte, between)
         due = answer.due
         if due > deadline:
             due = deadline
         if due < self._looks_at:
             self.watch(due)
-        transport.write(request)
         return answer
 
     def watch(self, due: float) -> None:

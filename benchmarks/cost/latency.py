@@ -101,7 +101,7 @@ async def paced(one: Shot, rate: float, seconds: float) -> tuple[list[float], li
     return first, whole
 
 
-def _precise() -> asyncio.AbstractEventLoop:
+def precise() -> asyncio.AbstractEventLoop:
     """A loop that wakes up within 0.1 ms; uvloop and epoll round to a millisecond, more than the hop adds."""
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
@@ -116,7 +116,7 @@ def measure(run: Running, cells: Sequence[Cell], rounds: int, rate: float, secon
     began = monotonic()
     for number in range(-1, rounds):  # the first one warms up and is not kept
         for name in shots if number % 2 else reversed(shots):
-            with asyncio.Runner(loop_factory=_precise) as runner:
+            with asyncio.Runner(loop_factory=precise) as runner:
                 first, whole = runner.run(paced(shots[name], rate, seconds))
             if number < 0:
                 continue

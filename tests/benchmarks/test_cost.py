@@ -14,6 +14,7 @@ from benchmarks import upstream
 from benchmarks.cost import gateways, page, systems
 from benchmarks.cost.goals import GOALS, Goal, verdicts
 from benchmarks.cost.latency import paced
+from benchmarks.cost.path import stretches
 from benchmarks.cost.picture import as_svg
 from benchmarks.cost.report import as_markdown
 from benchmarks.cost.running import difference
@@ -123,6 +124,26 @@ def test_picture_has_a_bar_for_each_server() -> None:
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {cell.name for cell in ALL} <= set(texts)
     assert texts.index("floor") < texts.index("bare") < texts.index("litellm")
+
+
+def test_stretches_begin_with_waking_up_and_end_when_it_is_sent() -> None:
+    """Of the thread that serves: other threads, looks that found nothing and a log's lines count for nothing."""
+    script = """
+  7  10.000000000: syscalls:sys_exit_epoll_pwait: 0x1
+  7  10.000010000: syscalls:sys_exit_read: 0x424
+  9  10.000020000: syscalls:sys_exit_write: 0x40
+  7  10.000072000: syscalls:sys_exit_write: 0x44e
+  7  10.000080000: syscalls:sys_exit_epoll_pwait: 0x0
+  7  10.000090000: syscalls:sys_exit_read: 0xfffffffffffffff5
+  7  10.000200000: syscalls:sys_exit_epoll_pwait: 0x1
+  7  10.000210000: syscalls:sys_exit_recvfrom: 0x296
+  7  10.000233000: syscalls:sys_exit_writev: 0x3aa
+  7  10.000240000: syscalls:sys_exit_write: 0x3aa
+"""
+    requests, answers = stretches(script, 900)
+    assert requests == pytest.approx([72.0])
+    assert answers == pytest.approx([33.0])
+    assert stretches("", 900) == ([], [])
 
 
 def test_gateway_that_is_not_built_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
