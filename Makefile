@@ -48,10 +48,13 @@ format: setup ## rewrite the files as `check` wants them
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: ## resolve requirements.lock anew from pyproject.toml
+UV_COMPILE := .cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-header pyproject.toml
+
+lock: ## resolve requirements.lock anew from pyproject.toml, and tests/oldest.lock: the oldest releases that it allows
 	@$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet "uv>=0.9,<1"
-	@.cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --group dev pyproject.toml -o requirements.lock
+	@$(UV_COMPILE) --group dev -o requirements.lock
+	@$(UV_COMPILE) --resolution lowest-direct -o tests/oldest.lock
 
 wheel: setup ## build dist/pointsman-*.whl
 	@$(BIN)/python -m build --wheel --no-isolation

@@ -1,4 +1,5 @@
-"""The built wheel, installed into a fresh environment and used from outside the checkout."""
+"""The built wheel, installed into fresh environments and used from outside the checkout: with the dependencies that are
+locked, and with the oldest that pyproject.toml allows."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from tests.checkout import ROOT, Program, ended, started, variables
 from tests.environments import environment
@@ -20,6 +23,7 @@ from tests.standins import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
+OLDEST = ROOT / "tests" / "oldest.lock"
 TOP_LEVEL = ("proxy", "backends", "policies", "warmers", "deploy")
 
 
@@ -54,11 +58,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-@pytest.fixture(scope="module")
-def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a fresh environment with the wheel; the locked dependencies come from the cache."""
+@pytest.fixture(scope="module", params=["locked", "oldest"])
+def python(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh environment with the wheel; its dependencies come from the cache."""
     folder = tmp_path_factory.mktemp("installed")
-    (folder / "wheel.lock").write_text(runtime_lock())
+    (folder / "wheel.lock").write_text(runtime_lock() if request.param == "locked" else OLDEST.read_text())
     cached = environment("wheel", locks=folder)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     installed = folder / "venv" / "bin" / "python"
@@ -75,6 +79,15 @@ def code(python: Path, folder: Path, program: str, **more: str) -> str:
     done = ended([str(python), "-P", "-c", program], folder, more=more)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_oldest_are_those_that_are_allowed() -> None:
+    """Each direct dependency in the release from which on pyproject.toml allows it; `make lock` writes the file."""
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", OLDEST.read_text(), re.MULTILINE))
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    for wanted in map(Requirement, declared):
+        (least,) = (Version(each.version) for each in wanted.specifier if each.operator == ">=")
+        assert Version(locked[canonicalize_name(wanted.name)]) == least, wanted.name
 
 
 def test_version_is_told_by_both_commands(python: Path, tmp_path: Path) -> None:
