@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
@@ -197,21 +198,37 @@ class Connection(asyncio.Protocol):
                 self._fail(f"the answer's {what} is longer than {HEAD_LIMIT} bytes")
 
     def eof_received(self) -> None:
+        """The other side says no more, by FIN or by TLS's own word; its end without a word is only a lost connection.
+
+        What is unsent keeps the connection, so that an answer which waited for its end might wait for ever.
+        """
         self.closed = True
+        answer = self._answer
+        if answer is None:
+            return
+        if answer.until_close:
+            answer.ended()
+        else:
+            _broken(answer, None)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
         if self._timer is not None:
             self._timer.cancel()
-        answer, self._transport, self._answer = self._answer, None, None
-        if answer is None:
-            return
-        if answer.until_close and error is None:
-            answer.ended()
-        else:
-            where = "while the answer was arriving" if answer.head.done() else "before the answer began"
-            cause = f"the connection broke {where}" + (f": {type(error).__name__}" if error else "")
-            answer.failed(TransportError(cause, sent=True))
+        transport, self._transport = self._transport, None
+        if self._answer is not None and transport is not None:
+            self._rest(transport.get_extra_info("ssl_object"))
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            _broken(answer, error)
+
+    def _rest(self, tls: ssl.SSLObject | None) -> None:
+        """Take what TLS has of the answer: uvloop drops it where the connection ends while its reader is behind."""
+        if tls is not None:
+            with suppress(ssl.SSLError):  # no more, and not the end either
+                while data := tls.read(UNREAD):
+                    self.data_received(data)
+                self.eof_received()
 
     def _fail(self, cause: str) -> None:
         if self._answer is not None:
@@ -224,7 +241,8 @@ class Connection(asyncio.Protocol):
         fields = self._fields
         if len(fields) >= FIELD_LIMIT:
             raise _Refused
-        fields.append((name, value))
+        # The parser leaves spaces behind a value. A tab stays, as with one it takes `chunked` for some other coding.
+        fields.append((name, value.rstrip(b" ")))
 
     def on_headers_complete(self) -> None:
         parser, answer = self._parser, self._answer
@@ -241,7 +259,9 @@ class Connection(asyncio.Protocol):
         if coding is not None or b"content-length" in first or status in _NO_BODY:
             if coding is not None and coding != b"chunked" and coding.lower() != b"chunked":
                 raise _Refused  # one more coding, which we would have to undo: nobody behind us is told of it
-            self._spoiled = not parser.should_keep_alive()
+            # HTTP/1.0 has no chunks: what passes them on all the same may never have read them.
+            misread = coding is not None and parser.get_http_version() == "1.0"
+            self._spoiled = misread or not parser.should_keep_alive()
         else:
             self._spoiled = answer.until_close = True
         answer.began(status, fields, first)
@@ -255,6 +275,13 @@ class Connection(asyncio.Protocol):
         else:  # an interim answer
             self._fields = []
             self._expected.append(None)
+
+
+def _broken(answer: Answer, error: Exception | None) -> None:
+    """Nothing more will come of `answer`, which fails unless it is complete."""
+    where = "while the answer was arriving" if answer.head.done() else "before the answer began"
+    cause = f"the connection broke {where}" + (f": {type(error).__name__}" if error else "")
+    answer.failed(TransportError(cause, sent=True))
 
 
 class _Refused(Exception):

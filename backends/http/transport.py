@@ -308,9 +308,10 @@ class HttpTransport:
     async def _open(self, road: Road, limit: float) -> Connection:
         proxy = self._proxy(road)
         context = self._tls() if road.tls else None
+        name_there = road.host.rstrip(".")  # the root's dot is for the resolver: no certificate has it
         if proxy is None:
             _, connection = await self._loop.create_connection(
-                self._new, road.host, road.port, ssl=context, server_hostname=road.host if context else None
+                self._new, road.host, road.port, ssl=context, server_hostname=name_there if context else None
             )
             return connection
         _, connection = await self._loop.create_connection(self._new, proxy.host, proxy.port)
@@ -324,7 +325,7 @@ class HttpTransport:
             cause = f"the proxy answered CONNECT with {tunnel.status}"
             raise TransportError(cause, sent=False)
         raw, inner = connection.detach(), self._new()
-        transport = await self._loop.start_tls(raw, inner, context, server_hostname=road.host)
+        transport = await self._loop.start_tls(raw, inner, context, server_hostname=name_there)
         if transport is None:
             cause = "the proxy closed the tunnel"
             raise TransportError(cause, sent=False)

@@ -34,6 +34,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n", b"ok", id="trailer"
         ),
         pytest.param(CHUNKED.replace(b"chunked", b"Chunked") + b"2\r\nok\r\n0\r\n\r\n", b"ok", id="in other words"),
+        pytest.param(CHUNKED.replace(b"chunked", b"\tchunked  ") + b"0\r\n\r\n", b"", id="space around a value"),
     ],
 )
 async def test_an_answer_ends_where_http_says(answer: bytes, body: bytes, transport: HttpTransport) -> None:
@@ -56,6 +57,7 @@ async def test_an_answer_ends_where_http_says(answer: bytes, body: bytes, transp
             CHUNKED.replace(b"chunked", b"gzip, chunked") + b"2\r\nok\r\n0\r\n\r\n", id="a coding beside chunks"
         ),
         pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok", id="a coding without chunks"),
+        pytest.param(CHUNKED.replace(b"chunked", b"chunked\t") + b"0\r\n\r\n", id="a tab behind a coding"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok", id="negative length"),
         pytest.param(b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n", id="space in a name"),
     ],
@@ -90,6 +92,10 @@ async def test_what_stands_between_and_behind_chunks_is_bounded(begun: bytes, tr
         pytest.param(OK + OK, id="bytes after the answer"),
         pytest.param(OK.replace(b"Content", b"Connection: close\r\nContent"), id="connection: close"),
         pytest.param(OK.replace(b"1.1", b"1.0"), id="HTTP/1.0"),
+        pytest.param(
+            CHUNKED.replace(b"1.1", b"1.0").replace(b"Tr", b"Connection: keep-alive\r\nTr") + b"2\r\nok\r\n0\r\n\r\n",
+            id="chunks of HTTP/1.0",
+        ),
     ],
 )
 async def test_a_connection_in_doubt_is_not_used_again(answer: bytes, transport: HttpTransport) -> None:
@@ -123,6 +129,35 @@ async def test_a_connection_whose_request_is_not_out_yet_is_not_used_again(trans
         for _ in range(2):
             assert await read(transport, outgoing(url, b"x" * 20_000_000)) == b"ok"
     assert connections == 2
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\n\r\nok", b""], ids=["an answer", "none"])
+async def test_an_end_counts_though_the_request_is_not_out(answer: bytes, transport: HttpTransport) -> None:
+    """Who says no more and takes no more keeps the connection: what was said is the answer, and nothing is none."""
+    over = asyncio.Event()
+
+    async def ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is one that can
+        writer.write(answer)
+        writer.write_eof()
+        await over.wait()
+
+    async with scripted(ends) as url, asyncio.timeout(60):
+        asking = read(transport, outgoing(url, b"x" * 20_000_000))
+        if answer:
+            assert await asking == b"ok"
+        else:
+            with pytest.raises(TransportError, match="broke before the answer began"):
+                await asking
+        over.set()
+
+
+async def test_what_stands_behind_a_value_is_none_of_it(transport: HttpTransport) -> None:
+    """A type is looked up as it is meant, whatever spaces a server leaves behind it."""
+    async with scripted(answering(OK.replace(b"Content", b"X-Type: Throttling  \r\nContent"))) as url:
+        answer = await send(transport, outgoing(url))
+        assert answer.header("x-type") == "Throttling"
+        await answer.aclose()
 
 
 async def test_an_idle_connection_that_ended_is_not_used_again(transport: HttpTransport) -> None:
