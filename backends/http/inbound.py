@@ -240,12 +240,13 @@ class Connection(RequestHandler):
             self._resume_reading_if_drained()
 
     def _refuses(self, message: Any) -> bool:
-        """Say what is wrong with what the parser refused, or took and we do not: HTTP/0.9, 2.0 in words, or a coding
-        beside `chunked`, which would have to be undone, since nobody behind this hop is told of it."""
+        """Say what is wrong with what the parser refused, or took and we do not: HTTP/0.9, 2.0 in words, chunks in
+        HTTP/1.0, which has none, so that what passed them on may not have read them, or a coding beside `chunked`,
+        which would have to be undone, since nobody behind this hop is told of it."""
         if message.__class__ is _ErrInfo:
             self.refuse(message.status, message.exc)
             return True
-        known = message.version is HttpVersion11 or message.version is HttpVersion10
+        known = message.version is HttpVersion11 or (message.version is HttpVersion10 and not message.chunked)
         codings: str = message.headers.get(hdrs.TRANSFER_ENCODING, "chunked")
         if known and codings.strip(" \t").lower() == "chunked":
             return False
