@@ -30,6 +30,7 @@ from ..base import Headers
 from ..patience import limit_at
 from .arriving import READ_AHEAD, Answer, TransportError
 from .connection import Connection, Home
+from .names import Names
 from .roads import Road, lines, message_of, road_to
 
 __all__ = [
@@ -178,6 +179,7 @@ class HttpTransport:
         proxy to reach it through; hosts under `no` (comma-separated, as in NO_PROXY) are reached directly.
         """
         self._loop = asyncio.get_running_loop()
+        self._names = Names(self._loop)
         self._keepalive = keepalive
         self._context = context
         self._proxies = dict(proxies or {})
@@ -192,6 +194,7 @@ class HttpTransport:
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._names.close()
         for connection in list(self._made):
             connection.abort()
         self._made.clear()
@@ -310,11 +313,8 @@ class HttpTransport:
         context = self._tls() if road.tls else None
         name_there = road.host.rstrip(".")  # the root's dot is for the resolver: no certificate has it
         if proxy is None:
-            _, connection = await self._loop.create_connection(
-                self._new, road.host, road.port, ssl=context, server_hostname=name_there if context else None
-            )
-            return connection
-        _, connection = await self._loop.create_connection(self._new, proxy.host, proxy.port)
+            return await self._dialed(road, context, name_there)
+        connection = await self._dialed(proxy, None, None)
         if context is None:
             return connection
         name = f"{road.host}:{road.port}"
@@ -331,6 +331,22 @@ class HttpTransport:
             raise TransportError(cause, sent=False)
         inner.connection_made(transport)
         return inner
+
+    async def _dialed(self, road: Road, context: ssl.SSLContext | None, name_there: str | None) -> Connection:
+        """A connection to the first of a name's addresses that takes one."""
+        refused: OSError | None = None
+        for address in await self._names.addresses(road.host, road.port):
+            try:
+                _, connection = await self._loop.create_connection(
+                    self._new, address, road.port, ssl=context, server_hostname=name_there if context else None
+                )
+            except ssl.SSLError:  # it would be no other one's either
+                raise
+            except OSError as error:
+                refused = error
+            else:
+                return connection
+        raise refused or OSError
 
     def _new(self) -> Connection:
         return Connection(self._loop, self._freed)

@@ -1,0 +1,133 @@
+"""Looking names up: one question at a time for each, and every address of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from backends.http.names import Names
+from backends.http.transport import HttpTransport, TransportError
+from backends.tasks import start
+
+from .scripts import answering, outgoing, read, scripted
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """A loop with a resolver of the test's own, which says nothing of `silent` until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+        self.speaks = asyncio.Event()
+        self.leads_to: dict[str, list[str]] = {"other": ["127.0.0.1"]}
+
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
+        if host[0].isdigit():
+            return await super().getaddrinfo(host, port, **options)
+        self.asked[host] += 1
+        if host == "silent":
+            await self.speaks.wait()
+        if host not in self.leads_to:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in self.leads_to[host]]
+
+
+def played(loop: Loop, scenario: Coroutine[object, object, None]) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(scenario)
+
+
+def test_a_name_whose_server_is_silent_is_looked_up_once() -> None:
+    """Others who ask wait for the same answer and take no thread from another name; who leaves keeps nobody from it."""
+    loop = Loop()
+
+    async def scenario() -> None:
+        names = Names(loop)
+        first, *others = (start(names.addresses("silent", 80), name="asks") for _ in range(5))
+        while not loop.asked["silent"]:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        assert await names.addresses("other", 80) == ["127.0.0.1"]
+        first.cancel()
+        await asyncio.wait({first})
+        loop.leads_to["silent"] = ["127.0.0.2"]
+        loop.speaks.set()
+        assert await asyncio.gather(*others) == [["127.0.0.2"]] * 4
+        assert loop.asked["silent"] == 1
+
+    played(loop, scenario())
+
+
+def test_nothing_is_remembered_beyond_an_answer() -> None:
+    """A name that leads nowhere does so for all who wait; the next one asks anew."""
+    loop = Loop()
+    loop.speaks.set()
+
+    async def scenario() -> None:
+        names = Names(loop)
+        told = await asyncio.gather(*(names.addresses("silent", 80) for _ in range(2)), return_exceptions=True)
+        assert [type(each) for each in told] == [socket.gaierror] * 2
+        loop.leads_to["silent"] = ["127.0.0.2"]
+        assert await names.addresses("silent", 80) == ["127.0.0.2"]
+        assert loop.asked["silent"] == 2
+
+    played(loop, scenario())
+
+
+def test_the_end_waits_for_no_answer() -> None:
+    """A transport that is closed leaves no look-up behind."""
+    loop = Loop()
+
+    async def scenario() -> None:
+        names = Names(loop)
+        asks = start(names.addresses("silent", 80), name="asks")
+        while not loop.asked["silent"]:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        names.close()
+        await asyncio.wait({asks})
+        assert asks.cancelled()
+        assert len(asyncio.all_tasks()) == 1
+
+    played(loop, scenario())
+
+
+def test_connections_to_one_name_ask_for_it_once() -> None:
+    """However many requests want one at a time."""
+    loop = Loop()
+
+    async def scenario() -> None:
+        transport = HttpTransport()
+        asking = [start(read(transport, outgoing("http://silent:1")), name="asks") for _ in range(5)]
+        while not loop.asked["silent"]:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        loop.speaks.set()
+        told = await asyncio.gather(*asking, return_exceptions=True)
+        assert [str(each) for each in told] == ["the target's name does not resolve"] * 5
+        assert loop.asked["silent"] == 1
+        await transport.aclose()
+
+    played(loop, scenario())
+
+
+def test_the_first_address_that_takes_a_connection_is_used() -> None:
+    """A name with several addresses is reached as long as one of them listens; with none it is not there."""
+    loop = Loop()
+
+    async def scenario() -> None:
+        transport = HttpTransport()
+        async with scripted(answering(OK)) as url:
+            loop.leads_to["several"] = ["127.0.0.2", "127.0.0.1", "127.0.0.3"]
+            assert await read(transport, outgoing(url.replace("127.0.0.1", "several"))) == b"ok"
+            loop.leads_to["none"] = ["127.0.0.2", "127.0.0.3"]
+            with pytest.raises(TransportError, match="could not connect: ConnectionRefusedError") as caught:
+                await read(transport, outgoing(url.replace("127.0.0.1", "none")))
+        assert caught.value.sent is False
+        await transport.aclose()
+
+    played(loop, scenario())
