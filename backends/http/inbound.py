@@ -123,7 +123,9 @@ class Connection(RequestHandler):
                 self._say(raw(self.door.malformed(400, "its head is too long")))
         elif self._waiter is not None and not self._waiter.done():
             self._part = len(data)
-            self._timer = self._loop.call_later(self.door.limits.head_time, self._late)
+            patience = self.door.limits.head_time
+            self._timer = self._loop.call_later(patience, self._late)
+            self._next_keepalive_close_time = self._loop.time() + 2 * patience  # it is not idle, and late before that
 
     def _late(self) -> None:
         """The head is not there in time. Who sent nothing at all gets no answer to it."""

@@ -131,6 +131,15 @@ async def test_a_second_head_has_its_own_time() -> None:
         assert (await slow.rest()).startswith(b"HTTP/1.1 408")
 
 
+async def test_a_head_that_has_begun_is_not_cut_off_as_idle() -> None:
+    """The time between two requests is over with the first byte of the next: from there on it has a head's."""
+    limits = Limits(head_time=3.0, idle_time=1.0)
+    async with listening(limits) as port, client(port) as slow:
+        await slow.ask()
+        slow.writer.write(HEAD)
+        assert (await slow.rest()).startswith(b"HTTP/1.1 408")
+
+
 async def test_a_kept_connection_may_be_idle_longer_than_a_head_may_take() -> None:
     """The head's time does not run while nothing of a head has come: such connections are worth keeping."""
     limits = Limits(head_time=1.0, idle_time=30.0)
