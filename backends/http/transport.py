@@ -27,7 +27,7 @@ from cachetools import LRUCache
 from policies.values import value
 
 from ..base import Headers
-from ..patience import limit_at
+from ..patience import ON_TIME, limit_at
 from .arriving import READ_AHEAD, Answer, TransportError
 from .connection import Connection, Home
 from .names import Names
@@ -292,7 +292,9 @@ class HttpTransport:
             async with limit_at(limit):
                 connection = await self._open(road, limit)
         except TimeoutError as error:
-            late = self._loop.time() >= deadline  # then it is the request whose time is over
+            late = (
+                self._loop.time() + ON_TIME >= deadline
+            )  # then it is the request whose time is over; timers may be early
             cause = "the deadline passed" if late else f"no connection within {connect_timeout:g} s"
             raise TransportError(cause, sent=False, timed_out=late) from error
         except ssl.SSLError as error:

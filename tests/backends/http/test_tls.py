@@ -152,3 +152,22 @@ def test_the_roots_dot_is_for_the_resolver(certificate: tuple[Path, Path]) -> No
 
     with asyncio.Runner(loop_factory=Resolving) as runner:
         assert runner.run(scenario()) == b"ok"
+
+
+def test_a_deadline_is_told_from_a_target_that_is_not_there() -> None:
+    """Timers of the loop that serves count in milliseconds and may fire early; whose time is over is known anyway."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def scenario() -> list[bool]:
+        transport, told = HttpTransport(), []
+        async with scripted(silent) as url:
+            for hundredths in range(100):
+                with pytest.raises(TransportError) as caught:
+                    await send(transport, outgoing(url.replace("http:", "https:")), 0.003 + hundredths / 100_000)
+                told.append(caught.value.timed_out)
+        await transport.aclose()
+        return told
+
+    assert served(scenario()) == [True] * 100
