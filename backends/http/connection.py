@@ -264,6 +264,7 @@ class Connection(asyncio.Protocol):
             self._spoiled = misread or not parser.should_keep_alive()
         else:
             self._spoiled = answer.until_close = True
+        self._fields = []  # what comes behind the body is no part of the head (RFC 9110, 6.5.1)
         answer.began(status, fields, first)
 
     def on_message_complete(self) -> None:

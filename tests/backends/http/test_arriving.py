@@ -185,3 +185,18 @@ async def test_a_reader_that_is_behind_is_not_an_upstream_that_is_silent() -> No
     assert socket.done == ["pause", "resume", "abort"]
     with pytest.raises(TransportError, match="silent for too long"):
         await answer.piece()
+
+
+async def test_what_comes_behind_the_body_is_no_field_of_the_head(transport: HttpTransport) -> None:
+    """A trailer decides nothing: not what an error is, and so not whether a request is sent again."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + b"2\r\nok\r\n0\r\nx-amzn-ErrorType: ThrottlingException\r\n\r\n")
+        await reader.read()
+
+    async with scripted(script) as url:
+        answer = await send(transport, outgoing(url))
+        assert await answer.read(100) == b"ok"
+        assert answer.headers == (("Transfer-Encoding", "chunked"),)
+        await answer.aclose()
