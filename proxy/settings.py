@@ -179,6 +179,12 @@ def _look(text: str) -> float:
     return seconds
 
 
+def _file(text: str) -> str:
+    if not text.strip():  # a variable that was never filled in: taken for "none" it would leave the door open
+        raise ValueError
+    return text
+
+
 def _exporter(text: str) -> str:
     if text not in {"off", "console"} and not text.startswith(("http://", "https://")):
         raise ValueError
@@ -257,11 +263,11 @@ FLAGS = (
     Flag("prices", str, "dated prices, for what warm-ups cost; without it those that ship here", metavar="FILE"),
     Flag("alert-url", _address, "POST a line there when a migration is taken back, by whomever", metavar="URL"),
     Flag("alert-on", _alerts, "which decisions about migrations are told there: urgent, or all", "urgent", "WHICH"),
-    Flag("keys", str, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),
-    Flag("keys-secret", str, "file of the master secret: AWS SDKs may sign with issued keys", metavar="FILE"),
-    Flag("tls-cert", str, "certificate chain of the contracts' port, PEM", metavar="FILE"),
-    Flag("tls-key", str, "its private key, PEM", metavar="FILE"),
-    Flag("tls-client-ca", str, "CA of clients' certificates, PEM: callers have to show one", metavar="FILE"),
+    Flag("keys", _file, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),
+    Flag("keys-secret", _file, "file of the master secret: AWS SDKs may sign with issued keys", metavar="FILE"),
+    Flag("tls-cert", _file, "certificate chain of the contracts' port, PEM", metavar="FILE"),
+    Flag("tls-key", _file, "its private key, PEM", metavar="FILE"),
+    Flag("tls-client-ca", _file, "CA of clients' certificates, PEM: callers have to show one", metavar="FILE"),
     Flag("admin-names", str, "further names that the admin port may be asked by: a,b,... or *", metavar="NAMES"),
     Flag("admin-token", str, "token that writes on the admin port ask for; without one they are off", metavar="TOKEN"),
 )

@@ -113,6 +113,17 @@ def test_half_a_door_is_refused(words: tuple[str, ...], said: str) -> None:
         read(given("--policy", "p", *words), {})
 
 
+@pytest.mark.parametrize("name", ["keys", "keys-secret", "tls-cert", "tls-key", "tls-client-ca"])
+@pytest.mark.parametrize("empty", ["", " "])
+def test_a_file_of_the_door_has_a_name(name: str, empty: str) -> None:
+    """A variable that nobody filled in is a mistake: it neither opens an address to everybody nor takes a lock away."""
+    variable = "POINTSMAN_" + name.upper().replace("-", "_")
+    with pytest.raises(SettingsError, match=f"--{name} can't be '{empty}'"):
+        read(given("--policy", "p", "--host", "0.0.0.0", f"--{name}", empty), {})
+    with pytest.raises(SettingsError, match=f"{variable} can't be '{empty}'"):
+        read(given("--policy", "p", "--host", "0.0.0.0"), {variable: empty})
+
+
 def test_every_flag_is_a_setting() -> None:
     """No flag is read and then forgotten."""
     fields = set(Settings.__dataclass_fields__)
