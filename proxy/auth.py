@@ -136,11 +136,14 @@ class Doorkeeper:
         raise WireError(_UNKNOWN)
 
     def _certified(self, common_name: str) -> Principal:
-        """A certificate of the client CA stands for its common name; a key file's `cert` lines say which are let in."""
-        principal = self.keys.certificates.get(common_name)
-        if principal is None and self.keys.certificates:
+        """A certificate of the client CA stands for its common name; a key file's `cert` lines say which are let in,
+        and one without such lines lets none in: whose line was the last to be taken out may call nothing."""
+        known = self.keys.certificates
+        if known is None:
+            return Principal(common_name)
+        principal = known.get(common_name)
+        if principal is None:
             raise WireError(_STRANGER)
-        principal = principal or Principal(common_name)
         if principal.expires is not None and self._now() >= principal.expires:
             raise WireError(_EXPIRED)
         return principal

@@ -56,9 +56,8 @@ class Door:
         except KeyFileError as error:
             log.warning("the keys stay as they were: %s", error)
             return False
-        log.info(
-            "%d keys and %d certificates are in force", len(self.keeper.keys.keys), len(self.keeper.keys.certificates)
-        )
+        found = self.keeper.keys
+        log.info("%d keys and %d certificates are in force", len(found.keys), len(found.certificates or ()))
         return True
 
     def _looked(self) -> str:

@@ -67,11 +67,11 @@ class KeyFile:
     """All that a key file says."""
 
     keys: Mapping[str, Key]
-    certificates: Mapping[str, Principal]
-    """By the subject's common name."""
+    certificates: Mapping[str, Principal] | None
+    """By the subject's common name. None: there is no file, which alone lets every name in."""
 
 
-NO_KEYS = KeyFile(MappingProxyType({}), MappingProxyType({}))
+NO_KEYS = KeyFile(MappingProxyType({}), None)
 
 
 def digest(secret: str) -> bytes:

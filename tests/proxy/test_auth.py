@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 from backends.base import Headers
 from backends.wire.sagemaker import WireError
 from proxy.auth import REPEAT, Doorkeeper, permit
-from proxy.keys import Key, KeyFile, Principal, derived, digest, fresh_id, token
+from proxy.keys import NO_KEYS, Key, KeyFile, Principal, derived, digest, fresh_id, token
 from proxy.replays import Replays
 
 from ..backends.wire.test_sigv4_verify import _At
@@ -46,7 +46,7 @@ def keeper(
 ) -> Doorkeeper:
     keys = {ID: Key(ID, digest(SECRET), PRINCIPAL)}
     return Doorkeeper(
-        KeyFile(MappingProxyType(keys), MappingProxyType(known or {})),
+        NO_KEYS if known is None and certificates else KeyFile(MappingProxyType(keys), MappingProxyType(known or {})),
         master,
         clock or Clock(),
         Replays(),
@@ -184,27 +184,28 @@ def test_a_signature_that_does_not_match_is_not_remembered() -> None:
 @pytest.mark.parametrize(
     ("known", "who"),
     [
-        ({}, Principal("build")),
+        (None, Principal("build")),
         ({"build": PRINCIPAL}, PRINCIPAL),
     ],
 )
-def test_a_certificate_stands_for_its_name(known: dict[str, Principal], who: Principal) -> None:
-    """Every one of the CA's without `cert` lines; with them, the line's principal."""
+def test_a_certificate_stands_for_its_name(known: dict[str, Principal] | None, who: Principal) -> None:
+    """Every one of the CA's without a key file; with one, the principal of its `cert` line."""
     assert asked(keeper(certificates=True, known=known), (), common_name="build") == who
 
 
 def test_a_certificate_of_nobody_is_refused() -> None:
-    """Where the file names certificates, those are all; where TLS does not verify them, none counts."""
+    """The file's certificates are all, and all of none is none; where TLS does not verify them, none counts."""
     door = keeper(certificates=True, known={"build": replace(PRINCIPAL, expires=NOW)})
     assert refused(door, (), common_name="other") == "UnrecognizedClientException"
     assert refused(door, (), common_name="build") == "ExpiredTokenException"
+    assert refused(keeper(certificates=True, known={}), (), common_name="build") == "UnrecognizedClientException"
     assert refused(keeper(), (), common_name="build") == "MissingAuthenticationTokenException"
 
 
 def test_a_wrong_credential_is_not_mended_by_a_certificate() -> None:
     """Who shows both is held to the one that says more."""
     assert (
-        refused(keeper(certificates=True), bearer(token(ID, "A" * 43)), common_name="b")
+        refused(keeper(certificates=True, known={}), bearer(token(ID, "A" * 43)), common_name="b")
         == "UnrecognizedClientException"
     )
 

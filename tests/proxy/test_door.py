@@ -237,10 +237,11 @@ async def test_a_client_certificate_is_a_principal(tmp_path: Path) -> None:
     assert json.loads(there.log.getvalue().splitlines()[-1])["principal"] == "team-a"
 
 
-async def test_with_keys_a_certificate_or_a_key_will_do(tmp_path: Path) -> None:
-    """A certificate that no line names is refused, a key without a certificate is not."""
+@pytest.mark.parametrize("others", ["cert team-b principal=b", ""])
+async def test_with_keys_a_certificate_or_a_key_will_do(others: str, tmp_path: Path) -> None:
+    """A certificate that no line names is refused, also where no line names any; a key without one is not."""
     tls = ssl.create_default_context(cafile=str(TLS / "ca.pem"))
-    settings = given(tmp_path, TEAM + "\ncert team-b principal=b", **with_tls(tls_client_ca=str(TLS / "ca.pem")))
+    settings = given(tmp_path, f"{TEAM}\n{others}", **with_tls(tls_client_ca=str(TLS / "ca.pem")))
     async with guarded(settings) as there:
         request = "POST /endpoints/chat/invocations HTTP/1.1"
         assert await ask(there.port, f"{request}\r\n{BEARER}", b"{}", tls) == (200, b"hi")
