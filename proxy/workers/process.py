@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+from contextlib import suppress
 
 import uvloop
 
@@ -16,6 +17,9 @@ from .channel import channel_of
 from .messages import WHERE
 from .orphan import leave_after
 from .worker import work
+
+_STANDARD = 2
+"""The last of the descriptors that every process has."""
 
 
 def main() -> int:
@@ -26,6 +30,7 @@ def main() -> int:
     )
     logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it found credentials, whenever it does
     faulthandler.register(WHERE)  # names of files and functions, no values; also where Python's lock is never let go of
+    _keep()
     try:
         line = _line()
     except OSError:
@@ -37,6 +42,16 @@ def main() -> int:
 async def _work(line: socket.socket) -> int:
     orphaned = functools.partial(leave_after, line.fileno())
     return await work(await channel_of(line), environment(), orphaned)
+
+
+def _keep() -> None:
+    """What the supervisor has left to this process goes to none of its children: a handler's process, or what a
+    customer's code starts there, would hold the port beyond the end of all of us. uvloop leaves a copy of the line to
+    the supervisor as well, whose number nobody knows."""
+    with suppress(OSError):  # where there is no /proc
+        for name in os.listdir("/proc/self/fd"):
+            with suppress(OSError):  # the one by which they were listed
+                os.set_inheritable(int(name), int(name) <= _STANDARD)
 
 
 def _line() -> socket.socket:
