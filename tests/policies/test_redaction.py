@@ -88,6 +88,20 @@ def test_no_rule_changes_nothing() -> None:
     assert Redaction().body(b'{ "a" : 1 }') == '{ "a" : 1 }'
 
 
+@pytest.mark.parametrize("more", [b"[" * 5000 + b"]" * 5000, b"1" * 5000], ids=["levels", "digits"])
+@pytest.mark.parametrize("before", [b"", b"data: "], ids=["whole", "event"])
+def test_json_that_cannot_be_read_goes_whole(more: bytes, before: bytes) -> None:
+    """What Python refuses an engine may have read: it is not kept as it is because nobody could look into it."""
+    body = before + b'{"user": "%b", "x": %b}' % (SECRET.encode(), more)
+    assert Redaction(keys=frozenset({"user"})).body(body) == before.decode() + GONE
+
+
+def test_a_byte_order_mark_hides_no_json() -> None:
+    """Clients that write one are understood by engines."""
+    body = b'\xef\xbb\xbf{"user": "%b"}' % SECRET.encode()
+    assert Redaction(keys=frozenset({"user"})).body(body) == f'{{"user":"{GONE}"}}'
+
+
 def test_what_is_nested_beyond_reason_goes() -> None:
     """A document that is made to exhaust the stack is not kept."""
     deep = b"[" * 5000 + b"]" * 5000
