@@ -101,11 +101,17 @@ def _without_end(body: bytes, at: int) -> tuple[bytes, bool, bool] | None:
 
 
 def _read_wish(body: bytes) -> tuple[bytes, bool, bool]:
-    """The body without its word on streaming; whether it wants a stream; whether it wants usage in it."""
+    """The body without its word on streaming; whether it wants a stream; whether it wants usage in it.
+
+    One that is nested too deeply to be written anew goes as it is, as one that can't be read: Bedrock says what it is.
+    """
     document = read_object(body) if b'"stream"' in body else None
     if document is None or "stream" not in document:
         return body, False, False
     streams: bool = document.pop("stream") == 1  # engines read JSON's true and 1 alike
     options = document.pop("stream_options", None)
     include_usage = streams and isinstance(options, dict) and options.get("include_usage") is True
-    return orjson.dumps(document), streams, include_usage
+    try:
+        return orjson.dumps(document), streams, include_usage
+    except orjson.JSONEncodeError:  # it reads 1,024 levels, and writes 254
+        return body, False, False

@@ -24,7 +24,7 @@ from .asking import Asked, read_request, refusal
 from .grammars import write_grammar
 from .keys import GENERATE, OPENAI, TABLES
 from .messages import image_parts, plain_messages
-from .values import Wish
+from .values import DialectError, Wish, Wrong
 
 if TYPE_CHECKING:
     from .templates import Template
@@ -176,7 +176,11 @@ def _write_answer(client: str, target: str, asked: Asked, document: dict[str, An
 
 
 def _written(target: str, document: dict[str, Any]) -> bytes:
-    if target not in GENERATE:
+    if target in GENERATE:
+        outer: dict[str, Any] = {name: document.pop(name) for name in ("inputs", "stream") if name in document}
+        document = {**outer, "parameters": document}
+    try:
         return orjson.dumps(document)
-    outer = {name: document.pop(name) for name in ("inputs", "stream") if name in document}
-    return orjson.dumps({**outer, "parameters": document})
+    except orjson.JSONEncodeError as error:  # it reads 1,024 levels, and writes 254
+        message = "the body is nested too deeply to be carried to another dialect"
+        raise DialectError(Wrong.REQUEST, message) from error

@@ -126,6 +126,13 @@ def test_a_word_that_stands_there_twice_is_read(body: bytes) -> None:
     assert write_request(BedrockSpec(ARN), call(body)).body == b"{}"
 
 
+@pytest.mark.parametrize("deep", [200, 300, 1000, 2000])
+def test_a_body_that_is_too_deep_to_be_written_anew_goes_as_it_is(deep: int) -> None:
+    """Bedrock says what it is; less deep it is written."""
+    body = b'{"stream": false, "x": %b}' % (b"[" * deep + b"]" * deep)
+    assert (write_request(BedrockSpec(ARN), call(body)).body == body) == (deep > 254)
+
+
 @settings(max_examples=100)
 @given(st.binary(max_size=64).filter(lambda body: b'"stream"' not in body))
 def test_other_bodies_are_not_touched(body: bytes) -> None:

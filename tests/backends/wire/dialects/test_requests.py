@@ -179,6 +179,18 @@ def test_a_chat_needs_the_template_that_the_policy_gives() -> None:
     assert "chat template" in caught.value.message
 
 
+def test_a_body_that_is_too_deep_is_the_clients_fault() -> None:
+    """It can be read, and not written: its client is told, and it is no failure of ours."""
+    deep: Any = []
+    for _ in range(300):
+        deep = [deep]
+    grammar = {"grammar": {"type": "json", "value": {"enum": deep}}}
+    body = json.dumps({"inputs": "x", "parameters": grammar}).encode()
+    with pytest.raises(DialectError, match="request") as caught:
+        carry("tgi", "openai-completions", body, TranslateRule(), None, "m")
+    assert "too deeply" in caught.value.message
+
+
 CARRIED = {
     "frequency_penalty": 0.5, "presence_penalty": 0.5, "repetition_penalty": 1.5, "min_p": 0.25, "top_p": 0.5,
     "top_k": 7, "seed": 11, "temperature": 0.75, "stop": ["x"], "ignore_eos": True, "stop_token_ids": [4],
