@@ -15,7 +15,7 @@ from typing import Protocol
 import orjson
 
 from backends.base import Headers
-from backends.http.edge import Answer, Exchange
+from backends.http.edge import Answer, BodyTooLarge, BudgetSpent, Exchange
 from backends.meters import Meters
 from backends.tasks import running
 
@@ -25,6 +25,8 @@ from .hosts import Hosts
 
 READ_TIME = 5.0
 """Seconds a client has to send an admin request."""
+LONGEST_BODY = 64 * 1024
+"""Bytes of a body that are read, since some clients send one with whatever they ask."""
 
 _RESET = re.compile(r"/admin/breakers/([A-Za-z0-9._-]{1,63})/reset")
 _JSON: Headers = (("Content-Type", "application/json"),)
@@ -155,7 +157,13 @@ class Operated(Protocol):
 
 async def answer(exchange: Exchange, token: str | None, operated: Operated, hosts: Hosts) -> None:
     """Answer one request on an admin port; `token` is what writes ask for, None where there are none."""
-    await exchange.read_body(64 * 1024, exchange.arrived + READ_TIME)
+    try:
+        await exchange.read_body(LONGEST_BODY, exchange.arrived + READ_TIME)
+    except (BodyTooLarge, BudgetSpent) as error:
+        await exchange.reply(
+            as_json(413 if isinstance(error, BodyTooLarge) else 429, {"error": "nothing here reads bodies"})
+        )
+        return
     path = exchange.raw_path.split("?", 1)[0]
     if (misled := hosts.refusal(exchange.headers)) is not None:
         await exchange.reply(as_json(421, {"error": misled}))

@@ -11,7 +11,7 @@ import pytest
 
 from backends.http.edge import ByteBudget, Listener
 from policies.facts import FailureFacts, Fault
-from proxy.faces.admin import Admin, State
+from proxy.faces.admin import LONGEST_BODY, Admin, State
 from proxy.services import Services
 
 from ..parts import POLICY, Scripted, TextSource, services
@@ -30,10 +30,10 @@ async def admin(token: str | None = "t", names: str | None = None) -> AsyncItera
         parts.log.close()
 
 
-async def ask(port: int, line: str, token: str | None = None, host: str = "h") -> tuple[int, bytes]:
+async def ask(port: int, line: str, token: str | None = None, host: str = "h", body: bytes = b"") -> tuple[int, bytes]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 0\r\n"
-    writer.write((head + (f"Authorization: Bearer {token}\r\n" if token else "") + "\r\n").encode())
+    head = f"{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    writer.write((head + (f"Authorization: Bearer {token}\r\n" if token else "") + "\r\n").encode() + body)
     raw = await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -48,6 +48,16 @@ async def test_a_web_page_cannot_read_it() -> None:
         assert "--admin-names" in json.loads((await ask(port, "GET /readyz", None, "evil.example"))[1])["error"]
         for host in ("127.0.0.1:8081", "localhost", "pointsman:8081", "metrics.internal:8081"):
             assert (await ask(port, "GET /metrics", None, host))[0] == 200
+
+
+@pytest.mark.parametrize(("size", "status"), [(LONGEST_BODY + 1, 413), (4097, 429), (4096, 401)])
+async def test_a_long_body_is_refused_and_no_bug_of_ours(
+    size: int, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beyond what is read, and beyond what there is room for: no traceback for whoever on the machine sends one."""
+    async with admin() as (port, _, _):
+        assert (await ask(port, "POST /admin/reload", "wrong", body=b"x" * size))[0] == status
+    assert caplog.records == []
 
 
 async def test_live_and_ready_are_told_apart() -> None:
