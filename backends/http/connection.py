@@ -248,7 +248,7 @@ class Connection(asyncio.Protocol):
         parser, answer = self._parser, self._answer
         status = parser.get_status_code()
         if status < 200 or answer is None:
-            if status == 101:
+            if status == 101 or status < 100:  # another protocol; or no status at all, and so no interim answer
                 raise _Refused
             return
         fields = self._fields

@@ -70,6 +70,15 @@ async def test_what_is_not_strict_http_is_refused(answer: bytes, transport: Http
     assert caught.value.facts.retry_safe is None
 
 
+@pytest.mark.parametrize("status", [b"000", b"099"])
+async def test_an_answer_without_a_status_is_not_waited_for(status: bytes, transport: HttpTransport) -> None:
+    """It is no interim answer, behind which the real one would come."""
+    async with scripted(answering(b"HTTP/1.1 " + status + b" Nothing\r\nContent-Length: 2\r\n\r\nok")) as url:
+        with pytest.raises(TransportError) as caught:
+            await read(transport, outgoing(url))
+    assert caught.value.cause == "the answer is not valid HTTP/1.1"
+
+
 @pytest.mark.parametrize("begun", [b"2\r\nok\r\n0\r\nX: ", b"2;x="], ids=["trailer", "words about a chunk"])
 async def test_what_stands_between_and_behind_chunks_is_bounded(begun: bytes, transport: HttpTransport) -> None:
     """As a head is: nobody waits for its end, or keeps what has no use."""
