@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from backends.base import Headers
-from backends.http.edge import Exchange
+from backends.http.edge import Certificate, Exchange
 from backends.wire.bearer import bearer_tokens
 from backends.wire.sagemaker import ErrorReply, WireError
 from backends.wire.sagemaker.errors import access_denied, not_authenticated
@@ -51,6 +51,7 @@ _REPLAYED = not_authenticated(
     "InvalidSignatureException", "The signature was used before: sign each request anew, and each attempt of it."
 )
 _EXPIRED = not_authenticated("ExpiredTokenException", "The key has expired: ask for a new one.")
+_OVER = not_authenticated("ExpiredTokenException", "The client certificate has expired: connect with a renewed one.")
 _STRANGER = not_authenticated("UnrecognizedClientException", "The client certificate is of nobody that is known here.")
 
 
@@ -83,15 +84,15 @@ class Doorkeeper:
         self._signer = Signer()
         self._seen = seen
 
-    def claim(self, headers: Headers, common_name: str | None) -> Claimed:
+    def claim(self, headers: Headers, certificate: Certificate | None) -> Claimed:
         """Who sent a head, unless it can't be true. Raises WireError."""
         values = [value for name, value in headers if name.lower() == "authorization"]
         if any(map(is_signature, values)):
             return self._signed(headers)
         if tokens := tuple(bearer_tokens(values)):
             return Claimed(self._bearer(tokens))
-        if self._certificates and common_name is not None:
-            return Claimed(self._certified(common_name))
+        if self._certificates and certificate is not None:
+            return Claimed(self._certified(certificate))
         raise WireError(_MISSING)
 
     def prove(self, claimed: Claimed, method: str, raw_path: str, headers: Headers, body: bytes) -> Principal:
@@ -107,7 +108,7 @@ class Doorkeeper:
 
     def authenticate(self, exchange: Exchange, body: bytes = b"") -> Principal:
         """Both steps at once, for a request whose body is at hand. Raises WireError."""
-        claimed = self.claim(exchange.headers, exchange.common_name)
+        claimed = self.claim(exchange.headers, exchange.certificate)
         return self.prove(claimed, exchange.method, exchange.raw_path, exchange.headers, body)
 
     def _signed(self, headers: Headers) -> Claimed:
@@ -135,13 +136,15 @@ class Doorkeeper:
                     return self._valid(key).principal
         raise WireError(_UNKNOWN)
 
-    def _certified(self, common_name: str) -> Principal:
+    def _certified(self, certificate: Certificate) -> Principal:
         """A certificate of the client CA stands for its common name; a key file's `cert` lines say which are let in,
         and one without such lines lets none in: whose line was the last to be taken out may call nothing."""
+        if self._now() >= certificate.until:
+            raise WireError(_OVER)
         known = self.keys.certificates
         if known is None:
-            return Principal(common_name)
-        principal = known.get(common_name)
+            return Principal(certificate.name)
+        principal = known.get(certificate.name)
         if principal is None:
             raise WireError(_STRANGER)
         if principal.expires is not None and self._now() >= principal.expires:

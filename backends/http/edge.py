@@ -28,6 +28,7 @@ from .acceptor import Acceptor, Alone, Crowd, listening_at, seal
 from .answer import Answer as Answer
 from .answer import lines as lines
 from .exchange import BodyTooSlow as BodyTooSlow
+from .exchange import Certificate as Certificate
 from .exchange import ClientGone as ClientGone
 from .exchange import Exchange as Exchange
 from .inbound import Handler, Malformed, Server

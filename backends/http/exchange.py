@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import HttpVersion11, StreamReader, hdrs, web
@@ -41,6 +43,16 @@ class ClientGone(Exception):
 
 class BodyTooSlow(ClientGone):
     """The body did not arrive before its deadline: the client is still there to be told so, and then it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a client has shown of itself: once for a connection, and for the sessions that it resumes after that."""
+
+    name: str
+    """The subject's common name."""
+    until: float
+    """Seconds since the epoch. TLS looks when it is shown, and never again."""
 
 
 class Exchange:
@@ -87,12 +99,15 @@ class Exchange:
         """The connection can have another request after this one."""
 
     @property
-    def common_name(self) -> str | None:
-        """The common name of the client's certificate, which TLS has verified; None when it showed none."""
+    def certificate(self) -> Certificate | None:
+        """The client's certificate, which TLS has verified; None when it showed none, or one without a common name."""
         transport = self._connection.transport
-        certificate = transport.get_extra_info("peercert") if transport is not None else None
-        subject = certificate.get("subject", ()) if certificate else ()
-        return next((value for part in subject for name, value in part if name == "commonName"), None)
+        found = transport.get_extra_info("peercert") if transport is not None else None
+        if not found:
+            return None
+        names = (value for part in found.get("subject", ()) for name, value in part if name == "commonName")
+        name = next(names, None)
+        return None if name is None else Certificate(name, ssl.cert_time_to_seconds(found["notAfter"]))
 
     @property
     def connected(self) -> bool:

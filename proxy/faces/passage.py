@@ -225,7 +225,7 @@ class _Passage:
 
     async def _admitted(self, door: Door) -> Invocation:
         exchange, record, keeper = self._exchange, self._record, door.keeper
-        claimed = keeper.claim(exchange.headers, exchange.common_name)
+        claimed = keeper.claim(exchange.headers, exchange.certificate)
         read = self._face.read(exchange, record)
         invocation = read if isinstance(read, Invocation) else await read
         try:

@@ -11,6 +11,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from backends.base import Headers
+from backends.http.edge import Certificate
 from backends.wire.sagemaker import WireError
 from proxy.auth import REPEAT, Doorkeeper, permit
 from proxy.keys import NO_KEYS, Key, KeyFile, Principal, derived, digest, fresh_id, token
@@ -64,13 +65,18 @@ def bearer(text: str) -> Headers:
     return (("Host", "h"), ("authorization", f"Bearer {text}"))
 
 
-def asked(door: Doorkeeper, headers: Headers, body: bytes = b"{}", common_name: str | None = None) -> Principal:
-    return door.prove(door.claim(headers, common_name), "POST", PATH, headers, body)
+def asked(
+    door: Doorkeeper, headers: Headers, body: bytes = b"{}", common_name: str | None = None, until: float = NOW + 1
+) -> Principal:
+    shown = None if common_name is None else Certificate(common_name, until)
+    return door.prove(door.claim(headers, shown), "POST", PATH, headers, body)
 
 
-def refused(door: Doorkeeper, headers: Headers, body: bytes = b"{}", common_name: str | None = None) -> str:
+def refused(
+    door: Doorkeeper, headers: Headers, body: bytes = b"{}", common_name: str | None = None, until: float = NOW + 1
+) -> str:
     with pytest.raises(WireError) as found:
-        asked(door, headers, body, common_name)
+        asked(door, headers, body, common_name, until)
     assert found.value.reply.status == 403
     assert SECRET not in str(found.value)
     return found.value.reply.type
@@ -200,6 +206,14 @@ def test_a_certificate_of_nobody_is_refused() -> None:
     assert refused(door, (), common_name="build") == "ExpiredTokenException"
     assert refused(keeper(certificates=True, known={}), (), common_name="build") == "UnrecognizedClientException"
     assert refused(keeper(), (), common_name="build") == "MissingAuthenticationTokenException"
+
+
+@pytest.mark.parametrize("known", [None, {"build": PRINCIPAL}])
+def test_a_certificate_that_has_run_out_is_refused(known: dict[str, Principal] | None) -> None:
+    """TLS looks at it once, and its connection and the sessions that are resumed last longer than it may."""
+    door = keeper(certificates=True, known=known)
+    assert asked(door, (), common_name="build", until=NOW + 0.5).name
+    assert refused(door, (), common_name="build", until=NOW) == "ExpiredTokenException"
 
 
 def test_a_wrong_credential_is_not_mended_by_a_certificate() -> None:

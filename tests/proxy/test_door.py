@@ -60,9 +60,11 @@ def with_tls(**more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def guarded(settings: Settings, answers: int = 1) -> AsyncIterator[Running]:
+async def guarded(
+    settings: Settings, answers: int = 1, wall: Callable[[], float] = time.time
+) -> AsyncIterator[Running]:
     backend, log = Scripted([Reply(body=b"hi", content_type="text/plain") for _ in range(answers)]), io.BytesIO()
-    door = Door(settings, time.time)
+    door = Door(settings, wall)
     parts = replace(await services(backend, log=log, now=asyncio.get_running_loop().time), door=door)
     async with running(settings, parts) as addresses:
         yield Running(addresses.port, door, log, backend)

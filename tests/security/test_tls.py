@@ -5,6 +5,8 @@ The client is OpenSSL's own, since Python's has neither; the proxy is two worker
 
 from __future__ import annotations
 
+import functools
+import operator
 import ssl
 import subprocess
 import time
@@ -17,6 +19,7 @@ import pytest
 
 from proxy.door import tls_context
 from proxy.settings import Settings
+from tests.proxy.test_door import ask, given, guarded, with_tls
 from tests.proxy.workers.serving import BODY, Serving, model, policy_of, request, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -24,6 +27,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 TLS = Path(__file__).parents[1] / "data" / "tls"
 CERTIFICATE = ("--tls-cert", str(TLS / "server.pem"), "--tls-key", str(TLS / "server.key"))
 CLIENTS = 3
+
+
+async def test_a_certificate_is_good_as_long_as_it_says(tmp_path: Path) -> None:
+    """Also after TLS has let it in: what is shown once is held against the clock with every request."""
+    tls = ssl.create_default_context(cafile=str(TLS / "ca.pem"))
+    tls.load_cert_chain(TLS / "client.pem", TLS / "client.key")
+    settings = given(tmp_path, keys=None, keys_secret=None, **with_tls(tls_client_ca=str(TLS / "ca.pem")))
+    later = 150 * 365 * 86400.0
+    for ahead, status in ((0.0, 200), (later, 403)):
+        async with guarded(settings, wall=functools.partial(operator.add, time.time(), ahead)) as there:
+            assert (await ask(there.port, "POST /endpoints/chat/invocations HTTP/1.1", b"{}", tls))[0] == status
 
 
 class Client:
