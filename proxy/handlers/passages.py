@@ -24,6 +24,10 @@ log = logging.getLogger("pointsman.handlers")
 
 T = TypeVar("T")
 
+_LINE, _BROKEN = '{"log"', '{ "log"'
+"""How lines of the request log begin, which is looked for behind whatever a collector of logs puts before them; and the
+same as no reader takes it for one."""
+
 SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "x-amz-security-token"})
 """Header fields, lower case, that a customer's code does not get."""
 
@@ -259,7 +263,12 @@ def _to_client(reply: Reply, changed: values.Reply) -> Reply:
 
 
 def _trace(error: HandlerError) -> str:
-    return f"\n{error.trace}" if error.trace else ""
+    """What the hook raised, on lines of its own that can't be taken for any of ours: an exception often repeats what
+    the caller sent, and a text of a caller's must neither drive a terminal nor be one of the request log's lines."""
+    if not error.trace:
+        return ""
+    shown = "".join(each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}" for each in error.trace)
+    return "".join(f"\n  | {each}" for each in shown.replace(_LINE, _BROKEN).split("\n"))
 
 
 class _Fields(Mapping[str, str]):

@@ -80,6 +80,24 @@ async def test_exceptions(
         assert 'pointsman_handler_hooks_total{handler="model.py",step="before",result="raised"} 1' in counted
 
 
+@everywhere
+async def test_what_a_caller_sent_is_no_log_line(tmp_path: Path, run: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception that repeats it is told on lines of its own, and drives no terminal."""
+    code = "def before(call):\n    raise ValueError('unknown: ' + call.json()['task'])\n"
+    task = 'x\n{"log":"request","request_id":"forged"}\r\nINFO pointsman.auth: 9 keys \x1b[2J\u2028\x85.'
+    async with handled(tmp_path, code, f"run: {run}") as proxy:
+        with caplog.at_level(logging.WARNING), pytest.raises(HandlerError):
+            await proxy.ask(json.dumps({"task": task}).encode())
+    (logged,) = [each.getMessage() for each in caplog.records]
+    told, *rest = logged.splitlines()
+    assert told == "before of chat, request request-0: raised"
+    assert all(each.startswith("  | ") for each in rest)
+    assert rest[-2:] == [
+        '  | { "log":"request","request_id":"forged"}\\u000d',
+        "  | INFO pointsman.auth: 9 keys \\u001b[2J\\u2028\\u0085.",
+    ]
+
+
 DURING = """
 def before(call):
     call.state["count"] = 0
