@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, cast
 
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
@@ -32,6 +32,9 @@ Malformed = Callable[[int, str], Answer]
 
 _HEAD = 64 * 1024
 """Bytes of a head in pieces, all fields together: of those that the parser takes one by one there could be 2 MB."""
+_AHEAD = 64 * 1024
+"""Bytes of bodies that are read ahead of their turn, and what comes with them in one read: no budget knows of them
+yet. aiohttp alone would take up to 64 KiB of each of 32 requests."""
 _REFUSAL_TIME = 1.0
 """Seconds for which a connection over the limit is kept to hear its 503: closed unread, it would see a reset."""
 _UNSENT = 64 * 1024
@@ -113,6 +116,9 @@ class Connection(RequestHandler):
                 self._say(HTTP2_GOAWAY)
                 return
         _feed(self, data)
+        messages = self._messages
+        if messages and (self._request_in_progress or len(messages) > 1) and not self._buffer_paused and self._ahead():
+            self._pause_reading_for_buffer()
         if self._request_count != self._heads:
             self._heads = self._request_count
             if self._timer is not None:
@@ -237,9 +243,13 @@ class Connection(RequestHandler):
                 self._keepalive_handle = loop.call_at(closes, self._process_keepalive)
 
     def _taken(self) -> None:
-        """A place in the queue of requests, which was full, is free again."""
-        if len(self._messages) <= self._msg_queue_resume_size:
+        """A request was taken out of the queue, which was full."""
+        if len(self._messages) <= self._msg_queue_resume_size and not self._ahead():
             self._resume_reading_if_drained()
+
+    def _ahead(self) -> bool:
+        """More of the next requests' bodies waits than is read ahead."""
+        return sum(payload._size for _, payload in self._messages if payload.__class__ is StreamReader) > _AHEAD
 
     def _refuses(self, message: Any) -> bool:
         """Say what is wrong with what the parser refused, or took and we do not: HTTP/0.9, 2.0 in words, chunks in

@@ -56,11 +56,13 @@ PARTS = {
         CONNECTION, "RequestHandler._process_keepalive", "inbound.py times an idle connection"
     ),
     "_parser": Part(BASE, "RequestHandler.start", "inbound.py tells it that a request was taken"),
+    "_pause_reading_for_buffer": Part(BASE, "RequestHandler.data_received", "inbound.py reads no further ahead"),
     "_paused": Part(BASE, "BaseProtocol.pause_writing", "exchange.py and inbound.py ask whether a client reads"),
     "_process_keepalive": Part(CONNECTION, "RequestHandler.start", "inbound.py times an idle connection"),
     "_request_count": Part(CONNECTION, "RequestHandler.data_received", "inbound.py sees by it that a head has come"),
     "_request_in_progress": Part(CONNECTION, "RequestHandler.shutdown", "inbound.py says whether one is"),
     "_resume_reading_if_drained": Part(CONNECTION, "RequestHandler.start", "inbound.py reads on"),
+    "_size": Part(READER, "StreamReader.feed_data", "inbound.py sees by it how much of a body waits"),
     "_task_handler": Part(CONNECTION, "RequestHandler.connection_made", "inbound.py's loop is this task"),
     "_upgraded": Part(BASE, "RequestHandler.data_received", "inbound.py ends, since it has no other protocol"),
     "_waiter": Part(CONNECTION, "RequestHandler.data_received", "inbound.py waits on it for the next request"),

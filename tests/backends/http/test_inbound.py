@@ -1,4 +1,6 @@
-"""Connections of clients when the listener stops: told to go, and not cut off. Limits: test_edge.py."""
+"""Connections of clients when the listener stops: told to go, and not cut off; and what they read ahead.
+
+Other limits: test_edge.py."""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ import pytest
 
 from backends.http.acceptor import Alone
 from backends.http.edge import Answer, ByteBudget, Exchange, Listener
+from backends.http.inbound import Server
+from backends.http.limits import LIMITS
 
 
 async def answer(exchange: Exchange) -> None:
@@ -150,3 +154,70 @@ async def test_who_is_still_sending_when_the_listener_stops_is_answered() -> Non
     await stopping
     closing.close()
     writer.close()
+
+
+class Line(asyncio.Transport):
+    """A transport that only remembers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reads = True
+        self.written = b""
+        self.answered = asyncio.Event()
+
+    def pause_reading(self) -> None:
+        self._reads = False
+
+    def resume_reading(self) -> None:
+        self._reads = True
+
+    def is_reading(self) -> bool:
+        return self._reads
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+        self.answered.set()
+
+    def close(self) -> None:
+        """Nothing is to be closed."""
+
+
+def upload(size: int) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+
+
+async def test_bodies_are_read_ahead_within_bounds() -> None:
+    """No budget knows of a body before its turn: beyond a few the connection is not read, until their turn comes."""
+    held, begun = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    async def waits(exchange: Exchange) -> None:
+        body = await exchange.read_body(200_000, asyncio.get_running_loop().time() + 60.0)
+        begun.release()
+        await held.acquire()
+        await exchange.reply(Answer(200, (), b"%d" % len(body)))
+
+    connection, line = Server(waits, malformed, ByteBudget(200_000), LIMITS)(), Line()
+    connection.connection_made(line)
+    connection.data_received(upload(1) + upload(30_000))
+    await begun.acquire()
+    connection.data_received(upload(30_000))
+    assert line.is_reading()
+    connection.data_received(upload(100_000)[:20_000])
+    assert not line.is_reading()
+    held.release()
+    await begun.acquire()
+    assert line.is_reading()  # 50,000 bytes wait now
+    connection.data_received(upload(100_000)[20_000:])
+    assert not line.is_reading()
+    for _ in range(2):
+        held.release()
+        await begun.acquire()
+    assert line.is_reading()
+    held.release()
+    while not line.written.endswith(b"\r\n\r\n100000"):
+        line.answered.clear()
+        await line.answered.wait()
+    connection.connection_lost(None)
