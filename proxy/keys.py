@@ -1,8 +1,8 @@
 """Keys that we issue: who may call what until when. Text in, frozen values out; hashes only.
 
 A line of the key file is `key ID sha256:HEX principal=NAME allow=GLOB,... expires=TIME`, or for a client certificate
-`cert COMMON-NAME principal=NAME allow=GLOB,...`. Blank lines and `#` comments are skipped; anything else is an error
-with its line, and all errors come in one report.
+`cert COMMON-NAME principal=NAME allow=GLOB,...`. Blank lines and comments, from a word that begins with `#`, are
+skipped; anything else is an error with its line, and all errors come in one report.
 
 A key is an id and a secret of 256 random bits, for which one SHA-256 is enough: there is nothing to guess, so nothing
 to make slow. As a bearer token it is `pm-ID-SECRET`. For AWS SDKs it is an access key id and a secret access key; since
@@ -30,6 +30,8 @@ _ID = re.compile(r"PMK[A-Z2-7]{17}", re.ASCII)
 _TOKEN = re.compile(r"pm-(PMK[A-Z2-7]{17})-([A-Za-z0-9_-]{43})", re.ASCII)
 _HASH = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 _NAME = re.compile(r"[\w.@:/-]{1,64}", re.ASCII)
+_COMMENT = re.compile(r"(?:^|\s)#")
+"""Not within a word: what follows there would be left out unsaid, a narrow allow-list or the end of a key's time."""
 _GLOB = re.compile(r"[A-Za-z0-9*?\[\]!-]{1,128}(/[A-Za-z0-9*?\[\]!-]{1,128})?", re.ASCII)
 
 
@@ -142,7 +144,7 @@ def read_keys(text: str, name: str = "the key file") -> KeyFile:
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
     for number, each in enumerate(text.splitlines(), 1):
-        words = each.partition("#")[0].split()
+        words = _COMMENT.split(each, maxsplit=1)[0].split()
         if words:
             yield number, words
 

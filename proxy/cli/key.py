@@ -67,9 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
         until = (datetime.now(UTC) + timedelta(days=arguments.days)).timestamp() if arguments.days else None  # noqa: TID251 - a command has no other clock
         globs = tuple(re.split(r"\s*,\s*", arguments.allow.strip()))
         text = line(Key(key_id, digest(secret), Principal(arguments.principal, globs, until)))
-        read_keys(text, "--principal and --allow")
+        found = read_keys(text, "--principal and --allow")
     except (KeyFileError, OverflowError) as error:
         raise StartError(str(error)) from error
+    if found.certificates or [*found.keys] != [key_id]:
+        message = "--principal and --allow: they would be further lines of the key file; leave line breaks out"
+        raise StartError(message)
     if arguments.json:
         print(orjson.dumps({"id": key_id, "secret": secret, "bearer": token(key_id, secret), "line": text}).decode())
         return EXIT_OK

@@ -54,6 +54,7 @@ def test_an_allow_list_says_what_may_be_called(
 def test_a_file_in_full() -> None:
     """Keys and certificates, comments and blank lines."""
     text = f"""# who may call
+  # for now
 key {ID} {HASH} principal=team-a allow=chat,packed/* expires=2027-01-31T00:00:00Z   # until the move
 
 cert build.example.com principal=build
@@ -75,6 +76,8 @@ cert build.example.com principal=build
         (f"key {ID} {HASH} principal=a role=b", "each once"),
         (f"key {ID} {HASH} principal=a principal=b", "each once"),
         (f"key {ID} {HASH} principal=a allow=a,,b", "glob in allow"),
+        (f"key {ID} {HASH} principal=a# allow=chat", "that principal has another form"),
+        (f"key {ID} {HASH} principal=a allow=chat#b expires=2027-01-31T00:00:00Z", "glob in allow"),
         (f"key {ID} {HASH} principal=a expires=tomorrow", "a time with its zone"),
         (f"key {ID} {HASH} principal=a expires=2027-01-31T00:00:00", "a time with its zone"),
         ("cert ä$ principal=a", "that common name has another form"),

@@ -10,6 +10,8 @@ import pytest
 from proxy.cli import main
 from proxy.keys import derived, digest, read_keys, read_token
 
+OTHER = f"key PMK{'A' * 17} sha256:{'0' * 64} principal=b"
+
 
 def facts(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, str]:
     assert main(["key", "new", "--json", *words]) == 0
@@ -65,6 +67,10 @@ def test_people_are_told_what_goes_where(capsys: pytest.CaptureFixture[str], tmp
     [
         (("--principal", "a b"), "--principal and --allow, line 1: "),
         (("--principal", "a", "--allow", "a b"), "--principal and --allow, line 1: "),
+        (("--principal", "a#", "--allow", "chat"), "--principal and --allow, line 1: "),
+        (("--principal", "a", "--allow", "chat#"), "--principal and --allow, line 1: "),
+        (("--principal", f"a\n{OTHER}"), "--principal and --allow: they would be further lines"),
+        (("--principal", "a\ncert b principal=b"), "--principal and --allow: they would be further lines"),
         (("--principal", "a", "--days", "99999999999"), ""),
         (("--principal", "a", "--days", "-1"), "--days -1: the key would have expired; "),
         (
