@@ -376,7 +376,8 @@ def _value(flag: Flag, given: Mapping[str, Any], variables: Mapping[str, str]) -
     try:
         return True, flag.read(text)
     except ValueError:
-        msg = f"{origin} can't be {text!r}: {flag.help}"
+        shown = re.sub(r"//[^@/]*@", "//...@", text)  # a password, which has no place in a log
+        msg = f"{origin} can't be {shown!r}: {flag.help}"
         raise SettingsError(msg) from None
 
 

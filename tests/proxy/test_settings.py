@@ -62,6 +62,12 @@ def test_nonsense_names_the_flag(words: tuple[str, ...]) -> None:
         read(given("--policy", "p", *words), {})
 
 
+def test_a_password_is_not_repeated() -> None:
+    """What is wrong with an address is told without it: it would stand in the log of a process that did not start."""
+    with pytest.raises(SettingsError, match=r"--state can't be 'valkey://\.\.\.@host:port'"):
+        read(given("--policy", "p", "--state", "valkey://user:secret@host:port"), {})
+
+
 def test_nonsense_in_the_environment_names_the_variable() -> None:
     """So that it is looked for in the right place."""
     with pytest.raises(SettingsError, match="POINTSMAN_PORT can't be 'x'"):
