@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,10 +113,25 @@ class State:
                 raise ValueError(message)
             data["phase"] = Phase(data["phase"])
             data["applied"] = tuple((str(one), float(at)) for one, at in data["applied"])
-            return cls(**data)
+            return _sound(cls(**data))
         except (KeyError, TypeError, AttributeError) as error:
             message = "not the state of a migration"
             raise ValueError(message) from error
+
+
+def _sound(state: State) -> State:
+    """The state, whose numbers are numbers: others would break whoever reckons with them. Raises TypeError."""
+    maybe = [each for each in (state.bypass, state.done_at) if each is not None]
+    numbers = [state.share, state.shadow, state.since, state.ramped, *maybe]
+    if not (
+        all(type(each) is int for each in (state.version, state.run, state.step, state.window, state.goal))
+        and all(type(each) in (int, float) and math.isfinite(each) for each in numbers)
+        and 0.0 <= state.share <= 1.0
+        and 0.0 <= state.shadow <= 1.0
+    ):
+        message = "a number is none, or out of its bounds"
+        raise TypeError(message)
+    return state
 
 
 class Verb(enum.Enum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -50,6 +51,26 @@ def test_anything_else_is_refused(text: bytes) -> None:
         State.from_json(text)
     with pytest.raises(ValueError):
         Command.from_json(text)
+
+
+@pytest.mark.parametrize("value", ["0.5", math.nan, math.inf, [], {}])
+@pytest.mark.parametrize(
+    "name", ["version", "run", "step", "window", "goal", "share", "shadow", "since", "ramped", "bypass"]
+)
+def test_a_number_is_one(name: str, value: object) -> None:
+    """A store that others write to keeps nobody from starting with what nobody can reckon with."""
+    text = json.dumps(json.loads(State.planned(plan()).to_json()) | {name: value}).encode()
+    with pytest.raises(ValueError, match="not the state of a migration"):
+        State.from_json(text)
+
+
+@pytest.mark.parametrize("share", [-0.5, 1.5, None])
+@pytest.mark.parametrize("name", ["share", "shadow"])
+def test_a_share_is_one(name: str, share: float | None) -> None:
+    """Nothing that is no part of the requests."""
+    text = json.dumps(json.loads(State.planned(plan()).to_json()) | {name: share}).encode()
+    with pytest.raises(ValueError, match="not the state of a migration"):
+        State.from_json(text)
 
 
 def test_unknown_field_is_refused() -> None:
