@@ -34,13 +34,17 @@ def malformed(status: int, what: str) -> ErrorReply:
     return ErrorReply(status=status, type="ValidationError", message=f"The request is not valid HTTP/1.1 ({what}).")
 
 
+_LONGEST_COUNT = 4
+"""Digits; Python itself takes no number of more than 4,300."""
+
+
 def refuse_loop(invocation: Invocation, limit: int) -> None:
     """Raise WireError for a request that has passed `limit` proxies: some target leads back here.
 
     A 400, since SDKs would send a 5xx again and each copy would run around the loop once more.
     """
     hops = invocation.hops
-    if hops is not None and (not hops.isdecimal() or int(hops) >= limit):
+    if hops is not None and (len(hops) > _LONGEST_COUNT or not hops.isdecimal() or int(hops) >= limit):
         message = "The request has passed through this proxy before: a target of its policy leads back to it."
         raise WireError(ErrorReply(status=400, type="ValidationError", message=message))
 

@@ -173,7 +173,9 @@ def test_a_broken_stream_names_its_kind(facts: FailureFacts, kind: str, code: st
     assert "10.1.2.3" not in reply.message
 
 
-@pytest.mark.parametrize(("hops", "refused"), [("0", False), ("2", False), ("3", True), ("x", True), (None, False)])
+@pytest.mark.parametrize(
+    ("hops", "refused"), [("0", False), ("2", False), ("3", True), ("x", True), ("9" * 5000, True), (None, False)]
+)
 def test_a_request_that_went_around_is_refused(hops: str | None, refused: bool) -> None:
     """A loop ends after a few turns, with an answer that SDKs do not send again."""
     call = invocation()
