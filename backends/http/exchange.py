@@ -154,7 +154,7 @@ class Exchange:
         fields, content = self._message.headers, self._payload
         declared = fields.get(hdrs.CONTENT_LENGTH)
         if declared is not None:
-            size = int(declared)  # digits: the parser has seen to it
+            size = int(declared.lstrip("0") or "0")  # digits, and no more than 64 bits: the parser has seen to it
             if size > limit:
                 raise BodyTooLarge(limit)
             self._take(size)

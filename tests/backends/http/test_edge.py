@@ -94,6 +94,7 @@ async def test_the_server_does_not_name_its_insides() -> None:
     "sent",
     [
         pytest.param(b"Content-Length: 70000\r\n\r\n", id="declared"),
+        pytest.param(b"Content-Length: " + b"0" * 5000 + b"70000\r\n\r\n", id="declared at length"),
         pytest.param(b"Transfer-Encoding: chunked\r\n\r\n11170\r\n" + b"x" * 70000 + b"\r\n0\r\n\r\n", id="chunked"),
     ],
 )
