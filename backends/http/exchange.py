@@ -144,7 +144,7 @@ class Exchange:
 
         Raises:
             BodyTooLarge: it is, or says it will be, longer than `limit` bytes.
-            BudgetSpent: the bodies in flight leave no room for it.
+            BudgetSpent: the bodies in flight leave no room for it, or for the next of it by the time it comes.
             BodyTooSlow: it did not arrive before `deadline`.
             ClientGone: the connection ended before it was whole.
         """
@@ -157,13 +157,13 @@ class Exchange:
             size = int(declared.lstrip("0") or "0")  # digits, and no more than 64 bits: the parser has seen to it
             if size > limit:
                 raise BodyTooLarge(limit)
-            self._take(size)
+            self._budget.ask(size)
         interim = self._message.version >= _VERSION_1_1  # a client of HTTP/1.0 would take it for the answer
         if interim and hdrs.EXPECT in fields and fields[hdrs.EXPECT].lower() == "100-continue":
             self._transport().write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             async with limit_at(deadline):
-                body = await self._read(content, limit, self.held)
+                body = await self._read(content, limit)
         except TimeoutError as error:
             self.keeps = False
             msg = "the body did not arrive in time"
@@ -177,16 +177,14 @@ class Exchange:
         self._budget.take(size)
         self.held += size
 
-    async def _read(self, content: Any, limit: int, held: int) -> bytes:
+    async def _read(self, content: Any, limit: int) -> bytes:
         pieces: list[bytes] = []
         size = 0
         while piece := await content.readany():
             size += len(piece)
             if size > limit:
                 raise BodyTooLarge(limit)
-            if size > held:
-                self._take(size - held)
-                held = size
+            self._take(len(piece))
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -26,9 +26,14 @@ class ByteBudget:
 
     def take(self, size: int) -> None:
         """Reserve `size` bytes. Raises BudgetSpent and reserves nothing when they are not there."""
+        self.ask(size)
+        self.used += size
+
+    def ask(self, size: int) -> None:
+        """Raises BudgetSpent when `size` bytes are not there; reserves nothing. A hundred heads that declare long
+        bodies, of which nothing comes, would else keep out everybody's."""
         if self.used + size > self.limit:
             raise BudgetSpent
-        self.used += size
 
     def give_back(self, size: int) -> None:
         self.used -= size

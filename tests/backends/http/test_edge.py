@@ -119,6 +119,30 @@ async def test_a_body_over_the_limit_is_refused(sent: bytes) -> None:
     assert refused == [1 << 16]
 
 
+async def test_a_body_that_is_only_declared_keeps_nobody_out() -> None:
+    """What has not come is not held: the budget is taken as bytes arrive, and asked before the first of them."""
+    budget, asked = ByteBudget(100), asyncio.Event()
+
+    async def handler(exchange: Exchange) -> None:
+        asked.set()
+        try:
+            body = await exchange.read_body(1000, deadline())
+        except BudgetSpent:
+            body = b"spent"
+        await exchange.reply(Answer(200, (), body))
+
+    async with listening(handler, budget) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST + b"Content-Length: 90\r\n\r\n")
+        await asked.wait()
+        assert (await talk(port, POST + b"Content-Length: 80\r\n\r\n" + b"x" * 80)).endswith(b"x" * 80)
+        assert (await talk(port, POST + b"Content-Length: 101\r\n\r\n")).endswith(b"spent")
+        writer.write(b"y" * 90)
+        assert (await reader.readuntil(b"y" * 90)).startswith(b"HTTP/1.1 200")
+        writer.close()
+        await closed(writer)
+
+
 @pytest.mark.parametrize("framing", ["declared", "chunked"])
 async def test_the_budget_binds_all_requests_together_and_is_given_back(framing: str) -> None:
     """While one body fills the budget another is refused; once it is answered there is room again."""
