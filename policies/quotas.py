@@ -45,9 +45,9 @@ def full(rate: Rate, now: float) -> Bucket:
 
 
 def refilled(bucket: Bucket, rate: Rate, now: float) -> Bucket:
-    """The bucket at `now`."""
+    """The bucket at `now`, or as it is where it has been looked at since: no time counts twice."""
     gained = max(0.0, now - bucket.at) * rate.count / rate.period
-    return Bucket(min(rate.count, bucket.left + gained), now)
+    return Bucket(min(rate.count, bucket.left + gained), max(now, bucket.at))
 
 
 def wait_for(bucket: Bucket, rate: Rate, amount: float) -> float:

@@ -7,7 +7,8 @@ for is kept, and the jitter comes on top of it.
 The budget is a bucket: each request of a route puts its share into it, each repeat takes one out, and a trickle keeps a
 quiet route from having none for ever (the shape of Finagle's RetryBudget). Promise: in any stretch of time the repeats
 are at most `RESERVE`, plus the share of the requests, plus `TRICKLE` a second; several processes that serve one policy
-divide reserve and trickle, though none has less than one repeat saved up.
+divide reserve and trickle, though none has less than one repeat saved up. A request counts from when it came, which
+may be before the last repeat: no time counts twice.
 """
 
 from __future__ import annotations
@@ -48,13 +49,13 @@ def reserve(workers: int) -> float:
 
 def earned(budget: Budget, share: float, now: float, workers: int = 1) -> Budget:
     """The budget after one more request of a route that may repeat `share` of them."""
-    return Budget(min(reserve(workers), _grown(budget, now, workers) + share), now)
+    return Budget(min(reserve(workers), _grown(budget, now, workers) + share), max(now, budget.at))
 
 
 def spent(budget: Budget, now: float, workers: int = 1) -> Budget | None:
     """The budget after one repeat, or None when it cannot be paid for."""
     tokens = _grown(budget, now, workers)
-    return Budget(tokens - 1.0, now) if tokens >= 1.0 else None
+    return Budget(tokens - 1.0, max(now, budget.at)) if tokens >= 1.0 else None
 
 
 def unspent(budget: Budget, workers: int = 1) -> Budget:

@@ -215,6 +215,20 @@ def test_an_owner_has_so_many_requests() -> None:
     gates.admit_owner(quota, 10.6)
 
 
+def test_who_came_long_before_brings_no_time_back() -> None:
+    """A request counts from its head, though its body was under way for half a minute: an owner whose requests are some
+    of them slow has the same quota."""
+    gates, quota = Gates(), Quota("us", requests=Rate(4.0, 4.0))
+    admitted = 0
+    for came in (100.0, 70.0) * 20:
+        try:
+            gates.admit_owner(quota, came)
+        except Refused:
+            continue
+        admitted += 1
+    assert admitted == 4
+
+
 def test_tokens_are_charged_afterwards() -> None:
     """The request that goes over is served; the one after it waits until the debt is paid."""
     gates, quota = Gates(), Quota("us", tokens=Rate(600.0, 60.0))

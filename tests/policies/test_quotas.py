@@ -48,14 +48,17 @@ def test_what_nobody_has_counted_is_estimated() -> None:
 
 
 @PATIENT
-@given(st.lists(st.floats(0, 5), max_size=100), st.floats(1, 20), st.floats(0.5, 60))
-def test_never_more_than_the_rate_and_one_period(waits: list[float], count: float, period: float) -> None:
-    """In any stretch at most one bucket, and what the rate grants in that time, gets through."""
+@given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 60)), max_size=100), st.floats(1, 20), st.floats(0.5, 60))
+def test_never_more_than_the_rate_and_one_period(
+    comings: list[tuple[float, float]], count: float, period: float
+) -> None:
+    """In any stretch at most one bucket, and what the rate grants in that time, gets through; whose body was long under
+    way, and who counts from when it began, brings no time back."""
     rate = Rate(count, period)
     bucket, now, admitted = full(rate, 0.0), 0.0, 0
-    for waited in waits:
+    for waited, late in comings:
         now += waited
-        bucket = refilled(bucket, rate, now)
+        bucket = refilled(bucket, rate, now - late)
         if wait_for(bucket, rate, 1.0) == 0.0:
             bucket, admitted = taken(bucket, 1.0), admitted + 1
         assert admitted <= count + now * count / period + 1e-6

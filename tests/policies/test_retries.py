@@ -93,3 +93,14 @@ def test_repeats_never_exceed_what_the_traffic_pays_for(steps: list[tuple[bool, 
 def test_a_clock_that_goes_back_costs_nothing() -> None:
     """Nothing is taken away when time seems to run backwards."""
     assert earned(Budget(3.0, 10.0), 0.1, 5.0).tokens == pytest.approx(3.1)
+
+
+def test_who_came_long_before_brings_no_time_back() -> None:
+    """A request counts from its head, which may be a minute old when its body is there: time adds once."""
+    budget = Budget(0.0, 100.0)
+    for _ in range(10):
+        assert spent(budget, 100.0) is None
+        budget = earned(budget, 0.0, 40.0)
+    assert budget == Budget(0.0, 100.0)
+    paid = spent(Budget(1.5, 100.0), 40.0)
+    assert paid == Budget(0.5, 100.0)
