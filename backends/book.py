@@ -11,7 +11,18 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 
-from policies.breaker import NEW, SLOW_START, Breaker, State, admitted, after, is_failure, state, with_answers
+from policies.breaker import (
+    CONSECUTIVE,
+    NEW,
+    SLOW_START,
+    Breaker,
+    State,
+    admitted,
+    after,
+    is_failure,
+    state,
+    with_answers,
+)
 from policies.facts import FailureFacts, TargetView
 from policies.hedging import Pace, paced, paid, patience, saved
 from policies.retries import Budget, earned, reserve, spent, unspent
@@ -40,7 +51,7 @@ def named_place(target: Target) -> str:
 class Replica:
     """What is known of one copy of a target. `begin` and `end` come in pairs."""
 
-    __slots__ = ("_draw", "answers", "breaker", "cold", "in_flight", "probing", "used")
+    __slots__ = ("_draw", "answers", "breaker", "cold", "in_flight", "probing", "refused", "used")
 
     def __init__(self, draw: Callable[[], float]) -> None:
         """`draw`: see `Book`."""
@@ -49,6 +60,8 @@ class Replica:
         self.cold = False
         self.breaker = NEW
         self.probing = False
+        self.refused = 0
+        """Requests in a row that it turned away, in a manner that does not speak against it."""
         self.answers = 0
         """Answers that the breaker has not been told of: it hears of those of a moment together."""
         self.used: list[float | None] = [None] * (MOST_COPIES + 1)
@@ -67,6 +80,7 @@ class Replica:
         else:
             self.breaker = after(self.counted(), False, now, self._draw)
         self.probing = False
+        self.refused = 0
         together = self.in_flight
         self.used[together if 0 < together < MOST_COPIES else min(max(together, 1), MOST_COPIES)] = now
 
@@ -77,6 +91,8 @@ class Replica:
         """
         self.in_flight -= 1
         self.cold = failure is not None and failure.cold
+        if failure is not None and is_failure(failure) is None:
+            self.refused += 1
         if self.breaker.until is not None and began < self.breaker.at:
             return
         self.probing = False
@@ -85,7 +101,7 @@ class Replica:
 
     def moved(self) -> None:
         """It is another copy from now on. What is in flight is so all the same."""
-        self.breaker, self.probing, self.answers, self.cold = NEW, False, 0, False
+        self.breaker, self.probing, self.answers, self.cold, self.refused = NEW, False, 0, False, 0
         self.used = [None] * (MOST_COPIES + 1)
 
     def counted(self) -> Breaker:
@@ -96,9 +112,9 @@ class Replica:
     def view(self, now: float) -> TargetView:
         breaker = self.breaker
         if breaker.until is None and now - breaker.recovered >= SLOW_START:
-            return TargetView(self.in_flight, self.cold)
+            return TargetView(self.in_flight, self.cold, refuses=self.refused >= CONSECUTIVE)
         health = 0.0 if self.probing else admitted(breaker, now)
-        return TargetView(self.in_flight, self.cold, health, breaker.until or 0.0)
+        return TargetView(self.in_flight, self.cold, health, breaker.until or 0.0, self.refused >= CONSECUTIVE)
 
 
 class Book:
@@ -157,6 +173,13 @@ class Book:
                 return None
             found.append(max(used))
         return min(found)
+
+    def shunned(self, target: Target, replica: int) -> bool:
+        """Whether this copy of `target` turns everybody away while another does not, and so is seldom asked: what it
+        says then is no word of the target."""
+        entries = self._of(target)
+        refusing = [entry.refused >= CONSECUTIVE for entry in entries]
+        return replica < len(refusing) and refusing[replica] and not all(refusing)
 
     def breakers(self, now: float) -> Iterator[tuple[str, int, State]]:
         """Every replica that has been asked: its target's name, its index, and what its breaker is."""

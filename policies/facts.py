@@ -51,3 +51,5 @@ class TargetView:
     """Share of its usual traffic that it may get: 0 when its breaker has ejected it, rising to 1 after recovery."""
     back_at: float = 0.0
     """When an ejected one may be tried again, on the clock of the moment of choice."""
+    refuses: bool = False
+    """It has turned away whatever it was asked of late. That opens no breaker, but others are asked before it."""

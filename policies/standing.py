@@ -7,7 +7,7 @@ ours or the network's. When all are out, nobody is ejected: then the last resort
 Replicas: the less busy of two drawn at random, nearly as even as the least busy of all, and no herd (Mitzenmacher, "The
 power of two choices", 2001). One that is coming back counts as busier than it is. A caller with a key goes to the
 replica that rendezvous hashing gives its key, where what it said before may still be cached, as long as that one has
-no more than its part of the load.
+no more than its part of the load. One that turns everybody away at once is idle for that reason, and seldom asked.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ OVER = 1.25
 """Times the average load from which a replica takes no more callers by their key (Google, "Consistent Hashing with
 Bounded Loads", 2017): without a bound one popular prefix would bury one replica."""
 
-COLD_SHARE = 0.05
-"""Of the requests that may still go to a replica that was found cold while another was not: it refuses at once, so that
-it would else be the least busy, and each such request costs a repeat. What it gets keeps it being restored."""
+REFUSED_SHARE = 0.05
+"""Of the requests that may still go to a replica that was found cold, or refuses all of them, while another does not:
+it refuses at once, so that it would else be the least busy and draw nearly everybody, and each such request costs a
+repeat. What it gets keeps a cold one being restored, and shows when it takes requests again."""
 
 
 def health(target: Target, views: Views) -> float:
@@ -62,16 +63,16 @@ def ejected(targets: Sequence[Target], views: Views, draw: Draw) -> Sequence[Tar
 
 
 def replica(target: Target, views: Views, key: str | None, draw: Draw) -> int:
-    """The replica for one request; one that is ejected only when all are, and one that was found cold now and then."""
+    """The replica for one request; one that is ejected only when all are, and one that refuses all now and then."""
     count = target.replicas
     if count < 2:
         return 0
     seen = views.get(target.name, ())
     well = [index for index in range(count) if index >= len(seen) or seen[index].health > 0.0] or list(range(count))
-    if any(view.cold for view in seen):
-        warm = [index for index in well if index >= len(seen) or not seen[index].cold]
-        if warm and len(warm) < len(well) and draw() >= COLD_SHARE:
-            well = warm
+    if any(view.cold or view.refuses for view in seen):
+        taking = [index for index in well if index >= len(seen) or not (seen[index].cold or seen[index].refuses)]
+        if taking and len(taking) < len(well) and draw() >= REFUSED_SHARE:
+            well = taking
     if len(well) == 1:
         return well[0]
     if key is not None:

@@ -282,7 +282,8 @@ def _end(
     if cold and facts is not None:
         facts = replace(facts, cold=True, timed_out=False)
     services.book.end(attempt.target, attempt.replica, facts, now, began)
-    if facts is not None and (facts.throttled or facts.timed_out):
+    pushback = facts is not None and (facts.throttled or facts.timed_out)
+    if pushback and not services.book.shunned(attempt.target, attempt.replica):
         services.gates.pushed_back(attempt.target, now)
     services.gates.leave(attempt.target)
 

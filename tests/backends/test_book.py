@@ -47,6 +47,51 @@ def test_a_cold_answer_marks_the_target_until_one_succeeds() -> None:
     assert book.views([IMPORT])["import"] == (TargetView(0, cold=False),)
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        FailureFacts(Fault.PLATFORM, retry_safe=True, throttled=True),
+        FailureFacts(Fault.MODEL, retry_safe=False),
+        FailureFacts(Fault.CALLER, retry_safe=False),
+    ],
+)
+def test_a_replica_that_turns_everybody_away_is_known_until_it_answers(refusal: FailureFacts) -> None:
+    """After five in a row, whatever else was given up meanwhile; no breaker opens for it. As long as another one takes
+    requests what it says is no word of the target."""
+    book = Book()
+
+    def asked(replica: int, failure: FailureFacts | None, times: int = 1) -> None:
+        for _ in range(times):
+            book.begin(PAIR, replica)
+            book.end(PAIR, replica, failure, 1.0)
+
+    asked(0, refusal, 4)
+    asked(0, None)
+    assert not book.shunned(PAIR, 0)
+    asked(0, refusal)
+    assert book.views([PAIR], 1.0)["pair"] == (TargetView(refuses=True), TargetView())
+    assert [book.shunned(PAIR, replica) for replica in (0, 1, 2)] == [True, False, False]
+    assert [state for _, _, state in book.breakers(1.0)] == [State.CLOSED] * 2
+    asked(1, refusal, 5)
+    assert [book.shunned(PAIR, replica) for replica in (0, 1)] == [False, False]
+    for replica in (0, 1):
+        book.begin(PAIR, replica)
+        book.answered(PAIR, replica, 2.0)
+    assert book.views([PAIR], 2.0)["pair"] == (TargetView(1), TargetView(1))
+
+
+def test_a_replica_that_moves_has_refused_nobody() -> None:
+    """What the one before it turned away says nothing of it."""
+    book = Book()
+    book.keep([PAIR])
+    for _ in range(5):
+        book.begin(PAIR, 0)
+        book.end(PAIR, 0, FailureFacts(Fault.MODEL, retry_safe=False), 1.0)
+    assert book.shunned(PAIR, 0)
+    book.keep([replace(PAIR, spec=VllmSpec(("http://c", "http://b"), "m"))])
+    assert not book.shunned(PAIR, 0)
+
+
 def test_replicas_follow_the_policy() -> None:
     """A reload that adds or takes a replica changes the views, and what is in flight stays counted."""
     book = Book()

@@ -138,10 +138,11 @@ def test_never_more_than_half_and_never_nothing(shares: list[float], drawn: floa
     assert first_plan(route, views, "key", lambda: drawn).attempts
 
 
-def test_a_cold_replica_is_asked_now_and_then() -> None:
+@pytest.mark.parametrize("shy", [TargetView(0, cold=True), TargetView(0, refuses=True)])
+def test_a_replica_that_refuses_is_asked_now_and_then(shy: TargetView) -> None:
     """It refuses at once and would else be the least busy; without any request nobody would see it come back."""
     three = engine("engine", 3)
-    views = {"engine": (TargetView(0, cold=True), TargetView(5), TargetView(5))}
+    views = {"engine": (shy, TargetView(5), TargetView(5))}
     draws = [number / 1000 for number in range(1000)]
     asked = [replica(three, views, None, drawing(draw, 0.1, 0.6)) for draw in draws]
     assert (asked.count(0), set(asked[50:])) == (50, {1})
@@ -150,9 +151,11 @@ def test_a_cold_replica_is_asked_now_and_then() -> None:
         assert replica(three, views, key, half) in (1, 2)
 
 
-def test_of_cold_replicas_alone_any_is_asked() -> None:
+def test_of_replicas_that_all_refuse_any_is_asked() -> None:
     """Nothing is drawn for it: all of them, or those that are not ejected, are alike."""
     two = engine("engine", 2)
     assert replica(two, {"engine": (TargetView(1, cold=True), TargetView(0, cold=True))}, None, drawing(0.1, 0.6)) == 1
+    both = (TargetView(1, refuses=True), TargetView(0, cold=True))
+    assert replica(two, {"engine": both}, None, drawing(0.1, 0.6)) == 1
     mixed = {"engine": (TargetView(0, cold=True), TargetView(health=0.0, back_at=9.0))}
     assert replica(two, mixed, None, drawing()) == 0

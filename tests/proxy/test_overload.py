@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+from dataclasses import replace
 
 import pytest
 
-from backends.base import Reply, Usage
+from backends.base import Call, Reply, Usage
 from backends.errors import BackendError
+from policies.facts import FailureFacts, Fault
+from policies.table import Target
 from proxy.faces.failures import error_reply
 from proxy.pipeline import serve
 from proxy.record import Record
 
-from .parts import Held, invocation, services
+from .parts import Held, Scripted, invocation, services
 
 ONE = "limit: {min: 1, max: 1, queue: 0}"
 POLICY = f"""
@@ -22,14 +27,27 @@ owners: {{us: {{requests: 1/h}}, them: {{tokens: 10/h}}}}
 targets:
   first: {{kind: vllm, url: "http://127.0.0.1:1", model: m, {ONE}}}
   second: {{kind: vllm, url: "http://127.0.0.1:2", model: m, {ONE}}}
+  pair: {{kind: vllm, urls: ["http://127.0.0.1:4", "http://127.0.0.1:5"], model: m}}
   queued: {{kind: vllm, url: "http://127.0.0.1:3", model: m, limit: {{min: 1, max: 1, queue: 5}}}}
 endpoints:
   late: {{serve_from: queued, fallback: [second], timeout: 400ms}}
+  twice: {{serve_from: pair, retry: {{attempts: 1}}}}
   alone: {{serve_from: first}}
   chat: {{serve_from: first, fallback: [second]}}
   bounded: {{serve_from: first, owner: us}}
   counted: {{serve_from: first, owner: them}}
 """
+
+
+class Throttling(Scripted):
+    """A backend whose second replica turns everybody away at once."""
+
+    async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+        self.calls.append((f"{target.name} {replica}", call, deadline))
+        if replica == 1:
+            facts = FailureFacts(Fault.MODEL, retry_safe=True, throttled=True)
+            raise BackendError(facts, target, "scripted")
+        return Reply(body=b"ok")
 
 
 class Client:
@@ -109,3 +127,19 @@ async def test_an_owner_over_its_quota_is_turned_away() -> None:
             assert caught.value.facts.shed
         assert 'reason="owner"} 1' in client.parts.meters.render({})
     assert len(client.backend.calls) == 2
+
+
+async def test_a_replica_that_turns_everybody_away_draws_nobody() -> None:
+    """After five the other one has the requests; and what those hear who are drawn for the first all the same leaves
+    the target's limit as it is."""
+    backend = Throttling()
+    parts = await services(backend, text=POLICY)
+    drawn = replace(parts, draw=itertools.cycle([0.01, 0.9, 0.9]).__next__)
+    for each in (*[parts] * 15, *[drawn] * 5):
+        trace = each.telemetry.start(invocation("twice"), 0)
+        with contextlib.suppress(BackendError):
+            async with serve(invocation("twice"), Record("request-0", each.now(), 0.0), trace, each):
+                pass
+    assert [name for name, *_ in backend.calls] == ["pair 1"] * 5 + ["pair 0"] * 10 + ["pair 1"] * 5
+    assert list(parts.gates.states()) == [("pair", 256, 0, 0)]
+    parts.log.close()
