@@ -130,6 +130,11 @@ class Gate:
         room, bounds = self.limit.value, self.rule.bounds
         return self.active < bounds.least or (self.active < room and self.active < bounds.most)
 
+    def places(self) -> float:
+        """Requests that may be inside at a time: what is known of the target, inside the policy's bounds."""
+        bounds = self.rule.bounds
+        return min(max(self.limit.value, bounds.least), bounds.most)
+
     def drop(self, rank: int, key: int) -> _Waiting | None:
         waiting = self.queues[rank].pop(key, None)
         if waiting is not None:
@@ -212,9 +217,7 @@ class Gates:
     def spacious(self, target: Target) -> bool:
         """Whether less than half of the places at the target are taken, and nobody waits for one."""
         gate = self.of(target)
-        bounds = gate.rule.bounds
-        room = min(max(gate.limit.value, bounds.least), bounds.most)
-        return not gate.waiting and 2 * (gate.active + gate.spare) < room
+        return not gate.waiting and 2 * (gate.active + gate.spare) < gate.places()
 
     def full(self, target: Target) -> bool:
         """Whether clients wait for a place at the target, or the next one would."""
@@ -298,7 +301,7 @@ class Gates:
     def states(self) -> Iterator[tuple[str, int, int, int]]:
         """Of each target that has been asked: name, limit, requests inside, requests waiting."""
         for name, gate in self._gates.items():
-            yield name, int(gate.limit.value), gate.active, gate.waiting
+            yield name, int(gate.places()), gate.active, gate.waiting
 
     def _bucket(self, owner: str, what: str, rate: Rate, now: float) -> Bucket:
         return refilled(self._owners.get((owner, what)) or full(rate, now), rate, now)

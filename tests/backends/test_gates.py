@@ -55,7 +55,7 @@ async def test_a_place_is_taken_waited_for_and_handed_on_in_order() -> None:
     gates.leave(GPU)
     await settled()
     assert done(second) == [True]
-    assert list(gates.states()) == [("gpu", 256, 1, 0)]
+    assert list(gates.states()) == [("gpu", 1, 1, 0)]
 
 
 async def test_one_hot_target_keeps_nobody_else_waiting() -> None:
@@ -136,7 +136,7 @@ async def test_nobody_waits_for_longer_than_the_policy_says() -> None:
         await gates.queue(at, "normal", 10, 60.0)
     with pytest.raises(Refused, match="too long"):
         await gates.queue(target(), "normal", 10, 0.02)
-    assert list(gates.states()) == [("gpu", 256, 1, 0)]
+    assert list(gates.states()) == [("gpu", 1, 1, 0)]
 
 
 async def test_who_goes_away_while_waiting_leaves_nothing_behind() -> None:
@@ -150,7 +150,7 @@ async def test_who_goes_away_while_waiting_leaves_nothing_behind() -> None:
     gates.leave(GPU)
     unlucky.cancel()
     await settled()
-    assert list(gates.states()) == [("gpu", 256, 0, 0)]
+    assert list(gates.states()) == [("gpu", 1, 0, 0)]
     assert gates.enter(GPU)
     lucky = waiting(gates, size=100)
     await settled()
@@ -199,7 +199,7 @@ async def test_who_waits_gets_in_where_a_policy_makes_room() -> None:
     gates.keep([replace(GPU, limit=LimitRule(Bounds(1, 2), 2, 100, 5.0))])
     await settled()
     assert done(first, second) == [True, False]
-    assert list(gates.states()) == [("gpu", 256, 2, 1)]
+    assert list(gates.states()) == [("gpu", 2, 2, 1)]
     await ended(second)
 
 
@@ -253,6 +253,17 @@ def test_who_owes_tokens_loses_no_requests_by_asking() -> None:
     gates.admit_owner(quota, 16.0)
     with pytest.raises(Refused, match="over its requests"):
         gates.admit_owner(quota, 16.0)
+
+
+def test_the_limit_that_is_shown_is_the_one_that_binds() -> None:
+    """Before the first answer as after it, and in each of several processes its part."""
+    four = Target("four", "endpoint", EndpointSpec("four"), limit=LimitRule(Bounds(2, 4)))
+    for workers, shown in ((1, 4), (2, 2)):
+        gates = Gates(workers)
+        assert gates.enter(four)
+        assert list(gates.states()) == [("four", shown, 1, 0)]
+        gates.of(four).answered(0.1, 1.0)
+        assert list(gates.states()) == [("four", shown, 1, 0)]
 
 
 async def test_full_is_where_the_next_one_would_wait() -> None:
