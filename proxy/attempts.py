@@ -338,6 +338,7 @@ async def _attempt(
     target, gate, place = attempt.target, way.gate, way.place
     if not gate.enter():
         await _turn(route, plan, call, deadline, services)
+        way.place = place = services.book.of(target, attempt.replica)  # who waits is not there: it may be forgotten
     place.begin()
     began = services.now()
     if services.temperatures.tracked:

@@ -30,6 +30,7 @@ targets:
   pair: {{kind: vllm, urls: ["http://127.0.0.1:4", "http://127.0.0.1:5"], model: m}}
   queued: {{kind: vllm, url: "http://127.0.0.1:3", model: m, limit: {{min: 1, max: 1, queue: 5}}}}
 endpoints:
+  queued: {{serve_from: queued, retry: {{attempts: 1}}}}
   late: {{serve_from: queued, fallback: [second], timeout: 400ms}}
   twice: {{serve_from: pair, retry: {{attempts: 1}}}}
   alone: {{serve_from: first}}
@@ -48,6 +49,14 @@ class Throttling(Scripted):
             facts = FailureFacts(Fault.MODEL, retry_safe=True, throttled=True)
             raise BackendError(facts, target, "scripted")
         return Reply(body=b"ok")
+
+
+class Failing(Held):
+    """A backend that fails, once it is told to."""
+
+    async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+        await super().invoke(target, call, deadline, replica)
+        raise BackendError(FailureFacts(Fault.PLATFORM, retry_safe=None), target, "scripted")
 
 
 class Client:
@@ -142,4 +151,30 @@ async def test_a_replica_that_turns_everybody_away_draws_nobody() -> None:
                 pass
     assert [name for name, *_ in backend.calls] == ["pair 1"] * 5 + ["pair 0"] * 10 + ["pair 1"] * 5
     assert list(parts.gates.states()) == [("pair", 256, 0, 0)]
+    parts.log.close()
+
+
+@pytest.mark.parametrize(("held", "ends"), [(Held, type(None)), (Failing, BackendError)])
+async def test_who_is_let_in_as_its_target_is_forgotten_is_counted_once(held: type[Held], ends: type) -> None:
+    """Between the end of whoever was inside and the beginning of whoever waited nobody is there, and a reload may
+    forget what is known of a target that has gone: what ends is what began."""
+    backend = held(Reply())
+    parts = await services(backend, text=POLICY, now=asyncio.get_running_loop().time)
+
+    async def ask() -> None:
+        trace = parts.telemetry.start(invocation("queued"), 0)
+        async with serve(invocation("queued"), Record("request-0", parts.now(), 0.0), trace, parts):
+            pass
+
+    asked = [asyncio.create_task(ask()) for _ in range(2)]
+    while not any(waiting for *_, waiting in parts.gates.states()):  # noqa: ASYNC110 - a count tells nobody
+        await asyncio.sleep(0)
+    backend.go.set()
+    while len(backend.calls) < 2:
+        parts.book.keep([])
+        await asyncio.sleep(0)
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(one) for one in found] == [ends] * 2
+    queued = parts.policy.current.table.targets["queued"]
+    assert [view.in_flight for view in parts.book.views([queued])["queued"]] == [0]
     parts.log.close()
