@@ -124,7 +124,8 @@ def first_plan(
     else:
         chosen = None if spare and any(target is side for target in out) else side
     if desperate:
-        order, why = _desperate(route, out, body_size)
+        near = {side.name, *(target.name for target in spare)} if side is not None else targets.keys()
+        order, why = _desperate(route, [target for target in out if target.name in near], body_size)
     elif chosen is not None:
         rest = [target for target in spare if target.name != chosen.name]
         order = [chosen, *rest]

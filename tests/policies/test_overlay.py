@@ -184,6 +184,24 @@ def test_share_holds_while_the_old_target_is_ejected(fallback: tuple[Target, ...
     assert {key: plan.side for key, plan in plans.items()} == sides
 
 
+@pytest.mark.parametrize(("old_back", "new_back"), [(9.0, 5.0), (5.0, 9.0)])
+@pytest.mark.parametrize("fallback", [(), (SPARE,)])
+def test_share_holds_while_everything_is_ejected(
+    old_back: float, new_back: float, fallback: tuple[Target, ...]
+) -> None:
+    """Whichever is the least bad: who was meant for the old target does not meet the candidate, first or later."""
+    route = moved(0.1, fallback=fallback)
+    backs = {"old": old_back, "new": new_back, "spare": 7.0}
+    views = {name: [TargetView(health=0.0, back_at=back)] for name, back in backs.items()}
+    sides = {key: side(route, key) for key in KEYS}
+    for key, meant in sides.items():
+        plan = first_plan(route, views, key, lambda: 0.5)
+        assert plan.side == meant
+        asked = [one.target.name for one in plan.attempts]
+        assert meant == "new" or "new" not in asked
+        assert asked == sorted(asked, key=backs.__getitem__)
+
+
 def test_ejected_candidate_is_replaced_by_the_old_target() -> None:
     """Its callers go home for the time, and the plan says whom they were meant for."""
     route = moved(0.5)
