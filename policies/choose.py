@@ -181,7 +181,12 @@ def after_failure(plan: Plan, facts: FailureFacts, left: float = math.inf, draw:
         return None
     same = following[0].target.name == failed and not facts.cold
     repeats = plan.repeats + 1 if same else 0
-    wait = wait_before(repeats, facts, draw) if same else 0.0
+    if same and facts.retry_after and following[0].replica != tried:
+        # One copy asked for the wait, and the next one is another: this request does not come back to the first.
+        following = tuple(one for one in following if one.target.name != failed or one.replica != tried)
+        wait = wait_before(repeats, replace(facts, retry_after=None), draw)
+    else:
+        wait = wait_before(repeats, facts, draw) if same else 0.0
     if wait >= left:
         return None
     charged = same or facts.retry_safe is None or (plan.client_retries and not facts.cold)

@@ -8,9 +8,9 @@ import pytest
 
 from policies.choose import Plan, after_failure, attempt_deadline, first_plan, turn_deadline
 from policies.facts import FailureFacts, Fault
-from policies.table import RetryRule, Route
+from policies.table import RetryRule, Route, Weighted
 
-from .written import split, target
+from .written import engine, split, target
 
 NOT_SENT = FailureFacts(Fault.NETWORK, retry_safe=True)
 UNKNOWN = FailureFacts(Fault.NETWORK, retry_safe=None)
@@ -62,6 +62,23 @@ def test_repeat_waits_and_is_paid_for_and_a_fallback_is_not() -> None:
     elsewhere = after_failure(first_plan(BESIDE, {}, None, half), THROTTLED, 60.0, half)
     assert elsewhere is not None
     assert (elsewhere.wait, elsewhere.charged, elsewhere.repeats) == (0.0, False, 0)
+
+
+def test_a_wait_is_for_the_replica_that_asked_for_it() -> None:
+    """Another one is asked after the drawn wait alone, and the request does not come back to the first."""
+    route = Route("x", None, (Weighted(engine("e", 2), 1.0),), retry=RetryRule(4))
+    plan = first_plan(route, {}, None, half)
+    assert [one.replica for one in plan.attempts] == [1, 0, 1, 0]
+    again = after_failure(plan, THROTTLED, 1.0, half)
+    assert again is not None
+    assert (again.wait, again.charged, again.repeats) == (0.05, True, 1)
+    assert [one.replica for one in again.attempts] == [0, 0]
+    third = after_failure(again, THROTTLED, 60.0, half)
+    assert third is not None
+    assert third.wait == pytest.approx(2.1)
+    unasked = after_failure(plan, NOT_SENT, 60.0, half)
+    assert unasked is not None
+    assert [one.replica for one in unasked.attempts] == [0, 1, 0]
 
 
 @pytest.mark.parametrize(("left", "goes_on"), [(2.06, True), (2.05, False), (0.0, False), (-1.0, False)])
