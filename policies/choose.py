@@ -19,7 +19,7 @@ from hashlib import blake2b
 from .facts import FailureFacts, Fault
 from .retries import wait_before
 from .sessions import Home
-from .standing import Draw, Views, ejected, replica
+from .standing import Draw, Views, ejected, health, replica
 from .table import RetryRule, Route, Sticky, Target, Weighted
 from .values import value
 
@@ -128,11 +128,14 @@ def first_plan(
         order, why = _desperate(route, [target for target in out if target.name in near], body_size)
     elif chosen is not None:
         rest = [target for target in spare if target.name != chosen.name]
-        order = [chosen, *rest]
+        order = _well_first([chosen, *rest], views) if out else [chosen, *rest]
         how = "drawn by weight" if key is None else "by the caller's key"
-        why = f"{route.rule}: {chosen.name}" + (f", {how}" if len(first) > 1 else "")
+        if order[0] is chosen:
+            why = f"{route.rule}: {chosen.name}" + (f", {how}" if len(first) > 1 else "")
+        else:
+            why = f"{route.rule}: {order[0].name}, a fallback, as the breaker of {chosen.name} is open"
     else:
-        order = list(spare)
+        order = _well_first(spare, views)
         why = f"{route.rule}: {order[0].name}, a fallback, as no first choice is left" if order else _nowhere(route)
     again = sdk_attempt > 1
     budget = min(route.retry.attempts, len(order)) if again else route.retry.attempts
@@ -271,6 +274,12 @@ def _attempts(order: list[Target], budget: int, views: Views, key: str | None, d
     target = order[0]
     begin = replica(target, views, key, draw)
     return [Attempt(target, (begin + turn) % target.replicas) for turn in range(budget)]
+
+
+def _well_first(order: Sequence[Target], views: Views) -> list[Target]:
+    """The order, with those whose breaker is open at the end: they are there since no more may be left out, and are for
+    when none of the others has an answer."""
+    return sorted(order, key=lambda target: health(target, views) == 0.0)
 
 
 def _desperate(route: Route, out: Sequence[Target], body_size: int) -> tuple[list[Target], str]:

@@ -52,9 +52,11 @@ def test_ejecting_one_side_of_a_split_moves_its_callers_only() -> None:
 
 
 def test_at_most_half_of_the_targets_are_ejected() -> None:
-    """Of three at most one is out: the one that will be back last."""
-    assert names(first_plan(ROUTE, {"a": out(30.0), "b": out(10.0)}, None, half)) == ["b", "c"]
-    assert names(first_plan(ROUTE, {"a": out(10.0), "b": out(30.0)}, None, half)) == ["a", "c"]
+    """Of three at most one is out: the one that will be back last. The other is asked after the one that is well."""
+    plan = first_plan(ROUTE, {"a": out(30.0), "b": out(10.0)}, None, half)
+    assert (names(plan), plan.why) == (["c", "b"], "endpoints.x: c, a fallback, as no first choice is left")
+    plan = first_plan(ROUTE, {"a": out(10.0), "b": out(30.0)}, None, half)
+    assert (names(plan), plan.why) == (["c", "a"], "endpoints.x: c, a fallback, as the breaker of a is open")
 
 
 def test_when_all_are_out_the_least_bad_is_tried() -> None:
