@@ -7,13 +7,15 @@ The only reader of the environment. A flag wins over its variable, a variable ov
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from backends.http.egress import Egress, egress_of
 from backends.http.limits import LIMITS
 from backends.state import checked
 from backends.wire.container import CUT, MARGIN
@@ -111,11 +113,24 @@ class Flag:
         return "POINTSMAN_" + self.name.upper().replace("-", "_")
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError
-    return port
+N = TypeVar("N", int, float)
+
+
+def _between(kind: Callable[[str], N], least: N, most: N) -> Callable[[str], N]:
+    def read(text: str) -> N:
+        number = kind(text)
+        if not least <= number <= most:
+            raise ValueError
+        return number
+
+    return read
+
+
+_port = _between(int, 0, 65535)
+_workers = _between(int, 1, 64)
+_platform_time = _between(float, 2 * MARGIN, math.inf)
+_look = _between(float, 0.1, 5.0)
+"""Two of them have to fit into the ten seconds that a command may take."""
 
 
 def _share(text: str) -> float:
@@ -139,23 +154,9 @@ def _count(text: str) -> int:
     return number
 
 
-def _workers(text: str) -> int:
-    workers = int(text)
-    if not 1 <= workers <= 64:
-        raise ValueError
-    return workers
-
-
 def _seconds(text: str) -> float:
     seconds = float(text)
     if seconds <= 0:
-        raise ValueError
-    return seconds
-
-
-def _platform_time(text: str) -> float:
-    seconds = float(text)
-    if seconds < 2 * MARGIN:
         raise ValueError
     return seconds
 
@@ -170,13 +171,6 @@ def _alerts(text: str) -> str:
     if text not in {"urgent", "all"}:
         raise ValueError
     return text
-
-
-def _look(text: str) -> float:
-    seconds = float(text)
-    if not 0.1 <= seconds <= 5.0:  # two looks have to fit into the ten seconds that a command may take
-        raise ValueError
-    return seconds
 
 
 def _file(text: str) -> str:
@@ -317,7 +311,16 @@ def read(given: Mapping[str, Any], variables: Mapping[str, str], model_folder: P
     settings = Settings(**values, auth=not no_auth and not inside)
     _check_door(settings)
     _check_workers(settings)
+    egress(variables)
     return settings
+
+
+def egress(variables: Mapping[str, str]) -> Egress:
+    """How targets are reached from here, by HTTPS_PROXY and the like. Raises SettingsError."""
+    try:
+        return egress_of(variables)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _check_workers(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import sys
 import time
@@ -43,7 +44,7 @@ from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy,
 from .replays import Replays
 from .request_ids import FIRST_BITS, PREFIX_BITS, request_ids
 from .services import Services
-from .settings import Settings
+from .settings import Settings, egress
 from .shadowing import shadows_of
 from .telemetry import Telemetry
 from .warmth import warmth_of
@@ -66,7 +67,7 @@ async def serving(
     Raises PolicyError or UnreadableError where the policy can't be used, OSError the log, StoreError the shared state.
     """
     async with AsyncExitStack() as parts:
-        ground = _ground(settings, parts, world := world or real())
+        ground = _ground(settings, variables, parts, world := world or real())
         meters = ground.meters
         chain = AwsCredentials()
         parts.push_async_callback(chain.aclose)
@@ -158,11 +159,14 @@ def real(replays: Replays | None = None, loads: Loads = untold) -> World:
     return World(time.monotonic, time.time, random.random, bits, open_store, replays=replays, loads=loads)
 
 
-def _ground(settings: Settings, parts: AsyncExitStack, world: World) -> _Ground:
+def _ground(settings: Settings, variables: Mapping[str, str], parts: AsyncExitStack, world: World) -> _Ground:
     log = world.log or _log(settings.log, parts)
     afterwards = Afterwards()
     parts.callback(afterwards.now)  # before the log closes
-    transport = HttpTransport()
+    out = egress(variables)
+    if out.words:
+        logging.getLogger("pointsman.proxy").info("the way out: %s", out.words)
+    transport = HttpTransport(out)
     parts.push_async_callback(transport.aclose)
     telemetry = Telemetry(settings.otel, settings.sample, world.draw, version("pointsman"))
     parts.callback(telemetry.shutdown)
@@ -215,12 +219,12 @@ def supervisor(settings: Settings, variables: Mapping[str, str]) -> Supervisor:
 
 @asynccontextmanager
 async def warming(
-    settings: Settings, table: RouteTable, credentials: CredentialSource | None = None
+    settings: Settings, variables: Mapping[str, str], table: RouteTable, credentials: CredentialSource | None = None
 ) -> AsyncIterator[Warmer]:
     """A warmer of its own, without a proxy, for one policy. Raises OSError or StoreError."""
     async with AsyncExitStack() as parts:
         world = real()
-        ground = _ground(settings, parts, world)
+        ground = _ground(settings, variables, parts, world)
         if credentials is None:
             credentials = chain = AwsCredentials()
             parts.push_async_callback(chain.aclose)

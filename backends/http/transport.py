@@ -30,6 +30,7 @@ from ..base import Headers
 from ..patience import ON_TIME, limit_at
 from .arriving import READ_AHEAD, Answer, TransportError
 from .connection import Connection, Home
+from .egress import DIRECT, Egress, ForwardProxy
 from .names import Names
 from .roads import Road, lines, message_of, road_to
 
@@ -165,24 +166,15 @@ class Posts(Protocol):
 class HttpTransport:
     """`Transport` over pooled connections; made inside the running loop, closed with `aclose`."""
 
-    def __init__(
-        self,
-        *,
-        keepalive: float = 4.0,
-        context: ssl.SSLContext | None = None,
-        proxies: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, egress: Egress = DIRECT, *, keepalive: float = 4.0) -> None:
         """`keepalive` is how many seconds an idle connection is kept: less than the 5 s after which uvicorn (so vLLM)
         closes its end, since a request that meets a closing connection may have run and can't be sent again.
-
-        `context`: TLS with another trust than the system's. `proxies`: by scheme (`http`, `https`), the URL of an HTTP
-        proxy to reach it through; hosts under `no` (comma-separated, as in NO_PROXY) are reached directly.
         """
         self._loop = asyncio.get_running_loop()
         self._names = Names(self._loop)
         self._keepalive = keepalive
-        self._context = context
-        self._proxies = dict(proxies or {})
+        self._context = egress.trust
+        self._egress = egress
         self._homes: WeakValueDictionary[tuple[bool, str, int], Home] = WeakValueDictionary()
         self._made: set[Connection] = set()
         self._roads: LRUCache[str, Road] = LRUCache(ROADS)
@@ -205,8 +197,9 @@ class HttpTransport:
     def road(self, url: str) -> Road:
         """See `Posts`."""
         road = road_to(url)
-        if not road.tls and self._proxy(road) is not None:
-            road = replace(road, line=f"http://{road.authority}{road.line}")
+        proxy = None if road.tls else self._proxy(road)
+        if proxy is not None:
+            road = replace(road, line=f"http://{road.authority}{road.line}{proxy.authorization}")
         key = (road.tls, road.host, road.port)
         home = self._homes.get(key)
         if home is None:
@@ -292,9 +285,7 @@ class HttpTransport:
             async with limit_at(limit):
                 connection = await self._open(road, limit)
         except TimeoutError as error:
-            late = (
-                self._loop.time() + ON_TIME >= deadline
-            )  # then it is the request whose time is over; timers may be early
+            late = self._loop.time() + ON_TIME >= deadline  # then it is the request whose time is over
             cause = "the deadline passed" if late else f"no connection within {connect_timeout:g} s"
             raise TransportError(cause, sent=False, timed_out=late) from error
         except ssl.SSLError as error:
@@ -315,12 +306,13 @@ class HttpTransport:
         context = self._tls() if road.tls else None
         name_there = road.host.rstrip(".")  # the root's dot is for the resolver: no certificate has it
         if proxy is None:
-            return await self._dialed(road, context, name_there)
-        connection = await self._dialed(proxy, None, None)
+            return await self._dialed(road.host, road.port, context, name_there)
+        connection = await self._dialed(proxy.host, proxy.port, None, None)
         if context is None:
             return connection
-        name = f"{road.host}:{road.port}"
-        tunnel = connection.send(f"CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode(), limit)
+        name = f"[{road.host}]:{road.port}" if ":" in road.host else f"{road.host}:{road.port}"
+        asked = f"CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n{proxy.authorization}\r\n"
+        tunnel = connection.send(asked.encode(), limit)
         await tunnel.head
         if tunnel.status != 200:
             connection.abort()
@@ -334,13 +326,13 @@ class HttpTransport:
         inner.connection_made(transport)
         return inner
 
-    async def _dialed(self, road: Road, context: ssl.SSLContext | None, name_there: str | None) -> Connection:
+    async def _dialed(self, host: str, port: int, context: ssl.SSLContext | None, name_there: str | None) -> Connection:
         """A connection to the first of a name's addresses that takes one."""
         refused: OSError | None = None
-        for address in await self._names.addresses(road.host, road.port):
+        for address in await self._names.addresses(host, port):
             try:
                 _, connection = await self._loop.create_connection(
-                    self._new, address, road.port, ssl=context, server_hostname=name_there if context else None
+                    self._new, address, port, ssl=context, server_hostname=name_there if context else None
                 )
             except ssl.SSLError:  # it would be no other one's either
                 raise
@@ -358,19 +350,8 @@ class HttpTransport:
             self._context = ssl.create_default_context()
         return self._context
 
-    def _proxy(self, road: Road) -> Road | None:
-        if not self._proxies:
-            return None
-        url = self._proxies.get("https" if road.tls else "http")
-        if not url or _direct(road.host, self._proxies.get("no", "")):
-            return None
-        return road_to(url if "://" in url else f"http://{url}")
-
-
-def _direct(host: str, exceptions: str) -> bool:
-    """Whether NO_PROXY names `host`: itself, or a domain it lies in."""
-    names = [name.strip().lstrip(".") for name in exceptions.split(",") if name.strip()]
-    return any(name == "*" or host == name or host.endswith(f".{name}") for name in names)
+    def _proxy(self, road: Road) -> ForwardProxy | None:
+        return self._egress.proxy(tls=road.tls, host=road.host, port=road.port)
 
 
 async def _headed(answer: Answer) -> Answer:

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(settings: flags.Settings, table: RouteTable, *, once: bool, in_json: bool) -> int:
-    async with warming(settings, table) as warmer:
+    async with warming(settings, flags.environment(), table) as warmer:
         if once:
             found = await warmer.once()
             if warmer.cut_off and not warmer.on_duty:

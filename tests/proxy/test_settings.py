@@ -220,3 +220,9 @@ def test_workers_need_a_share_that_one_can_serve_with(words: tuple[str, ...], sa
     """A share that holds no whole body, or no connection, would refuse everything."""
     with pytest.raises(SettingsError, match=said):
         read(given("--policy", "p", "--workers", "2", *words), {})
+
+
+def test_a_way_out_that_is_none_is_refused_at_the_start() -> None:
+    """By the name of its variable, before anything listens."""
+    with pytest.raises(SettingsError, match="HTTPS_PROXY is no http:// address"):
+        read(given("--policy", "p"), {"https_proxy": "socks5://near"})

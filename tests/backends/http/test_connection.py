@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import ssl
-import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +12,7 @@ from backends.http.arriving import READ_AHEAD, Answer
 from backends.http.connection import FIELD_LIMIT, HEAD_LIMIT, UNREAD, Connection
 from backends.http.transport import HttpTransport, Outgoing, TransportError
 
-from .scripts import Script, answering, close_after_request, outgoing, read, scripted, send
+from .scripts import answering, close_after_request, outgoing, read, scripted, send
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -246,87 +243,6 @@ async def test_an_address_that_is_none_is_refused(url: str, transport: HttpTrans
     """Nothing is sent, and the cause says what is wrong."""
     with pytest.raises(TransportError, match="not an http or https address"):
         await send(transport, Outgoing("POST", url, (), b""))
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*words, *names, "-keyout", key, "-out", cert], check=True, capture_output=True)
-    return cert, key
-
-
-def server_context(certificate: tuple[Path, Path]) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*certificate)
-    return context
-
-
-async def test_tls_is_verified(certificate: tuple[Path, Path], transport: HttpTransport) -> None:
-    """A certificate that nobody vouches for is refused before the request is sent; one's own authority is trusted."""
-    own = HttpTransport(context=ssl.create_default_context(cafile=str(certificate[0])))
-    async with scripted(answering(OK), server_context(certificate)) as url:
-        with pytest.raises(TransportError, match="TLS failed") as caught:
-            await read(transport, outgoing(url))
-        assert caught.value.facts.retry_safe is True
-        assert await read(own, outgoing(url)) == b"ok"
-    await own.aclose()
-
-
-def forwarding(seen: list[bytes]) -> Script:
-    """An HTTP proxy that knows CONNECT, and answers 502 to hosts that refuse."""
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        seen.append(head.split(b"\r\n")[0])
-        host, port = head.split(b" ")[1].decode().split(":")
-        try:
-            upstream, away = await asyncio.open_connection(host, int(port))
-        except OSError:
-            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
-            return
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await asyncio.gather(pump(reader, away), pump(upstream, writer), return_exceptions=True)
-
-    return script
-
-
-async def test_a_proxy_is_tunnelled_through(certificate: tuple[Path, Path]) -> None:
-    """https targets are reached by CONNECT, verified end to end; a tunnel refused was not sent."""
-    seen: list[bytes] = []
-    context = ssl.create_default_context(cafile=str(certificate[0]))
-    async with scripted(answering(OK), server_context(certificate)) as url, scripted(forwarding(seen)) as proxy:
-        through = HttpTransport(context=context, proxies={"https": proxy})
-        assert await read(through, outgoing(url)) == b"ok"
-        with pytest.raises(TransportError, match="CONNECT with 502") as caught:
-            await read(through, outgoing("https://127.0.0.1:1"))
-        await through.aclose()
-    assert seen[0] == f"CONNECT {url.removeprefix('https://')} HTTP/1.1".encode()
-    assert caught.value.sent is False
-
-
-@pytest.mark.parametrize(
-    ("exceptions", "direct"), [("", False), ("127.0.0.1", True), ("*", True), ("other,.example", False)]
-)
-async def test_plain_targets_go_through_a_proxy_by_their_whole_address(exceptions: str, direct: bool) -> None:
-    """Unless NO_PROXY names them."""
-    asked, reached = list[bytes](), list[bytes]()
-    async with scripted(answering(OK, asked)) as proxy, scripted(answering(OK, reached)) as url:
-        through = HttpTransport(proxies={"http": proxy, "no": exceptions})
-        assert await read(through, outgoing(url)) == b"ok"
-        await through.aclose()
-    assert (len(asked), len(reached)) == ((0, 1) if direct else (1, 0))
-    if asked:
-        assert asked[0].startswith(f"POST {url}/a%3Ab%2Fc HTTP/1.1\r\n".encode())
 
 
 @pytest.mark.parametrize("size", [0, 2, READ_AHEAD + 1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -16,6 +15,7 @@ import uvloop
 
 from backends.http.arriving import READ_AHEAD, Answer
 from backends.http.connection import Connection
+from backends.http.egress import Egress
 from backends.http.transport import HttpTransport, TransportError
 
 from .scripts import Script, answering, outgoing, read, scripted, send
@@ -25,17 +25,6 @@ SIZE = 2 * READ_AHEAD
 WITH_LENGTH = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (2 * SIZE)
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
 EITHER = pytest.mark.parametrize("head", [WITH_LENGTH, UNTIL_CLOSE], ids=["with a length", "until close"])
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for localhost that signs itself, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run([*words, *names, "-keyout", key, "-out", cert], check=True, capture_output=True)
-    return cert, key
 
 
 def served(scenario: Coroutine[object, object, T]) -> T:
@@ -84,7 +73,7 @@ def by_hand(certificate: tuple[Path, Path], head: bytes, goes_on: asyncio.Event,
 async def behind(certificate: tuple[Path, Path], head: bytes, word: bool) -> AsyncIterator[Answer]:
     """An answer of which its reader has taken nothing when its connection has ended."""
     goes_on = asyncio.Event()
-    transport = HttpTransport(context=ssl.create_default_context(cafile=str(certificate[0])))
+    transport = HttpTransport(Egress(trust=ssl.create_default_context(cafile=str(certificate[0]))))
     async with scripted(by_hand(certificate, head, goes_on, word)) as url, asyncio.timeout(60):
         answer = await send(transport, outgoing(url.replace("http:", "https:")))
         assert isinstance(answer, Answer)
@@ -144,7 +133,7 @@ def test_the_roots_dot_is_for_the_resolver(certificate: tuple[Path, Path]) -> No
     context.load_cert_chain(*certificate)
 
     async def scenario() -> bytes:
-        transport = HttpTransport(context=ssl.create_default_context(cafile=str(certificate[0])))
+        transport = HttpTransport(Egress(trust=ssl.create_default_context(cafile=str(certificate[0]))))
         async with scripted(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), context) as url:
             body = await read(transport, outgoing(url.replace("127.0.0.1", "localhost.")))
         await transport.aclose()

@@ -14,10 +14,11 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 BODY = b'{"messages":[]}'
@@ -165,7 +166,9 @@ def command(folder: Path, *words: str) -> list[str]:
 
 
 @contextmanager
-def served(folder: Path, policy: str, *words: str, workers: int = 2) -> Iterator[Serving]:
+def served(
+    folder: Path, policy: str, *words: str, workers: int = 2, variables: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Serving]:
     """A supervisor on free ports. At the end it is told to end, unless it has; and whoever succeeded it as well."""
     path, errors, log = folder / "policy.yaml", folder / "stderr", folder / "requests.log"
     path.write_text(policy)
@@ -176,7 +179,7 @@ def served(folder: Path, policy: str, *words: str, workers: int = 2) -> Iterator
             stdout=subprocess.PIPE,
             stderr=stderr,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "POINTSMAN_ADMIN_TOKEN": TOKEN},
+            env={**os.environ, "POINTSMAN_ADMIN_TOKEN": TOKEN, **variables},
         )
     assert process.stdout is not None
     with process.stdout as stdout:

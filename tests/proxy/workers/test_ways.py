@@ -81,6 +81,17 @@ def test_every_worker_asks_for_tls_and_keys(tmp_path: Path, upstream: int) -> No
             assert found <= {"200", "403"}
 
 
+def test_every_worker_goes_by_the_proxy(tmp_path: Path, upstream: int) -> None:
+    """That the variables of this process name, to a target whose name nobody else can resolve."""
+    policy = policy_of(upstream).replace(f"127.0.0.1:{upstream}", "engine.test")
+    with served(tmp_path, policy, variables={"http_proxy": f"http://127.0.0.1:{upstream}"}) as running:
+        for _ in range(8):
+            with asked(running.port) as connection:
+                assert answered(connection) == "200"
+        told = running.errors.read_text()
+    assert told.count(f"the way out: http targets by the proxy 127.0.0.1:{upstream}\n") == 2
+
+
 def test_a_container_has_workers_and_no_admin_port(tmp_path: Path, upstream: int) -> None:
     """Its health and its invocations, from every worker."""
     with served(tmp_path, policy_of(upstream), "--face", "container", "--host", "127.0.0.1") as running:
