@@ -13,6 +13,8 @@ import socket
 from ..tasks import start
 
 Where = tuple[str, int]
+Place = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
+"""As `getaddrinfo` has it: the last is the address."""
 
 
 class Names:
@@ -20,10 +22,10 @@ class Names:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._asked: dict[Where, asyncio.Task[list[str]]] = {}
+        self._asked: dict[Where, asyncio.Task[list[Place]]] = {}
 
-    async def addresses(self, host: str, port: int) -> list[str]:
-        """The addresses of `host`, the one to try first at the beginning. Raises socket.gaierror where it has none."""
+    async def places(self, host: str, port: int) -> list[Place]:
+        """Where `host` is, the one to try first at the beginning. Raises socket.gaierror where it has none."""
         where = host, port
         asked = self._asked.get(where)
         if asked is None:
@@ -37,11 +39,10 @@ class Names:
         for asked in self._asked.values():
             asked.cancel()
 
-    async def _looked_up(self, host: str, port: int) -> list[str]:
-        found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [str(place[0]) for *_, place in found]
+    async def _looked_up(self, host: str, port: int) -> list[Place]:
+        return await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)  # type: ignore[return-value] # of TCP
 
-    def _over(self, where: Where, asked: asyncio.Task[list[str]]) -> None:
+    def _over(self, where: Where, asked: asyncio.Task[list[Place]]) -> None:
         del self._asked[where]
         if not asked.cancelled():
             asked.exception()  # who asked may have left

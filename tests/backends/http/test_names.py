@@ -6,11 +6,12 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Coroutine
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 
-from backends.http.names import Names
+from backends.http.names import Names, Place
 from backends.http.transport import HttpTransport, TransportError
 from backends.tasks import start
 
@@ -39,6 +40,11 @@ class Loop(asyncio.SelectorEventLoop):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in self.leads_to[host]]
 
 
+def at(places: list[Place]) -> list[str]:
+    """The addresses alone."""
+    return [place[4][0] for place in places]
+
+
 def played(loop: Loop, scenario: Coroutine[object, object, None]) -> None:
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(scenario)
@@ -50,15 +56,15 @@ def test_a_name_whose_server_is_silent_is_looked_up_once() -> None:
 
     async def scenario() -> None:
         names = Names(loop)
-        first, *others = (start(names.addresses("silent", 80), name="asks") for _ in range(5))
+        first, *others = (start(names.places("silent", 80), name="asks") for _ in range(5))
         while not loop.asked["silent"]:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
-        assert await names.addresses("other", 80) == ["127.0.0.1"]
+        assert at(await names.places("other", 80)) == ["127.0.0.1"]
         first.cancel()
         await asyncio.wait({first})
         loop.leads_to["silent"] = ["127.0.0.2"]
         loop.speaks.set()
-        assert await asyncio.gather(*others) == [["127.0.0.2"]] * 4
+        assert [at(each) for each in await asyncio.gather(*others)] == [["127.0.0.2"]] * 4
         assert loop.asked["silent"] == 1
 
     played(loop, scenario())
@@ -71,10 +77,10 @@ def test_nothing_is_remembered_beyond_an_answer() -> None:
 
     async def scenario() -> None:
         names = Names(loop)
-        told = await asyncio.gather(*(names.addresses("silent", 80) for _ in range(2)), return_exceptions=True)
+        told = await asyncio.gather(*(names.places("silent", 80) for _ in range(2)), return_exceptions=True)
         assert [type(each) for each in told] == [socket.gaierror] * 2
         loop.leads_to["silent"] = ["127.0.0.2"]
-        assert await names.addresses("silent", 80) == ["127.0.0.2"]
+        assert at(await names.places("silent", 80)) == ["127.0.0.2"]
         assert loop.asked["silent"] == 2
 
     played(loop, scenario())
@@ -86,7 +92,7 @@ def test_the_end_waits_for_no_answer() -> None:
 
     async def scenario() -> None:
         names = Names(loop)
-        asks = start(names.addresses("silent", 80), name="asks")
+        asks = start(names.places("silent", 80), name="asks")
         while not loop.asked["silent"]:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
         names.close()
@@ -128,6 +134,28 @@ def test_the_first_address_that_takes_a_connection_is_used() -> None:
             with pytest.raises(TransportError, match="could not connect: ConnectionRefusedError") as caught:
                 await read(transport, outgoing(url.replace("127.0.0.1", "none")))
         assert caught.value.sent is False
+        await transport.aclose()
+
+    played(loop, scenario())
+
+
+def test_an_address_where_nobody_answers_costs_a_moment() -> None:
+    """The next one is tried meanwhile: of two, the machine behind one may be gone without a word."""
+    loop = Loop()
+
+    async def scenario() -> None:
+        transport = HttpTransport()
+        async with scripted(answering(OK)) as url, asyncio.timeout(20):
+            port = int(url.rpartition(":")[2])
+            with ExitStack() as held:
+                held.enter_context(socket.create_server(("127.0.0.2", port), backlog=0))
+                for _ in range(4):  # its queue is full then, and the kernel says nothing to whoever comes
+                    waiting = held.enter_context(socket.socket())
+                    waiting.setblocking(False)
+                    with suppress(BlockingIOError):
+                        waiting.connect(("127.0.0.2", port))
+                loop.leads_to["several"] = ["127.0.0.2", "127.0.0.1"]
+                assert await read(transport, outgoing(f"http://several:{port}")) == b"ok"
         await transport.aclose()
 
     played(loop, scenario())
