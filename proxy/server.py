@@ -57,6 +57,8 @@ class Addresses:
     port: int
     admin_port: int | None
     """None where there is no admin port: in a SageMaker container, which has one port."""
+    tls: bool
+    """Clients are to speak TLS."""
 
 
 @asynccontextmanager
@@ -81,7 +83,7 @@ async def running(settings: Settings, services: Services) -> AsyncIterator[Addre
             *duties_of(settings, services, state, tls, warms=True),
         ]
         following = follows(services)
-        yield Addresses(settings.host, port, admin_port)
+        yield Addresses(settings.host, port, admin_port, tls is not None)
     finally:
         state.draining = True
         await end(duties)

@@ -75,6 +75,6 @@ def _announce(addresses: Addresses, policy: str) -> None:
     sys.stdout.flush()
     notify(flags.environment(), "READY=1", f"MAINPID={os.getpid()}")
     host = f"[{addresses.host}]" if ":" in addresses.host else addresses.host
-    where = f"http://{host}:{addresses.port}"
+    where = f"http{'s' if addresses.tls else ''}://{host}:{addresses.port}"
     operators = "no admin port" if addresses.admin_port is None else f"admin on 127.0.0.1:{addresses.admin_port}"
     logging.getLogger("pointsman.server").info("serving on %s, %s", where, operators)

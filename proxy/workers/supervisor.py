@@ -283,7 +283,8 @@ class Supervisor:
             self._sole = self._handed  # one that ended without a word may have given us up, and go on
 
     def _addresses(self, settings: Settings, operators: socket.socket | None) -> Addresses:
-        return Addresses(settings.host, settings.port, settings.admin_port if operators is not None else None)
+        admin_port = settings.admin_port if operators is not None else None
+        return Addresses(settings.host, settings.port, admin_port, settings.tls_cert is not None)
 
     async def _until_ended(
         self,

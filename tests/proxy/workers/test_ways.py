@@ -74,6 +74,7 @@ def test_every_worker_asks_for_tls_and_keys(tmp_path: Path, upstream: int) -> No
 
     bearer = f"Authorization: Bearer {token(ID, SECRET)}\r\n"
     with served(tmp_path, policy_of(upstream), *words) as running:
+        assert f"serving on https://127.0.0.1:{running.port}," in running.errors.read_text()
         assert statuses(bearer) == {"200"}
         assert statuses("") == {"403"}
         keys.write_text("")
