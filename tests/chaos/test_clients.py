@@ -198,8 +198,8 @@ async def test_bodies_that_fill_the_memory_for_bodies(stage: Stage) -> None:
     """A request for which there is no room is told to come again, and is served once there is."""
     declared = LINE + b"Content-Length: %d\r\n\r\n" % (BODY_LIMIT * MIB)
     async with stage.client(declared) as first, stage.client(declared) as second:
-        await first.send(b"x")
-        await second.send(b"x")
+        for each in (first, second):
+            await each.send(b"x" * (BODY_LIMIT * MIB - 1))
         body = json.dumps({"pad": "x" * 7 * MIB}).encode()
         while (answer := await ask(stage.proxy.port, request(HEALTHY.slug, body))).status == 200:  # noqa: ASYNC110
             await asyncio.sleep(0.005)  # the two are not there yet, and nothing tells of it
