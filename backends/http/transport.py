@@ -334,18 +334,23 @@ class HttpTransport:
         """A connection to the first of a name's addresses that takes one. Each is tried a moment after the one before:
         where nobody answers costs that moment, and not all the time there is (RFC 8305, 5)."""
         places = await self._names.places(host, port)
+        certified = name_there if context else None
+        if len(places) == 1:
+            at = places[0][4][0]
+            _, only = await self._loop.create_connection(self._new, at, port, ssl=context, server_hostname=certified)
+            return only
         try:
             reached = await start_connection(places, happy_eyeballs_delay=STAGGER, interleave=1, loop=self._loop)
         except RuntimeError as error:  # as uvloop may put it
             raise OSError(str(error)) from error
         try:
-            _, connection = await self._loop.create_connection(
-                self._new, sock=reached, ssl=context, server_hostname=name_there if context else None
+            _, first = await self._loop.create_connection(
+                self._new, sock=reached, ssl=context, server_hostname=certified
             )
         except BaseException:
             reached.close()
             raise
-        return connection
+        return first
 
     def _new(self) -> Connection:
         return Connection(self._loop, self._freed)
