@@ -198,14 +198,16 @@ def _known(entry: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def _sound(found: Outcome) -> bool:
-    """Whether the numbers are numbers: anybody may write a line that looks like one of ours."""
+    """Whether the numbers are numbers, and texts text: anybody may write a line that looks like one of ours."""
     counts = found.seconds, found.backend_seconds, *(each.seconds for each in found.attempts)
     shares = () if found.migration is None else (found.migration.share, found.migration.shadow)
     once = found.first_chunk_seconds, found.first_chunk_backend_seconds
     return (
         all(isinstance(each, int | float) for each in (*counts, *shares))
         and all(isinstance(each, int | float | None) for each in once)
-        and isinstance(found.sdk_invocation_id, str | None)
+        and all(
+            isinstance(each, str | None) for each in (found.sdk_invocation_id, *(a.failure for a in found.attempts))
+        )
     )
 
 

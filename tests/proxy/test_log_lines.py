@@ -97,6 +97,7 @@ def test_line_of_an_older_version_is_read() -> None:
         ("first_chunk_seconds", {}),
         ("sdk_invocation_id", 5),
         ("attempts", [5]),
+        ("attempts", [{"target": "t", "kind": "vllm", "replica": 0, "seconds": 0.1, "failure": {}, "status": 500}]),
     ],
 )
 def test_a_line_of_other_types_is_none_of_ours(key: str, value: object) -> None:
