@@ -11,7 +11,7 @@ import base64
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -27,7 +27,7 @@ class ForwardProxy:
 
     host: str
     port: int
-    authorization: str = ""
+    authorization: str = field(default="", repr=False)
     """The header line that shows who we are there, or nothing. It is a secret."""
 
 

@@ -335,7 +335,7 @@ class HttpTransport:
         where nobody answers costs that moment, and not all the time there is (RFC 8305, 5)."""
         places = await self._names.places(host, port)
         certified = name_there if context else None
-        if len(places) == 1:
+        if len(places) == 1:  # nothing to race, and no socket where the loop has a network of its own (rehearsals)
             at = places[0][4][0]
             _, only = await self._loop.create_connection(self._new, at, port, ssl=context, server_hostname=certified)
             return only

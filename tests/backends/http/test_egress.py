@@ -95,6 +95,7 @@ def test_what_is_in_force_is_told_without_a_secret(certificate: tuple[Path, Path
     assert egress_of(variables).words == (
         "https targets by the proxy near:3128, directly: .test, AWS_CA_BUNDLE is believed"
     )
+    assert "Basic" not in repr(egress_of(variables))
     assert DIRECT.words == egress_of({"NO_PROXY": ".test"}).words == ""
 
 
