@@ -74,7 +74,7 @@ def test_every_worker_asks_for_tls_and_keys(tmp_path: Path, upstream: int) -> No
 
     bearer = f"Authorization: Bearer {token(ID, SECRET)}\r\n"
     with served(tmp_path, policy_of(upstream), *words) as running:
-        assert f"serving on https://127.0.0.1:{running.port}," in running.errors.read_text()
+        running.until(f"serving on https://127.0.0.1:{running.port},")  # it says so when it has told who started it
         assert statuses(bearer) == {"200"}
         assert statuses("") == {"403"}
         keys.write_text("")
@@ -89,8 +89,7 @@ def test_every_worker_goes_by_the_proxy(tmp_path: Path, upstream: int) -> None:
         for _ in range(8):
             with asked(running.port) as connection:
                 assert answered(connection) == "200"
-        told = running.errors.read_text()
-    assert told.count(f"the way out: http targets by the proxy 127.0.0.1:{upstream}\n") == 2
+        running.until(f"the way out: http targets by the proxy 127.0.0.1:{upstream}\n", count=2)
 
 
 def test_a_container_has_workers_and_no_admin_port(tmp_path: Path, upstream: int) -> None:
