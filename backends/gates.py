@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from policies.limits import Limit, after_answer, after_pushback, queue_holds
+from policies.limits import START, Limit, after_answer, after_pushback, after_silence, queue_holds
 from policies.quotas import Bucket, Quota, Rate, full, refilled, taken, wait_for
 from policies.table import LimitRule, Target
 
@@ -51,15 +51,19 @@ class Gate:
     """One target's: who is inside, who waits, and how many there may be."""
 
     __slots__ = (
-        "_limit", "_unheard", "active", "began", "bytes", "held", "queues", "rule", "spare", "streaming", "waiting",
-        "written",
+        "_begins", "_clock", "_limit", "_unheard", "active", "began", "bytes", "held", "queues", "rule", "spare",
+        "streaming", "waiting", "written",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1, clock: float = 0.0) -> None:
+        """`workers` processes begin with a part of the places each; `clock` is what the clock that all who send
+        requests to the target have in common is ahead of the loop's."""
         self.written: LimitRule | None = None
         self.rule = LimitRule()
-        self._limit = Limit()
-        self._unheard: list[tuple[float, int, float]] = []
+        self._clock = clock
+        self._begins = Limit(START / workers)
+        self._limit = self._begins
+        self._unheard: list[tuple[float, int, int, float]] = []
         self.active = 0
         self.spare = 0
         self.streaming = 0
@@ -87,18 +91,19 @@ class Gate:
         self.active = active + 1
         return True
 
-    def answered(self, seconds: float, now: float) -> bool:
-        """The target answered, or began to, after `seconds`. True where `learn` is to follow, soon: what an answer
-        shows of the limit is for later requests, and its own need not wait until it is understood."""
+    def answered(self, seconds: float, inside: int, streaming: int, now: float) -> bool:
+        """The target answered, or began to, after `seconds`; `inside` and `streaming` are what `active` and `streaming`
+        were when it was asked. True where `learn` is to follow, soon: what an answer shows of the limit is for later
+        requests, and its own need not wait until it is understood."""
         unheard = self._unheard
-        unheard.append((seconds, self.active, now))
+        unheard.append((seconds, inside, streaming, now))
         return len(unheard) == 1
 
     def learn(self) -> None:
         """Learn of the answers that came since. Whoever asks for the limit first gets it with them all the same."""
         limit, bounds = self._limit, self.rule.bounds
-        for seconds, active, now in self._unheard:
-            limit = after_answer(limit, seconds, active, now, bounds)
+        for seconds, inside, streaming, now in self._unheard:
+            limit = after_answer(limit, seconds, inside, now, bounds, streaming, self._clock)
         self._unheard.clear()
         self._limit = limit
 
@@ -118,7 +123,7 @@ class Gate:
     def moved(self) -> None:
         """The target is another one: what it bears is not known. Who is inside or waits is so all the same."""
         self._unheard.clear()
-        self._limit, self.held = Limit(), None
+        self._limit, self.held = self._begins, None
 
     def leave(self) -> None:
         """Give the place back, to whoever waits for it."""
@@ -127,8 +132,13 @@ class Gate:
             self.admit()
 
     def has_room(self) -> bool:
-        room, bounds = self.limit.value, self.rule.bounds
-        return self.active < bounds.least or (self.active < room and self.active < bounds.most)
+        limit, bounds = self.limit, self.rule.bounds
+        if self.active < bounds.least or (self.active < limit.value and self.active < bounds.most):
+            return True
+        if limit.hold is None:
+            return False
+        self._limit = limit = after_silence(limit, asyncio.get_running_loop().time(), bounds)
+        return self.active < limit.value
 
     def places(self) -> float:
         """Requests that may be inside at a time: what is known of the target, inside the policy's bounds."""
@@ -148,7 +158,7 @@ class Gate:
 
     def turn_of(self, ahead: int) -> float:
         """Seconds until so many have had their turn: a place is free again after an answer, or after a whole stream."""
-        recent, places = self.limit.recent, max(self.limit.value, 1.0)
+        recent, places = self.limit.seconds, max(self.limit.value, 1.0)
         if not recent:
             return 0.0
         held = self.held if self.held is not None and self.held > recent else recent
@@ -190,14 +200,15 @@ class Gate:
 class Gates:
     """All gates of one process, made inside its loop."""
 
-    def __init__(self, workers: int = 1) -> None:
-        """`workers` processes share what the policy grants an owner, and what it lets a target bear."""
+    def __init__(self, workers: int = 1, clock: float = 0.0) -> None:
+        """`workers` processes share what the policy grants an owner, and what it lets a target bear. `clock`: seconds
+        that the wall's clock, which they have in common with other machines, is ahead of the loop's."""
         self._gates: dict[str, Gate] = {}
         self._places: dict[str, tuple[object, ...]] = {}
         self._limits: dict[str, LimitRule] = {}
         """By target, as the policy in force has them: who still goes by an older one is bound by these as well."""
         self._owners: dict[tuple[str, str], Bucket] = {}
-        self._workers = workers
+        self._workers, self._clock = workers, clock
         self._serial = 0
 
     def enter(self, target: Target) -> bool:
@@ -239,6 +250,7 @@ class Gates:
         gate.queues[rank][key] = _Waiting(admitted, size)
         gate.bytes += size
         gate.waiting += 1
+        gate.admit()
         late = Alarm(loop, loop.time() + min(seconds, gate.rule.wait), lambda: _refuse(admitted, gate))
         try:
             await admitted
@@ -310,7 +322,7 @@ class Gates:
         """The gate of `target`; as long as anybody is in it or waits, whoever asks gets the same."""
         gate = self._gates.get(target.name)
         if gate is None:
-            gate = self._gates[target.name] = Gate()
+            gate = self._gates[target.name] = Gate(self._workers, self._clock)
         limit = self._limits.get(target.name, target.limit)
         if gate.written is not limit:
             gate.written, gate.rule = limit, limit.part(self._workers)

@@ -1,17 +1,27 @@
 """How many requests a target may have at a time: a limit that finds its own value, as a value.
 
-The limit grows while answers come as fast as on a calm target, and shrinks when they do not (additive increase,
-multiplicative decrease). "As fast" compares two running low values of the time to the answer: one of all answers, one
-of those that came while few were in flight. Low values, since what a queue adds is added to every answer, while long
-answers are no sign of one. At its smallest a limit counts as calm, so that a target that became slower for good is
-learnt as such instead of being strangled. Throttling and missed deadlines shrink it as well.
+The limit grows while answers come about as fast as on a calm target, and shrinks when they do not (additive increase,
+multiplicative decrease). "As fast" compares two paces (`policies.pace`): that of the answers of late, and that of
+requests that were sent while few were in flight. They must lie further apart than chance explains, since the answers
+of a healthy model differ by factors.
 
-A target with too much to do goes on answering, late. When for a while nobody has an answer and then all have theirs at
-once, something stood still: the target for a moment, the network, or this very process, which cannot tell them apart.
-That time is taken out of what it delayed, as long as it is rare. What a limit learnt fades: one that was shrunk and has
-no reason to be small any more finds its way back in minutes, used or not.
+**Whose fault it is.** A target with too much to do answers late, and so does one that is slower for good, or whose
+requests became longer. The one needs fewer requests; the other would be strangled. So it is tried out. Where answers
+are no quicker with fewer requests in flight, the limit goes back to about where it was. At the next turn of a clock
+that all who send there have in common, whoever saw lateness of late holds the target to a quarter for some answers. If
+those are quicker, it was the load; if not, what they take is the calm pace from then on. Without a common clock each
+would measure the queue of the others.
 
-Promises: the value stays inside the bounds; one burst shrinks it once, and one standstill does not. Times are seconds.
+What was sent before a limit shrank says nothing of the new one, and of what was sent since, the quick answers come
+first: both are waited for before answers count. Throttling and missed deadlines shrink the limit as well.
+
+When for a while nobody has an answer and then all have theirs at once, something stood still: the target for a moment,
+the network, or this very process, which cannot tell them apart. That time is taken out of what it delayed, as long as
+it is rare. What a limit learnt fades: one that was shrunk and has no reason to be small any more finds its way back in
+minutes, used or not.
+
+Promises: the value stays inside the bounds; one burst shrinks it once; neither a standstill nor answers that differ by
+chance shrink it. Times are seconds. The figures were found by simulation: `python -m benchmarks.limits`.
 """
 
 from __future__ import annotations
@@ -19,30 +29,48 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from .pace import Pace, chance, heard, relieved
 from .values import value
 
 START = 256.0
-"""Requests at a time before anything is known."""
+"""Requests at a time before anything is known, of all processes together."""
 TOLERANCE = 2.0
 """Times the calm time to an answer at which a target counts as overloaded; batching alone makes it about 1.5."""
 LEAST_CALM = 0.02
-"""Seconds that a calm answer counts for at least. What is less is also this process's own: a loop with a thousand
+"""Seconds that an answer counts for at least. What is less is also this process's own: a loop with a thousand
 requests a second takes that long to come round, and a machine that stalls for a moment is no sign of a target."""
 SHRINK = 0.8
 """By so much at a time; where the limit is in use, to what Little's law says the target would do calmly, if less."""
 ROOM = 1.5
 """Times what it would do calmly: it must not run dry between two requests."""
 CALM = 0.25
-"""Share of the limit up to which a target in use is calm."""
+"""Share of the limit up to which a target is calm, and to which it is held."""
+CALM_FIRST = 4.0
+"""Times the least limit up to which a target is calm whose limit has not been found yet."""
 BUSY = 0.5
 """Share of the limit from which an answer is a reason to grow: what is not used needs no more room."""
-FALL, RISE = 0.5, 0.15
-"""Weight of an answer that is faster than the recent low value, and of one that is slower, at most."""
-RISE_TIME = 0.3
-"""Seconds in which slower answers take the recent low value with them, however many they are: a hundred at once, as
-come out of a burst, are one sign and not a hundred."""
-RATE_TIME = 1.0
-"""Seconds over which answers are counted; three calm answers, where those take longer."""
+FEW = 4
+"""Answers without which nothing is said of a pace."""
+FIRST = 8
+"""Answers that are calm however many are in flight: there is nothing to compare them with."""
+RECENT, RECENT_TIME = 30, 0.3
+"""Answers that are the recent pace, and seconds, where there are more of them."""
+LEARNT, LEARN_TIME = 50, 10.0
+"""The same of the calm pace."""
+LEARN_SLOWER = 120.0
+"""Seconds in which a slower calm pace is mostly learnt once a limit was found, unless the target is held to try it
+out: what few requests of ours meet may be the queue of others."""
+SPREAD, SPREAD_PART, SPREAD_MOST = 0.25, 0.01, 9.0
+"""How much answers differ (the variance of logarithms): what is believed at first, what one says, and at most."""
+SETTLE = 1.3
+"""Standard deviations of a single answer until so many of those that were sent are back that they speak for all."""
+TURN, TURNS = 8.0, 32.0
+"""Seconds between two turns of the clock at least, and in times an answer; doubled until it suffices, so that those
+who find slightly different values meet all the same."""
+HELD, HELD_MORE, HELD_MOST = 8, 40, 60
+"""Answers that are waited for while it is held; so many more times the spread; at most."""
+PATIENCE, PATIENCE_IN_DOUBT = 4.0, 16.0
+"""Answers' times that it is held at most, as a matter of course and where it is in doubt."""
 RARE = 3.0
 """Times its own length that must lie between a standstill and the one before; what stands more often is slow."""
 REGROWTH = 90.0
@@ -51,9 +79,8 @@ SHORTEST_QUEUE = 0.1
 """Seconds of waiting that a queue may always hold, however quick the target is."""
 BURST = 0.5
 """Seconds of waiting that a queue may hold which was empty as many seconds ago."""
-LEARN = 120.0
-"""Seconds in which a slower calm time is mostly learnt. Not counted in answers: at full load there are many of them in
-a few seconds, and what is queued at the target would pass for its own pace."""
+
+LATE = math.log(TOLERANCE)
 
 
 @value(frozen=True, slots=True)
@@ -65,90 +92,269 @@ class Bounds:
 
 
 @value(frozen=True, slots=True)
+class Episode:
+    """Answers are late, and the limit has shrunk for it."""
+
+    before: Pace
+    """The recent pace when it began."""
+    limit: float
+    """The limit then."""
+    in_vain: bool = False
+    """Fewer requests made nothing quicker."""
+
+
+@value(frozen=True, slots=True)
+class Hold:
+    """The target is held to few requests, to see what they take."""
+
+    before: Pace
+    """The recent pace when it began."""
+    calm: Pace
+    lasting: int
+    """Streams that went on then."""
+    back: float
+    """The limit to go back to,"""
+    back_unless: float
+    """and that where few requests are no quicker."""
+    doubtful: bool
+    until: float
+    """It is over by then, whatever has come."""
+
+
+@value(frozen=True, slots=True)
+class Stood:
+    """When everything stood still last: nobody had an answer."""
+
+    begin: float = -math.inf
+    end: float = -math.inf
+
+
+@value(frozen=True, slots=True)
 class Limit:
     """What is known of one target's capacity."""
 
     value: float = START
-    calm: float | None = None
-    """Low value of the seconds to an answer while few were in flight."""
-    calm_at: float = 0.0
-    recent: float | None = None
-    """The same of all answers."""
-    shrunk_at: float = -math.inf
+    calm: Pace | None = None
+    """Of requests that were sent while few were in flight."""
+    recent: Pace | None = None
+    """Of all that were sent since the limit shrank."""
+    spread: float = SPREAD
+    sent_from: float = -math.inf
+    """Requests that were sent before are not in the recent pace,"""
+    heard_from: float = -math.inf
+    """nor are answers that came before: the quick ones come first."""
+    episode: Episode | None = None
+    hold: Hold | None = None
     found: bool = False
     """It has been shrunk once; until then it doubles, as TCP's slow start does."""
+    shrunk_at: float = -math.inf
+    late_at: float = -math.inf
+    """When it shrank because answers were late."""
     answered_at: float = -math.inf
     """When the last answer came."""
-    stood_from: float = -math.inf
-    stood_until: float = -math.inf
-    """The last standstill that counts as one: nobody had an answer."""
-    rate: float = 0.0
-    """Answers a second."""
+    stood: Stood = Stood()
+
+    @property
+    def seconds(self) -> float | None:
+        """What an answer takes of late, as far as anything is known of it."""
+        tried = self.hold or self.episode
+        pace = self.recent or (tried.before if tried else self.calm)
+        return None if pace is None else pace.seconds
 
 
-def after_answer(limit: Limit, seconds: float, in_flight: int, now: float, bounds: Bounds) -> Limit:
-    """The limit after an answer that took `seconds`, `in_flight` being the requests at that time."""
-    room = limit.value
-    if not bounds.least <= room <= bounds.most:
-        room = min(max(room, bounds.least), bounds.most)
-    calm, calm_at = limit.calm, limit.calm_at
-    stood_from, stood_until = limit.stood_from, limit.stood_until
-    since, sent = now - limit.answered_at, now - seconds
-    usual = LEAST_CALM if calm is None or calm < LEAST_CALM else calm
-    if since > TOLERANCE * usual and seconds > TOLERANCE * usual and limit.recent is not None:
-        silent = min(since, seconds) - usual
-        if now - silent - stood_until > RARE * silent:
-            stood_from, stood_until = now - silent, now
-    recent, rise = limit.recent, since / RISE_TIME if since < RISE * RISE_TIME else RISE
-    if stood_until <= sent:
-        recent = _low(recent, seconds, rise)
-    else:  # it was under way while everything stood, and counts if it was late all the same
-        took = seconds - stood_until + max(stood_from, sent)
-        recent = _low(recent, took, rise) if took > TOLERANCE * usual else recent
-    if calm is None or in_flight <= bounds.least or in_flight <= room * CALM:
-        calm = _low(calm, seconds, _faded(now - calm_at) if room > bounds.least else rise)
-        calm_at = now
-        usual = LEAST_CALM if calm < LEAST_CALM else calm
-    late = recent is not None and recent > TOLERANCE * usual
-    if not late:
-        if in_flight >= BUSY * room:
-            room = min(bounds.most, room + (1.0 / room if limit.found else 1.0))
-        if room < START:
-            room = min(bounds.most, START, room + room * min(1.0, since / REGROWTH))
-    span = RATE_TIME if usual < RATE_TIME / 3.0 else 3.0 * usual
-    rate = limit.rate * (1.0 - since / span) + 1.0 / span if since < span else 1.0 / since
-    # Not `replace`, which costs five times as much, on each answer.
-    limit = Limit(room, calm, calm_at, recent, limit.shrunk_at, limit.found, now, stood_from, stood_until, rate)
-    if recent is None or not late:
-        return limit
-    enough = max(rate, in_flight / recent) * usual * ROOM if in_flight >= CALM * room else room
-    return _shrunk(limit, enough, now, bounds)
+def after_answer(
+    limit: Limit, seconds: float, in_flight: int, now: float, bounds: Bounds, lasting: int = 0, clock: float = 0.0
+) -> Limit:
+    """The limit after an answer that took `seconds`. `in_flight` are the requests when it was sent, with itself, of
+    which `lasting` had their answers and went on as streams; `now + clock` is the time that all who send requests
+    there have in common."""
+    calm, recent, spread, stood = _heard(limit, seconds, in_flight, now, bounds)
+    room, episode = min(max(limit.value, bounds.least), bounds.most), limit.episode
+    heeded = recent if recent is not None and recent.count >= FEW else None
+    late = heeded is not None and calm is not None and _is_late(heeded, calm, spread)
+    if limit.hold is None and not late and (heeded is not None or in_flight <= _few(limit, bounds)):
+        if episode is not None and heeded is not None and calm is not None and _is_over(heeded, calm, spread):
+            episode = None
+        if episode is None or not episode.in_vain:
+            room = _grown(limit, room, in_flight, now, bounds)
+    after = Limit(
+        room,
+        calm,
+        recent,
+        spread,
+        limit.sent_from,
+        limit.heard_from,
+        episode,
+        limit.hold,
+        limit.found,
+        limit.shrunk_at,
+        limit.late_at,
+        now,
+        stood,
+    )  # fmt: skip - not `replace`, which costs five times as much, on each answer
+    if limit.hold is not None:
+        return _tried(after, limit.hold, now, bounds)
+    if calm is None or calm.count < FIRST:
+        return after
+    if limit.found:
+        pace = heeded or (episode.before if episode is not None else None)
+        if pace is not None and _is_turn(after, pace, limit.answered_at + clock, now + clock):
+            return _held(after, pace, calm, lasting, now, bounds)
+    return _late(after, heeded, calm, (in_flight, lasting), now, bounds) if late and heeded is not None else after
 
 
 def after_pushback(limit: Limit, now: float, bounds: Bounds) -> Limit:
     """The limit after the target said that it has too much to do, or did not answer in time."""
-    return _shrunk(limit, limit.value, now, bounds)
+    # Until the requests that were sent under the old value have come back, they say nothing of the new one.
+    if now - limit.shrunk_at < max(limit.seconds or 0.0, 0.05):
+        return limit
+    hold = replace(limit.hold, back=limit.hold.back * SHRINK) if limit.hold is not None else None
+    value = min(max(limit.value * SHRINK, bounds.least), bounds.most)
+    return replace(limit, value=value, hold=hold, shrunk_at=now, found=True)
+
+
+def after_silence(limit: Limit, now: float, bounds: Bounds) -> Limit:
+    """The limit when somebody finds no room: what is held for too long, since no answer came, is let go."""
+    if limit.hold is None or now < limit.hold.until:
+        return limit
+    return _tried(limit, limit.hold, now, bounds)
 
 
 def queue_holds(limit: Limit, age: float) -> float:
     """Seconds of waiting that the target's queue may hold, when it was empty `age` seconds ago."""
-    return max(limit.recent or 0.0, BURST if age < BURST else SHORTEST_QUEUE)
+    return max(limit.seconds or 0.0, BURST if age < BURST else SHORTEST_QUEUE)
 
 
-def _shrunk(limit: Limit, enough: float, now: float, bounds: Bounds) -> Limit:
-    # Until the requests that were sent under the old value have come back, they say nothing of the new one.
-    if now - limit.shrunk_at < max(limit.recent or 0.0, 0.05):
+def _heard(
+    limit: Limit, seconds: float, in_flight: int, now: float, bounds: Bounds
+) -> tuple[Pace | None, Pace | None, float, Stood]:
+    """The calm and the recent pace with the answer, how much answers differ, and the last standstill."""
+    calm, recent, spread = limit.calm, limit.recent, limit.spread
+    took, stood = _standing(limit, seconds, now)
+    if took is None:
+        return calm, recent, spread, stood
+    mean, load = math.log(max(took, LEAST_CALM)), math.log(max(in_flight, 1))
+    since = now - limit.answered_at
+    if limit.hold is None and (calm is None or calm.count < FIRST or in_flight <= _few(limit, bounds)):
+        slower = limit.found and calm is not None and mean > calm.mean
+        calm = heard(calm, mean, load, LEARNT, since / (LEARN_SLOWER if slower else LEARN_TIME), slowly=slower)
+    if now - seconds >= limit.sent_from and now >= limit.heard_from:
+        if recent is not None:
+            spread += (min((mean - recent.mean) ** 2, SPREAD_MOST) - spread) * SPREAD_PART
+        recent = heard(recent, mean, load, RECENT if limit.hold is None else HELD_MOST, since / RECENT_TIME)
+    return calm, recent, spread, stood
+
+
+def _standing(limit: Limit, seconds: float, now: float) -> tuple[float | None, Stood]:
+    """What an answer took without the time in which everything stood, None where that says nothing; and that time."""
+    stood, since, sent = limit.stood, now - limit.answered_at, now - seconds
+    if since <= TOLERANCE * LEAST_CALM and stood.end <= sent:
+        return seconds, stood
+    usual = LEAST_CALM if limit.calm is None else limit.calm.seconds
+    if since > TOLERANCE * usual and seconds > TOLERANCE * usual and limit.recent is not None:
+        silent = min(since, seconds) - usual
+        if now - silent - stood.end > RARE * silent:
+            stood = Stood(now - silent, now)
+    if stood.end <= sent:
+        return seconds, stood
+    took = seconds - stood.end + max(stood.begin, sent)
+    # It was under way while everything stood, and counts if it was late all the same.
+    return took if took > TOLERANCE * usual else None, stood
+
+
+def _few(limit: Limit, bounds: Bounds) -> float:
+    """Requests at a time that are no load."""
+    few = limit.value * CALM
+    if not limit.found and few > bounds.least * CALM_FIRST:
+        few = bounds.least * CALM_FIRST
+    return few if few > 1.0 else 1.0
+
+
+def _is_late(recent: Pace, calm: Pace, spread: float) -> bool:
+    apart = recent.mean - calm.mean - LATE
+    return apart > 0.0 and apart > chance(recent, calm, spread)
+
+
+def _is_over(recent: Pace, calm: Pace, spread: float) -> bool:
+    """Whether an episode is: answers are surely not late, and not only by chance."""
+    return recent.count >= 2 * FEW and calm.mean + LATE - recent.mean > chance(recent, calm, spread)
+
+
+def _grown(limit: Limit, room: float, in_flight: int, now: float, bounds: Bounds) -> float:
+    """What the limit becomes while answers are not late: more where it is in use, or was made small long ago."""
+    if in_flight >= BUSY * room:
+        room += 1.0 / room if limit.found else 1.0
+    if room < START:
+        room = min(START, room + room * min(1.0, (now - limit.answered_at) / REGROWTH))
+    return room if room < bounds.most else float(bounds.most)
+
+
+def _is_turn(limit: Limit, recent: Pace, before: float, now: float) -> bool:
+    """Whether the clock has come round, for whoever has a reason to try what few requests take."""
+    doubtful = limit.episode is not None and limit.episode.in_vain
+    turn = TURN
+    while turn < TURNS * recent.seconds:
+        turn *= 2.0
+    return now // turn != before // turn and (doubtful or now - limit.late_at < 2.0 * turn)
+
+
+def _held(limit: Limit, recent: Pace, calm: Pace, lasting: int, now: float, bounds: Bounds) -> Limit:
+    doubtful = limit.episode is not None and limit.episode.in_vain
+    back_unless = max(limit.value, limit.episode.limit) if limit.episode is not None else limit.value
+    few = max(recent.in_flight - lasting, 1.0) * CALM
+    held = min(limit.value, max(bounds.least, lasting + few))
+    long = min(PATIENCE_IN_DOUBT if doubtful else PATIENCE, max(2.0, _needed(limit) / max(few, bounds.least)))
+    heard_from = now + recent.seconds * math.exp(SETTLE * math.sqrt(limit.spread)) + LEAST_CALM
+    until = heard_from + recent.seconds * math.exp(limit.spread / 2.0) * long
+    hold = Hold(recent, calm, lasting, limit.value, back_unless, doubtful, until)
+    return replace(limit, value=held, recent=None, sent_from=now, heard_from=heard_from, hold=hold)
+
+
+def _needed(limit: Limit) -> float:
+    return min(HELD_MOST, HELD + HELD_MORE * limit.spread)
+
+
+def _tried(limit: Limit, hold: Hold, now: float, bounds: Bounds) -> Limit:
+    """The limit while it is held, and after: when enough answers have come, or none that help."""
+    found, calm, back, late_at = limit.recent, hold.calm, hold.back, limit.late_at
+    if now < hold.until and (found is None or found.count < _needed(limit)):
         return limit
-    value = min(max(min(limit.value * SHRINK, enough), bounds.least), bounds.most)
-    return replace(limit, value=value, shrunk_at=now, found=True)
+    if found is None or found.count < FEW:  # long streams leave no room for answers that could tell
+        if hold.doubtful:
+            calm, back = hold.before, hold.back_unless
+    else:
+        quicker = relieved(hold.before, found)
+        if abs(found.mean - calm.mean) > chance(found, calm, limit.spread) and not (quicker and found.mean > calm.mean):
+            calm = found
+        if quicker:
+            waiting = max(found.in_flight - hold.lasting, 1.0)
+            back = min(back, hold.lasting + waiting * math.exp(calm.mean - found.mean) * ROOM)
+            late_at = now
+        elif hold.doubtful or quicker is False:
+            back = hold.back_unless
+    return replace(
+        limit, value=min(max(back, bounds.least), bounds.most), calm=calm, recent=None, sent_from=now,
+        heard_from=now, episode=None, hold=None, late_at=late_at,
+    )  # fmt: skip
 
 
-def _faded(passed: float) -> float:
-    """How much of what was learnt is gone after so many seconds."""
-    return 1.0 - math.exp(-passed / LEARN) if passed > 0.0 else 0.0
-
-
-def _low(low: float | None, seconds: float, rise: float) -> float:
-    if low is None:
-        return seconds
-    return low + (seconds - low) * (FALL if seconds < low else rise)
+def _late(limit: Limit, recent: Pace, calm: Pace, sent: tuple[int, int], now: float, bounds: Bounds) -> Limit:
+    """The limit where answers are late: smaller, unless that was in vain before."""
+    in_flight, lasting = sent
+    episode = limit.episode or Episode(recent, limit.value)
+    if episode.in_vain:
+        return limit
+    if relieved(episode.before, recent) is False:
+        value = max(limit.value, min(episode.limit, episode.before.in_flight * ROOM))
+        return replace(limit, value=value, episode=replace(episode, in_vain=True))
+    enough = in_flight * ROOM
+    if in_flight >= CALM * limit.value:
+        enough = lasting + (in_flight - lasting) * math.exp(calm.mean - recent.mean) * ROOM
+    value = max(min(limit.value * SHRINK, enough), bounds.least)
+    if value >= limit.value:
+        return limit
+    heard_from = now + recent.seconds * math.exp(SETTLE * math.sqrt(limit.spread))
+    return replace(
+        limit, value=value, recent=None, sent_from=now, heard_from=heard_from, episode=episode, found=True,
+        shrunk_at=now, late_at=now,
+    )  # fmt: skip

@@ -339,6 +339,7 @@ async def _attempt(
     if not gate.enter():
         await _turn(route, plan, call, deadline, services)
         way.place = place = services.book.of(target, attempt.replica)  # who waits is not there: it may be forgotten
+    inside, streaming = gate.active, gate.streaming
     place.begin()
     began = services.now()
     if services.temperatures.tracked:
@@ -361,7 +362,7 @@ async def _attempt(
     answered = services.now()
     seconds = answered - began
     place.answered(answered)
-    if gate.answered(seconds, answered):
+    if gate.answered(seconds, inside, streaming, answered):
         services.afterwards.do(gate.learn)
     if services.temperatures.tracked:
         cold.answered(target, began, answered, services)

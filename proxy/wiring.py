@@ -172,7 +172,8 @@ def _ground(settings: Settings, variables: Mapping[str, str], parts: AsyncExitSt
     parts.callback(telemetry.shutdown)
     parts.callback(afterwards.now)  # and before no more traces are taken
     workers = settings.workers
-    book, gates, meters = Book(world.draw, workers), Gates(workers), Meters(version("pointsman"))
+    gates = Gates(workers, world.wall() - world.now())
+    book, meters = Book(world.draw, workers), Meters(version("pointsman"))
     return _Ground(world, log, afterwards, transport, book, gates, meters, Temperatures(), telemetry)
 
 

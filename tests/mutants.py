@@ -69,9 +69,37 @@ OF_POLICIES_AND_BACKENDS = (
     Mutant(
         "a standstill passes for overload",
         "policies/limits.py",
-        "            stood_from, stood_until = now - silent, now\n",
+        "            stood = Stood(now - silent, now)\n",
         "            pass\n",
         "tests/policies/test_limits.py",
+    ),
+    Mutant(
+        "answers that differ by chance pass for overload",
+        "policies/pace.py",
+        "DOUBT = 2.0",
+        "DOUBT = 0.0",
+        "tests/policies/test_limits.py",
+    ),
+    Mutant(
+        "a target that is slower for good is strangled",
+        "policies/limits.py",
+        "    if relieved(episode.before, recent) is False:\n",
+        "    if relieved(episode.before, recent) is None:\n",
+        "tests/policies/test_limits.py",
+    ),
+    Mutant(
+        "each process measures the queue of the others",
+        "policies/limits.py",
+        "now // turn != before // turn and",
+        "now - before > 0.0 and",
+        "tests/policies/test_limits.py",
+    ),
+    Mutant(
+        "a target that is held is never let go without an answer",
+        "backends/gates.py",
+        "        if limit.hold is None:\n            return False\n",
+        "        if limit is not None:\n            return False\n",
+        "tests/backends/test_gate_limits.py",
     ),
     Mutant(
         "a hedge is sent on credit",

@@ -19,7 +19,7 @@ from tests.mutants import OF_POLICIES_AND_BACKENDS, Mutant
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("policies", "backends", "warmers", "deploy", "proxy", "tests", "docs", "examples")
+COPIED = ("policies", "backends", "warmers", "deploy", "proxy", "tests", "docs", "examples", "benchmarks")
 
 MUTANTS = (
     *OF_POLICIES_AND_BACKENDS,

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from backends.gates import Gate, Gates, Refused
-from policies.limits import Bounds, Limit
+from backends.gates import Gates, Refused
+from policies.limits import Bounds
 from policies.quotas import Quota, Rate
-from policies.table import EndpointSpec, LimitRule, Target, VllmSpec
+from policies.table import EndpointSpec, LimitRule, Target
 
 
 def target(name: str = "gpu", *, queue: int = 2, queue_bytes: int = 100, wait: float = 5.0) -> Target:
@@ -158,17 +158,6 @@ async def test_who_goes_away_while_waiting_leaves_nothing_behind() -> None:
     await lucky
 
 
-async def test_overload_is_learnt_and_told() -> None:
-    """Answers and pushback move the limit of that target alone."""
-    gates, wide = Gates(), Target("wide", "endpoint", EndpointSpec("wide"))
-    for _ in range(10):
-        gates.of(wide).answered(0.1, 1.0)
-    gates.pushed_back(wide, 2.0)
-    assert list(gates.states()) == [("wide", 204, 0, 0)]
-    gates.keep([target("other")])
-    assert list(gates.states()) == []
-
-
 async def test_a_gate_in_use_is_kept() -> None:
     """A reload forgets nobody who is inside."""
     gates = Gates()
@@ -255,17 +244,6 @@ def test_who_owes_tokens_loses_no_requests_by_asking() -> None:
         gates.admit_owner(quota, 16.0)
 
 
-def test_the_limit_that_is_shown_is_the_one_that_binds() -> None:
-    """Before the first answer as after it, and in each of several processes its part."""
-    four = Target("four", "endpoint", EndpointSpec("four"), limit=LimitRule(Bounds(2, 4)))
-    for workers, shown in ((1, 4), (2, 2)):
-        gates = Gates(workers)
-        assert gates.enter(four)
-        assert list(gates.states()) == [("four", shown, 1, 0)]
-        gates.of(four).answered(0.1, 1.0)
-        assert list(gates.states()) == [("four", shown, 1, 0)]
-
-
 async def test_full_is_where_the_next_one_would_wait() -> None:
     """Or where one waits already."""
     gates, two = Gates(), Target("two", "endpoint", EndpointSpec("two"), limit=LimitRule(Bounds(2, 2)))
@@ -318,7 +296,7 @@ async def test_a_burst_is_queued() -> None:
     """A queue that was empty a moment ago holds half a second of work, five times what a standing one may."""
     gates, slow = Gates(), replace(GPU, limit=LimitRule(Bounds(1, 1), 1000, 1 << 20, 30.0))
     for second in range(200):
-        gates.of(slow).answered(0.03, float(second))
+        gates.of(slow).answered(0.03, 1, 0, float(second))
     assert gates.enter(slow)
     burst = [waiting(gates, at=slow) for _ in range(15)]
     await settled()
@@ -330,7 +308,7 @@ async def test_a_queue_behind_streams_is_as_short_as_they_are_long() -> None:
     """Their first piece comes soon, but it is their end that lets the next one in, as far as one has been seen."""
     gates, slow = Gates(), replace(GPU, limit=LimitRule(Bounds(2, 2), 1000, 1 << 20, 30.0))
     for second in range(200):
-        gates.of(slow).answered(0.03, float(second))
+        gates.of(slow).answered(0.03, 1, 0, float(second))
     gate = gates.of(slow)
     assert [gates.enter(slow), gates.enter(slow)] == [True, True]
     gate.streams()
@@ -351,32 +329,3 @@ async def test_a_queue_behind_streams_is_as_short_as_they_are_long() -> None:
     assert gate.turn_of(2) == pytest.approx(2 / (1 / 0.03 + 1 / 11.0))  # one of two places is a stream's
     gate.streamed(2.0)
     assert gate.streaming == 0
-
-
-async def test_what_answers_showed_is_known_to_whoever_asks() -> None:
-    """Answers are learnt of later and together, and one by one or at last they come to the same."""
-    later, at_once = Gate(), Gate()
-    took = [(0.05 * (1 + number % 7), float(number)) for number in range(50)]
-    assert [later.answered(*each) for each in took] == [True] + 49 * [False]
-    for each in took:
-        assert at_once.answered(*each)
-        at_once.learn()
-    later.pushed_back(60.0)
-    at_once.pushed_back(60.0)
-    assert later.limit == at_once.limit != Limit()
-    assert later.answered(0.1, 61.0)
-
-
-async def test_a_target_that_moved_has_its_limit_to_find_anew() -> None:
-    """What another one bore says nothing of it; one that has a further replica is the same."""
-    gates = Gates()
-    pair = replace(GPU, spec=VllmSpec(("http://a", "http://b"), "m"))
-    gates.keep([pair])
-    assert gates.enter(pair)
-    for moment in range(1, 4):
-        gates.pushed_back(pair, float(moment))
-    learnt = gates.of(pair).limit
-    gates.keep([replace(pair, spec=VllmSpec(("http://c", "http://a"), "m"))])
-    assert gates.of(pair).limit is learnt
-    gates.keep([replace(pair, spec=VllmSpec(("http://d",), "m"))])
-    assert (gates.of(pair).limit, gates.of(pair).active) == (Limit(), 1)

@@ -1,0 +1,70 @@
+"""How long answers take, as far as some of them have shown it, as a value.
+
+Answers of a model differ by factors and not by seconds: one with a hundred tokens takes ten times as long as one with
+ten, from the same target under the same load. So it is logarithms that are averaged (a geometric mean, which one long
+answer does not move), and two paces are compared by how far they lie apart beside what chance would do with so many
+answers that are so different. Each pace also knows how many requests were in flight when those were sent: only so
+can it be told whether fewer requests at a time made the answers quicker.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .values import value
+
+DOUBT = 2.0
+"""Standard errors by which two paces must lie apart, beyond what is asked for, to count as different."""
+SLOWEST = 1e-3
+"""Weight of an answer at least, however many come."""
+
+
+@value(frozen=True, slots=True)
+class Pace:
+    """Of some answers: natural logarithms, averaged."""
+
+    mean: float
+    """Of their seconds."""
+    load: float
+    """Of the requests that were in flight when each was sent, itself included."""
+    count: int
+    """Answers that it rests on; the older ones count less."""
+
+    @property
+    def seconds(self) -> float:
+        """The geometric mean of what they took."""
+        return math.exp(self.mean)
+
+    @property
+    def in_flight(self) -> float:
+        """The geometric mean of how many were in flight."""
+        return math.exp(self.load)
+
+
+def heard(pace: Pace | None, mean: float, load: float, most: int, share: float, *, slowly: bool = False) -> Pace:
+    """The pace with one more answer.
+
+    Of the first `most` each counts the same. Afterwards one counts for `share`, the part of the remembered time that
+    has passed since the last, if that is less: many in a moment are not the whole picture. `slowly`: from the
+    beginning.
+    """
+    if pace is None:
+        return Pace(mean, load, 1)
+    count = pace.count + 1 if pace.count < most else most
+    part = 1.0 / count
+    if slowly or count == most:
+        part = min(part, max(share, SLOWEST))
+    return Pace(pace.mean + (mean - pace.mean) * part, pace.load + (load - pace.load) * part, count)
+
+
+def chance(one: Pace, other: Pace, spread: float) -> float:
+    """How far chance alone may put the two apart, `spread` being the variance of single answers."""
+    return DOUBT * math.sqrt(spread * (1.0 / one.count + 1.0 / other.count))
+
+
+def relieved(before: Pace, after: Pace) -> bool | None:
+    """Whether answers became quicker with fewer requests in flight, by at least half of what a queue would make of it:
+    with a queue at the target twice as few take half as long, and without one as long as before. None where there were
+    not much fewer."""
+    fewer = before.load - after.load
+    return before.mean - after.mean > fewer / 2.0 if fewer > 0.5 else None

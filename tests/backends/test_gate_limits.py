@@ -1,0 +1,92 @@
+"""What gates make of limits: learnt from answers, divided among processes, let go by whoever finds no room."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+
+from backends.gates import Gate, Gates
+from policies.limits import SHRINK, START, Bounds, Hold, Limit
+from policies.pace import Pace
+from policies.table import EndpointSpec, LimitRule, Target, VllmSpec
+
+from .test_gates import GPU, settled, target, waiting
+
+
+async def test_overload_is_learnt_and_told() -> None:
+    """Answers and pushback move the limit of that target alone."""
+    gates, wide = Gates(), Target("wide", "endpoint", EndpointSpec("wide"))
+    for _ in range(10):
+        gates.of(wide).answered(0.1, 1, 0, 1.0)
+    gates.pushed_back(wide, 2.0)
+    assert list(gates.states()) == [("wide", 204, 0, 0)]
+    gates.keep([target("other")])
+    assert list(gates.states()) == []
+
+
+def test_the_limit_that_is_shown_is_the_one_that_binds() -> None:
+    """Before the first answer as after it, and in each of several processes its part."""
+    four = Target("four", "endpoint", EndpointSpec("four"), limit=LimitRule(Bounds(2, 4)))
+    for workers, shown in ((1, 4), (2, 2)):
+        gates = Gates(workers)
+        assert gates.enter(four)
+        assert list(gates.states()) == [("four", shown, 1, 0)]
+        gates.of(four).answered(0.1, 1, 0, 1.0)
+        assert list(gates.states()) == [("four", shown, 1, 0)]
+
+
+async def test_what_answers_showed_is_known_to_whoever_asks() -> None:
+    """Answers are learnt of later and together, and one by one or at last they come to the same."""
+    later, at_once = Gate(), Gate()
+    took = [(0.05 * (1 + number % 7), 1 + number % 3, number % 2, float(number)) for number in range(50)]
+    assert [later.answered(*each) for each in took] == [True] + 49 * [False]
+    for each in took:
+        assert at_once.answered(*each)
+        at_once.learn()
+    later.pushed_back(60.0)
+    at_once.pushed_back(60.0)
+    assert later.limit == at_once.limit != Limit()
+    assert later.answered(0.1, 1, 0, 61.0)
+
+
+async def test_processes_begin_with_a_part_of_the_places_each() -> None:
+    """Together with as many as one would; a target that moved begins there again."""
+    gates, wide = Gates(workers=4), replace(GPU, limit=LimitRule(Bounds(4, 4000)))
+    gates.keep([wide])
+    gates.pushed_back(wide, 1.0)
+    assert gates.of(wide).limit.value == START / 4 * SHRINK
+    gates.keep([replace(wide, spec=EndpointSpec("another"))])
+    assert gates.of(wide).limit.value == START / 4
+
+
+async def test_a_target_that_is_held_is_let_go_by_whoever_finds_no_room() -> None:
+    """Its time is over and all places are streams', which say nothing more: who comes and who waits get in."""
+    gates, pair = Gates(), replace(GPU, limit=LimitRule(Bounds(1, 10), 5, 100, 60.0))
+    gate, calm = gates.of(pair), Pace(0.0, 0.0, 50)
+    hold = Hold(calm, calm, 1, 3.0, 3.0, doubtful=False, until=math.inf)
+    gate._limit = Limit(1.0, calm, hold=hold)
+    assert gates.enter(pair)
+    assert not gates.enter(pair)
+    first = waiting(gates, at=pair)
+    await settled()
+    assert not first.done()
+    gate._limit = replace(gate._limit, hold=replace(hold, until=asyncio.get_running_loop().time()))
+    second = waiting(gates, at=pair)
+    await asyncio.gather(first, second)
+    assert gate.active == 3
+
+
+async def test_a_target_that_moved_has_its_limit_to_find_anew() -> None:
+    """What another one bore says nothing of it; one that has a further replica is the same."""
+    gates = Gates()
+    pair = replace(GPU, spec=VllmSpec(("http://a", "http://b"), "m"))
+    gates.keep([pair])
+    assert gates.enter(pair)
+    for moment in range(1, 4):
+        gates.pushed_back(pair, float(moment))
+    learnt = gates.of(pair).limit
+    gates.keep([replace(pair, spec=VllmSpec(("http://c", "http://a"), "m"))])
+    assert gates.of(pair).limit is learnt
+    gates.keep([replace(pair, spec=VllmSpec(("http://d",), "m"))])
+    assert (gates.of(pair).limit, gates.of(pair).active) == (Limit(), 1)

@@ -1,0 +1,66 @@
+"""Paces: what some answers show of a target, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from policies.pace import Pace, chance, heard, relieved
+
+
+def pace(seconds: float, in_flight: float = 10.0, count: int = 30) -> Pace:
+    return Pace(math.log(seconds), math.log(in_flight), count)
+
+
+def of(*seconds: float, most: int = 50, share: float = 1.0) -> Pace:
+    """The pace of answers that took so long, one request at a time."""
+    found: Pace | None = None
+    for each in seconds:
+        found = heard(found, math.log(each), 0.0, most, share)
+    assert found is not None
+    return found
+
+
+def test_it_is_a_geometric_mean() -> None:
+    """One long answer among short ones does not move it far."""
+    assert of(0.1, 0.1, 0.1, 10.0).seconds == pytest.approx(0.1 * 100**0.25)
+    assert of(0.5, 2.0).count == 2
+    assert pace(1.0, 7.0).in_flight == pytest.approx(7.0)
+
+
+def test_the_first_answers_count_the_same_and_later_ones_by_the_time_they_stand_for() -> None:
+    """A hundred that come in one moment say little more than one."""
+    known = of(*[1.0] * 10, most=10)
+    assert known.count == 10
+    moment, slow = known, known
+    for _ in range(100):
+        moment = heard(moment, math.log(10.0), 0.0, 10, 0.0)
+        slow = heard(slow, math.log(10.0), 0.0, 10, 0.5)
+    assert moment.seconds < 1.3
+    assert slow.seconds > 9.0
+    assert heard(of(1.0), math.log(10.0), 0.0, 10, 0.01, slowly=True).seconds == pytest.approx(10**0.01)
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0])
+def test_chance_explains_what_differs_by_chance(spread: float) -> None:
+    """Of two paces of the same answers; that of answers that take twice as long is told apart where enough came."""
+    draw = random.Random(1)
+
+    def some(median: float, count: int) -> Pace:
+        return of(*(median * draw.lognormvariate(0.0, math.sqrt(spread)) for _ in range(count)), most=count)
+
+    apart = [abs((one := some(1.0, 30)).mean - (other := some(1.0, 50)).mean) > chance(one, other, spread)
+             for _ in range(400)]  # fmt: skip
+    assert sum(apart) < 40  # one in twenty, by two standard errors
+    one, other = some(1.0, 200), some(2.0, 200)
+    assert other.mean - one.mean > chance(one, other, spread)
+
+
+def test_a_queue_is_told_from_a_slow_target() -> None:
+    """By half as many requests; two fewer of ten say nothing."""
+    assert relieved(pace(2.0, 20), pace(1.0, 10)) is True
+    assert relieved(pace(2.0, 20), pace(1.9, 10)) is False
+    assert relieved(pace(2.0, 10), pace(1.0, 8)) is None
+    assert relieved(pace(2.0, 10), pace(2.0, 20)) is None
