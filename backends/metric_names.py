@@ -45,7 +45,7 @@ def _request(name: str, text: str, cloudwatch: str | None = None) -> Metric:
     return Metric(name, COUNTER, REQUEST_LABELS, text, cloudwatch)
 
 
-def _duration(name: str, text: str, cloudwatch: str, bounds: tuple[float, ...] = LATENCY_BOUNDS) -> Metric:
+def _duration(name: str, text: str, cloudwatch: str | None, bounds: tuple[float, ...] = LATENCY_BOUNDS) -> Metric:
     return Metric(name, HISTOGRAM, REQUEST_LABELS, text, cloudwatch, bounds)
 
 
@@ -93,7 +93,8 @@ REQUEST_HISTOGRAMS = {
     ),
     "overhead": _duration(
         "pointsman_overhead_latency_seconds",
-        "Time this hop added: from the request's head to the last byte, less the time spent waiting for targets.",
+        "Time this hop added: from the request's head to the last byte, less the time spent waiting for targets, and "
+        "for a place at one that was full.",
         "OverheadLatency",
         OVERHEAD_BOUNDS,
     ),
@@ -117,6 +118,12 @@ REQUEST_HISTOGRAMS = {
         "pointsman_model_loading_wait_time_seconds",
         "Requests that met a copy which was not ready: the time spent on such attempts.",
         "ModelLoadingWaitTime",
+    ),
+    "queue_wait": _duration(
+        "pointsman_queue_wait_seconds",
+        "Requests that met a target that was full: how long they waited for a place there, whether they got one or "
+        "not.",
+        None,
     ),
 }
 """Field of a series -> histogram."""

@@ -92,11 +92,13 @@ class Outcome:
     """Target that it was meant for, where its route migrates, whoever was asked in the end."""
     migration: Place | None = None
     """Where its route's migration stood."""
+    queue_seconds: float = 0.0
+    """Time spent waiting for a place at targets that were full."""
 
     @property
     def overhead_seconds(self) -> float:
         """What the hop itself took."""
-        return max(0.0, self.seconds - self.backend_seconds)
+        return max(0.0, self.seconds - self.backend_seconds - self.queue_seconds)
 
     @property
     def target(self) -> str | None:

@@ -82,6 +82,7 @@ class Series:
     first_chunk_model: Histogram
     first_chunk_overhead: Histogram
     loading_wait: Histogram
+    queue_wait: Histogram
 
     def __init__(self) -> None:
         for field in REQUEST_COUNTERS:
@@ -111,7 +112,10 @@ class Series:
         elif outcome.cold is not None:
             self.no_capacity += 1
         if outcome.first_chunk_seconds is not None:
-            self._first_chunk(outcome.first_chunk_seconds, outcome.first_chunk_backend_seconds or 0.0)
+            waited = outcome.first_chunk_backend_seconds or 0.0
+            self._first_chunk(outcome.first_chunk_seconds, waited, outcome.queue_seconds)
+        if outcome.queue_seconds:
+            self.queue_wait.observe(outcome.queue_seconds)
 
     def answered(self, notes: Iterable[Note]) -> None:
         """Add several of which there is only a note; `record` says the same of what each stands for."""
@@ -137,10 +141,10 @@ class Series:
         self.model_latency.observe_all(backend)
         self.overhead.observe_all(overhead)
 
-    def _first_chunk(self, seconds: float, waited: float) -> None:
+    def _first_chunk(self, seconds: float, waited: float, queued: float = 0.0) -> None:
         self.first_chunk.observe(seconds)
         self.first_chunk_model.observe(waited)
-        self.first_chunk_overhead.observe(max(0.0, seconds - waited))
+        self.first_chunk_overhead.observe(max(0.0, seconds - waited - queued))
 
     def _error(self, outcome: Outcome) -> None:
         status = model_status(outcome)

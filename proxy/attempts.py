@@ -259,14 +259,20 @@ async def _following(
     return following
 
 
-async def _turn(route: Route, plan: Plan, call: Call, deadline: float, services: Services) -> None:
+async def _turn(
+    route: Route, plan: Plan, call: Call, deadline: float, record: Record, trace: RequestTrace, services: Services
+) -> None:
     """Wait for a place at the plan's next target; who gets none is shed, and may still go elsewhere in time."""
-    target, now = plan.attempts[0].target, services.now()
-    try:
-        await services.gates.queue(target, route.shed, len(call.body), turn_deadline(plan, now, deadline) - now)
-    except Refused as refusal:
-        services.meters.shed(route.key, "target")
-        raise _shed(target, refusal) from refusal
+    target, began = plan.attempts[0].target, services.now()
+    seconds = turn_deadline(plan, began, deadline) - began
+    with trace.step(Step.QUEUE):
+        try:
+            await services.gates.queue(target, route.shed, len(call.body), seconds)
+        except Refused as refusal:
+            services.meters.shed(route.key, "target")
+            raise _shed(target, refusal) from refusal
+        finally:
+            record.queue_seconds += services.now() - began
 
 
 def _shed(target: Target, refusal: Refused) -> BackendError:
@@ -337,7 +343,7 @@ async def _attempt(
     attempt = plan.attempts[0]
     target, gate, place = attempt.target, way.gate, way.place
     if not gate.enter():
-        await _turn(route, plan, call, deadline, services)
+        await _turn(route, plan, call, deadline, record, trace, services)
         way.place = place = services.book.of(target, attempt.replica)  # who waits is not there: it may be forgotten
     inside, streaming = gate.active, gate.streaming
     place.begin()

@@ -152,7 +152,11 @@ class Race:
         if winner is not None:
             record.attempts.extend(winner.record.attempts[before:])
         together = self._services.now() - began
-        record.backend_seconds += runs[0].record.backend_seconds if len(runs) == 1 else together
+        if len(runs) == 1:
+            record.backend_seconds += runs[0].record.backend_seconds
+            record.queue_seconds += runs[0].record.queue_seconds
+        else:
+            record.backend_seconds += together
         if len(runs) == 2:
             self._count(runs, winner)
         if self._rule.percentile is not None:

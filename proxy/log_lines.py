@@ -36,6 +36,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "ended": "`done`, `refused`, `failed`, `client_gone`, `upstream_broken` or `deadline`",
         "seconds": "from the request's head to the last byte handed to the socket",
         "backend_seconds": "of these: spent waiting for targets",
+        "queue_seconds": "of these: spent waiting for a place at targets that were full; if it met one",
         "overhead_seconds": "of these: the rest, this hop's own (a slow client's reading included)",
         "first_chunk_seconds": "streams: from the request's head to the first piece of the answer",
         "first_chunk_backend_seconds": "streams: of these, spent waiting for targets",
@@ -105,6 +106,7 @@ _LOGS: Final = MappingProxyType({WARM: "warm", SHADOW: "shadow"})
 _MAYBE: Final = (
     "component",
     "error_type",
+    "queue_seconds",
     "first_chunk_seconds",
     "first_chunk_backend_seconds",
     "owner",
@@ -139,6 +141,7 @@ def entry(outcome: Outcome) -> dict[str, Any]:
         "ended": outcome.ended,
         "seconds": _seconds(outcome.seconds),
         "backend_seconds": _seconds(outcome.backend_seconds),
+        "queue_seconds": _seconds(outcome.queue_seconds) if outcome.queue_seconds else None,
         "overhead_seconds": _seconds(outcome.overhead_seconds),
         "first_chunk_seconds": _seconds(outcome.first_chunk_seconds),
         "first_chunk_backend_seconds": _seconds(outcome.first_chunk_backend_seconds),
@@ -199,7 +202,7 @@ def _known(entry: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 def _sound(found: Outcome) -> bool:
     """Whether the numbers are numbers, and texts text: anybody may write a line that looks like one of ours."""
-    counts = found.seconds, found.backend_seconds, *(each.seconds for each in found.attempts)
+    counts = found.seconds, found.backend_seconds, found.queue_seconds, *(each.seconds for each in found.attempts)
     shares = () if found.migration is None else (found.migration.share, found.migration.shadow)
     once = found.first_chunk_seconds, found.first_chunk_backend_seconds
     return (

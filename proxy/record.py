@@ -35,6 +35,8 @@ class Record:
     error_type: str | None = None
     ended = "client_gone"
     backend_seconds = 0.0
+    queue_seconds = 0.0
+    """Of its time: spent waiting for a place at targets that were full."""
     first_chunk: tuple[float, float] | None = None
     bytes_in = 0
     bytes_out = 0
@@ -134,7 +136,7 @@ class Record:
 
     def lines(self, now: float) -> str:
         """The `x-pointsman-*` lines of the answer's head; overhead is what has passed but for waiting on targets."""
-        overhead = now - self.arrived - self.backend_seconds
+        overhead = now - self.arrived - self.backend_seconds - self.queue_seconds
         micros = round(overhead * 1e6) if overhead > 0 else 0
         policy, first, attempts = self.policy, self._first, self._attempts
         said = f"x-pointsman-overhead-us: {micros}\r\n"
@@ -167,6 +169,7 @@ class Record:
             or self.handler_status is not None
             or self.cold is not None
             or self.side is not None
+            or self.queue_seconds
             or route.shift is not None
         ):
             return None
@@ -237,6 +240,7 @@ class Record:
             self.cold,
             self.side,
             route.shift.place if route is not None and route.shift is not None else None,
+            self.queue_seconds,
         )
 
 

@@ -27,6 +27,7 @@ class Step(StrEnum):
     LOOKUP = "lookup"
     BEFORE = "before"
     CHOOSE = "choose"
+    QUEUE = "queue"
     AFTER = "after"
 
 
@@ -35,6 +36,7 @@ STEPS: Final[Mapping[Step, str]] = MappingProxyType(
         Step.LOOKUP: "find the route of the endpoint and component",
         Step.BEFORE: "the customer's code ahead of the model",
         Step.CHOOSE: "look at the targets and put them in order",
+        Step.QUEUE: "wait for a place at a target that is full; only where it is",
         Step.AFTER: "the customer's code behind the model; of a stream only what comes before its first event",
     }
 )
@@ -60,7 +62,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
         "pointsman.attempts": "request: how many there were",
         "pointsman.cold": "request: what a cold target made of it: `spill`, `hold` or `fail`",
         "pointsman.ended": "request: `done`, `refused`, `failed`, `client_gone`, `upstream_broken` or `deadline`",
-        "pointsman.overhead": "request: seconds that this hop took",
+        "pointsman.overhead": "request: seconds that this hop took, without those in queues",
         "pointsman.owner": "request: the route's owner",
         "pointsman.policy": "request: digest and generation of the policy that decided",
         "pointsman.replica": "attempt: index into the target's `urls`",

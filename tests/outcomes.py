@@ -100,6 +100,7 @@ outcomes = st.builds(
         shadow=st.floats(0, 1),
         bypassed=st.booleans(),
     ),
+    queue_seconds=st.just(0.0) | _seconds,
 )
 """Any outcome, sensible or not."""
 

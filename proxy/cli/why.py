@@ -139,8 +139,9 @@ def _sentences(outcome: Outcome, log: str | None) -> Iterator[str]:
         yield f"  migration  {_migration(outcome.migration, outcome.side)}"
     for number, attempt in enumerate(outcome.attempts, 1):
         yield f"  attempt {number}  {_attempt(attempt)}"
+    queued = f"{_duration(outcome.queue_seconds)} waiting for a place there, " if outcome.queue_seconds else ""
     yield (
-        f"  time       {_duration(outcome.seconds)}: {_duration(outcome.backend_seconds)} waiting for targets, "
+        f"  time       {_duration(outcome.seconds)}: {_duration(outcome.backend_seconds)} waiting for targets, {queued}"
         f"{_duration(outcome.overhead_seconds)} in this hop"
     )
     if outcome.first_chunk_seconds is not None:

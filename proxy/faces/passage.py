@@ -322,27 +322,32 @@ class _Passage:
                     await self._taken(last)
 
     async def _pass_on(self, stream: ByteStream, parts: Reframer, last: float) -> None:
-        """The body as it comes; the time spent waiting for it counts as the target's."""
+        """The body as it comes; the time spent waiting for it counts as the target's, to the last: for its end, too, or
+        for what broke it off."""
         record, now, exchange, face = self._record, self._services.now, self._exchange, self._face
-        began = now()
-        async for piece in stream:
-            arrived = now()
-            record.backend_seconds += arrived - began
-            if record.first_chunk is None:
-                record.first_chunk = (arrived - record.arrived, record.backend_seconds)
-            cut = parts.feed(piece)
-            first = not record.bytes_out
-            if cut:
-                record.bytes_out += sum(map(len, cut))
-                record.parts_out += len(cut)
-                for frame in face.frames(cut):
-                    if exchange.put(frame):
-                        piece, cut = b"", []  # what a slow reader's frames were made of
-                        await self._taken(last)
-                if first:
-                    exchange.uncork()  # what is there now goes out now, and not with the end of the turn
-            began = now()
-        record.backend_seconds += now() - began
+        began, waits = now(), True
+        try:
+            async for piece in stream:
+                arrived = now()
+                record.backend_seconds += arrived - began
+                waits = False
+                if record.first_chunk is None:
+                    record.first_chunk = (arrived - record.arrived, record.backend_seconds)
+                cut = parts.feed(piece)
+                first = not record.bytes_out
+                if cut:
+                    record.bytes_out += sum(map(len, cut))
+                    record.parts_out += len(cut)
+                    for frame in face.frames(cut):
+                        if exchange.put(frame):
+                            piece, cut = b"", []  # what a slow reader's frames were made of
+                            await self._taken(last)
+                    if first:
+                        exchange.uncork()  # what is there now goes out now, and not with the end of the turn
+                began, waits = now(), True
+        finally:
+            if waits:
+                record.backend_seconds += now() - began
 
 
 def as_model(error: HandlerError, record: Record) -> BackendError:

@@ -15,10 +15,16 @@ OUTCOME = Outcome(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("seconds", "backend", "overhead"), [(3.0, 2.0, 1.0), (2.0, 2.0, 0.0), (2.0, 2.5, 0.0)])
-def test_overhead_is_what_targets_did_not_take(seconds: float, backend: float, overhead: float) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "backend", "queue", "overhead"),
+    [(3.0, 2.0, 0.0, 1.0), (2.0, 2.0, 0.0, 0.0), (2.0, 2.5, 0.0, 0.0), (3.0, 1.0, 1.5, 0.5)],
+)
+def test_overhead_is_what_targets_and_their_queues_did_not_take(
+    seconds: float, backend: float, queue: float, overhead: float
+) -> None:
     """It is never negative, even when clock readings overlap."""
-    assert replace(OUTCOME, seconds=seconds, backend_seconds=backend).overhead_seconds == overhead
+    told = replace(OUTCOME, seconds=seconds, backend_seconds=backend, queue_seconds=queue)
+    assert told.overhead_seconds == overhead
 
 
 def test_target_is_the_one_tried_last() -> None:

@@ -104,6 +104,24 @@ def test_a_stream_has_first_chunk_latencies_and_an_answer_in_one_piece_has_none(
     )
 
 
+def test_a_wait_for_a_place_is_a_time_of_its_own() -> None:
+    """It is in no overhead, neither of the whole nor of a stream's first piece; who met no queue is not in it."""
+    series = Series()
+    series.record(outcome())
+    series.record(
+        outcome(
+            seconds=1.0,
+            backend_seconds=0.25,
+            queue_seconds=0.5,
+            first_chunk_seconds=0.75,
+            first_chunk_backend_seconds=0.125,
+        )
+    )
+    assert (series.queue_wait.sum, sum(series.queue_wait.counts)) == (0.5, 1)
+    assert series.overhead.sum == pytest.approx(0.25 + 0.0002)
+    assert series.first_chunk_overhead.sum == 0.125
+
+
 def test_waiting_for_a_cold_copy_is_measured_even_when_a_fallback_answers() -> None:
     """ModelLoadingWaitTime sums the attempts that found no ready copy; the request itself is no failure."""
     series = Series()

@@ -45,6 +45,7 @@ FULL = outcome(
     cold="spill",
     side="gpu",
     migration=PLACE,
+    queue_seconds=0.000125,
 )
 
 
@@ -79,7 +80,7 @@ def test_every_fact_of_an_outcome_is_in_the_log() -> None:
 def test_line_of_an_older_version_is_read() -> None:
     """It says null and false in full, and lacks the keys that came later, of which nothing is known."""
     entry = dict.fromkeys(KEYS) | json.loads(line(ANSWERED))
-    for key in ("migration", "side", "cold"):
+    for key in ("migration", "side", "cold", "queue_seconds"):
         del entry[key]
     flags = ("cold", "throttled", "timed_out", "given_up")
     entry["attempts"] = [dict.fromkeys(ATTEMPT_KEYS) | dict.fromkeys(flags, False) | entry["attempts"][0]]
@@ -132,7 +133,7 @@ def test_a_line_with_all_there_is_in_full() -> None:
         b'{"log":"request","time":"2026-09-21T14:13:20.250000Z","request_id":"3f1e0c52-6a53-4d27-9ad1-0f0a6b1f5f11",'
         b'"endpoint":"apexguru","component":"inline","operation":"InvokeEndpoint","status":200,'
         b'"error_type":"ModelError","ended":"done","seconds":0.500000,"backend_seconds":0.499800,'
-        b'"overhead_seconds":0.000200,"first_chunk_seconds":0.200000,"first_chunk_backend_seconds":0.100000,'
+        b'"queue_seconds":0.000125,"overhead_seconds":0.000075,"first_chunk_seconds":0.200000,"first_chunk_backend_seconds":0.100000,'
         b'"attempts":[{"target":"apexguru-gpu","kind":"endpoint","replica":0,"seconds":0.100000,"failure":"late",'
         b'"cold":true,"throttled":true,"timed_out":true,"status":500,"given_up":true,'
         b'"upstream_request_id":"theirs"}],"bytes_in":954,"bytes_out":590,"parts_out":0,"policy":"0123456789ab/3",'
@@ -151,7 +152,9 @@ def test_reading_a_line_gives_the_outcome_back(request: Outcome) -> None:
     assert back is not None
     assert back.seconds == pytest.approx(request.seconds, abs=1e-6)
     assert back.started == pytest.approx(request.started, abs=1e-5)
+    assert back.queue_seconds == pytest.approx(request.queue_seconds, abs=1e-6)
     rough = {"seconds", "backend_seconds", "started", "first_chunk_seconds", "first_chunk_backend_seconds", "attempts"}
+    rough.add("queue_seconds")
     for field in dataclasses.fields(Outcome):
         if field.name not in rough:
             assert getattr(back, field.name) == getattr(request, field.name)

@@ -8,6 +8,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from opentelemetry.trace import StatusCode
 
 from backends.base import Call, Reply, Usage
 from backends.errors import BackendError
@@ -16,8 +17,10 @@ from policies.table import Target
 from proxy.faces.failures import error_reply
 from proxy.pipeline import serve
 from proxy.record import Record
+from proxy.traced import RequestTrace
 
 from .parts import Held, Scripted, invocation, services
+from .tracing import Traced
 
 ONE = "limit: {min: 1, max: 1, queue: 0}"
 POLICY = f"""
@@ -65,11 +68,11 @@ class Client:
     def __init__(self, backend: Held) -> None:
         self.backend = backend
 
-    async def ask(self, endpoint: str) -> Record:
+    async def ask(self, endpoint: str, record: Record | None = None, trace: RequestTrace | None = None) -> Record:
         """One request to its end."""
         loop = asyncio.get_running_loop()
-        record = Record("request-0", arrived=loop.time(), started=0.0)
-        trace = self.parts.telemetry.start(invocation(endpoint), 0)
+        record = record or Record("request-0", arrived=loop.time(), started=0.0)
+        trace = trace or self.parts.telemetry.start(invocation(endpoint), 0)
         async with serve(invocation(endpoint), record, trace, self.parts):
             return record
 
@@ -123,6 +126,29 @@ async def test_who_waits_for_a_place_leaves_time_for_the_fallback() -> None:
         assert [name for name, *_ in client.backend.calls] == ["queued", "second"]
         client.backend.go.set()
         await asyncio.gather(*tasks)
+
+
+async def test_the_wait_for_a_place_is_no_time_of_the_hop() -> None:
+    """Nor of the target, which has not been asked yet: it is told by itself, with a span of its own."""
+    loop, traced = asyncio.get_running_loop(), Traced()
+    async with Client(Held(Reply(body=b"ok", usage=Usage(10, 10)))) as client:
+        first = asyncio.create_task(client.ask("queued"))
+        while not client.backend.calls:  # noqa: ASYNC110 - a call that is held tells nobody
+            await asyncio.sleep(0)
+        record, trace = Record("request-1", arrived=loop.time(), started=0.0), traced.start()
+        second = asyncio.create_task(client.ask("queued", record, trace))
+        began = loop.time()
+        while loop.time() < began + 0.05:  # noqa: ASYNC110 - it waits for as long as it is let
+            await asyncio.sleep(0.01)
+        client.backend.go.set()
+        await asyncio.gather(first, second)
+        told = record.outcome(loop.time())
+    trace.finish(told)
+    assert told.queue_seconds > 0.04
+    assert told.overhead_seconds < told.seconds - told.queue_seconds
+    assert record.lines(record.arrived + told.queue_seconds).startswith("x-pointsman-overhead-us: 0\r\n")
+    assert record.note(loop.time()) is None  # which would have no place for it
+    assert traced.spans()["queue"].status.status_code is StatusCode.UNSET
 
 
 async def test_an_owner_over_its_quota_is_turned_away() -> None:

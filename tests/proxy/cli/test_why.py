@@ -53,6 +53,7 @@ def test_a_request_is_told_in_words() -> None:
             first_chunk_seconds=0.2,
             first_chunk_backend_seconds=0.19,
             parts_out=52,
+            queue_seconds=0.0005,
         )
     )
     assert story.splitlines() == [
@@ -62,7 +63,7 @@ def test_a_request_is_told_in_words() -> None:
         "  why        endpoints.apexguru.serve_from; policy 0123456789ab/3",
         "  attempt 1  import (bedrock), 400 us, failed: ModelNotReadyException (no ready copy)",
         "  attempt 2  inline (vllm) replica 1, 1.25 s, answered",
-        "  time       1.25 s: 1.25 s waiting for targets, 2.5 ms in this hop",
+        "  time       1.25 s: 1.25 s waiting for targets, 500 us waiting for a place there, 2.0 ms in this hop",
         "  stream     first piece after 200.0 ms, of which 190.0 ms waiting for targets; 52 parts sent",
         "  size       954 bytes in, 590 bytes out; 12 prompt and 30 generated tokens",
         "  client     try 2 of SDK call sdk-1; `pointsman why sdk-1` tells of all",

@@ -15,7 +15,10 @@ import pytest
 from botocore.eventstream import EventStreamBuffer
 
 from backends.base import Reply
-from backends.http.edge import ByteBudget, Listener
+from backends.errors import BackendError
+from backends.http.edge import ByteBudget, ClientGone, Listener
+from policies.facts import FailureFacts, Fault
+from policies.table import Target, VllmSpec
 from proxy.faces.front import Front
 
 from ..parts import Held, Scripted, services
@@ -24,6 +27,7 @@ from .listening import send
 RUNTIME = b"POST /endpoints/chat/invocations-response-stream"
 OPENAI = b"POST /endpoints/chat/openai/v1/chat/completions"
 BODY = b'{"stream": true}'
+TARGET = Target("first", "vllm", VllmSpec(("http://127.0.0.1:1",), "m"))
 
 
 class Stalls:
@@ -53,6 +57,49 @@ class Telling(Held):
         self.asked.set()
         await self.go.wait()
         return self.answer
+
+
+class Late:
+    """A streamed body that says one thing, and half a minute later breaks off, or its client leaves."""
+
+    def __init__(self, ahead: list[float], end: Exception) -> None:
+        self._ahead = ahead
+        self._end = end
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._ahead[0] += 1.0
+        yield b"data: 1\n\n"
+        self._ahead[0] += 30.0
+        raise self._end
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
+
+@pytest.mark.parametrize(
+    ("end", "ended"),
+    [
+        (BackendError(FailureFacts(Fault.NETWORK, None, timed_out=True), TARGET, "silent"), "deadline"),
+        (BackendError(FailureFacts(Fault.NETWORK, None), TARGET, "reset"), "upstream_broken"),
+        (ClientGone(), "client_gone"),
+    ],
+)
+async def test_the_wait_for_what_never_came_was_the_targets(end: Exception, ended: str) -> None:
+    """However a stream ends that said nothing more, the hop is not told to have taken that time."""
+    log, loop, ahead = io.BytesIO(), asyncio.get_running_loop(), [0.0]
+    backend = Scripted([Reply(b"", Late(ahead, end), "text/event-stream")])
+    parts = await services(backend, log=log, now=lambda: loop.time() + ahead[0])
+    face = Front(parts, None)
+    listener = Listener(face.handle, face.malformed, ByteBudget(4096), drain=0.0)
+    sent = b"%b HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 16\r\n\r\n%b" % (RUNTIME, BODY)
+    await send(await listener.start("127.0.0.1", 0), sent)
+    await listener.stop()
+    parts.afterwards.now()
+    parts.log.close()
+    line = json.loads(log.getvalue())
+    assert line["ended"] == ended
+    assert line["backend_seconds"] >= 31.0
+    assert line["overhead_seconds"] < 30.0
 
 
 @pytest.mark.parametrize(
