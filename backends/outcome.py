@@ -94,6 +94,8 @@ class Outcome:
     """Where its route's migration stood."""
     queue_seconds: float = 0.0
     """Time spent waiting for a place at targets that were full."""
+    inner: bool = False
+    """A customer's code asked for it, inside of the request that has the same id."""
 
     @property
     def overhead_seconds(self) -> float:

@@ -6,13 +6,16 @@ the one that asks. It ends in a whole answer or in one InvokeError, whose status
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
+from typing import Final
 
 from backends.base import Invocation, Reply
 from backends.errors import BackendError
 from backends.outcome import Outcome
 from backends.wire.usage import counted
+from policies.facts import Fault
 
 from .handlers.errors import HandlerError
 from .handlers.guest.values import InvokeError, Question
@@ -25,6 +28,16 @@ DEEPEST = 4
 """How deep requests of handlers may nest; more is taken for a circle."""
 
 TOO_DEEP, NOT_FOUND, BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT = 508, 404, 502, 503, 504
+
+_TYPES: Final[Mapping[Fault, str]] = MappingProxyType(
+    {
+        Fault.CALLER: "ValidationError",
+        Fault.MODEL: "ModelError",
+        Fault.PLATFORM: "ServiceUnavailable",
+        Fault.NETWORK: "ModelError",
+        Fault.CONFIG: "InternalFailure",
+    }
+)
 
 Serve = Callable[[Invocation, Record, RequestTrace, Services, int], AbstractAsyncContextManager[tuple[Reply, float]]]
 """The pipeline; the last argument is the depth."""
@@ -59,7 +72,7 @@ async def ask(
         longest=max(0.0, deadline - now),
     )
     record = Record(request_id=asker.request_id, arrived=now, started=services.wall())
-    record.bytes_in = len(question.body)
+    record.bytes_in, record.inner = len(question.body), True
     record.operation, record.invocation, record.trace_id = "InvokeEndpoint", invocation, trace.trace_id
     inner = trace.inner(invocation)
     try:
@@ -72,8 +85,9 @@ async def ask(
             return given
     except Exception as error:
         failure = refusal(error)
-        record.head_sent(failure.status_code, type(error).__name__)
-        record.over("failed")
+        record.head_sent(failure.status_code, error_type(error))
+        record.over("failed" if isinstance(error, BackendError | HandlerError) else "refused")
+        record.why = record.why or f"{error}: {invocation.endpoint}"
         raise failure from error
     finally:
         outcome: Outcome = record.outcome(services.now())
@@ -86,6 +100,18 @@ async def whole(reply: Reply) -> Given:
     """An answer in one piece, as a hook gets it."""
     body = reply.body if reply.stream is None else b"".join([piece async for piece in reply.stream])
     return Given(body, reply.content_type, reply.custom_attributes)
+
+
+def error_type(error: Exception) -> str:
+    """The AWS error type of a failure, for log and metrics: a hook is told a status alone."""
+    if not isinstance(error, BackendError):
+        return "ModelError" if isinstance(error, HandlerError) else "ValidationError"
+    facts = error.facts
+    if facts.cold:
+        return "ModelNotReadyException"
+    if facts.throttled and not facts.timed_out:
+        return "ThrottlingException"
+    return "ModelError" if facts.timed_out else _TYPES[facts.fault]
 
 
 def refusal(error: Exception) -> InvokeError:

@@ -37,7 +37,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "seconds": "from the request's head to the last byte handed to the socket",
         "backend_seconds": "of these: spent waiting for targets",
         "queue_seconds": "of these: spent waiting for a place at targets that were full; if it met one",
-        "overhead_seconds": "of these: the rest, this hop's own (a slow client's reading included)",
+        "overhead_seconds": "of these: the rest, this hop's own (a slow client's reading and the customer's code included)",
         "first_chunk_seconds": "streams: from the request's head to the first piece of the answer",
         "first_chunk_backend_seconds": "streams: of these, spent waiting for targets",
         "attempts": "list, in order; keys below",
@@ -57,6 +57,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "cold": "what a cold target made of it: `spill`, `hold` or `fail`, if it met one",
         "side": "where its route migrates, the target that the request was meant for",
         "migration": "where its route's migration stood (keys below), where one was on its way",
+        "inner": "true: a customer's code asked for it, inside of the request that has the same `request_id`",
     }
 )
 ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
@@ -119,6 +120,7 @@ _MAYBE: Final = (
     "cold",
     "side",
     "migration",
+    "inner",
 )
 """Keys that a line leaves out where there is nothing to say; then those of an attempt, and of a migration."""
 _MAYBE_OF_ATTEMPT: Final = ("failure", "cold", "throttled", "timed_out", "status", "given_up", "upstream_request_id")
@@ -162,6 +164,7 @@ def entry(outcome: Outcome) -> dict[str, Any]:
         "cold": outcome.cold,
         "side": outcome.side,
         "migration": None if outcome.migration is None else _place(outcome.migration),
+        "inner": outcome.inner,
     }
     return _without_nothing(said, _MAYBE)
 

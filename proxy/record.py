@@ -59,6 +59,8 @@ class Record:
     """Target that it was meant for, where its route migrates: `Plan.side`."""
     lasted = 0.0
     """Seconds that the last attempt took."""
+    inner = False
+    """A customer's code asked for it, inside of the request that has the same id."""
     _first: Attempt | None = None
     """The only attempt so far, which answered, and the target's own id of that answer."""
     _named: str | None = None
@@ -241,6 +243,7 @@ class Record:
             self.side,
             route.shift.place if route is not None and route.shift is not None else None,
             self.queue_seconds,
+            self.inner,
         )
 
 

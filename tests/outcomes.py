@@ -101,6 +101,7 @@ outcomes = st.builds(
         bypassed=st.booleans(),
     ),
     queue_seconds=st.just(0.0) | _seconds,
+    inner=st.booleans(),
 )
 """Any outcome, sensible or not."""
 

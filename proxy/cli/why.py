@@ -109,8 +109,8 @@ class Search:
             if self.wanted in (outcome.request_id, outcome.sdk_invocation_id, outcome.trace_id, *_upstream(outcome)):
                 self.found += 1
                 yield text, outcome
-                if outcome.request_id == self.wanted:
-                    self.certain = True
+                if outcome.request_id == self.wanted and not outcome.inner:
+                    self.certain = True  # what its handler asked for was over before it, and stands before it
                     return
 
 
@@ -130,7 +130,8 @@ def _sentences(outcome: Outcome, log: str | None) -> Iterator[str]:
     component = f", component {outcome.component}" if outcome.component else ""
     owner = f" (owner: {outcome.owner})" if outcome.owner else ""
     endpoint = f"endpoint {outcome.endpoint}" if outcome.endpoint else "an endpoint that the policy does not have"
-    yield f"{outcome.operation} on {endpoint}{component}{owner}"
+    asked = ", asked for by the customer's code of the request that follows" if outcome.inner else ""
+    yield f"{outcome.operation} on {endpoint}{component}{owner}{asked}"
     arrived = datetime.fromtimestamp(outcome.started, UTC).isoformat(" ", "milliseconds")
     yield f"  request    {outcome.request_id}, {arrived}"
     yield f"  ended      {_ending(outcome)}"

@@ -249,6 +249,8 @@ class _Passage:
         record = self._record
         if self._face.unexpected(error):
             self._log(error)
+        elif isinstance(error, BackendError) and error.facts.shed:
+            record.why = f"{record.why}; {error.cause}"
         elif not record.attempts:
             record.why = record.why or _reason(error, record)
         answer, said = self._typed(error)
@@ -354,5 +356,6 @@ def as_model(error: HandlerError, record: Record) -> BackendError:
     """A failure of the customer's code in the words of every face: their model answered with that error."""
     assert record.route is not None  # noqa: S101 - a handler is a route's
     record.handler_status = error.status
+    record.why = f"{record.why}{'; ' * bool(record.why)}{record.route.key}'s handler: {error.reason}"
     facts = FailureFacts(Fault.MODEL, retry_safe=False, timed_out=error.timed_out)
     return BackendError(facts, record.route.targets[0], error.reason, Said(error.status, error.said))

@@ -12,7 +12,7 @@ from backends.base import Reply
 from backends.errors import BackendError, Said
 from policies.facts import FailureFacts, Fault
 from policies.table import Miss, Target, VllmSpec
-from proxy.ensembles import refusal, whole
+from proxy.ensembles import error_type, refusal, whole
 from proxy.handlers.errors import HandlerError, gone
 from proxy.pipeline import RouteMissing
 from tests.proxy.handlers.customers import MODES, handled
@@ -46,8 +46,8 @@ async def test_hook_asks_another_endpoint(tmp_path: Path, run: str) -> None:
         assert len(record.attempts) == 1
         proxy.services.log.close()
         lines = [json.loads(line) for line in proxy.log.getvalue().splitlines()]
-        assert [(line["endpoint"], line["request_id"], line["status"]) for line in lines] == [
-            ("texteval", "request-0", 200)
+        assert [(line["endpoint"], line["request_id"], line["status"], line["inner"]) for line in lines] == [
+            ("texteval", "request-0", 200, True)
         ]
 
 
@@ -121,21 +121,40 @@ async def test_failure_of_the_own_model_is_the_models(tmp_path: Path, run: str) 
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
+    ("error", "status", "kind"),
     [
-        (failed(timed_out=True), 504),
-        (failed(said=Said(422, "no")), 422),
-        (failed(said=Said(0, "no")), 502),
-        (failed(cold=True), 503),
-        (failed(throttled=True), 503),
-        (failed(), 502),
-        (gone(), 503),
-        (RouteMissing(Miss.UNKNOWN_ENDPOINT), 404),
+        (failed(timed_out=True), 504, "ModelError"),
+        (failed(timed_out=True, throttled=True), 504, "ModelError"),
+        (failed(said=Said(422, "no")), 422, "ModelError"),
+        (failed(said=Said(0, "no")), 502, "ModelError"),
+        (failed(cold=True), 503, "ModelNotReadyException"),
+        (failed(throttled=True), 503, "ThrottlingException"),
+        (failed(), 502, "ModelError"),
+        (failed(fault=Fault.PLATFORM), 502, "ServiceUnavailable"),
+        (failed(fault=Fault.CONFIG), 502, "InternalFailure"),
+        (gone(), 503, "ModelError"),
+        (RouteMissing(Miss.UNKNOWN_ENDPOINT), 404, "ValidationError"),
     ],
 )
-def test_every_failure_has_a_status(error: Exception, status: int) -> None:
-    """What the other model said, or what stands for its silence."""
-    assert refusal(error).status_code == status
+def test_every_failure_has_a_status_and_a_type(error: Exception, status: int, kind: str) -> None:
+    """What the other model said, or what stands for its silence; log and metrics have types of AWS's alone."""
+    assert (refusal(error).status_code, error_type(error)) == (status, kind)
+
+
+async def test_an_endpoint_that_is_not_there_is_a_refusal_in_the_log(tmp_path: Path) -> None:
+    """Its line says what was asked for, and is of no target."""
+    async with handled(tmp_path, 'async def before(call): return await call.invoke("nowhere")\n') as proxy:
+        with pytest.raises(HandlerError):
+            await proxy.ask()
+        proxy.services.log.close()
+        (told,) = [json.loads(line) for line in proxy.log.getvalue().splitlines()]
+    assert (told["status"], told["error_type"], told["ended"], told["inner"]) == (
+        404,
+        "ValidationError",
+        "refused",
+        True,
+    )
+    assert told["why"] == "unknown endpoint: nowhere"
 
 
 async def test_streamed_answer_is_whole_for_a_hook() -> None:

@@ -46,6 +46,7 @@ FULL = outcome(
     side="gpu",
     migration=PLACE,
     queue_seconds=0.000125,
+    inner=True,
 )
 
 
@@ -80,7 +81,7 @@ def test_every_fact_of_an_outcome_is_in_the_log() -> None:
 def test_line_of_an_older_version_is_read() -> None:
     """It says null and false in full, and lacks the keys that came later, of which nothing is known."""
     entry = dict.fromkeys(KEYS) | json.loads(line(ANSWERED))
-    for key in ("migration", "side", "cold", "queue_seconds"):
+    for key in ("migration", "side", "cold", "queue_seconds", "inner"):
         del entry[key]
     flags = ("cold", "throttled", "timed_out", "given_up")
     entry["attempts"] = [dict.fromkeys(ATTEMPT_KEYS) | dict.fromkeys(flags, False) | entry["attempts"][0]]
@@ -140,7 +141,7 @@ def test_a_line_with_all_there_is_in_full() -> None:
         b'"why":"endpoints.apexguru.serve_from","owner":"us","prompt_tokens":3,"completion_tokens":4,'
         b'"sdk_invocation_id":"call","sdk_attempt":1,"trace_id":"tttttttttttttttttttttttttttttttt",'
         b'"handler_status":500,"principal":"me","cold":"spill","side":"gpu","migration":{"name":"apexguru","step":2,'
-        b'"to":"import","share":0.05,"shadow":0.1,"bypassed":true}}\n'
+        b'"to":"import","share":0.05,"shadow":0.1,"bypassed":true},"inner":true}\n'
     )
 
 

@@ -186,6 +186,15 @@ def test_a_request_is_found_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == tell(WANTED) + "\n"
 
 
+def test_what_a_handler_asked_for_hides_no_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has the request's id, and its line stands before the request's, of which the client knows."""
+    asked = outcome(request_id="wanted", endpoint="texteval", inner=True)
+    log = written(tmp_path / "log", *OTHERS, asked, WANTED, *OTHERS)
+    assert main(["why", "wanted", "--log", str(log)]) == 0
+    assert capsys.readouterr().out == tell(asked) + "\n" + tell(WANTED) + "\n"
+    assert "asked for by the customer's code of the request that follows" in tell(asked).splitlines()[0]
+
+
 def test_json_is_the_line_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Scripts get the log's own object."""
     log = written(tmp_path / "log", *OTHERS, WANTED)

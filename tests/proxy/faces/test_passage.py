@@ -24,6 +24,17 @@ from proxy.faces.front import Front
 from ..parts import Held, Scripted, services
 from .listening import send
 
+BOUNDED = """
+apiVersion: pointsman/v1
+account: "123456789012"
+owners: {us: {requests: 1/h}}
+targets:
+  first: {kind: vllm, url: "http://127.0.0.1:1", model: m}
+  full: {kind: vllm, url: "http://127.0.0.1:2", model: m, limit: {min: 1, max: 1, queue: 0}}
+endpoints:
+  owned: {serve_from: first, owner: us}
+  crowded: {serve_from: full}
+"""
 RUNTIME = b"POST /endpoints/chat/invocations-response-stream"
 OPENAI = b"POST /endpoints/chat/openai/v1/chat/completions"
 BODY = b'{"stream": true}'
@@ -193,3 +204,29 @@ async def test_who_is_still_sending_has_asked_for_nothing() -> None:
     parts.afterwards.now()
     parts.log.close()
     assert json.loads(log.getvalue())["ended"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "why"),
+    [
+        ("owned", "endpoints.owned.serve_from: first; shed: owner us is over its requests"),
+        ("crowded", "endpoints.crowded.serve_from: full; shed: the queue is full"),
+    ],
+)
+async def test_whom_we_turn_away_is_told_why_in_the_log(endpoint: str, why: str) -> None:
+    """The client is told the same 429 as of a target that throttles, so the line has to say whose it was."""
+    log, backend = io.BytesIO(), Telling()
+    parts = replace(await services(backend, text=BOUNDED, log=log), now=asyncio.get_running_loop().time)
+    face = Front(parts, None)
+    listener = Listener(face.handle, face.malformed, ByteBudget(4096), drain=1.0)
+    port = await listener.start("127.0.0.1", 0)
+    sent = b"POST /endpoints/%b/invocations HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    first = asyncio.ensure_future(send(port, sent % endpoint.encode()))
+    await backend.asked.wait()
+    assert (await send(port, sent % endpoint.encode())).status == 429
+    backend.go.set()
+    await first
+    await listener.stop()
+    parts.afterwards.now()
+    parts.log.close()
+    assert json.loads(log.getvalue().splitlines()[0])["why"] == why

@@ -98,6 +98,9 @@ async def test_answer_and_failures_through_boto3(tmp_path: Path) -> None:
             ("failed", 500),
             ("failed", 504),
         ]
+        # Whose fault it was, and not that of a target, which nobody has asked.
+        whys = ["chat's handler: raised", "chat's handler: raised", "chat's handler: timed_out"]
+        assert [line["why"] for line in lines[1:]] == whys
 
 
 @pytest.mark.parametrize(("word", "said"), [("stop", "stopped here"), ("break", "The model's handler failed.")])
