@@ -37,7 +37,8 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "seconds": "from the request's head to the last byte handed to the socket",
         "backend_seconds": "of these: spent waiting for targets",
         "queue_seconds": "of these: spent waiting for a place at targets that were full; if it met one",
-        "overhead_seconds": "of these: the rest, this hop's own (a slow client's reading and the customer's code included)",
+        "overhead_seconds": "of these: the rest, this hop's own (a slow client's reading and the customer's code "
+        "included)",
         "first_chunk_seconds": "streams: from the request's head to the first piece of the answer",
         "first_chunk_backend_seconds": "streams: of these, spent waiting for targets",
         "attempts": "list, in order; keys below",

@@ -7,6 +7,7 @@ No attribute holds a body, a credential, a custom attribute or the text of an ex
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -80,6 +81,8 @@ PROVIDERS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Kind of target -> gen_ai.provider.name."""
 
+GIVEN_UP: Final = "given_up"
+"""`error.type` of what was under way when the client left, or a hedge's other attempt answered."""
 FAILED: Final = frozenset({"failed", "upstream_broken", "deadline"})
 """Ends of a request that are this side's failure. `refused` is the caller's, `client_gone` nobody's."""
 
@@ -166,8 +169,16 @@ def of_answer(outcome: Outcome) -> Attributes:
     return attributes
 
 
+def broken(outcome: Outcome) -> str | None:
+    """`error.type` of the attempt that answered: how its stream broke. What the customer's code broke is not its."""
+    ours = outcome.ended in FAILED and outcome.status == 200 and outcome.handler_status is None
+    return outcome.ended if ours else None
+
+
 def cause(error: BaseException) -> str:
     """`error.type` of a failed attempt or step: one word of few, never an exception's text."""
+    if isinstance(error, asyncio.CancelledError):
+        return GIVEN_UP
     if not isinstance(error, BackendError):
         return type(error).__name__
     facts = error.facts

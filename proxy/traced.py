@@ -233,10 +233,11 @@ class Sampled:
                 attributes.update(spans.of_answer(outcome))
                 # A stream's attempt lasts as long as its body, and fails with it.
                 ended = ended if outcome.first_chunk_seconds is None else self._ended
-                cause = outcome.ended if outcome.ended in spans.FAILED and outcome.status == 200 else None
+                cause = spans.broken(outcome)
             if cause is not None:
                 attributes["error.type"] = cause
-            done.append(make(name, kind, context, own, attributes, _status(cause is not None), note.began, ended))
+            status = _status(_failed(note, cause, outcome))
+            done.append(make(name, kind, context, own, attributes, status, note.began, ended))
         done.append(self._made(own, outcome, make))
         return done
 
@@ -313,6 +314,11 @@ def _answering(notes: list[_Step | _Attempt]) -> _Attempt | None:
     """The attempt whose answer the client got: of two at a time that have answered the later."""
     answered = [note for note in notes if isinstance(note, _Attempt) and note.cause is None]
     return max(answered, key=lambda attempt: attempt.ended, default=None)
+
+
+def _failed(note: _Step | _Attempt, cause: str | None, outcome: Outcome) -> bool:
+    """What was given up has not failed, nor has a step of a request that was refused, or whose client left."""
+    return cause not in {None, spans.GIVEN_UP} and (isinstance(note, _Attempt) or outcome.ended in spans.FAILED)
 
 
 def _context(trace_id: str, span_id: str) -> api.SpanContext:

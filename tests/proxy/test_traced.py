@@ -107,7 +107,8 @@ def test_a_cancelled_attempt_ends_its_span() -> None:
     found = traced.spans()
     sent = found["invoke apexguru-gpu"]
     assert sent.attributes is not None
-    assert sent.attributes["error.type"] == "CancelledError"
+    assert sent.attributes["error.type"] == "given_up"
+    assert sent.status.status_code is StatusCode.UNSET
     assert found["InvokeEndpoint apexguru"].status.status_code is StatusCode.UNSET
 
 
@@ -150,6 +151,31 @@ def test_a_span_is_an_error_only_where_this_side_failed(
     assert found["invoke apexguru-gpu"].status.status_code is sent
 
 
+def test_what_the_customers_code_broke_is_no_attempts_failure() -> None:
+    """The target went on; the request has failed all the same."""
+    traced = Traced()
+    trace = traced.start(streaming=True)
+    with trace.attempt(GPU, 1):
+        pass
+    trace.finish(outcome(ended="upstream_broken", first_chunk_seconds=0.1, handler_status=500))
+    found = traced.spans()
+    assert found["invoke apexguru-gpu"].status.status_code is StatusCode.UNSET
+    assert found["InvokeEndpointWithResponseStream apexguru"].status.status_code is StatusCode.ERROR
+
+
+@pytest.mark.parametrize(("ended", "status"), [("refused", 400), ("client_gone", 499), ("done", 200)])
+def test_a_step_is_no_error_where_the_request_is_none(ended: str, status: int) -> None:
+    """Whoever asks for what is not there makes no errors in our traces; the step says what it met."""
+    traced = Traced()
+    trace = traced.start()
+    with pytest.raises(LookupError), trace.step(Step.LOOKUP):
+        raise LookupError
+    trace.finish(outcome(ended=ended, status=status))
+    step = traced.spans()["lookup"]
+    assert step.attributes == {"error.type": "LookupError"}
+    assert step.status.status_code is StatusCode.UNSET
+
+
 def test_a_failed_step_is_marked() -> None:
     """The exception goes on its way; the span keeps its class."""
     traced = Traced()
@@ -159,6 +185,7 @@ def test_a_failed_step_is_marked() -> None:
     trace.finish(outcome(ended="failed", status=500))
     step = traced.spans()["lookup"]
     assert step.attributes == {"error.type": "LookupError"}
+    assert step.status.status_code is StatusCode.ERROR
     assert not step.events
 
 
