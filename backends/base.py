@@ -22,6 +22,11 @@ class Trace:
     traceparent: str
     tracestate: str | None = None
 
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits, of a context that is valid."""
+        return self.traceparent.split("-")[1]
+
 
 @value(frozen=True, slots=True)
 class Invocation:

@@ -49,6 +49,9 @@ class Record:
     usage: Usage | None = None
     uncounted: bytes | None = None
     """As in `Reply`: the answer goes out before anybody looks."""
+    sdk_invocation_id: str | None = None
+    sdk_attempt = 1
+    """Of one that was refused before it was an invocation; else that has them."""
     trace_id: str | None = None
     policy: InForce | None = None
     route: Route | None = None
@@ -234,8 +237,8 @@ class Record:
             self.why,
             route.owner if route else None,
             self.usage,
-            invocation.sdk_invocation_id if invocation else None,
-            invocation.sdk_attempt if invocation else 1,
+            invocation.sdk_invocation_id if invocation else self.sdk_invocation_id,
+            invocation.sdk_attempt if invocation else self.sdk_attempt,
             self.trace_id,
             self.handler_status,
             self.principal,

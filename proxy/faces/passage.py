@@ -19,7 +19,7 @@ from backends.http.edge import Answer, BodyTooSlow, ClientGone, Exchange, lines
 from backends.outcome import Outcome
 from backends.patience import limit_at
 from backends.wire.framing import Reframer
-from backends.wire.sagemaker import ErrorReply
+from backends.wire.sagemaker import ErrorReply, read_call
 from backends.wire.usage import usage_of
 from policies.facts import FailureFacts, Fault
 
@@ -157,7 +157,11 @@ class _Passage:
             self._over()
 
     def _over(self) -> None:
-        self._record.bytes_in = self._exchange.body_size
+        record = self._record
+        record.bytes_in = self._exchange.body_size
+        if record.invocation is None:  # nobody has read what its client calls it
+            record.sdk_invocation_id, record.sdk_attempt, context = read_call(self._exchange.headers)
+            record.trace_id = None if context is None else context.trace_id
         self._ended, trace = self._services.now(), self._trace
         if trace is not None and trace.sampled:
             trace.over()

@@ -32,7 +32,7 @@ from .errors import (
 from .failures import STREAM_BROKEN, TIME_EXCEEDED, read_error, read_event
 from .fields import FIELDS, Field, Kind, is_name
 from .replies import DEFAULT_VARIANT, reply_lines, stream_failure, stream_lines, write_reply, write_stream_head
-from .requests import Operation, read_invocation, read_operation
+from .requests import Operation, read_call, read_invocation, read_operation
 
 __all__ = [
     "DEFAULT_VARIANT",
@@ -58,6 +58,7 @@ __all__ = [
     "model_not_ready",
     "model_timeout",
     "payload_too_large",
+    "read_call",
     "read_error",
     "read_event",
     "read_invocation",

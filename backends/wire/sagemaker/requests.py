@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from policies.values import value
 
-from ...base import HOP_HEADER, Headers, Invocation
+from ...base import HOP_HEADER, Headers, Invocation, Trace
 from ..trace import read_trace
 from .errors import ErrorReply, WireError, not_offered, unknown_operation, validation_error
 from .fields import ENDPOINT, FIELDS, INVOKE_BY_NAME, STREAM_BY_NAME, Field, Kind
@@ -125,6 +125,16 @@ def read_invocation(operation: Operation, headers: Headers, body: bytes, request
         hops=hops,
         **values,
     )
+
+
+def read_call(headers: Headers) -> tuple[str | None, int, Trace | None]:
+    """By what a client and its traces know a request, whatever is wrong with it: the id of the SDK's call, which of its
+    attempts it is, and the trace context of the header fields."""
+    given: dict[str, list[str]] = {}
+    for name, raw in headers:
+        given.setdefault(name.lower(), []).append(raw.strip(" \t"))
+    trace = read_trace(given.get("traceparent", ()), given.get("tracestate", ()), None)
+    return _sdk_id(given.get("amz-sdk-invocation-id", [])), _attempt(given.get("amz-sdk-request", ())), trace
 
 
 def _taken(kind: Kind, headers: Headers) -> tuple[dict[str, Any], dict[str, list[str]], bool]:

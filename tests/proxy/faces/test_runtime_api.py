@@ -207,6 +207,22 @@ async def test_a_refused_request_still_says_which_endpoint_it_was_about() -> Non
     ]
 
 
+async def test_a_refused_request_still_says_what_its_client_calls_it() -> None:
+    """An SDK sends some refusals again, and who looks for its call, or for its trace, has to find them all."""
+    named = (
+        "amz-sdk-invocation-id: call\r\namz-sdk-request: attempt=2; max=3\r\n"
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    )
+    async with serving() as (port, _, log):
+        await post(port, "/endpoints/alone/invocations", b"x" * 1025, named)
+        await post(port, "/endpoints/alone/invocations", b"{}", f"X-Amzn-SageMaker-Target-Variant: ?\r\n{named}")
+        await post(port, "/nothing", b"{}", named)
+        await post(port, "/nothing", b"{}")
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    told = [(line.get("sdk_invocation_id"), line["sdk_attempt"], line.get("trace_id")) for line in lines]
+    assert told == [("call", 2, "0af7651916cd43dd8448eb211c80319c")] * 3 + [(None, 1, None)]
+
+
 LONG = b"data: " + b"x" * (6 << 20) + b"\n\n"
 """More than the kernel takes for a client that does not read."""
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.base import Headers, Invocation, Trace
-from backends.wire.sagemaker import FIELDS, Kind, Operation, WireError, read_invocation, read_operation
+from backends.wire.sagemaker import FIELDS, Kind, Operation, WireError, read_call, read_invocation, read_operation
 from backends.wire.sagemaker.requests import _collect
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -337,3 +337,11 @@ def test_what_is_refused_has_a_reason_and_what_is_taken_has_none(kind: Kind, hea
         invocation = read(*headers, kind=kind)
         taken = {field: getattr(invocation, field.attribute) for field in FIELDS}
         assert {field: text for field, text in taken.items() if text is not None} == given_
+
+
+def test_what_a_client_calls_a_request_is_read_whatever_else_is_wrong() -> None:
+    """Names in any case; what is strange about them is left out, as of a good request."""
+    good = (("Amz-Sdk-Invocation-Id", " call "), ("amz-sdk-request", "attempt=3; max=4"), ("TraceParent", TRACEPARENT))
+    assert read_call((("X-Amzn-SageMaker-Target-Variant", "?"), *good)) == ("call", 3, Trace(TRACEPARENT))
+    assert read_call((("amz-sdk-invocation-id", "\x00"), ("traceparent", "00-1"))) == (None, 1, None)
+    assert Trace(TRACEPARENT).trace_id == "0af7651916cd43dd8448eb211c80319c"
