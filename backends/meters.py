@@ -78,6 +78,8 @@ class Meters:
         self._shed: dict[Labels, int] = {}
         self._hedges: dict[Labels, int] = {}
         self._workers: dict[str, dict[Labels, float]] = {}
+        self.kept: dict[str, float] = {}
+        """Counts that others keep and want to cross a process boundary with these, by names of their own."""
         self.cold = ColdCounts(cap)
         """What is counted of cold targets."""
         self.shadow = ShadowCounts(cap)
@@ -254,6 +256,7 @@ class Meters:
                 "migrations": self.migrations.dump(),
                 "reloads": self._reloads,
                 "policy": self._policy,
+                "kept": self.kept,
             }
         )
 
@@ -284,6 +287,7 @@ class Meters:
             meters._breakers = {tuple(labels): int(state) for labels, state in data["breakers"]}
             meters._reloads = {result: int(data["reloads"][result]) for result in ("ok", "refused")}
             meters._policy = (str(data["policy"][0]), int(data["policy"][1])) if data["policy"] else None
+            meters.kept = {name: float(count) for name, count in data.get("kept", {}).items()}
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             message = "not a snapshot of these meters; do all workers run the same version?"
             raise ValueError(message) from error

@@ -189,7 +189,7 @@ class Series:
         series = cls()
         for field in REQUEST_COUNTERS:
             setattr(series, field, int(counts[field]))
-        for field in REQUEST_HISTOGRAMS:
+        for field in REQUEST_HISTOGRAMS.keys() & counts.keys():  # a release before this one may have had fewer
             histogram: Histogram = getattr(series, field)
             histogram.sum, buckets = float(counts[field][0]), counts[field][1]
             if len(buckets) != len(histogram.counts):

@@ -41,6 +41,29 @@ class Counts:
         self._before = self._read(snapshot)
         self._before.settle()
 
+    def left(self, slots: Sequence[Slot]) -> str:
+        """All of it, for the supervisor that succeeds this one: `inherit` takes it."""
+        together = self.meters(slots)
+        together.kept = self._lost(slots)
+        for slot in slots:
+            for name, count in self._falls(slot).items():
+                together.kept[f"{name}/{slot.number}"] = count
+        return together.snapshot().decode()
+
+    def _lost(self, slots: Sequence[Slot]) -> dict[str, float]:
+        """Lines and spans, by the names of their metrics."""
+        facts = [slot.child.facts for slot in slots if slot.child is not None]
+        lost = {
+            "pointsman_log_lines_lost_total": self._log_lost + sum(each.log_lost for each in facts),
+            "pointsman_spans_lost_total": self._spans_lost + sum(each.spans_lost for each in facts),
+        }
+        return {name: count + self._before.kept.get(name, 0.0) for name, count in lost.items()}
+
+    def _falls(self, slot: Slot) -> dict[str, float]:
+        """How often the worker has ended, by the keys of `metric_names.WORKERS`."""
+        falls = {"restarts": slot.restarts, "hung": slot.hung}
+        return {name: count + self._before.kept.get(f"{name}/{slot.number}", 0.0) for name, count in falls.items()}
+
     def meters(self, slots: Sequence[Slot]) -> Meters:
         """The sum of all, without what is known of each worker."""
         together = Meters(self._version)
@@ -65,16 +88,15 @@ class Counts:
         together = self.meters(slots)
         facts = [slot.child.facts for slot in slots if slot.child is not None]
         for slot in slots:
-            known = {"up": float(slot.state == "serving"), "restarts": float(slot.restarts), "hung": float(slot.hung)}
+            known = {"up": float(slot.state == "serving")} | self._falls(slot)
             if slot.child is not None:
                 known |= {"connections": float(slot.child.facts.connections)} | vitals(slot.child.process.pid)
             together.worker(slot.number, known)
         return together.render(
             {
                 "pointsman_event_loop_lag_seconds": max((each.loop_lag for each in facts), default=0.0),
-                "pointsman_log_lines_lost_total": float(self._log_lost + sum(each.log_lost for each in facts)),
-                "pointsman_spans_lost_total": float(self._spans_lost + sum(each.spans_lost for each in facts)),
                 "pointsman_policy_generation": float(generation),
                 "pointsman_policy_stale": float(stale),
             }
+            | self._lost(slots)
         )

@@ -320,7 +320,7 @@ class Supervisor:
 
     async def _counted(self, pool: Pool) -> str:
         await pool.refresh()
-        return self._counts.meters(pool.slots).snapshot().decode()
+        return self._counts.left(pool.slots)
 
     def _inherit(self, meters: str | None) -> None:
         if meters is not None:

@@ -184,6 +184,16 @@ def test_other_buckets_are_refused() -> None:
         Series.load(dump)
 
 
+def test_a_histogram_that_an_older_release_had_not_is_empty() -> None:
+    """Its other counts go on through an upgrade."""
+    series = Series()
+    series.record(outcome(queue_seconds=0.5))
+    dump = series.dump()
+    del dump["queue_wait"]
+    found = Series.load(dump)
+    assert (found.invocations, sum(found.overhead.counts), sum(found.queue_wait.counts)) == (1, 1, 0)
+
+
 def test_requests_that_a_cold_target_failed_or_held() -> None:
     """Who failed without an attempt met no capacity all the same; who was held waited for the model to load."""
     series = Series()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -98,6 +99,25 @@ async def test_counts_go_on_through_an_upgrade() -> None:
     page = counts.page([await slot(0, answered(1))], 1, False)
     assert value(page, "pointsman_responses_total") == 13
     assert value(page, "pointsman_concurrent_requests_per_model") == 1
+
+
+async def test_what_was_lost_and_who_fell_is_counted_on_through_an_upgrade() -> None:
+    """These are counters as well, though the meters do not keep them; a second upgrade adds to the first."""
+    first = Counts(Meters("1"), "1")
+    gone = await slot(1, None)
+    assert gone.child is not None
+    gone.child.facts = replace(facts(), log_lost=5, spans_lost=7)
+    first.settle(gone.child)
+    second = Counts(Meters("1"), "1")
+    second.inherit(first.left([Slot(0, "serving", restarts=4, hung=1), Slot(1, "serving")]))
+    third = Counts(Meters("1"), "1")
+    third.inherit(second.left([Slot(0, "serving", restarts=2), Slot(1, "serving", restarts=1)]))
+    page = third.page([Slot(0, "serving", restarts=1), Slot(1, "serving")], 1, False)
+    assert value(page, "pointsman_log_lines_lost_total") == 5
+    assert value(page, "pointsman_spans_lost_total") == 7
+    assert 'pointsman_worker_restarts_total{worker="0"} 7.0' in page
+    assert 'pointsman_worker_restarts_total{worker="1"} 1.0' in page
+    assert 'pointsman_worker_hung_total{worker="0"} 1.0' in page
 
 
 async def test_counts_of_a_release_that_counts_otherwise_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
