@@ -135,23 +135,28 @@ class AccessLog:
         while self._waiting:
             lines += self._waiting.popleft()
         for batch in batches(lines, self._most):
-            try:
-                self._put(batch)
-            except (OSError, ValueError):  # disk full, reader gone; ValueError: the stream was closed
-                self._failed += len(batch)
-                self._torn = True
+            self._failed += self._put(batch)
             self._done += len(batch)
 
-    def _put(self, batch: list[bytes]) -> None:
+    def _put(self, batch: list[bytes]) -> int:
+        """How many of the lines are lost: those that the stream did not take whole."""
         # After a failure part of a line may stand there: end it, so that the next line is whole again.
-        left = memoryview(b"\n" * self._torn + b"".join(batch))
-        while left:
-            written = self._stream.write(left)
-            if not written:  # a raw non-blocking stream that takes nothing now
-                raise BlockingIOError
-            left = left[written:]
-        self._stream.flush()
+        ended = b"\n" * self._torn
+        left = memoryview(ended + b"".join(batch))
+        size = len(left)
+        try:
+            while left:
+                written = self._stream.write(left)
+                if not written:  # a raw non-blocking stream that takes nothing now
+                    raise BlockingIOError
+                left = left[written:]
+            self._stream.flush()
+        except (OSError, ValueError):  # disk full, reader gone; ValueError: the stream was closed
+            self._torn = True
+            taken = size - len(left) - len(ended) if left else 0  # what a buffer could not pass on is gone
+            return sum(end > taken for end in accumulate(map(len, batch)))
         self._torn = False
+        return 0
 
 
 def batches(lines: list[bytes], most: int) -> Iterator[list[bytes]]:

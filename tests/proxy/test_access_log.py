@@ -81,6 +81,14 @@ def test_a_closed_stream_loses_lines_and_nothing_else() -> None:
     assert logged(outcome(), into=stream).lost == 1
 
 
+def test_of_a_batch_what_the_disk_took_whole_is_not_lost() -> None:
+    """Lines are written many at a time: a disk that fills between two of them has lost those behind alone."""
+    disk = Filling(room=2 * len(line(outcome())) + 10)
+    log = logged(*[outcome()] * 20, into=disk)  # type: ignore[arg-type]  # as below
+    assert disk.taken.count(b"\n") == 2
+    assert log.lost == 18
+
+
 def test_after_a_torn_line_the_next_one_stands_alone() -> None:
     """A disk that fills in the middle of a line, then has room again, costs that line only."""
     disk = Filling(room=10)
