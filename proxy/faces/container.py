@@ -149,6 +149,10 @@ class Container:
             longest=wire.STREAM_DEADLINE if streaming else started.longest,
         )
 
+    def named(self, exchange: Exchange) -> tuple[str, str]:
+        name = self._started.default(self._services.policy.current.table)
+        return "Invocations", split_model(name)[0] if name is not None else ""
+
     def answer(self, reply: Reply, record: Record) -> str:
         return lines(wire.write_head(reply, record.request_id))
 

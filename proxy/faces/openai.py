@@ -138,6 +138,9 @@ class _Conversation:
             speaks=asked.operation.speaks,
         )
 
+    def named(self, exchange: Exchange) -> tuple[str, str]:
+        return self._asked.operation.title, self._asked.endpoint or ""
+
     def answer(self, reply: Reply, record: Record) -> str:
         return lines(wire.head(record.request_id, reply.content_type))
 

@@ -47,6 +47,11 @@ class Face(Protocol):
         """
         ...
 
+    def named(self, exchange: Exchange) -> tuple[str, str]:
+        """The operation and the endpoint that a request without an invocation was about, by its request line; empty
+        where that says none."""
+        ...
+
     def answer(self, reply: Reply, record: Record) -> str:
         """The head's lines of a whole 200, whose body is the reply's. No line holds a break but at its end."""
         ...
@@ -159,9 +164,12 @@ class _Passage:
     def _over(self) -> None:
         record = self._record
         record.bytes_in = self._exchange.body_size
-        if record.invocation is None:  # nobody has read what its client calls it
+        if record.invocation is None:  # it was refused, or its client left, before anybody had read all of it
             record.sdk_invocation_id, record.sdk_attempt, context = read_call(self._exchange.headers)
             record.trace_id = None if context is None else context.trace_id
+            record.operation, endpoint = self._face.named(self._exchange)
+            if not record.endpoint:
+                record.asked_for(endpoint, self._services.policy.current.table.endpoints)
         self._ended, trace = self._services.now(), self._trace
         if trace is not None and trace.sampled:
             trace.over()

@@ -51,32 +51,27 @@ class RuntimeApi:
         if operation is None:
             operation = self._operation(exchange.method, path)
         record.operation = operation.name
-        try:
-            body = exchange.body_at_hand(self._services.body_limit)
-            if body is not None:
-                invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
-                if invocation.hops is not None:
-                    failures.refuse_loop(invocation, MAX_HOPS)
-                return invocation
-        except BaseException:
-            self._note(operation, record)
-            raise
-        return self._awaited(operation, exchange, record)
+        body = exchange.body_at_hand(self._services.body_limit)
+        if body is None:
+            return self._awaited(operation, exchange, record)
+        invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
+        if invocation.hops is not None:
+            failures.refuse_loop(invocation, MAX_HOPS)
+        return invocation
 
     async def _awaited(self, operation: wire.Operation, exchange: Exchange, record: Record) -> Invocation:
         services = self._services
-        try:
-            body = await exchange.read_body(services.body_limit, exchange.arrived + services.body_time)
-            invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
-            failures.refuse_loop(invocation, MAX_HOPS)
-            return invocation
-        except BaseException:
-            self._note(operation, record)
-            raise
+        body = await exchange.read_body(services.body_limit, exchange.arrived + services.body_time)
+        invocation = wire.read_invocation(operation, exchange.headers, body, record.request_id)
+        failures.refuse_loop(invocation, MAX_HOPS)
+        return invocation
 
-    def _note(self, operation: wire.Operation, record: Record) -> None:
-        """Refused, or the client left."""
-        record.asked_for(operation.endpoint, self._services.policy.current.table.endpoints)
+    def named(self, exchange: Exchange) -> tuple[str, str]:
+        try:
+            operation = self._operation(exchange.method, exchange.raw_path)
+        except wire.WireError:
+            return Record.operation, ""
+        return operation.name, operation.endpoint
 
     def _operation(self, method: str, path: str) -> wire.Operation:
         """Clients call a few paths again and again: taking one apart costs ten times as much as finding it.

@@ -226,6 +226,9 @@ async def test_what_is_wrong_with_a_request_is_told() -> None:
         looped = await ask(running.port, INVOKE, b"{}", "x-pointsman-hop: 3")
         bug = await ask(running.port, INVOKE, b"{}")
         garbage = await send(running.port, b"nonsense\r\n\r\n")
+        running.parts.log.close()
+        told = [json.loads(line) for line in running.log.getvalue().splitlines()]
+    assert [(line["operation"], line["endpoint"]) for line in told[:2]] == [("Invocations", "alone")] * 2
     assert [heard.status for heard in (large, looped, bug, garbage)] == [413, 400, 500, 400]
     assert b"insides" not in bug.body
 

@@ -217,3 +217,12 @@ async def test_a_failure_has_one_name_in_log_and_metrics_whatever_the_face() -> 
         await ask(running.port, "POST /v1/completions", b"{}")
         kinds.append(running.last_line()["error_type"])
     assert kinds == ["ModelError", "413", "ValidationError"]
+
+
+async def test_a_refused_request_says_which_endpoint_its_url_named() -> None:
+    """Before its body is read; one that names its model in the body has named none by then."""
+    for path, endpoint in (("/endpoints/chat/openai/v1/chat/completions", "chat"), ("/v1/chat/completions", "")):
+        async with listening(face) as running:
+            await ask(running.port, f"POST {path}", b"x" * 1025)
+            line = running.last_line()
+        assert (line["status"], line["operation"], line["endpoint"]) == (413, "ChatCompletions", endpoint)
