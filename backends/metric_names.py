@@ -139,7 +139,7 @@ ATTEMPTS = Metric(
     COUNTER,
     ("target", "kind", "result"),
     "Attempts at targets: answered, cold (no ready copy), throttled, timed_out, failed, or given_up (the client left, "
-    "or a hedge's other attempt answered first).",
+    "the proxy ended, or a hedge's other attempt answered first).",
 )
 CONCURRENT = Metric(
     "pointsman_concurrent_requests_per_model",

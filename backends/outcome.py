@@ -38,7 +38,7 @@ class AttemptOutcome:
     status: int | None = None
     """HTTP status of the model's own error answer, as it was before any wrapping; None when none came."""
     given_up: bool = False
-    """It ran beside another attempt (a hedge), and was ended by ourselves."""
+    """It was ended by ourselves: it ran beside another attempt (a hedge), or the proxy ended."""
     upstream_request_id: str | None = None
     """By which the target's own logs know it; None when it named none."""
 

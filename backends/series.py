@@ -157,7 +157,7 @@ class Series:
         last = outcome.attempts[-1]
         self.retries += len(outcome.attempts) - 1
         self.model_latency.observe(outcome.backend_seconds)
-        if last.failure is not None and outcome.ended != CLIENT_GONE:
+        if last.failure is not None and outcome.ended != CLIENT_GONE and not last.given_up:
             self.model_errors += 1
             if last.cold:
                 self.no_capacity += 1

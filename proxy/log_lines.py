@@ -72,7 +72,7 @@ ATTEMPT_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "throttled": "true: the target refused for its quota",
         "timed_out": "true: the answer did not come in time",
         "status": "HTTP status of the error answer, if any; of a model's own error the model's, not the 424 around it",
-        "given_up": "true: it ran beside another attempt (a hedge), which answered first",
+        "given_up": "true: it ran beside another attempt (a hedge), which answered first, or the proxy ended",
         "upstream_request_id": "the target's own `x-amzn-RequestId` (engines: `X-Request-Id`), if any",
     }
 )

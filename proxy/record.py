@@ -7,6 +7,7 @@ that the log line, the meters and the span are made from, or the `Note` that sta
 from __future__ import annotations
 
 from collections.abc import Container
+from dataclasses import replace
 
 from backends.base import Invocation, Usage
 from backends.errors import BackendError
@@ -18,6 +19,8 @@ from .policy_source import InForce
 
 CLIENT_GONE = 499
 """nginx's status for a client that closed the connection first; never sent, only recorded."""
+GIVEN_UP = "given up: the client went away"
+"""Of an attempt that was cancelled, as mostly happens when its client leaves."""
 COURSES = 10_000
 """Of one policy, about 1 KB each. Its routes, targets and rules name fewer; what goes beyond has no notes."""
 
@@ -114,7 +117,7 @@ class Record:
                 kind=target.kind,
                 replica=attempt.replica,
                 seconds=seconds,
-                failure=error.cause if error else "given up: the client went away",
+                failure=error.cause if error else GIVEN_UP,
                 cold=facts is not None and facts.cold,
                 throttled=facts is not None and facts.throttled,
                 timed_out=facts is not None and facts.timed_out,
@@ -122,6 +125,11 @@ class Record:
                 upstream_request_id=error.request_id if error else None,
             )
         )
+
+    def cut_off(self) -> None:
+        """The proxy ended, and the attempt under way with it: that was no client's doing, and no target's."""
+        if self.attempts and self.attempts[-1].failure == GIVEN_UP:
+            self.attempts[-1] = replace(self.attempts[-1], failure="given up: the proxy ended", given_up=True)
 
     def beside(self) -> Record:
         """Another record of the same request so far, for an attempt that runs beside another."""

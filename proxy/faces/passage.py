@@ -213,6 +213,7 @@ class _Passage:
         """The proxy ends first: that is told as an answer that was lost, since SDKs would send again what they hear
         nothing of, and it may have run."""
         record, exchange, reply = self._record, self._exchange, self._streamed
+        record.cut_off()
         record.over("failed")
         if record.route is None:
             return  # nothing of it has run

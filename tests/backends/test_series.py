@@ -64,6 +64,15 @@ def errors(request: Outcome) -> dict[str, int]:
             {"status": 429, "error_type": "ModelNotReadyException", "ended": "failed", "attempts": (COLD,)},
             {"errors_4xx", "model_errors", "no_capacity"},
         ),
+        (
+            {
+                "status": 424,
+                "error_type": "ModelError",
+                "ended": "failed",
+                "attempts": (attempt(failure="given up: the proxy ended", given_up=True),),
+            },
+            {"errors_5xx"},
+        ),
         ({"status": 499, "ended": "client_gone"}, set()),
         ({"status": 499, "ended": "client_gone", "attempts": (attempt(failure="given up"),)}, set()),
         ({"status": 200, "ended": "client_gone"}, set()),

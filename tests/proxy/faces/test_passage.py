@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from botocore.eventstream import EventStreamBuffer
@@ -181,6 +182,8 @@ async def test_an_answer_that_never_began_is_a_lost_one() -> None:
     body, line = await cut_off(backend, sent, backend.asked)
     assert json.loads(body)["OriginalStatusCode"] == 502
     assert (line["ended"], line["error_type"], line["status"]) == ("failed", "ModelError", 424)
+    (asked,) = cast("list[dict[str, object]]", line["attempts"])
+    assert (asked["failure"], asked["given_up"]) == ("given up: the proxy ended", True)  # and no client has left
 
 
 async def test_who_is_still_sending_has_asked_for_nothing() -> None:
