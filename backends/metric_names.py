@@ -80,8 +80,15 @@ REQUEST_COUNTERS = {
     "bytes_in": _request("pointsman_request_bytes_total", "Bytes of request bodies."),
     "bytes_out": _request("pointsman_response_bytes_total", "Bytes of answers' bodies."),
     "parts_out": _request("pointsman_response_parts_total", "PayloadPart frames sent to clients."),
-    "input_tokens": _request("pointsman_input_tokens_total", "Prompt tokens, where the target reports usage."),
-    "output_tokens": _request("pointsman_output_tokens_total", "Generated tokens, where the target reports usage."),
+    "input_tokens": _request(
+        "pointsman_input_tokens_total",
+        "Prompt tokens, where the target reports usage and it is read: of whole answers up to 64 KiB, of few streams.",
+    ),
+    "output_tokens": _request(
+        "pointsman_output_tokens_total",
+        "Generated tokens, where the target reports usage and it is read: of whole answers up to 64 KiB, of few "
+        "streams.",
+    ),
 }
 """Field of a series -> counter."""
 
