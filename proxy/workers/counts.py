@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Final
 
-from backends.meters import Meters
+from backends.meters import CAP, Meters
 
 from .child import Child, vitals
 from .pool import Slot
 
 log = logging.getLogger("pointsman.workers")
+
+ROOM: Final = 10 * CAP
+"""Label sets of one metric on the page. Each worker names the first `CAP` that it meets, another one others, and none
+that was once named may go back into `_other`."""
 
 
 class Counts:
@@ -24,7 +29,7 @@ class Counts:
     def __init__(self, own: Meters, version: str) -> None:
         self._own = own
         self._version = version
-        self._gone = Meters(version)
+        self._gone = Meters(version, ROOM)
         self._log_lost = self._spans_lost = 0
         self._before = Meters(version)
 
@@ -66,7 +71,7 @@ class Counts:
 
     def meters(self, slots: Sequence[Slot]) -> Meters:
         """The sum of all, without what is known of each worker."""
-        together = Meters(self._version)
+        together = Meters(self._version, ROOM)
         for part in (self._own, self._before, self._gone):
             together.merge(part)
         for slot in slots:

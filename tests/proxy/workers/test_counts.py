@@ -67,6 +67,26 @@ async def test_counts_of_those_that_serve_and_those_that_are_gone_add_up() -> No
     assert 'pointsman_policy_info{digest="aaaaaaaaaaaa",generation="3"} 1' in page
 
 
+async def test_no_label_set_that_was_shown_is_gone_with_a_worker() -> None:
+    """Two workers name up to a thousand each, and whoever comes after one of them names what it meets first."""
+
+    def met(first: int, last: int) -> Meters:
+        meters = Meters("1")
+        for number in range(first, last):
+            meters.record(outcome(endpoint=f"e{number}"))
+        return meters
+
+    counts = Counts(Meters("1"), "1")
+    one, two = await slot(0, met(0, 700)), await slot(1, met(600, 1200))
+    before = counts.page([one, two], 1, False)
+    assert one.child is not None
+    counts.settle(one.child)
+    after = counts.page([await slot(0, met(1200, 1900)), two], 1, False)
+    named = [set(re.findall(r'pointsman_invocations_total\{endpoint="(\w+)"', page)) for page in (before, after)]
+    assert len(named[0]) == 1200
+    assert named[0] < named[1]
+
+
 async def test_a_worker_that_ended_before_it_spoke_leaves_nothing() -> None:
     """Nothing is counted for it."""
     counts = Counts(Meters("1"), "1")
