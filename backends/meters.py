@@ -371,8 +371,10 @@ def _dump(family: Mapping[Labels, Histogram]) -> list[object]:
 def _load(rows: list[Any], bounds: tuple[float, ...]) -> dict[Labels, Histogram]:
     family: dict[Labels, Histogram] = {}
     for labels, total, counts in rows:
-        histogram = family[tuple(labels)] = Histogram(bounds)
-        histogram.sum, histogram.counts = float(total), [int(count) for count in counts]
+        histogram = Histogram(bounds)
+        if len(counts) == len(histogram.counts):  # a release that had other buckets begins anew
+            histogram.sum, histogram.counts = float(total), [int(count) for count in counts]
+            family[tuple(labels)] = histogram
     return family
 
 

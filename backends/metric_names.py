@@ -26,6 +26,10 @@ _OVERHEAD_US = (50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 3000, 5000, 7500,
 OVERHEAD_BOUNDS = tuple(microseconds / 1_000_000 for microseconds in _OVERHEAD_US)
 """Seconds, 50 us to 100 ms: a hop through this process costs some hundred microseconds, and that must be visible."""
 
+HOOK_BOUNDS = (*OVERHEAD_BOUNDS, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Seconds. A customer's code takes microseconds or seconds, and with `call.invoke` as long as another model.
+A percentile beyond the last bound is shown as that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -173,14 +177,14 @@ HOOK_TIME = Metric(
     HISTOGRAM,
     ("handler", "step"),
     "How long hooks took, waiting for a worker and `call.invoke` included.",
-    bounds=OVERHEAD_BOUNDS,
+    bounds=HOOK_BOUNDS,
 )
 LOOP_HELD = Metric(
     "pointsman_handler_loop_held_seconds",
     HISTOGRAM,
     ("handler",),
     "Handlers that run inline: the longest stretch for which each hook held up every other request.",
-    bounds=OVERHEAD_BOUNDS,
+    bounds=HOOK_BOUNDS,
 )
 BUILD = Metric("pointsman_build_info", GAUGE, ("version",), "Always 1: version of the running code.")
 

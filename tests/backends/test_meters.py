@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -192,6 +193,30 @@ def test_something_else_than_a_snapshot_is_refused(snapshot: bytes) -> None:
     """A worker of another version must not be half added."""
     with pytest.raises(ValueError, match=r".+"):
         Meters.restore(snapshot)
+
+
+def test_hooks_of_a_release_with_other_buckets_begin_anew() -> None:
+    """Bucket by shifted bucket they would be wrong, and one that is too short would leave no page at all."""
+    meters = Meters("1")
+    meters.record(outcome())
+    meters.hook("model.py", "before", "ok", 0.3)
+    data = json.loads(meters.snapshot())
+    data["hook_times"][0][2].pop()
+    found = Meters("1")
+    found.merge(Meters.restore(json.dumps(data).encode()))
+    page = found.render({})
+    assert "pointsman_handler_hook_seconds_count" not in page
+    assert 'pointsman_handler_hooks_total{handler="model.py",step="before",result="ok"} 1' in page
+    assert page.count("pointsman_invocations_total{") == 1
+
+
+def test_a_slow_hook_is_told_from_one_of_a_tenth_of_a_second() -> None:
+    """Its limit is five seconds unless said, and what it asks of other models may take a minute."""
+    meters = Meters("1")
+    meters.hook("model.py", "before", "ok", 0.3)
+    page = meters.render({})
+    assert 'pointsman_handler_hook_seconds_bucket{handler="model.py",step="before",le="0.25"} 0' in page
+    assert 'pointsman_handler_hook_seconds_bucket{handler="model.py",step="before",le="0.5"} 1' in page
 
 
 def test_breakers_of_several_processes_show_the_worst() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from backends.metric_names import COUNTER, HISTOGRAM, METRICS, OVERHEAD_BOUNDS
+from backends.metric_names import COUNTER, HISTOGRAM, HOOK_BOUNDS, METRICS, OVERHEAD_BOUNDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT = (DOCS / "observability.md").read_text()
@@ -58,6 +58,7 @@ def test_buckets_rise_and_the_overheads_are_fine() -> None:
     for metric in METRICS:
         assert list(metric.bounds) == sorted(set(metric.bounds))
     assert (OVERHEAD_BOUNDS[0], OVERHEAD_BOUNDS[-1]) == (0.00005, 0.1)
+    assert (HOOK_BOUNDS[0], HOOK_BOUNDS[-1]) == (0.00005, 60.0)  # a hook may ask another model
 
 
 def test_the_document_has_a_row_for_each_metric_with_type_labels_and_cloudwatch_name() -> None:
@@ -74,6 +75,7 @@ def test_the_document_states_the_units() -> None:
     """A threshold moves from microseconds to seconds; the document says so, and lists the buckets."""
     assert "microseconds" in DOCUMENT
     assert ", ".join(f"{bound:g}" for bound in OVERHEAD_BOUNDS) in DOCUMENT
+    assert ", ".join(f"{bound:g}" for bound in HOOK_BOUNDS[len(OVERHEAD_BOUNDS) :]) in DOCUMENT
 
 
 def test_the_runbooks_speak_of_metrics_that_exist_and_of_sections_they_have() -> None:
