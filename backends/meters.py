@@ -243,8 +243,9 @@ class Meters:
                 "responses": list(self._responses.items()),
                 "attempts": list(self._attempts.items()),
                 "hooks": list(self._hooks.items()),
-                "hook_times": _dump(self._hook_times),
-                "loop_held": _dump(self._loop_held),
+                "hook_seconds": _dump(self._hook_times),
+                "held_seconds": _dump(self._loop_held),
+                **dict.fromkeys(("hook_times", "loop_held"), ()),  # where the first releases look for fewer buckets
                 "in_flight": {key: flight.count for key, flight in self._in_flight.items()},
                 "shed": list(self._shed.items()),
                 "hedges": list(self._hedges.items()),
@@ -274,8 +275,8 @@ class Meters:
             meters._responses = {tuple(labels): int(count) for labels, count in data["responses"]}
             meters._attempts = {tuple(labels): int(count) for labels, count in data["attempts"]}
             meters._hooks = {tuple(labels): int(count) for labels, count in data["hooks"]}
-            meters._hook_times = _load(data["hook_times"], HOOK_TIME.bounds)
-            meters._loop_held = _load(data["loop_held"], LOOP_HELD.bounds)
+            meters._hook_times = _load(data.get("hook_seconds", ()), HOOK_TIME.bounds)
+            meters._loop_held = _load(data.get("held_seconds", ()), LOOP_HELD.bounds)
             meters._in_flight = {key: Flight(int(count)) for key, count in data["in_flight"].items()}
             meters._shed = {tuple(labels): int(count) for labels, count in data["shed"]}
             meters._hedges = {tuple(labels): int(count) for labels, count in data["hedges"]}
@@ -368,7 +369,7 @@ def _dump(family: Mapping[Labels, Histogram]) -> list[object]:
     return [[labels, histogram.sum, histogram.counts] for labels, histogram in family.items()]
 
 
-def _load(rows: list[Any], bounds: tuple[float, ...]) -> dict[Labels, Histogram]:
+def _load(rows: Iterable[Any], bounds: tuple[float, ...]) -> dict[Labels, Histogram]:
     family: dict[Labels, Histogram] = {}
     for labels, total, counts in rows:
         histogram = Histogram(bounds)
