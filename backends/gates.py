@@ -108,7 +108,7 @@ class Gate:
         self._limit = limit
 
     def pushed_back(self, now: float) -> None:
-        """The target said that it has too much to do, or did not answer in time."""
+        """The target said that it has too much to do."""
         self._limit = after_pushback(self.limit, now, self.rule.bounds)
 
     def streams(self) -> None:
@@ -263,7 +263,7 @@ class Gates:
             late.cancel()
 
     def pushed_back(self, target: Target, now: float) -> None:
-        """The target said that it has too much to do, or did not answer in time."""
+        """The target said that it has too much to do."""
         self.of(target).pushed_back(now)
 
     def leave(self, target: Target) -> None:

@@ -13,7 +13,8 @@ those are quicker, it was the load; if not, what they take is the calm pace from
 would measure the queue of the others.
 
 What was sent before a limit shrank says nothing of the new one, and of what was sent since, the quick answers come
-first: both are waited for before answers count. Throttling and missed deadlines shrink the limit as well.
+first: both are waited for before answers count. An answer that does not come in time counts as one that took so long;
+a target that throttles shrinks its limit by saying so.
 
 When for a while nobody has an answer and then all have theirs at once, something stood still: the target for a moment,
 the network, or this very process, which cannot tell them apart. That time is taken out of what it delayed, as long as
@@ -204,7 +205,7 @@ def after_answer(
 
 
 def after_pushback(limit: Limit, now: float, bounds: Bounds) -> Limit:
-    """The limit after the target said that it has too much to do, or did not answer in time."""
+    """The limit after the target said that it has too much to do."""
     # Until the requests that were sent under the old value have come back, they say nothing of the new one.
     if now - limit.shrunk_at < max(limit.seconds or 0.0, 0.05):
         return limit

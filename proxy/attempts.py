@@ -288,8 +288,7 @@ def _end(
     if cold and facts is not None:
         facts = replace(facts, cold=True, timed_out=False)
     services.book.end(attempt.target, attempt.replica, facts, now, began)
-    pushback = facts is not None and (facts.throttled or facts.timed_out)
-    if pushback and not services.book.shunned(attempt.target, attempt.replica):
+    if facts is not None and facts.throttled and not services.book.shunned(attempt.target, attempt.replica):
         services.gates.pushed_back(attempt.target, now)
     services.gates.leave(attempt.target)
 
@@ -364,6 +363,13 @@ async def _attempt(
         part = in_part(target, call)
         was_cold = cold.refused(attempt, failure, began, ended, services, part=part)
         _end(attempt, failure, services, began, cold=was_cold)
+        late = failure is not None and failure.facts.timed_out and not was_cold
+        if (
+            late
+            and not services.book.shunned(target, attempt.replica)
+            and gate.answered(ended - began, inside, streaming, ended)
+        ):  # it would have taken that long at least
+            services.afterwards.do(gate.learn)
         raise
     answered = services.now()
     seconds = answered - began

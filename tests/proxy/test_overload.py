@@ -32,7 +32,9 @@ targets:
   second: {{kind: vllm, url: "http://127.0.0.1:2", model: m, {ONE}}}
   pair: {{kind: vllm, urls: ["http://127.0.0.1:4", "http://127.0.0.1:5"], model: m}}
   queued: {{kind: vllm, url: "http://127.0.0.1:3", model: m, limit: {{min: 1, max: 1, queue: 5}}}}
+  slow: {{kind: vllm, url: "http://127.0.0.1:6", model: m, limit: {{min: 1}}}}
 endpoints:
+  slow: {{serve_from: slow, retry: {{attempts: 1}}}}
   queued: {{serve_from: queued, retry: {{attempts: 1}}}}
   late: {{serve_from: queued, fallback: [second], timeout: 400ms}}
   twice: {{serve_from: pair, retry: {{attempts: 1}}}}
@@ -51,6 +53,20 @@ class Throttling(Scripted):
         if replica == 1:
             facts = FailureFacts(Fault.MODEL, retry_safe=True, throttled=True)
             raise BackendError(facts, target, "scripted")
+        return Reply(body=b"ok")
+
+
+class Late(Scripted):
+    """A backend whose answers take as long as it is told; what takes thirty seconds is given up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.takes = 0.0, 1.0
+
+    async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+        self.now += self.takes
+        if self.takes >= 30.0:
+            raise BackendError(FailureFacts(Fault.MODEL, retry_safe=None, timed_out=True), target, "scripted")
         return Reply(body=b"ok")
 
 
@@ -177,6 +193,31 @@ async def test_a_replica_that_turns_everybody_away_draws_nobody() -> None:
                 pass
     assert [name for name, *_ in backend.calls] == ["pair 1"] * 5 + ["pair 0"] * 10 + ["pair 1"] * 5
     assert list(parts.gates.states()) == [("pair", 256, 0, 0)]
+    parts.log.close()
+
+
+async def test_an_answer_that_does_not_come_in_time_counts_as_a_late_one() -> None:
+    """One in fifty, as of a model some of whose answers are long, takes no place away; with many the target is known to
+    be slow."""
+    backend = Late()
+    parts = await services(backend, text=POLICY, now=lambda: backend.now)
+
+    async def ask(takes: float) -> float:
+        backend.takes = takes
+        with contextlib.suppress(BackendError):
+            trace = parts.telemetry.start(invocation("slow"), 0)
+            async with serve(invocation("slow"), Record("request-0", parts.now(), 0.0), trace, parts):
+                pass
+        parts.afterwards.now()
+        return next(float(places) for name, places, *_ in parts.gates.states() if name == "slow")
+
+    assert [await ask(30.0 if number % 50 == 49 else 1.0) for number in range(200)] == [256.0] * 200
+    gate = parts.gates.of(parts.policy.current.table.targets["slow"])
+    assert gate.limit.seconds == pytest.approx(1.0, abs=0.2)
+    for _ in range(60):
+        await ask(30.0)
+    assert gate.limit.seconds is not None
+    assert gate.limit.seconds > 10.0
     parts.log.close()
 
 
