@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,8 +59,9 @@ class Model(int):
 
 
 @contextmanager
-def model(seconds: float = 0.005) -> Iterator[Model]:
-    """A model that takes `seconds` to answer, in a thread with a loop of its own; yields its port."""
+def model(takes: Callable[[], float] = lambda: 0.005) -> Iterator[Model]:
+    """A model whose next answer takes as many seconds as `takes` says, in a thread with a loop of its own; yields its
+    port."""
     loop = asyncio.new_event_loop()
     held = asyncio.Event()
 
@@ -80,7 +81,7 @@ def model(seconds: float = 0.005) -> Iterator[Model]:
                 if b"stream" in await reader.readexactly(int(length[1]) if length else 0):
                     await stream(writer)
                     continue
-                await asyncio.sleep(seconds)
+                await asyncio.sleep(takes())
                 head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(ANSWER)
                 writer.write(head + ANSWER)
         writer.close()
@@ -90,14 +91,16 @@ def model(seconds: float = 0.005) -> Iterator[Model]:
     thread.start()
     found = Model(server.sockets[0].getsockname()[1])
     found.held, found.loop = held, loop
-    yield found
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    server.close()
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    loop.run_until_complete(asyncio.sleep(0.01))
-    loop.close()
+    try:
+        yield found
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        server.close()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()
 
 
 @dataclass
