@@ -119,7 +119,7 @@ N = TypeVar("N", int, float)
 def _between(kind: Callable[[str], N], least: N, most: N) -> Callable[[str], N]:
     def read(text: str) -> N:
         number = kind(text)
-        if not least <= number <= most:
+        if not least <= number <= most or math.isinf(number):
             raise ValueError
         return number
 
@@ -141,10 +141,10 @@ def _share(text: str) -> float:
 
 
 def _mib(text: str) -> int:
-    size = int(float(text) * MIB)
-    if size <= 0:
+    size = float(text) * MIB
+    if not 1 <= size < math.inf:
         raise ValueError
-    return size
+    return int(size)
 
 
 def _count(text: str) -> int:
@@ -156,7 +156,7 @@ def _count(text: str) -> int:
 
 def _seconds(text: str) -> float:
     seconds = float(text)
-    if seconds <= 0:
+    if not 0 < seconds < math.inf:
         raise ValueError
     return seconds
 
@@ -173,7 +173,7 @@ def _alerts(text: str) -> str:
     return text
 
 
-def _file(text: str) -> str:
+def _filled(text: str) -> str:
     if not text.strip():  # a variable that was never filled in: taken for "none" it would leave the door open
         raise ValueError
     return text
@@ -204,8 +204,8 @@ def _attribute(text: str) -> str:
 
 
 FLAGS = (
-    Flag("policy", str, "the policy: a file, or s3://bucket/key", metavar="FILE"),
-    Flag("host", str, "address that clients reach", "127.0.0.1"),
+    Flag("policy", _filled, "the policy: a file, or s3://bucket/key", metavar="FILE"),
+    Flag("host", _filled, "address that clients reach", "127.0.0.1"),
     Flag("port", _port, "port of the contracts; 0 takes a free one", 8080, "N"),
     Flag(
         "admin-port", _port, "port of /livez, /readyz, /metrics and /admin on 127.0.0.1; 0 takes a free one", 8081, "N"
@@ -213,7 +213,7 @@ FLAGS = (
     Flag("workers", _workers, "processes that serve, 1 to 64; each uses one core", 1, "N"),
     Flag("otel", _exporter, "where spans go: off, console, or the URL of an OTLP/HTTP receiver", "off", "WHERE"),
     Flag("sample", _share, "share of requests that are traced when the caller did not decide", 0.01, "SHARE"),
-    Flag("log", str, "where the request log goes: - is standard output", "-", "FILE"),
+    Flag("log", _filled, "where the request log goes: - is standard output", "-", "FILE"),
     Flag("body-limit", _mib, "largest request body in MiB; SageMaker's own limit is 25", 25 * MIB, "MIB"),
     Flag("body-budget", _mib, "bodies of all requests in flight together, in MiB", 1024 * MIB, "MIB"),
     Flag(
@@ -229,12 +229,12 @@ FLAGS = (
     Flag("load-time", _seconds, "seconds in which a handler, or what else a worker starts with, loads", 120.0, "S"),
     Flag("poll", _seconds, "seconds between two looks at an s3:// policy", 10.0, "S"),
     Flag("face", _face, "what is served: all, or container for SageMaker's container contract alone", metavar="FACE"),
-    Flag("endpoint", str, "endpoint, or endpoint/component, that this process is the container of", metavar="NAME"),
+    Flag("endpoint", _filled, "endpoint, or endpoint/component, that this process is the container of", metavar="NAME"),
     Flag("endpoint-attribute", _attribute, "item of CustomAttributes that names the endpoint instead", metavar="KEY"),
     Flag("platform-time", _platform_time, "seconds after which SageMaker cuts a container's answer, from 4", CUT, "S"),
     Flag(
         "handler-cache",
-        str,
+        _filled,
         "where environments for handlers' requirements.txt are kept",
         "~/.cache/pointsman/handlers",
         "DIR",
@@ -257,13 +257,15 @@ FLAGS = (
     Flag("prices", str, "dated prices, for what warm-ups cost; without it those that ship here", metavar="FILE"),
     Flag("alert-url", _address, "POST a line there when a migration is taken back, by whomever", metavar="URL"),
     Flag("alert-on", _alerts, "which decisions about migrations are told there: urgent, or all", "urgent", "WHICH"),
-    Flag("keys", _file, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),
-    Flag("keys-secret", _file, "file of the master secret: AWS SDKs may sign with issued keys", metavar="FILE"),
-    Flag("tls-cert", _file, "certificate chain of the contracts' port, PEM", metavar="FILE"),
-    Flag("tls-key", _file, "its private key, PEM", metavar="FILE"),
-    Flag("tls-client-ca", _file, "CA of clients' certificates, PEM: callers have to show one", metavar="FILE"),
+    Flag("keys", _filled, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),
+    Flag("keys-secret", _filled, "file of the master secret: AWS SDKs may sign with issued keys", metavar="FILE"),
+    Flag("tls-cert", _filled, "certificate chain of the contracts' port, PEM", metavar="FILE"),
+    Flag("tls-key", _filled, "its private key, PEM", metavar="FILE"),
+    Flag("tls-client-ca", _filled, "CA of clients' certificates, PEM: callers have to show one", metavar="FILE"),
     Flag("admin-names", str, "further names that the admin port may be asked by: a,b,... or *", metavar="NAMES"),
-    Flag("admin-token", str, "token that writes on the admin port ask for; without one they are off", metavar="TOKEN"),
+    Flag(
+        "admin-token", _filled, "token that writes on the admin port ask for; without one they are off", metavar="TOKEN"
+    ),
 )
 
 
@@ -324,10 +326,11 @@ def egress(variables: Mapping[str, str]) -> Egress:
 
 
 def _check_workers(settings: Settings) -> None:
-    """Raises SettingsError when a worker's share is too small to serve with."""
-    if settings.workers > 1 and settings.body_budget < settings.workers * settings.body_limit:
-        least = -(-settings.workers * settings.body_limit // MIB)
-        msg = f"--body-budget is too small for {settings.workers} workers that share it: give {least} MiB or more"
+    """Raises SettingsError when a process's share is too small to serve with."""
+    workers, least = settings.workers, -(-settings.workers * settings.body_limit // MIB)
+    if settings.body_budget < workers * settings.body_limit:
+        what = f"{workers} workers that share it" if workers > 1 else "a single body of --body-limit"
+        msg = f"--body-budget is too small for {what}: give {least} MiB or more"
         raise SettingsError(msg)
     if settings.connections < settings.workers:
         msg = f"--connections is too small for {settings.workers} workers that share them: give {settings.workers}"

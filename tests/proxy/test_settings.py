@@ -50,8 +50,13 @@ def test_values_are_read_in_their_units(words: tuple[str, ...], field: str, valu
         ("--port", "70000"),
         ("--sample", "2"),
         ("--body-limit", "0"),
+        ("--body-limit", "inf"),
+        ("--body-budget", "1e308"),
         ("--otel", "yes"),
         ("--drain", "-1"),
+        ("--drain", "inf"),
+        ("--head-time", "nan"),
+        ("--platform-time", "inf"),
         ("--workers", "0"),
         ("--workers", "65"),
     ],
@@ -128,6 +133,14 @@ def test_a_file_of_the_door_has_a_name(name: str, empty: str) -> None:
         read(given("--policy", "p", "--host", "0.0.0.0", f"--{name}", empty), {})
     with pytest.raises(SettingsError, match=f"{variable} can't be '{empty}'"):
         read(given("--policy", "p", "--host", "0.0.0.0"), {variable: empty})
+
+
+@pytest.mark.parametrize("name", ["policy", "host", "log", "endpoint", "handler-cache", "admin-token"])
+def test_a_variable_that_nobody_filled_in_is_named(name: str) -> None:
+    """An empty name would be looked for as the folder that the process is in, an empty token would never fit."""
+    variable = "POINTSMAN_" + name.upper().replace("-", "_")
+    with pytest.raises(SettingsError, match=f"{variable} can't be ''"):
+        read({}, {"POINTSMAN_POLICY": "p", variable: ""})
 
 
 def test_every_flag_is_a_setting() -> None:
@@ -220,6 +233,12 @@ def test_workers_need_a_share_that_one_can_serve_with(words: tuple[str, ...], sa
     """A share that holds no whole body, or no connection, would refuse everything."""
     with pytest.raises(SettingsError, match=said):
         read(given("--policy", "p", "--workers", "2", *words), {})
+
+
+def test_one_body_fits_into_what_all_may_hold() -> None:
+    """Else a body within the limit would be told to come again, for ever."""
+    with pytest.raises(SettingsError, match="too small for a single body of --body-limit: give 100 MiB or more"):
+        read(given("--policy", "p", "--body-limit", "100", "--body-budget", "10"), {})
 
 
 def test_a_way_out_that_is_none_is_refused_at_the_start() -> None:
