@@ -16,6 +16,9 @@ class BodyTooLarge(Exception):
 class BudgetSpent(Exception):
     """The bodies in flight fill the budget of all requests; this one has to come again."""
 
+    def __init__(self) -> None:
+        super().__init__("the bodies in flight leave no room for its own")
+
 
 class ByteBudget:
     """Bytes of request bodies held by all requests in flight."""

@@ -165,11 +165,12 @@ async def test_the_body_limit_is_exact(size: int, status: int) -> None:
 
 
 async def test_a_full_budget_is_throttling_with_a_time_to_come_back() -> None:
-    """SDKs wait and send it again."""
-    async with serving(budget=10) as (port, _, _):
+    """SDKs wait and send it again; the log says for want of what, since no target was asked."""
+    async with serving(budget=10) as (port, _, log):
         status, headers, _ = await post(port, "/endpoints/chat/invocations", b"x" * 11)
     assert (status, headers["x-amzn-errortype"]) == (429, "ThrottlingException")
     assert headers["x-amz-retry-after"] == "1000"
+    assert json.loads(log.getvalue())["why"] == "the bodies in flight leave no room for its own"
 
 
 async def test_each_request_is_one_line_without_its_contents() -> None:
