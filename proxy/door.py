@@ -25,6 +25,9 @@ CERTIFICATE_POLL = 30.0
 """Seconds between two looks at the certificate."""
 
 
+_NO_PAIR = "no chain and key in PEM that fit each other, the key without a passphrase"
+
+
 class Door:
     """The doorkeeper with the files that it works from; made when a process starts."""
 
@@ -73,7 +76,8 @@ class Door:
         try:
             return read_keys(self._path.read_text(encoding="utf-8"), str(self._path))
         except (OSError, UnicodeDecodeError) as error:
-            msg = f"{self._path}: {error.strerror if isinstance(error, OSError) else 'not UTF-8'}"
+            why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            msg = f"--keys {self._path}: {why}; `pointsman key new` prints its lines"
             raise KeyFileError(msg) from error
 
 
@@ -110,7 +114,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         try:
             context.load_verify_locations(settings.tls_client_ca)
         except (OSError, ssl.SSLError) as error:
-            msg = f"--tls-client-ca {settings.tls_client_ca}: {error.strerror or error}"
+            msg = f"--tls-client-ca {settings.tls_client_ca}: {_unusable(error, 'no certificate in PEM')}"
             raise SettingsError(msg) from error
         context.verify_mode = ssl.CERT_OPTIONAL if settings.keys else ssl.CERT_REQUIRED
     return context
@@ -126,7 +130,7 @@ def load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
         for taking in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
             taking.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_passphrase)
     except (OSError, ssl.SSLError) as error:
-        msg = f"--tls-cert {settings.tls_cert}, --tls-key {settings.tls_key}: {error.strerror or error}"
+        msg = f"--tls-cert {settings.tls_cert}, --tls-key {settings.tls_key}: {_unusable(error, _NO_PAIR)}"
         raise SettingsError(msg) from error
 
 
@@ -158,6 +162,13 @@ def _stamp(settings: Settings) -> tuple[int, ...] | None:
     except OSError:
         return None  # in the middle of a rename
     return tuple(number for status in found for number in (status.st_ino, status.st_mtime_ns))
+
+
+def _unusable(error: OSError, otherwise: str) -> str:
+    """Why files of TLS can't be used: OpenSSL's own words for it seldom help."""
+    if isinstance(error, ssl.SSLError):
+        return f"{otherwise} ({(error.strerror or str(error)).partition(' (_ssl')[0]})"
+    return f"{error.strerror or error}; name a file that this user may read"
 
 
 def _no_passphrase() -> str:

@@ -32,6 +32,12 @@ _HASH = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 _NAME = re.compile(r"[\w.@:/-]{1,64}", re.ASCII)
 _COMMENT = re.compile(r"(?:^|\s)#")
 """Not within a word: what follows there would be left out unsaid, a narrow allow-list or the end of a key's time."""
+_FORMS = {
+    "id": "PMK and 17 letters and digits, as `pointsman key new` prints it",
+    "principal": "1 to 64 letters, digits and _ . @ : / -, without spaces",
+    "common name": "1 to 64 letters, digits and _ . @ : / -, without spaces",
+    "glob in allow": "names of endpoints, or endpoint/component, with * and ?; commas and no spaces between them",
+}
 _GLOB = re.compile(r"[A-Za-z0-9*?\[\]!-]{1,128}(/[A-Za-z0-9*?\[\]!-]{1,128})?", re.ASCII)
 
 
@@ -157,7 +163,7 @@ def _once(name: str, known: Mapping[str, object]) -> None:
 
 def _matched(form: re.Pattern[str], text: str, what: str) -> str:
     if not form.fullmatch(text):
-        msg = f"that {what} has another form"
+        msg = f"that {what} has another form: {_FORMS[what]}"
         raise ValueError(msg)
     return text
 
@@ -173,7 +179,10 @@ def _digest(text: str) -> bytes:
 def _principal(words: list[str]) -> Principal:
     given = dict(word.partition("=")[::2] for word in words)
     if len(given) != len(words) or not given.keys() <= {"principal", "allow", "expires"} or "principal" not in given:
-        msg = "after the name come principal=NAME, allow=GLOB,... and expires=TIME, each once; principal is needed"
+        msg = (
+            "after the name come principal=NAME, allow=GLOB,... and expires=TIME, each once and without spaces; "
+            "principal is needed"
+        )
         raise ValueError(msg)
     allow = tuple(_matched(_GLOB, glob, "glob in allow") for glob in given.get("allow", "*").split(","))
     return Principal(_matched(_NAME, given["principal"], "principal"), allow, _time(given.get("expires")))

@@ -173,7 +173,7 @@ def _alerts(text: str) -> str:
     return text
 
 
-def _filled(text: str) -> str:
+def _text(text: str) -> str:
     if not text.strip():  # a variable that was never filled in: taken for "none" it would leave the door open
         raise ValueError
     return text
@@ -204,8 +204,8 @@ def _attribute(text: str) -> str:
 
 
 FLAGS = (
-    Flag("policy", _filled, "the policy: a file, or s3://bucket/key", metavar="FILE"),
-    Flag("host", _filled, "address that clients reach", "127.0.0.1"),
+    Flag("policy", _text, "the policy: a file, or s3://bucket/key", metavar="FILE"),
+    Flag("host", _text, "address that clients reach", "127.0.0.1"),
     Flag("port", _port, "port of the contracts; 0 takes a free one", 8080, "N"),
     Flag(
         "admin-port", _port, "port of /livez, /readyz, /metrics and /admin on 127.0.0.1; 0 takes a free one", 8081, "N"
@@ -213,7 +213,7 @@ FLAGS = (
     Flag("workers", _workers, "processes that serve, 1 to 64; each uses one core", 1, "N"),
     Flag("otel", _exporter, "where spans go: off, console, or the URL of an OTLP/HTTP receiver", "off", "WHERE"),
     Flag("sample", _share, "share of requests that are traced when the caller did not decide", 0.01, "SHARE"),
-    Flag("log", _filled, "where the request log goes: - is standard output", "-", "FILE"),
+    Flag("log", _text, "where the request log goes: - is standard output", "-", "FILE"),
     Flag("body-limit", _mib, "largest request body in MiB; SageMaker's own limit is 25", 25 * MIB, "MIB"),
     Flag("body-budget", _mib, "bodies of all requests in flight together, in MiB", 1024 * MIB, "MIB"),
     Flag(
@@ -229,12 +229,12 @@ FLAGS = (
     Flag("load-time", _seconds, "seconds in which a handler, or what else a worker starts with, loads", 120.0, "S"),
     Flag("poll", _seconds, "seconds between two looks at an s3:// policy", 10.0, "S"),
     Flag("face", _face, "what is served: all, or container for SageMaker's container contract alone", metavar="FACE"),
-    Flag("endpoint", _filled, "endpoint, or endpoint/component, that this process is the container of", metavar="NAME"),
+    Flag("endpoint", _text, "endpoint, or endpoint/component, that this process is the container of", metavar="NAME"),
     Flag("endpoint-attribute", _attribute, "item of CustomAttributes that names the endpoint instead", metavar="KEY"),
     Flag("platform-time", _platform_time, "seconds after which SageMaker cuts a container's answer, from 4", CUT, "S"),
     Flag(
         "handler-cache",
-        _filled,
+        _text,
         "where environments for handlers' requirements.txt are kept",
         "~/.cache/pointsman/handlers",
         "DIR",
@@ -257,14 +257,14 @@ FLAGS = (
     Flag("prices", str, "dated prices, for what warm-ups cost; without it those that ship here", metavar="FILE"),
     Flag("alert-url", _address, "POST a line there when a migration is taken back, by whomever", metavar="URL"),
     Flag("alert-on", _alerts, "which decisions about migrations are told there: urgent, or all", "urgent", "WHICH"),
-    Flag("keys", _filled, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),
-    Flag("keys-secret", _filled, "file of the master secret: AWS SDKs may sign with issued keys", metavar="FILE"),
-    Flag("tls-cert", _filled, "certificate chain of the contracts' port, PEM", metavar="FILE"),
-    Flag("tls-key", _filled, "its private key, PEM", metavar="FILE"),
-    Flag("tls-client-ca", _filled, "CA of clients' certificates, PEM: callers have to show one", metavar="FILE"),
+    Flag("keys", _text, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),
+    Flag("keys-secret", _text, "file of the master secret: AWS SDKs may sign with issued keys", metavar="FILE"),
+    Flag("tls-cert", _text, "certificate chain of the contracts' port, PEM", metavar="FILE"),
+    Flag("tls-key", _text, "its private key, PEM", metavar="FILE"),
+    Flag("tls-client-ca", _text, "CA of clients' certificates, PEM: callers have to show one", metavar="FILE"),
     Flag("admin-names", str, "further names that the admin port may be asked by: a,b,... or *", metavar="NAMES"),
     Flag(
-        "admin-token", _filled, "token that writes on the admin port ask for; without one they are off", metavar="TOKEN"
+        "admin-token", _text, "token that writes on the admin port ask for; without one they are off", metavar="TOKEN"
     ),
 )
 

@@ -29,7 +29,7 @@ Measure = Callable[[Target, list[Row]], None]
 
 def of_stand_ins(path: str, stand_ins: str, text: str, route: Route, load: Load) -> Measure:
     """In virtual time. Raises StartError where the stand-ins can't be used."""
-    config, reader = read_config(stand_ins), template_reader(Path(path).parent)
+    config, reader = read_config(stand_ins, "--stand-ins"), template_reader(Path(path).parent)
     policy, models = usable("--stand-ins", lambda: pointed(text, path, environment(), reader, config))
 
     def side(target: Target, rows: list[Row]) -> None:

@@ -37,18 +37,21 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def read_config(path: str | None) -> EmulatorConfig:
-    """The configuration in a file, or the built-in one. Errors: StartError with one line per problem."""
+def read_config(path: str | None, flag: str = "--config") -> EmulatorConfig:
+    """The configuration in a file, or the built-in one. Errors: StartError with one line per problem.
+
+    `flag` is what named the file.
+    """
     try:
         if path is None:
             text = resources.files("backends.emulator").joinpath("default.yaml").read_text("utf-8")
             return load_config(text, "default.yaml")
         return load_config(Path(path).read_text("utf-8"), path)
     except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}; name a readable file with --config, or leave it out"
+        msg = f"cannot read {path}: {error.strerror}; name a readable file with {flag}, or leave it out"
         raise StartError(msg) from error
     except UnicodeDecodeError as error:
-        msg = f"cannot read {path}: it is not UTF-8 text; name a YAML file with --config"
+        msg = f"cannot read {path}: it is not UTF-8 text; name a YAML file with {flag}"
         raise StartError(msg) from error
     except EmulatorConfigError as error:
         raise StartError(str(error)) from error

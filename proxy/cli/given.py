@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +10,8 @@ from typing import TypeVar
 from . import StartError
 
 T = TypeVar("T")
+
+LAST_PORT = 65_535
 
 
 def usable(flag: str, read: Callable[[], T]) -> T:
@@ -21,6 +24,14 @@ def usable(flag: str, read: Callable[[], T]) -> T:
     except ValueError as error:
         message = f"{flag}: {error}"
         raise StartError(message) from error
+
+
+def port(text: str) -> int:
+    """A port. Raises what argparse tells as wrong usage, with the flag's name."""
+    if not (text.isascii() and text.isdecimal() and int(text[:6]) <= LAST_PORT):
+        message = f"{text!r} is not a port; take one from 0 (any free one) to {LAST_PORT}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def write(flag: str, path: str, text: str) -> None:

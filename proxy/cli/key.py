@@ -68,8 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
         globs = tuple(re.split(r"\s*,\s*", arguments.allow.strip()))
         text = line(Key(key_id, digest(secret), Principal(arguments.principal, globs, until)))
         found = read_keys(text, "--principal and --allow")
-    except (KeyFileError, OverflowError) as error:
+    except KeyFileError as error:
         raise StartError(str(error)) from error
+    except OverflowError as error:
+        message = f"--days {arguments.days}: no clock goes so far; give fewer, or 0 for a key that never expires"
+        raise StartError(message) from error
     if found.certificates or [*found.keys] != [key_id]:
         message = "--principal and --allow: they would be further lines of the key file; leave line breaks out"
         raise StartError(message)

@@ -24,6 +24,7 @@ from ..server import Addresses, CannotListen, running, signals
 from ..settings import Settings, environment
 from ..wiring import serving, static_credentials
 from . import EXIT_OK, StartError, quickstart_vllm
+from .given import port
 from .ways import way
 
 FOLDER = "examples/quickstart"
@@ -46,13 +47,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help=f"where policy.yaml is, and for stand-ins emulator.yaml (default {FOLDER}, or {FOLDER}-vllm)",
     )
-    parser.add_argument("--port", metavar="N", type=int, default=8080, help="port of the proxy (default 8080)")
-    parser.add_argument("--admin-port", metavar="N", type=int, default=8081, help="port for operators (default 8081)")
+    parser.add_argument("--port", metavar="N", type=port, default=8080, help="port of the proxy (default 8080)")
+    parser.add_argument("--admin-port", metavar="N", type=port, default=8081, help="port for operators (default 8081)")
     parser.add_argument(
-        "--emulator-port", metavar="N", type=int, default=9080, help="port of the stand-ins (default 9080)"
+        "--emulator-port", metavar="N", type=port, default=9080, help="port of the stand-ins (default 9080)"
     )
     parser.add_argument(
-        "--engine-port", metavar="N", type=int, default=8100, help="port of vLLM; 0 takes a free one (default 8100)"
+        "--engine-port", metavar="N", type=port, default=8100, help="port of vLLM; 0 takes a free one (default 8100)"
     )
     parser.add_argument(
         "--engine-log", metavar="FILE", default=".cache/vllm.log", help="what vLLM says (default .cache/vllm.log)"

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     """0: every request got an answer; 1: the policy is refused, or some got none."""
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     text, folder = read_policy_text(arguments.file), Path(arguments.file).parent
-    config = read_config(arguments.stand_ins) if arguments.stand_ins else None
+    config = read_config(arguments.stand_ins, "--stand-ins") if arguments.stand_ins else None
     variables = environment()
     try:
         policy, stand_ins = usable(

@@ -18,6 +18,7 @@ from policies.table import RouteTable
 from warmers.traces import read_traces
 
 from . import StartError
+from .given import usable
 
 ASSUMED = Baseline()
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)/(s|min|h)")
@@ -57,11 +58,7 @@ def traffic(arguments: argparse.Namespace, table: RouteTable) -> dict[str, float
 
 
 def _traced(paths: list[Path], routes: list[str]) -> dict[str, float]:
-    try:
-        traces = read_traces(paths, Random(0))  # noqa: S311
-    except (OSError, ValueError) as error:
-        message = f"--trace: {error}"
-        raise StartError(message) from error
+    traces = usable("--trace", lambda: read_traces(paths, Random(0)))  # noqa: S311
     found = {name: traces.pick(name) for name in traces.names if name in routes}
     if not found:
         message = f"--trace: no series is called like an endpoint of the policy; there are: {', '.join(traces.names)}"

@@ -353,6 +353,8 @@ def test_certificates_are_read_again(tmp_path: Path) -> None:
     [
         (with_tls(tls_cert="/nowhere.pem"), "--tls-cert /nowhere.pem"),
         (with_tls(tls_client_ca="/nowhere.pem"), "--tls-client-ca /nowhere.pem"),
+        (with_tls(tls_cert=__file__), "no chain and key in PEM that fit each other"),
+        (with_tls(tls_client_ca=__file__), "no certificate in PEM"),
     ],
 )
 def test_tls_files_that_cannot_be_used_are_named(tmp_path: Path, more: dict[str, Any], said: str) -> None:
@@ -380,7 +382,7 @@ def test_a_missing_key_file_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="not UTF-8"):
         Door(settings, time.time)
     (tmp_path / "keys").unlink()
-    with pytest.raises(SettingsError, match="No such file"):
+    with pytest.raises(SettingsError, match=r"--keys .*: No such file or directory; `pointsman key new`"):
         Door(settings, time.time)
 
 

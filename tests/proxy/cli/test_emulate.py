@@ -46,6 +46,16 @@ def test_a_file_that_can_not_be_used_stops_the_start(tmp_path: Path, content: by
     assert run("--config", str(file)) == 2
 
 
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_a_file_is_called_by_the_flag_that_named_it(tmp_path: Path, content: bytes | None) -> None:
+    """Other commands take stand-ins by another flag than this one does."""
+    file = tmp_path / "e.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(StartError, match="with --stand-ins"):
+        read_config(str(file), "--stand-ins")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -65,13 +65,13 @@ def test_people_are_told_what_goes_where(capsys: pytest.CaptureFixture[str], tmp
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--principal", "a b"), "--principal and --allow, line 1: "),
+        (("--principal", "a b"), "--principal and --allow, line 1: after the name come"),
         (("--principal", "a", "--allow", "a b"), "--principal and --allow, line 1: "),
         (("--principal", "a#", "--allow", "chat"), "--principal and --allow, line 1: "),
         (("--principal", "a", "--allow", "chat#"), "--principal and --allow, line 1: "),
         (("--principal", f"a\n{OTHER}"), "--principal and --allow: they would be further lines"),
         (("--principal", "a\ncert b principal=b"), "--principal and --allow: they would be further lines"),
-        (("--principal", "a", "--days", "99999999999"), ""),
+        (("--principal", "a", "--days", "99999999999"), "--days 99999999999: no clock goes so far; "),
         (("--principal", "a", "--days", "-1"), "--days -1: the key would have expired; "),
         (
             ("--principal", "a", "--keys-secret", "/nowhere/master"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.cli import main
 from tests.checkout import ROOT, ended
 
 pytestmark = pytest.mark.slow
@@ -45,6 +46,16 @@ def test_port_in_use_is_one_line(flag: str, occupied: int, tmp_path: Path) -> No
     assert f"choose another with {flag}" in line
     assert "make run ARGS='" in line
     assert f"{flag} " in line.partition("ARGS=")[2]
+
+
+@pytest.mark.parametrize("flag", ["--port", "--admin-port", "--emulator-port", "--engine-port"])
+@pytest.mark.parametrize("text", ["99999", "-1", "http", "1e4", "\N{SUPERSCRIPT TWO}"])
+def test_a_port_that_is_none_is_wrong_usage(flag: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told before anything listens, by the flag's name: the system would take another port, or raise."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["quickstart", f"{flag}={text}"])
+    assert stopped.value.code == 2
+    assert f"argument {flag}: {text!r} is not a port; take one from 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missing", ["emulator.yaml", "policy.yaml"])

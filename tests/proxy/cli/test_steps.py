@@ -80,7 +80,7 @@ def test_trace_gives_the_rate(file: str, tmp_path: Path, capsys: pytest.CaptureF
         (["--rate", "2"], "--rate 2 is not a rate; write it like 5/s, 0.5/s or 300/min"),
         (["--rate", "0/s"], "is not a rate"),
         (["--rate", "z=2/s"], "the policy has no endpoint z; it has: x, y"),
-        (["--trace", "/nowhere.csv"], "--trace: "),
+        (["--trace", "/nowhere.csv"], "--trace: cannot read /nowhere.csv: No such file or directory; give the path"),
     ],
 )
 def test_wrong_traffic(file: str, capsys: pytest.CaptureFixture[str], flags: list[str], words: str) -> None:
