@@ -263,9 +263,7 @@ FLAGS = (
     Flag("tls-key", _text, "its private key, PEM", metavar="FILE"),
     Flag("tls-client-ca", _text, "CA of clients' certificates, PEM: callers have to show one", metavar="FILE"),
     Flag("admin-names", str, "further names that the admin port may be asked by: a,b,... or *", metavar="NAMES"),
-    Flag(
-        "admin-token", _text, "token that writes on the admin port ask for; without one they are off", metavar="TOKEN"
-    ),
+    Flag("admin-token", _text, "token that writes on the admin port want; without one they are off", metavar="TOKEN"),
 )
 
 
