@@ -115,10 +115,20 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
             module.configure(command)
             command.set_defaults(run=module.run)
     try:
-        return parser.parse_args(words)
+        parsed, more = parser.parse_known_args(words)
+        if more:
+            parser.error(f"unrecognized arguments: {' '.join(more)}; {_instead(parsed, more[0])}")
+        return parsed
     except SystemExit:  # of --help and --version as well
         _flush()
         raise
+
+
+def _instead(parsed: argparse.Namespace, first: str) -> str:
+    """What to write in place of an argument that a command does not take."""
+    if not first.startswith("-") and hasattr(parsed, "policy"):  # as check, explain and test are given it
+        return "the policy is named with --policy FILE"
+    return f"`pointsman {parsed.command} --help` lists what there is"
 
 
 def _overview() -> str:

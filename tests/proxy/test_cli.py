@@ -35,6 +35,25 @@ def test_wrong_usage_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err.startswith("usage: pointsman")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["serve", POLICY], f"unrecognized arguments: {POLICY}; the policy is named with --policy FILE\n"),
+        (
+            ["check", POLICY, "--polcy"],
+            "unrecognized arguments: --polcy; `pointsman check --help` lists what there is\n",
+        ),
+        (["test", POLICY, POLICY], "; `pointsman test --help` lists what there is\n"),
+    ],
+)
+def test_what_a_command_does_not_take(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says what to write instead: `check FILE` is no model for `serve`."""
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.endswith(told)
+
+
 def test_command_that_cannot_start_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that is not there: one line with the command's name, exit 2."""
     assert main(["check", str(tmp_path / "missing.yaml")]) == 2
