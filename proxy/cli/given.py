@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -34,10 +35,23 @@ def port(text: str) -> int:
     return int(text)
 
 
+def placed(flag: str, path: str | None) -> None:
+    """Look, before long work, whether `write` of the same would have a folder. Raises StartError as that does."""
+    if path is None:
+        return
+    try:
+        os.stat(f"{Path(path).parent}/")  # a file in place of the folder is refused too
+    except OSError as error:
+        raise _no_place(flag, path, error) from error
+
+
 def write(flag: str, path: str, text: str) -> None:
     """Write the file that `flag` names. Raises StartError where that cannot be."""
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
-        message = f"{flag}: cannot write {path}: {error.strerror}; give a path in a folder that exists"
-        raise StartError(message) from error
+        raise _no_place(flag, path, error) from error
+
+
+def _no_place(flag: str, path: str, error: OSError) -> StartError:
+    return StartError(f"{flag}: cannot write {path}: {error.strerror}; give a path in a folder that exists")

@@ -35,7 +35,7 @@ from ..rehearsal.tally import Tally
 from ..settings import environment
 from . import EXIT_FINDINGS, EXIT_OK, StartError
 from .emulate import read_config
-from .given import usable, write
+from .given import placed, usable, write
 from .policy_file import add_arguments, print_refusal, read_policy_text
 from .series import add_trace, series_of
 
@@ -71,6 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """0: every request got an answer; 1: the policy is refused, or some got none."""
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    placed("--html", arguments.html)
     text, folder = read_policy_text(arguments.file), Path(arguments.file).parent
     config = read_config(arguments.stand_ins, "--stand-ins") if arguments.stand_ins else None
     variables = environment()

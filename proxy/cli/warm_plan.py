@@ -25,7 +25,7 @@ from warmers.traces import read_traces
 
 from ..settings import environment
 from . import EXIT_FINDINGS, EXIT_OK
-from .given import usable, write
+from .given import placed, usable, write
 from .policy_file import add_arguments, print_refusal, read_policy
 from .series import add_trace, series_of
 from .warm_report import as_json, report
@@ -61,6 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every model was compared; 1: the policy is refused, or there are models of which nothing can be said."""
+    placed("--svg", arguments.svg)
     try:
         table = read_policy(arguments.file, environment())
     except PolicyError as error:

@@ -8,7 +8,7 @@ import pytest
 
 from policies.quantities import share
 from proxy.cli import StartError
-from proxy.cli.given import usable, write
+from proxy.cli.given import placed, usable, write
 
 
 def test_what_can_be_used_is_given_back() -> None:
@@ -23,6 +23,18 @@ def test_what_can_not_be_used_names_the_flag(tmp_path: Path) -> None:
     missing = tmp_path / "prices.yaml"
     with pytest.raises(StartError, match=f"^--prices: cannot read {missing}: No such file.*; give the path of a file$"):
         usable("--prices", missing.read_text)
+
+
+def test_place_is_looked_at_before_long_work(tmp_path: Path) -> None:
+    """What a rehearsal has shown is not thrown away at its end since a folder is not there, or is a file."""
+    placed("--html", None)
+    placed("--html", "page.html")
+    placed("--html", str(tmp_path / "page.html"))
+    assert not (tmp_path / "page.html").exists()
+    (tmp_path / "file").touch()
+    for lost in (tmp_path / "missing" / "page.html", tmp_path / "file" / "page.html"):
+        with pytest.raises(StartError, match=f"^--html: cannot write {lost}: No.*; give a path in a folder"):
+            placed("--html", str(lost))
 
 
 def test_place_that_can_not_be_written_names_the_flag(tmp_path: Path) -> None:

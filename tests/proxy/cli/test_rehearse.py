@@ -49,7 +49,7 @@ def test_the_same_twice_and_a_part_of_it(tmp_path: Path, capsys: pytest.CaptureF
         (["--from", "2h"], "is not before the end"),
         (["--streams", "many"], "--streams"),
         (["--prices", "/nowhere"], "cannot read /nowhere"),
-        (["--html", "/nowhere/report.html"], "cannot write"),
+        (["--html", "/nowhere/report.html", "--trace", "/nowhere.csv"], "--html: cannot write"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(
