@@ -187,7 +187,11 @@ def _type_message(noun: str, path: Path, document: Document) -> str:
 
 def _as_written(path: Path, document: Document) -> str:
     mark = document.marks.get(path)
-    return f", not `{mark.text}`" if mark is not None and mark.text else ""
+    if mark is None or not mark.text:
+        return ""
+    hidden = next((letter for letter in mark.text if not letter.isascii() and not letter.isprintable()), None)
+    note = "" if hidden is None else f"; it has a U+{ord(hidden):04X}, which no one sees: write a usual space, or none"
+    return f", not `{mark.text}`{note}"
 
 
 _PATTERN_RULES = {

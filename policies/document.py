@@ -98,6 +98,8 @@ def _remedy(text: str, mark: yaml.Mark | None) -> str:
         return "; indent with spaces"
     if mark is not None and written[mark.column : mark.column + 1] == "\t":
         return "; write a space in place of the tab"
+    if mark is not None and written[mark.column : mark.column + 1] == ":" and written.count(": ") > 1:
+        return "; a value that has a colon and a space in it stands in quotes"
     return ""
 
 

@@ -102,7 +102,7 @@ class Admin:
             case _:
                 known = (
                     "/livez, /readyz, /metrics, GET /admin/policy, /admin/breakers, /admin/limits, "
-                    "/admin/temperatures, /admin/tasks, POST /admin/reload"
+                    "/admin/temperatures, /admin/tasks, POST /admin/reload, /admin/breakers/TARGET/reset"
                 )
                 return as_json(404, {"error": f"nothing at {path}; there is {known}"})
 

@@ -159,6 +159,8 @@ def test_message_of_a_target(target: str, path: str, word: str) -> None:
         (policy("a: {components: {a_b: {serve_from: a}}}"), "endpoints.a.components.a_b", "InferenceComponentName"),
         (policy("a: {serve_from: a}", "'-a': {kind: vllm, model: m}"), "targets.-a", "begin with a letter or digit"),
         (policy("a: {serve_from: a b}"), "endpoints.a.serve_from", "must be the name of a target, not `a b`"),
+        (policy("a: {serve_from: a\u200b}"), "endpoints.a.serve_from", "it has a U+200B, which no one sees"),
+        (policy("a: serve_from:\u00a0a"), "endpoints.a", "it has a U+00A0, which no one sees: write a usual space"),
         (policy("a: {serve_from: a}").replace('"123456789012"', "012345678901"), "account", 'quote it: "012345678901"'),
         (policy("a: {serve_from: a}").replace('"123456789012"', "'1'"), "account", "twelve digits in quotes, not `1`"),
         (

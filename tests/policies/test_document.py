@@ -111,6 +111,7 @@ def test_duplicate_key_is_told_with_both_lines_and_first_counts() -> None:
         ("a: 1\nb: {c: ${NAME}}", 2, "", 'in quotes: "${NAME}"'),
         ("a: 1\nb: \x01", 2, "", "the character U+0001 is not allowed; delete it"),
         ("a:\n  b:\tc", 2, "", "write a space in place of the tab"),
+        ("a: 1\nb: team: c", 2, "", "a value that has a colon and a space in it stands in quotes"),
         ('a: {b: "c}\nd: 1\ne: "f"', 3, "", "while parsing a flow mapping that begins on line 1, expected ',' or '}'"),
         (
             'a: "b\nc: 1\n',
