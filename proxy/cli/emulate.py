@@ -47,8 +47,9 @@ def read_config(path: str | None, flag: str = "--config") -> EmulatorConfig:
             text = resources.files("backends.emulator").joinpath("default.yaml").read_text("utf-8")
             return load_config(text, "default.yaml")
         return load_config(Path(path).read_text("utf-8"), path)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}; name a readable file with {flag}, or leave it out"
+    except OSError as error:  # without stand-ins another command asks real targets: leave nothing out then
+        otherwise = ", or leave it out" if flag == "--config" else ""
+        msg = f"cannot read {path}: {error.strerror}; name a readable file with {flag}{otherwise}"
         raise StartError(msg) from error
     except UnicodeDecodeError as error:
         msg = f"cannot read {path}: it is not UTF-8 text; name a YAML file with {flag}"
