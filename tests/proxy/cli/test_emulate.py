@@ -52,7 +52,7 @@ def test_a_file_is_called_by_the_flag_that_named_it(tmp_path: Path, content: byt
     file = tmp_path / "e.yaml"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(StartError, match="with --stand-ins$"):
+    with pytest.raises(StartError, match=r"with --stand-ins$"):
         read_config(str(file), "--stand-ins")
 
 
