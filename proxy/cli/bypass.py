@@ -90,7 +90,7 @@ def _period(text: str) -> float:
     try:
         found = hold(text)
     except ValueError as error:
-        msg = f"--for can't be {text!r}, which {error}; write a time such as 30m or 2h"
+        msg = f"--for can't be {text!r}, which {error}"
         raise StartError(msg) from error
     if found <= 0:
         msg = f"--for can't be {text!r}: a bypass that is over at once does nothing"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,7 +110,8 @@ async def _serve(settings: Settings, config: EmulatorConfig, emulator_port: int)
     try:
         bound = await emulator.start("127.0.0.1", emulator_port)
     except OSError as error:
-        msg = f"can't listen on 127.0.0.1:{emulator_port} ({(error.strerror or str(error)).lower()}); "
+        reason = os.strerror(error.errno) if error.errno else str(error)  # asyncio's own words have the address again
+        msg = f"can't listen on 127.0.0.1:{emulator_port} ({reason.lower()}); "
         raise CannotListen(msg + "stop what holds it, or choose another with --emulator-port") from error
     try:
         variables = dict(environment()) | {"POINTSMAN_EMULATOR_URL": f"http://127.0.0.1:{bound}"}

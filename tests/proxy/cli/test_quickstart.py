@@ -42,7 +42,7 @@ def refused(*flags: str, folder: Path = ROOT) -> str:
 def test_port_in_use_is_one_line(flag: str, occupied: int, tmp_path: Path) -> None:
     """The line names the port, the flag that takes another one and how make is given it; exit 2."""
     line = refused(*FREE, "--log", str(tmp_path / "log"), flag, str(occupied))
-    assert f"127.0.0.1:{occupied}" in line
+    assert f"can't listen on 127.0.0.1:{occupied} (address already in use); stop what holds it" in line
     assert f"choose another with {flag}" in line
     assert "make run ARGS='" in line
     assert f"{flag} " in line.partition("ARGS=")[2]
