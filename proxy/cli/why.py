@@ -26,6 +26,8 @@ from ..log_lines import read
 from . import EXIT_FINDINGS, EXIT_OK, StartError
 
 OK, CLIENT_GONE = 200, 499
+UNREAD: Final = "unknown"
+"""The operation of a request that was refused before it was looked at: callers without a key, bytes that are none."""
 
 _LONGEST_LINE: Final = 1 << 20
 """Bytes read as one line; a request's line is far shorter, and a binary file must not fill the memory."""
@@ -127,11 +129,7 @@ def tell(outcome: Outcome, log: str | None = None) -> str:
 
 
 def _sentences(outcome: Outcome, log: str | None) -> Iterator[str]:
-    component = f", component {outcome.component}" if outcome.component else ""
-    owner = f" (owner: {outcome.owner})" if outcome.owner else ""
-    endpoint = f"endpoint {outcome.endpoint}" if outcome.endpoint else "an endpoint that the policy does not have"
-    asked = ", asked for by the customer's code of the request that follows" if outcome.inner else ""
-    yield f"{outcome.operation} on {endpoint}{component}{owner}{asked}"
+    yield _headline(outcome)
     arrived = datetime.fromtimestamp(outcome.started, UTC).isoformat(" ", "milliseconds")
     yield f"  request    {outcome.request_id}, {arrived}"
     yield f"  ended      {_ending(outcome)}"
@@ -160,6 +158,18 @@ def _sentences(outcome: Outcome, log: str | None) -> Iterator[str]:
         yield f"  client     try {outcome.sdk_attempt} of SDK call {call}; `{_again(call, log)}` tells of all"
     if outcome.trace_id is not None:
         yield f"  trace      {outcome.trace_id}"
+
+
+def _headline(outcome: Outcome) -> str:
+    if not outcome.endpoint:
+        if outcome.operation == UNREAD:
+            return "A request of which nothing was read: neither its operation nor its endpoint"
+        asked = ", asked for by the customer's code of the request that follows" if outcome.inner else ""
+        return f"{outcome.operation} on an endpoint that the policy does not have{asked}"
+    component = f", component {outcome.component}" if outcome.component else ""
+    owner = f" (owner: {outcome.owner})" if outcome.owner else ""
+    asked = ", asked for by the customer's code of the request that follows" if outcome.inner else ""
+    return f"{outcome.operation} on endpoint {outcome.endpoint}{component}{owner}{asked}"
 
 
 def _again(wanted: str, log: str | None) -> str:

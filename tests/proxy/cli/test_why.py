@@ -20,6 +20,7 @@ from policies.migrating import Place
 from proxy.cli import main
 from proxy.cli.why import tell
 from proxy.log_lines import line
+from proxy.record import Record
 from tests.outcomes import attempt, outcome
 
 WANTED = outcome(request_id="wanted")
@@ -127,6 +128,12 @@ def test_a_refused_request_has_no_targets_to_tell_of() -> None:
     assert "on an endpoint that the policy does not have" in story
     assert "  why        no target was chosen; policy not reached" in story
     assert "attempt" not in story
+
+
+def test_a_request_that_was_not_read_blames_no_policy() -> None:
+    """Who is refused at the door may have asked for an endpoint that is there: it is not said to be missing."""
+    story = tell(outcome(endpoint="", operation=Record.operation, attempts=(), status=403, ended="refused"))
+    assert story.splitlines()[0] == "A request of which nothing was read: neither its operation nor its endpoint"
 
 
 def test_the_next_command_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
