@@ -364,11 +364,8 @@ async def _attempt(
         was_cold = cold.refused(attempt, failure, began, ended, services, part=part)
         _end(attempt, failure, services, began, cold=was_cold)
         late = failure is not None and failure.facts.timed_out and not was_cold
-        if (
-            late
-            and not services.book.shunned(target, attempt.replica)
-            and gate.answered(ended - began, inside, streaming, ended)
-        ):  # it would have taken that long at least
+        late = late and not services.book.shunned(target, attempt.replica)
+        if late and gate.answered(ended - began, inside, streaming, ended):  # it would have taken that long at least
             services.afterwards.do(gate.learn)
         raise
     answered = services.now()

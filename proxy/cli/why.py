@@ -161,15 +161,13 @@ def _sentences(outcome: Outcome, log: str | None) -> Iterator[str]:
 
 
 def _headline(outcome: Outcome) -> str:
-    if not outcome.endpoint:
-        if outcome.operation == UNREAD:
-            return "A request of which nothing was read: neither its operation nor its endpoint"
-        asked = ", asked for by the customer's code of the request that follows" if outcome.inner else ""
-        return f"{outcome.operation} on an endpoint that the policy does not have{asked}"
+    if not outcome.endpoint and outcome.operation == UNREAD:
+        return "A request of which nothing was read: neither its operation nor its endpoint"
     component = f", component {outcome.component}" if outcome.component else ""
     owner = f" (owner: {outcome.owner})" if outcome.owner else ""
+    endpoint = f"endpoint {outcome.endpoint}" if outcome.endpoint else "an endpoint that the policy does not have"
     asked = ", asked for by the customer's code of the request that follows" if outcome.inner else ""
-    return f"{outcome.operation} on endpoint {outcome.endpoint}{component}{owner}{asked}"
+    return f"{outcome.operation} on {endpoint}{component}{owner}{asked}"
 
 
 def _again(wanted: str, log: str | None) -> str:
