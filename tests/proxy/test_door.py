@@ -107,9 +107,7 @@ async def ask(port: int, head: str, body: bytes = b"", tls: ssl.SSLContext | Non
 
 @pytest.mark.parametrize(("name", "logged"), [("packed", "packed"), ("nowhere", "")])
 @pytest.mark.parametrize(("shown", "who"), [(BEARER, "team-a"), ("Authorization: Bearer pm-nobody", None)])
-async def test_the_log_says_which_endpoint_was_refused_to_whom(
-    name: str, logged: str, shown: str, who: str | None, tmp_path: Path
-) -> None:
+async def test_the_log_names_the_refused(name: str, logged: str, shown: str, who: str | None, tmp_path: Path) -> None:
     """One of the policy's: a client's own word is no label. Strangers as well: their keys may have run out at night."""
     key = line(Key(ID, digest(SECRET), Principal("team-a", ("chat",))))
     async with guarded(given(tmp_path, key)) as there:
