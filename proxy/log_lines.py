@@ -46,7 +46,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "bytes_out": "length of the answer's body",
         "parts_out": "PayloadPart frames sent",
         "policy": "digest and generation of the policy that decided",
-        "why": "why the targets were tried in this order, in words",
+        "why": "why the targets were tried in this order, or why none was, in words",
         "owner": "the route's owner, if any",
         "prompt_tokens": "as the target counted them, if it did: of whole answers up to 64 KiB, and of few streams",
         "completion_tokens": "as the target counted them, as above",
