@@ -67,7 +67,7 @@ def test_a_process_by_itself_shares_with_nobody() -> None:
 
 
 @PATIENT
-@given(st.lists(st.integers(0, 40), max_size=80))
+@given(st.lists(st.integers(0, 40), min_size=2 * WAYS, max_size=80))
 def test_the_oldest_of_a_full_bucket_gives_way(numbers: list[int]) -> None:
     """Of signatures that fall into one bucket the last sixteen are known, whatever came between."""
     memory, known = Replays(), dict[int, float]()
