@@ -74,10 +74,12 @@ def test_ten_requests_pay_for_one_repeat() -> None:
 
 
 @PATIENT
-@given(st.lists(st.tuples(st.booleans(), st.floats(0, 5)), max_size=80), st.floats(0, 1))
-def test_repeats_never_exceed_what_the_traffic_pays_for(steps: list[tuple[bool, float]], share: float) -> None:
-    """Whatever comes in whatever order: reserve, share of the requests and trickle are never exceeded."""
-    budget, now, requests, repeats = Budget(), 0.0, 0, 0
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 5)), max_size=80), st.floats(0, 1), st.floats(0, RESERVE))
+def test_repeats_never_exceed_what_the_traffic_pays_for(
+    steps: list[tuple[bool, float]], share: float, saved: float
+) -> None:
+    """Whatever comes in whatever order: what was saved, share of the requests and trickle are never exceeded."""
+    budget, now, requests, repeats = Budget(saved), 0.0, 0, 0
     for is_request, waited in steps:
         now += waited
         if is_request:
@@ -87,7 +89,7 @@ def test_repeats_never_exceed_what_the_traffic_pays_for(steps: list[tuple[bool, 
             budget = left
             repeats += 1
         assert 0.0 <= budget.tokens <= RESERVE
-        assert repeats <= RESERVE + share * requests + TRICKLE * now + 1e-6
+        assert budget.tokens + repeats <= saved + share * requests + TRICKLE * now + 1e-6
 
 
 def test_a_clock_that_goes_back_costs_nothing() -> None:

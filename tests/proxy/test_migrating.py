@@ -132,12 +132,16 @@ async def test_what_ends_last_counts_as_well(tmp_path: Path) -> None:
 async def test_without_shared_state_nothing_moves_and_that_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The policy is served as it begins."""
+    """The policy is served as it begins; of one without migrations there is nothing to say."""
     laptop = Commanding(tmp_path)
     given = {"policy": str(laptop.policy), "log": str(tmp_path / "log"), "state_copy": str(tmp_path)}
     async with serving(read(given, {}), {}, static_credentials("a", "b")) as services:
         assert (services.follower, services.controller) == (None, None)
     assert "the policy has migrations (apexguru) and no --state" in caplog.text
+    caplog.clear()
+    laptop.policy.write_text(POLICY.partition("  apexguru:")[0])
+    async with serving(read(given, {}), {}, static_credentials("a", "b")):
+        assert "no --state" not in caplog.text
 
 
 @pytest.mark.parametrize(("alert", "level"), [(True, logging.WARNING), (False, logging.INFO)])

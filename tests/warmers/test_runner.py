@@ -282,6 +282,18 @@ async def test_warm_up_that_its_sender_did_not_end_is_sent_once_more_and_counted
     await store.aclose()
 
 
+async def test_who_warms_once_leaves_the_duty_to_others(tmp_path: Path) -> None:
+    """`warm run --once` is over: nobody has to wait until its lease has run out."""
+    world = World(route_to(ENDPOINT), {"endpoint": Answering()}, frozen())
+    warmer, store = await fleet(world, tmp_path / "state.db", "a")
+    assert len(await warmer.once()) == 1
+    other, theirs = await fleet(world, tmp_path / "state.db", "b")
+    await other.round()
+    assert other.on_duty
+    for each in (store, theirs):
+        await each.aclose()
+
+
 async def test_sender_that_was_overtaken_sends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A process that slept through its lease finds its announcement refused, before the warm-up goes out."""
     backend = Answering()

@@ -246,8 +246,8 @@ async def test_a_handshake_that_hangs_does_not_hold_up_the_end() -> None:
     await over([silent, through], kept)
 
 
-async def test_descriptors_that_run_out_cost_a_pause_and_no_connection() -> None:
-    """What can't be accepted now waits in the queue until it can."""
+async def test_descriptors_that_run_out_cost_a_pause_and_no_connection(caplog: pytest.LogCaptureFixture) -> None:
+    """What can't be accepted now waits in the queue until it can; it is said once in that time, not in each turn."""
     sock = listening()
     accepts, kept = accepting(sock, Asked(lambda _: True))
     writers = await connected(sock, 2)
@@ -256,9 +256,10 @@ async def test_descriptors_that_run_out_cost_a_pause_and_no_connection() -> None
         resource.setrlimit(resource.RLIMIT_NOFILE, (highest.fileno(), hard))
         try:
             accepts.start()
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            for _ in range(20):
+                await asyncio.sleep(0)
             assert kept == []
+            assert caplog.text.count("no connection can be accepted") == 1
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     await until(lambda: len(kept) == 2)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backends.http.egress import Egress
 from backends.http.names import Names, Place
 from backends.http.transport import HttpTransport, TransportError
 from backends.tasks import start
@@ -156,6 +159,24 @@ def test_an_address_where_nobody_answers_costs_a_moment() -> None:
                         waiting.connect(("127.0.0.2", port))
                 loop.leads_to["several"] = ["127.0.0.2", "127.0.0.1"]
                 assert await read(transport, outgoing(f"http://several:{port}")) == b"ok"
+        await transport.aclose()
+
+    played(loop, scenario())
+
+
+def test_tls_is_spoken_with_the_address_that_takes_the_connection(certificate: tuple[Path, Path]) -> None:
+    """By the name that was asked for: its certificate is taken, and that of another name is not."""
+    loop, context = Loop(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    trust = ssl.create_default_context(cafile=str(certificate[0]))
+
+    async def scenario() -> None:
+        transport = HttpTransport(Egress(trust=trust))
+        async with scripted(answering(OK), context) as url:
+            loop.leads_to |= {name: ["127.0.0.2", "127.0.0.1"] for name in ("engine.test", "other.test")}
+            assert await read(transport, outgoing(url.replace("127.0.0.1", "engine.test"))) == b"ok"
+            with pytest.raises(TransportError, match="TLS failed: CERTIFICATE_VERIFY_FAILED"):
+                await read(transport, outgoing(url.replace("127.0.0.1", "other.test")))
         await transport.aclose()
 
     played(loop, scenario())

@@ -192,3 +192,27 @@ async def test_a_connection_that_was_made_while_the_loop_stood_still_is_in_time(
         answer = await asking
         assert await answer.read(10) == b"ok"
         await answer.aclose()
+
+
+async def test_idle_connections_are_closed_though_nobody_asks_again() -> None:
+    """Each after its time, also one that came free while others were idle already: what is kept is bounded in time."""
+    transport, second, ended = HttpTransport(keepalive=0.2), asyncio.Event(), []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(2)
+        if body == b"2.":
+            await second.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        ended.append((body, await reader.read()))
+
+    async with scripted(script) as url, asyncio.timeout(60):
+        later = asyncio.ensure_future(read(transport, outgoing(url, b"2.")))
+        assert await read(transport, outgoing(url, b"1.")) == b"ok"
+        await asyncio.sleep(0.1)
+        second.set()
+        assert await later == b"ok"
+        while len(ended) < 2:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+    assert ended == [(b"1.", b""), (b"2.", b"")]
+    await transport.aclose()

@@ -84,6 +84,23 @@ def test_a_wait_that_a_target_asks_for_is_passed_on(fault: Fault) -> None:
     assert dict(headers)["x-amz-retry-after"] == "7500"
 
 
+@pytest.mark.parametrize(
+    ("said", "kind", "status"),
+    [
+        (Said(503, "busy"), "ServiceUnavailable", 503),
+        (Said(500, "busy", "ServiceUnavailableException"), "ServiceUnavailable", 503),
+        (Said(500, "broken"), "InternalFailure", 500),
+        (Said(530, "", "InternalDependencyException"), "InternalDependencyException", 530),
+        (None, "InternalFailure", 500),
+    ],
+)
+def test_a_platform_that_is_busy_is_told_from_one_that_is_broken(said: Said | None, kind: str, status: int) -> None:
+    """By its word for it, or by the status alone, as from a load balancer in front of it."""
+    error = BackendError(FailureFacts(Fault.PLATFORM, retry_safe=None), TARGET, "x", said)
+    reply = failures.error_reply(error, record())
+    assert (reply.type, reply.status) == (kind, status)
+
+
 def test_a_deadline_is_a_424_with_status_0() -> None:
     """SageMaker's own words for a container that does not answer."""
     facts = FailureFacts(Fault.NETWORK, None, timed_out=True)

@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -22,6 +23,7 @@ from policies.facts import FailureFacts, Fault
 from policies.table import Target, VllmSpec
 from proxy.faces.front import Front
 
+from ..handlers.customers import handled
 from ..parts import Held, Scripted, services
 from .listening import send
 
@@ -233,3 +235,17 @@ async def test_whom_we_turn_away_is_told_why_in_the_log(endpoint: str, why: str)
     parts.afterwards.now()
     parts.log.close()
     assert json.loads(log.getvalue().splitlines()[0])["why"] == why
+
+
+async def test_an_answer_of_the_handlers_own_leaves_the_connection_as_it_was(tmp_path: Path) -> None:
+    """No target was asked, so none has to be given back; the next request comes over the same connection."""
+    async with handled(tmp_path, "async def before(call):\n    return call.reply(b'mine')\n") as proxy:
+        face = Front(proxy.services, None)
+        listener = Listener(face.handle, face.malformed, ByteBudget(4096), drain=0.0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", await listener.start("127.0.0.1", 0))
+        for _ in range(2):
+            writer.write(b"POST /endpoints/chat/invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            assert await reader.readexactly(4) == b"mine"
+        writer.close()
+        await listener.stop()

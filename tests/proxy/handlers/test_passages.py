@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from proxy.handlers.errors import HandlerError
 from proxy.handlers.guest.values import Call
 from tests.proxy.handlers.customers import MODES, events, handled
 from tests.proxy.parts import Pieces
+from tests.proxy.tracing import Traced
 
 everywhere = pytest.mark.parametrize("run", MODES)
 
@@ -58,6 +60,19 @@ async def test_answer_without_the_model(tmp_path: Path, run: str) -> None:
         reply, record = await proxy.ask(b'{"short":1}')
         assert json.loads(reply.body) == {"short": True}
         assert (proxy.sent(), record.why) == ([], "chat's handler answered by itself")
+
+
+@everywhere
+async def test_a_traced_request_goes_the_same_way(tmp_path: Path, run: str) -> None:
+    """What each hook gives is what goes on, to the model and to the client, also where their times are taken."""
+    async with handled(tmp_path, WHOLE, f"run: {run}") as proxy:
+        proxy.services = replace(proxy.services, telemetry=Traced().telemetry)
+        proxy.answers({"answer": 1})
+        reply, _ = await proxy.ask(b'{"text":"x"}')
+        assert json.loads(reply.body) == {"model": {"answer": 1}, "before": {"text": "x"}, "sent": {"inputs": "x"}}
+        short, _ = await proxy.ask(b'{"short":1}')
+        assert json.loads(short.body) == {"short": True}
+        assert proxy.sent() == [b'{"inputs":"x"}']
 
 
 @everywhere

@@ -193,7 +193,7 @@ async def test_who_drains_speaks_on(tmp_path: Path) -> None:
 
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as model:
         text = policy_of(model.sockets[0].getsockname()[1])
-        async with working(tmp_path, text, drain=60.0) as hand:
+        async with working(tmp_path, text, drain=60.0, report=0.01) as hand:
             await hand.hears(Ready)
             hand.channel.tell(Accept())
             client = await asyncio.open_connection("127.0.0.1", hand.port)
@@ -201,13 +201,16 @@ async def test_who_drains_speaks_on(tmp_path: Path) -> None:
             held = await asked.get()
             hand.channel.tell(Drain())
             await until(lambda: hand.board._counts[1] == ABSENT)
+            hand.board.put(1, 77)
             hand.channel.tell(NewPolicy(told(7, text.replace("owner: us", "owner: them"))))
             verdict = await hand.hears(Verdict)
             assert isinstance(verdict, Verdict)
             assert (verdict.generation, verdict.problems) == (7, [])
-            spoken = await hand.hears(Facts)
-            assert isinstance(spoken, Facts)
-            assert spoken.in_flight == 1
+            for _ in range(3):
+                spoken = await hand.hears(Facts)
+                assert isinstance(spoken, Facts)
+                assert spoken.in_flight == 1
+            assert hand.board._counts[1] == 77  # it is out of the others' count: nobody stands back for it
             held.close()
             client[1].close()
             assert (await hand.last())[1] == 0

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from backends.state import Store, StoreError
+from policies.evidence import Evidence, Side
 from policies.migration_state import Event, Phase, State, Verb
 from warmers.migrations.ledger import Kept, Ledger
 from warmers.migrations.orders import CLOCKS, TRIES, OtherMigrationError, differing, order, refused
-from warmers.migrations.report import Report
+from warmers.migrations.report import GateSeen, Report
 
 from .fleet import PLAN, Fleet
 
@@ -106,6 +107,22 @@ async def test_rollback_goes_as_far_as_there_was_room_lately(room: float, ago: f
     await fleet.ledger.tell("apexguru", told, 1)
     state, _ = await order(fleet.ledger, PLAN, fleet.command(Verb.ROLLBACK), fleet.clock())
     assert state.share == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("answer", "version", "grows"), [("green", 0, True), ("red", 0, False), ("red", -1, True)])
+async def test_what_it_costs_is_what_the_controller_has_said_of_this_state(
+    answer: str, version: int, grows: bool
+) -> None:
+    """Only it can know: who promotes past a price that is too high takes back. Of another state it has said nothing."""
+    fleet = Fleet()
+    now, _ = await order(fleet.ledger, PLAN, fleet.command(Verb.START), fleet.clock())
+    seen = Evidence(Side(1000), Side(1000), at=fleet.clock())
+    await fleet.ledger.saw("apexguru", now.window_id, "w", {"apexguru": seen})
+    gate = GateSeen("apexguru", "cost_at_full_share", answer, "dear", None)
+    told = Report(fleet.clock(), now.version + version, "holding", gates=(gate,), rooms={"apexguru": 1.0})
+    await fleet.ledger.tell("apexguru", told, 1)
+    after, _ = await order(fleet.ledger, PLAN, fleet.command(Verb.PROMOTE), fleet.clock())
+    assert after.in_force[0] == (PLAN.steps[1].share if grows else 0.0)
 
 
 async def test_who_loses_every_race_is_told() -> None:
