@@ -242,9 +242,11 @@ async def test_a_page_is_no_answer_whatever_it_holds(
 
 
 async def test_a_stream_that_is_no_event_stream_is_a_failure(upstream: Upstream, transport: HttpTransport) -> None:
-    """A JSON error with status 200 is not fed to the decoder."""
-    upstream.says(b'{"message":"private"}')
+    """A JSON error with status 200 is not fed to the decoder, and the rest of it is not waited for."""
+    upstream.streams(b'{"message":"private"', asyncio.Event(), headers={"Content-Type": "application/json"})
     error = await failure(scripted(transport), target(upstream.url), WISH, streaming=True)
+    async with asyncio.timeout(20):
+        await upstream.gone.wait()
     assert (error.facts, error.cause) == (GARBLED, "answered 200 with a body that is not an event stream")
 
 

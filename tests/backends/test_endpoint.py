@@ -269,9 +269,12 @@ async def test_a_broken_stream_is_a_failure(
 async def test_a_stream_call_that_is_not_answered_with_frames_fails(
     upstream: Upstream, transport: HttpTransport
 ) -> None:
-    """A JSON body with status 200 is not fed to the decoder, which would hide what it is behind a checksum."""
-    upstream.says(b'{"a":1}')
+    """A JSON body with status 200 is not fed to the decoder, which would hide what it is behind a checksum; and the
+    rest of it is not waited for."""
+    upstream.streams(b'{"a":1', asyncio.Event(), headers={"Content-Type": "application/json"})
     error = await failure(scripted(transport), target(upstream.url), streaming=True)
+    async with asyncio.timeout(20):
+        await upstream.gone.wait()
     assert error.facts == FailureFacts(Fault.NETWORK, None)
     assert error.said is not None
     assert (error.said.status, error.cause) == (502, "answered 200 with a body that is not an event stream")

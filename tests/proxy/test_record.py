@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backends.base import Invocation, Usage
-from backends.errors import BackendError
+from backends.errors import BackendError, Said
 from backends.outcome import outcome_of
 from policies.choose import Attempt
 from policies.facts import FailureFacts, Fault
@@ -49,6 +49,26 @@ def test_attempts_are_told_in_order_with_their_facts() -> None:
     ]
     assert (outcome.backend_seconds, outcome.overhead_seconds, outcome.target) == (0.75, 0.25, "gpu")
     assert (outcome.endpoint, outcome.component, outcome.owner, outcome.ended) == ("e", "ic", "us", "done")
+
+
+@pytest.mark.parametrize(
+    ("facts", "said", "told"),
+    [
+        (FailureFacts(Fault.NETWORK, None, timed_out=True), None, (False, False, True, None)),
+        (FailureFacts(Fault.PLATFORM, True, throttled=True), Said(429, "busy"), (False, True, False, 429)),
+        (FailureFacts(Fault.PLATFORM, True, cold=True), Said(429, "cold"), (True, False, False, 429)),
+        (FailureFacts(Fault.MODEL, False), Said(500, "broken"), (False, False, False, 500)),
+        (FailureFacts(Fault.NETWORK, True), Said(0, "no status"), (False, False, False, None)),
+    ],
+)
+def test_a_failed_attempt_says_what_kind_of_failure_it_was(
+    facts: FailureFacts, said: Said | None, told: tuple[bool, bool, bool, int | None]
+) -> None:
+    """And no other: metrics, log and `why` go by it. The status is the target's own, where it gave one."""
+    record = Record("r", arrived=10.0, started=1.0)
+    record.failed(Attempt(TARGET), 0.5, BackendError(facts, TARGET, "x", said))
+    (attempt,) = record.outcome(11.0).attempts
+    assert (attempt.cold, attempt.throttled, attempt.timed_out, attempt.status) == told
 
 
 def test_attempts_are_counted_without_being_made() -> None:

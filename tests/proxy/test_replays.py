@@ -55,7 +55,8 @@ def test_bytes_of_two_entries_are_no_third(memories: tuple[Replays, Replays]) ->
     stamp = round(NOW * 1000).to_bytes(6, "big")
     across = b"\0\0\0\0" + b"a" * 4 + stamp + b"\0" * 18
     assert one.first_seen(across, NOW + 1, LASTS) == NOW + 1
-    assert one.first_seen(across, NOW + 2, LASTS) == NOW + 1
+    one.first_seen(b"\0\0\0\0" + b"b" * 28, NOW + 2, LASTS)
+    assert one.first_seen(across, NOW + 3, LASTS) == NOW + 1
 
 
 def test_a_process_by_itself_shares_with_nobody() -> None:

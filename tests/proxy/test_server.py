@@ -8,9 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from proxy.door import Door
 from proxy.server import CannotListen, cannot_listen, running, signals
 from proxy.settings import Settings, SettingsError
 
@@ -114,6 +118,18 @@ async def test_the_container_of_nothing_does_not_start(given: dict[str, str], sa
     with pytest.raises(SettingsError, match=said):
         async with running(settings(**given), parts):
             pass
+    parts.log.close()
+
+
+async def test_files_that_may_be_renewed_are_looked_at_while_it_serves(tmp_path: Path) -> None:
+    """Certificate, keys and handlers: none of them takes a restart. `/admin/tasks` names who looks."""
+    tls = Path(__file__).parents[1] / "data" / "tls"
+    (tmp_path / "keys").write_text("")
+    secured = settings(tls_cert=str(tls / "server.pem"), tls_key=str(tls / "server.key"), keys=str(tmp_path / "keys"))
+    parts = await services(Scripted())
+    async with running(secured, replace(parts, door=Door(secured, time.time))):
+        named = {task.get_name() for task in asyncio.all_tasks()}
+        assert named >= {"certificate-watch", "keys-watch", "handlers-watch"}
     parts.log.close()
 
 

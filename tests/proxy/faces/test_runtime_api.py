@@ -128,6 +128,7 @@ async def test_a_stream_that_breaks_ends_in_an_exception_frame(error: BackendErr
     assert json.loads(payload)["ErrorCode"] == code
     line = json.loads(log.getvalue())
     assert (line["status"], line["error_type"], line["parts_out"]) == (200, "ModelStreamError", 1)
+    assert 0 < line["first_chunk_seconds"] <= line["seconds"]
     assert line["ended"] in {"deadline", "upstream_broken"}
     assert stream.closed == 1
 
@@ -155,6 +156,25 @@ async def test_failures_are_typed_answers() -> None:
     ]
     assert unavailable[1]["x-pointsman-attempts"] == "2"
     assert b"insides" not in bug[2]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+async def test_a_request_that_goes_around_ends(late: bool) -> None:
+    """After a few of our own hops, whether its body came with the head or after it; no target is asked again."""
+    async with serving(Reply(body=b"ok")) as (port, backend, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = b"POST /endpoints/chat/invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n"
+        for hops, status in ((0, b"200"), (99, b"400")):
+            writer.write(head + b"x-pointsman-hop: %d\r\nExpect: 100-continue\r\n\r\n" % hops + b"{}" * (not late))
+            if late:
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+                writer.write(b"{}")
+            answered = await reader.readuntil(b"\r\n\r\n")
+            assert answered.split(b" ")[1] == status
+            if status == b"200":
+                assert await reader.readexactly(2) == b"ok"
+        writer.close()
+    assert len(backend.calls) == 1
 
 
 @pytest.mark.parametrize(("size", "status"), [(1024, 200), (1025, 413)])
