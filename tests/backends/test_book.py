@@ -9,6 +9,7 @@ import pytest
 from backends.book import MOST_COPIES, Book, named_place
 from policies.breaker import State
 from policies.facts import FailureFacts, Fault, TargetView
+from policies.hedging import enough
 from policies.table import AssumedRole, BedrockSpec, HedgeRule, RetryRule, Route, Target, VllmSpec
 
 COLD = FailureFacts(Fault.PLATFORM, retry_safe=True, cold=True)
@@ -233,6 +234,19 @@ def test_purse_of_hedges_is_each_routes_own_and_starts_empty() -> None:
         book.hedgeable(route, rule)
     book.keep([], [])
     assert not book.afford_hedge(route)
+
+
+def test_pace_of_a_target_that_moved_is_learnt_anew() -> None:
+    """How long the old place took says nothing of the new one; of a target that stays it is known as before."""
+    book, rule, route = Book(), HedgeRule(9.0, 0.5, percentile=50), Route("x", None, ())
+    book.keep([PAIR, IMPORT], ["x"])
+    for target in (PAIR, IMPORT):
+        for _ in range(enough(50)):
+            book.took(route, 50, target, 2.0, 1.0)
+    assert [book.patience(route, rule, target, 1.0) for target in (PAIR, IMPORT)] == [2.0, 2.0]
+    moved = replace(PAIR, spec=VllmSpec(("http://elsewhere", "http://b"), "m"))
+    book.keep([moved, IMPORT], ["x"])
+    assert [book.patience(route, rule, target, 1.0) for target in (moved, IMPORT)] == [9.0, 2.0]
 
 
 def test_what_was_learnt_of_another_place_is_forgotten() -> None:

@@ -105,6 +105,20 @@ async def test_a_whole_answer(engine: Engine, backend: VllmBackend) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+async def test_a_whole_answer_that_comes_in_pieces(engine: Engine, backend: VllmBackend, kind: str) -> None:
+    """What has not come with the head is waited for."""
+    goes_on = asyncio.Event()
+    engine.streams(b'{"a":', goes_on, b"1}", content_type=kind)
+    asking = asyncio.ensure_future(backend.invoke(target(engine.url), call(), soon()))
+    while not engine.requests:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    goes_on.set()
+    reply = await asking
+    assert (reply.body, reply.content_type) == (b'{"a":1}', kind)
+
+
 async def test_events_on_a_blocking_call_are_its_body(engine: Engine, backend: VllmBackend) -> None:
     """When the body asked for a stream, a blocking call returns all its events as one body of their type."""
     engine.streams(b"data: 1\n\n", b"data: 2\n\n" + DONE)

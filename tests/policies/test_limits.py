@@ -210,6 +210,13 @@ def test_it_knows_how_many_answers_come_in_a_second(often: int) -> None:
     assert limit.rate == pytest.approx(often, rel=0.05)
 
 
+def test_pushback_of_a_quick_target_shrinks_it_once_a_round_too() -> None:
+    """A burst that is refused in milliseconds is one sign, though answers take no longer than that."""
+    limit = after_pushback(warmed(0.001), 10.0, BOUNDS)
+    assert after_pushback(limit, 10.04, BOUNDS) is limit
+    assert after_pushback(limit, 10.06, BOUNDS).value < limit.value
+
+
 @PATIENT
 @given(
     st.integers(1, 50),

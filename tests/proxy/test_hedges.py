@@ -157,7 +157,7 @@ async def test_second_target_answers_and_the_first_is_cancelled(tmp_path: Path) 
     entry = json.loads(it.log.read_text())
     assert [(one["target"], one.get("given_up")) for one in entry["attempts"]] == [("slow", True), ("quick", None)]
     assert "silent for 0.05 s, so quick as well" in entry["why"]
-    assert entry["backend_seconds"] < entry["seconds"]
+    assert 0.05 <= entry["backend_seconds"] < entry["seconds"]
 
 
 async def test_first_target_may_still_win(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import cast
 
+import pytest
 from aiohttp import HttpVersion11
 
 from backends.http.edge import ByteBudget, Exchange
@@ -103,6 +104,17 @@ async def test_a_stream_that_is_there_is_one_write_with_its_end() -> None:
         await exchange.drained()
     await asyncio.sleep(0)
     assert [each.partition(b"\r\n\r\n")[2] for each in writes] == [b"3\r\nall\r\n0\r\n\r\n"]
+
+
+@pytest.mark.parametrize(("size", "writes"), [(0, 1), (64 * 1024, 1), (64 * 1024 + 1, 2)])
+async def test_a_whole_answer_is_its_head_and_its_body(size: int, writes: int) -> None:
+    """However long; a short one goes out in one write."""
+    exchange, written = recorded()
+    exchange.answer(200, "X-Own: 1\r\n", b"x" * size)
+    assert len(written) == writes
+    head, _, body = b"".join(written).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nX-Own: 1\r\nContent-Length: %d\r\n" % size)
+    assert body == b"x" * size
 
 
 async def test_what_waits_for_the_end_of_the_turn_is_bounded() -> None:

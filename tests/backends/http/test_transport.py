@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from backends.http.transport import HttpTransport, TransportError
+from backends.http.transport import LOOK_AFTER, HttpTransport, TransportError
 from policies.facts import FailureFacts, Fault
 
 from .scripts import Script, answering, close_after_request, outgoing, read, scripted, send
@@ -216,3 +216,22 @@ async def test_idle_connections_are_closed_though_nobody_asks_again() -> None:
             await asyncio.sleep(0.01)
     assert ended == [(b"1.", b""), (b"2.", b"")]
     await transport.aclose()
+
+
+async def test_a_connection_that_has_been_idle_for_a_while_is_used_again(transport: HttpTransport) -> None:
+    """It is looked at first, and there is nothing to see: a request now and then needs no connection of its own."""
+    ports: list[object] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            await close_after_request(reader, writer)
+            ports.append(writer.get_extra_info("peername"))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await reader.read()
+
+    async with scripted(script) as url:
+        assert await read(transport, outgoing(url)) == b"ok"
+        await asyncio.sleep(1.2 * LOOK_AFTER)
+        assert await read(transport, outgoing(url)) == b"ok"
+    assert len(ports) == 2
+    assert len(set(ports)) == 1

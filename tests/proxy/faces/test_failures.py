@@ -12,12 +12,14 @@ from backends.errors import BackendError, Said
 from backends.http.edge import BodyTooLarge, BodyTooSlow, BudgetSpent
 from backends.wire.sagemaker import WireError, write_error
 from policies.facts import FailureFacts, Fault
+from policies.load import load_policy
 from policies.table import EndpointSpec, Miss, Route, Target, Weighted
 from proxy.faces import failures
 from proxy.pipeline import NoTarget, RouteMissing
+from proxy.policy_source import InForce
 from proxy.record import Record
 
-from ..parts import invocation
+from ..parts import POLICY, invocation
 
 TARGET = Target("gpu", "endpoint", EndpointSpec("inner-name"), region="eu-west-1")
 SECRETS = "10.1.2.3 arn:aws:iam::999999999999:role/inner AKIAINNER"
@@ -136,6 +138,17 @@ def test_what_sagemaker_wrapped_is_passed_on_word_for_word() -> None:
     reply = failures.error_reply(BackendError(FailureFacts(Fault.MODEL, False), TARGET, "x", said), record())
     assert (reply.original_status, reply.original_message) == (418, "teapot")
     assert (reply.log_stream_arn, reply.error_code) == ("arn:aws:logs:one", "CLIENT_ERROR_FROM_MODEL")
+
+
+def test_a_model_is_where_the_client_believes_it_to_be() -> None:
+    """Its own endpoint's name, the policy's account and the target's region: what callers and their logs go by."""
+    asked = record()
+    asked.policy = InForce(load_policy(POLICY, {}), 1)
+    error = BackendError(FailureFacts(Fault.MODEL, False), TARGET, "x", Said(418, "teapot"))
+    reply = failures.error_reply(error, asked)
+    arn = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/sagemaker/Endpoints/chat"
+    assert (reply.log_stream_arn, "in account 123456789012 for more" in reply.message) == (arn, True)
+    assert "https://eu-west-1.console.aws.amazon.com/" in reply.message
 
 
 @pytest.mark.parametrize(

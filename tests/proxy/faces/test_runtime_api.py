@@ -193,6 +193,18 @@ async def test_a_full_budget_is_throttling_with_a_time_to_come_back() -> None:
     assert json.loads(log.getvalue())["why"] == "the bodies in flight leave no room for its own"
 
 
+@pytest.mark.parametrize("path", ["/endpoints/chat/invocations", "/gw/endpoints/chat/invocations"])
+async def test_a_path_is_one_operation_by_one_method(path: str) -> None:
+    """Also one that has just been asked by the right one."""
+    async with serving(Reply(body=b"ok")) as (port, _, log):
+        assert (await post(port, path))[0] == 200
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+        assert (await reader.read()).split(b" ")[1] == b"404"
+        writer.close()
+    assert [json.loads(line)["ended"] for line in log.getvalue().splitlines()] == ["done", "refused"]
+
+
 async def test_each_request_is_one_line_without_its_contents() -> None:
     """Served, refused and unparsable requests are each recorded once; bodies and attributes never."""
     async with serving(Reply(body=b"reply-secret")) as (port, _, log):

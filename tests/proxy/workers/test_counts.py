@@ -87,6 +87,21 @@ async def test_no_label_set_that_was_shown_is_gone_with_a_worker() -> None:
     assert named[0] < named[1]
 
 
+async def test_what_was_lost_stays_counted_when_its_worker_ends() -> None:
+    """Lines of the log and spans: a counter never goes back."""
+    counts = Counts(Meters("1"), "1")
+    gone, serves = await slot(0, None), await slot(1, None)
+    for each, lost in ((gone, 2), (serves, 5)):
+        assert each.child is not None
+        each.child.facts = replace(each.child.facts, log_lost=lost, spans_lost=10 * lost)
+    before = counts.page([gone, serves], 1, False)
+    assert gone.child is not None
+    counts.settle(gone.child)
+    for page in (before, counts.page([serves], 1, False)):
+        assert value(page, "pointsman_log_lines_lost_total") == 7
+        assert value(page, "pointsman_spans_lost_total") == 70
+
+
 async def test_a_worker_that_ended_before_it_spoke_leaves_nothing() -> None:
     """Nothing is counted for it."""
     counts = Counts(Meters("1"), "1")
