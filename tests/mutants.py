@@ -297,4 +297,32 @@ OF_POLICIES_AND_BACKENDS = (
         "self.used -= 0",
         "tests/backends/http/test_edge.py",
     ),
+    Mutant(
+        "a target of several addresses is spoken to without TLS",
+        "backends/http/transport.py",
+        "self._new, sock=reached, ssl=context, server_hostname=certified",
+        "self._new, sock=reached",
+        "tests/backends/http/test_names.py -k tls_is_spoken",
+    ),
+    Mutant(
+        "time pays for repeats more than once",
+        "policies/retries.py",
+        "_grown(budget, now, workers) + share), max(now, budget.at))",
+        "_grown(budget, now, workers) + share), budget.at)",
+        "tests/policies/test_retries.py",
+    ),
+    Mutant(
+        "a hundred slow answers at once are a hundred signs",
+        "policies/limits.py",
+        "rise = limit.recent, since / RISE_TIME if since < RISE * RISE_TIME else RISE",
+        "rise = limit.recent, RISE",
+        "tests/policies/test_limits.py",
+    ),
+    Mutant(
+        "an idle limit in the policy is not heard of",
+        "policies/targets.py",
+        "        idle_limit=written.cold.idle_limit if written.cold else None,\n",
+        "",
+        "tests/policies/test_targets.py",
+    ),
 )

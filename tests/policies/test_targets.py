@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
-from policies.table import AssumedRole, BedrockSpec, EndpointSpec, ImportCost, InstanceCost, Isolation, Target, VllmSpec
+from policies.limits import Bounds
+from policies.table import (
+    AssumedRole,
+    BedrockSpec,
+    EndpointSpec,
+    ImportCost,
+    InstanceCost,
+    Isolation,
+    LimitRule,
+    Target,
+    VllmSpec,
+)
 
 from .written import IMPORT, load, policy, report
 
@@ -33,7 +46,9 @@ def test_endpoint_with_everything() -> None:
     target = compiled(
         "kind: endpoint, endpoint: e, component: c, region: us-east-1, url: 'http://h:1/base/', speaks: lmi, "
         f"assume_role: {{arn: '{ROLE}', external_id: x1}}, trace_in_custom_attributes: true, isolation: shared, "
-        "accepts_data: [a, b], body_limit: 6MB, streams: false, cold: {restore: 1m..9m}, connect_timeout: 500ms"
+        "accepts_data: [a, b], body_limit: 6MB, streams: false, cold: {restore: 1m..9m, idle_limit: 20m}, "
+        "connect_timeout: 500ms, first_byte: 7s, between_chunks: 8s, "
+        "limit: {min: 2, max: 9, queue: 3, queue_bytes: 1KiB, wait: 4s}, cost: {instance: ml.g6e.xlarge}"
     )
     spec = EndpointSpec("e", "c", "http://h:1/base", sign=True, role=AssumedRole(ROLE, "x1"), trace_attributes=True)
     assert target == Target(
@@ -47,8 +62,15 @@ def test_endpoint_with_everything() -> None:
         body_limit=6_000_000,
         streams=False,
         restore=(60.0, 540.0),
+        idle_limit=1200.0,
         connect_timeout=0.5,
+        first_byte=7.0,
+        between_chunks=8.0,
+        limit=LimitRule(Bounds(2, 9), 3, 1024, 4.0),
+        cost=InstanceCost("ml.g6e.xlarge"),
     )
+    kept = {each.name for each in fields(Target) if each.init and getattr(target, each.name) == each.default}
+    assert kept == set()
 
 
 def test_inference_component_shares_its_instance() -> None:
