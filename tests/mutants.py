@@ -305,6 +305,13 @@ OF_POLICIES_AND_BACKENDS = (
         "tests/backends/http/test_names.py -k tls_is_spoken",
     ),
     Mutant(
+        "an answer between two failures is heard of later",
+        "backends/book.py",
+        "if breaker.until is None and not breaker.consecutive and now - breaker.at < AT_ONCE:",
+        "if breaker.until is None and now - breaker.at < AT_ONCE:",
+        "tests/backends/test_book.py",
+    ),
+    Mutant(
         "time pays for repeats more than once",
         "policies/retries.py",
         "_grown(budget, now, workers) + share), max(now, budget.at))",

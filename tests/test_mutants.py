@@ -143,6 +143,13 @@ MUTANTS = (
         "tests/proxy/test_charging.py",
     ),
     Mutant(
+        "a target that may go cold and fails otherwise is asked without end",
+        "proxy/attempts.py",
+        "if error.facts.cold and services.temperatures.is_state(plan.attempts[0].target, call):",
+        "if services.temperatures.is_state(plan.attempts[0].target, call):",
+        "tests/proxy/test_cold.py -k fails_otherwise",
+    ),
+    Mutant(
         "a traced request gets a coroutine for its handler's answer",
         "proxy/pipeline.py",
         "                    return given if isinstance(given, Reply) else await given\n",

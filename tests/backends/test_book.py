@@ -236,6 +236,18 @@ def test_purse_of_hedges_is_each_routes_own_and_starts_empty() -> None:
     assert not book.afford_hedge(route)
 
 
+def test_failures_with_answers_between_them_are_not_in_a_row() -> None:
+    """However close together they all come: the breaker hears of each answer that follows a failure."""
+    book = Book()
+    for _ in range(8):
+        for failure in (DOWN, None, None, None):
+            book.begin(PAIR, 0)
+            if failure is None:
+                book.answered(PAIR, 0, 1.0)
+            book.end(PAIR, 0, failure, 1.0)
+    assert states(book, 1.0)[0] is State.CLOSED
+
+
 def test_pace_of_a_target_that_moved_is_learnt_anew() -> None:
     """How long the old place took says nothing of the new one; of a target that stays it is known as before."""
     book, rule, route = Book(), HedgeRule(9.0, 0.5, percentile=50), Route("x", None, ())

@@ -134,3 +134,4 @@ def test_processes_divide_a_limit(workers: int, part: LimitRule) -> None:
     """Together no more than the policy says, but each may send one; how long one may wait is not divided."""
     assert LimitRule(Bounds(4, 1000), 256, 64, 10.0).part(workers) == part
     assert LimitRule(Bounds(1, 1), 0, 0).part(workers).queue == 0
+    assert LimitRule(Bounds(1, 1), 1, 0).part(workers) == LimitRule(Bounds(1, 1), 1, 0)

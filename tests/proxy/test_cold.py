@@ -18,6 +18,7 @@ from policies.sessions import marked
 from policies.table import Route, RouteTable, Target
 from policies.temperature import Warmth
 from proxy import cold
+from proxy.pipeline import serve
 from proxy.record import Record
 from proxy.services import Services
 from warmers.ping import Parts
@@ -130,6 +131,23 @@ async def test_a_ready_target_is_simply_asked() -> None:
         assert made.backend.calls == []
 
 
+async def test_what_fails_otherwise_at_a_target_that_may_go_cold_is_a_failure_like_any_other() -> None:
+    """It says nothing of cold: it is told, and not asked again without an end."""
+
+    class Broken(Held):
+        async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+            self.calls.append((target.name, call, deadline))
+            assert len(self.calls) == 1
+            raise BackendError(FailureFacts(Fault.MODEL, retry_safe=False), target, "broken")
+
+    async with world(Broken(Reply())) as made:
+        asked, record = invocation("holds"), Record("request-0", made.now, 0.0)
+        with pytest.raises(BackendError, match="broken"):
+            async with serve(asked, record, made.services.telemetry.start(asked, 0), made.services):
+                pass
+        assert (len(record.attempts), record.cold) == (1, None)
+
+
 async def test_the_first_goes_and_the_others_learn_from_it() -> None:
     """At a target that may be cold; an answer lets all of them go, a refusal sends them where the policy says."""
     async with world() as made:
@@ -224,9 +242,9 @@ async def test_hold_is_bounded_by_the_deadline_and_the_queue() -> None:
     """Nobody is held who cannot be served, nor more than the queue may hold; they fail at once."""
     async with world() as made:
         made.temperatures.met_cold(made.target("imported"), made.now)
-        hopeless = asyncio.ensure_future(made.passed("holds", deadline=60.0))
+        hopeless = asyncio.ensure_future(made.passed("holds", deadline=66.0))
         await asyncio.wait([hopeless], timeout=10)
-        assert hopeless.done()  # 60 s for the quickest restore leave none for an answer
+        assert hopeless.done()  # 60 s for the quickest restore leave an answer less than a tenth of the time
         with pytest.raises(BackendError, match="imported is"):
             await hopeless
         held = [asyncio.ensure_future(made.passed("holds")) for _ in range(2)]

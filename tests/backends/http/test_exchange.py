@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from aiohttp import HttpVersion11
 
-from backends.http.edge import ByteBudget, Exchange
+from backends.http.edge import ByteBudget, ClientGone, Exchange
 from backends.http.inbound import Connection
 
 from .test_edge import POST, closed, listening
@@ -21,12 +21,13 @@ class Written(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.writes: list[bytes] = []
+        self.closing = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.writes.append(bytes(data))
 
     def is_closing(self) -> bool:
-        return False
+        return self.closing
 
     def abort(self) -> None:
         """Nothing is held."""
@@ -115,6 +116,18 @@ async def test_a_whole_answer_is_its_head_and_its_body(size: int, writes: int) -
     head, _, body = b"".join(written).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\nX-Own: 1\r\nContent-Length: %d\r\n" % size)
     assert body == b"x" * size
+
+
+async def test_nothing_is_said_to_a_client_that_is_leaving() -> None:
+    """Its connection is about to close: what is written there is lost, so that nobody may count it as answered."""
+    exchange, written = recorded()
+    transport = exchange._connection.transport
+    assert isinstance(transport, Written)
+    transport.closing = True
+    for speak in (lambda: exchange.answer(200, "", b"x"), lambda: exchange.start(200, ""), exchange.finish):
+        with pytest.raises(ClientGone):
+            speak()
+    assert (written, exchange.started) == ([], False)
 
 
 async def test_what_waits_for_the_end_of_the_turn_is_bounded() -> None:
