@@ -10,18 +10,19 @@ from proxy.server import running
 from proxy.settings import Settings
 from proxy.wiring import serving
 
-STILL = 0.7
-"""Seconds, in which each limit of the policy passes: half a second, in which all requests are to be under way."""
+STILL = 1.7
+"""Seconds, in which each limit of the policy passes: 1.5 s, in which all requests are to be under way, also on a machine
+that has much else to do."""
 POLICY = """
 apiVersion: pointsman/v1
 account: "123456789012"
 targets:
   one: {kind: vllm, url: "http://127.0.0.1:PORT", model: m}
   two: {kind: vllm, url: "http://127.0.0.1:1", model: m}
-  full: {kind: vllm, url: "http://127.0.0.1:PORT", model: m, limit: {min: 1, max: 1, wait: 500ms}}
+  full: {kind: vllm, url: "http://127.0.0.1:PORT", model: m, limit: {min: 1, max: 1, wait: 1500ms}}
 endpoints:
-  hedged: {serve_from: one, fallback: [two], idempotent: true, hedge: {after: 500ms, budget: 100%}}
-  shared: {serve_from: one, fallback: [two], idempotent: true, timeout: 1s}
+  hedged: {serve_from: one, fallback: [two], idempotent: true, hedge: {after: 1500ms, budget: 100%}}
+  shared: {serve_from: one, fallback: [two], idempotent: true, timeout: 3s}
   full: {serve_from: full}
 """
 ASKED = ("hedged", "shared", "full")

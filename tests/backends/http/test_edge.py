@@ -137,7 +137,12 @@ async def test_a_body_that_is_only_declared_keeps_nobody_out() -> None:
         await asked.wait()
         assert (await talk(port, POST + b"Content-Length: 80\r\n\r\n" + b"x" * 80)).endswith(b"x" * 80)
         assert (await talk(port, POST + b"Content-Length: 101\r\n\r\n")).endswith(b"spent")
-        writer.write(b"y" * 90)
+        writer.write(b"y" * 60)
+        async with asyncio.timeout(20):  # for them to arrive: then there is room for 40 and no more
+            while not (await talk(port, POST + b"Content-Length: 41\r\n\r\n" + b"x" * 41)).endswith(b"spent"):
+                pass
+        assert (await talk(port, POST + b"Content-Length: 40\r\n\r\n" + b"x" * 40)).endswith(b"x" * 40)
+        writer.write(b"y" * 30)
         assert (await reader.readuntil(b"y" * 90)).startswith(b"HTTP/1.1 200")
         writer.close()
         await closed(writer)
