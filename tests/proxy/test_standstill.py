@@ -11,8 +11,8 @@ from proxy.settings import Settings
 from proxy.wiring import serving
 
 STILL = 1.7
-"""Seconds, in which each limit of the policy passes: 1.5 s, in which all requests are to be under way, also on a machine
-that has much else to do."""
+"""Seconds, in which each limit of the policy passes: 1.5 s, in which all requests are to be under way, also where the
+machine has much else to do."""
 POLICY = """
 apiVersion: pointsman/v1
 account: "123456789012"

@@ -138,10 +138,10 @@ async def test_an_import_is_brought_back(behaviour: str) -> None:
         restorer = Restorer(made.parts)
         restorer.restore(made.route, target)
         if behaviour == "hold":
-            while model.roster.state() == "cold":
+            while model.roster.state() == "cold":  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.001)
             made.clock.advance(95.0)  # at once: how long the answer is on its way is no matter of this clock
-        while restorer.out:
+        while restorer.out:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.001)
         assert model.roster.state() == "ready"
         assert model.ledger.report()["calls"] == 1
