@@ -72,6 +72,19 @@ async def test_a_traced_request_is_as_usual_as_others() -> None:
     assert set(traced.spans()) == {"InvokeEndpoint chat", "lookup", "choose", "invoke m"}
 
 
+async def test_a_stream_is_known_to_hold_its_place_for_as_long_as_it_lasts() -> None:
+    """Who waits behind streams is told by that whether it is worth it, and not by how soon they began."""
+    now = 100.0
+    parts = await services(Scripted([Reply(stream=Pieces(b"x"))]), now=lambda: now)
+    asked = invocation(streaming=True)
+    gate = parts.gates.of(parts.policy.current.table.targets["first"])
+    async with serve(asked, record(), parts.telemetry.start(asked, 0), parts):
+        assert (gate.streaming, gate.held) == (1, None)
+        now += 7.0
+    parts.log.close()
+    assert (gate.streaming, gate.held, gate.active) == (0, 7.0, 0)
+
+
 async def test_a_refused_target_is_followed_by_the_fallback() -> None:
     """A failure that is safe to repeat moves on, and both attempts are on the record."""
     backend = Scripted([REFUSED, OK])

@@ -235,3 +235,28 @@ async def test_a_connection_that_has_been_idle_for_a_while_is_used_again(transpo
         assert await read(transport, outgoing(url)) == b"ok"
     assert len(ports) == 2
     assert len(set(ports)) == 1
+
+
+async def test_a_connection_that_ended_while_the_loop_stood_still_is_not_used_again(transport: HttpTransport) -> None:
+    """A request over it would be lost, and nobody could tell whether it ran: it is looked at before, by the system."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for _ in range(2):
+                with server.accept()[0] as connection:
+                    received = b""
+                    while not received.endswith(b"hi"):
+                        received += connection.recv(65536)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    answered.wait(60)
+                ended.set()
+
+        answered, ended, url = threading.Event(), threading.Event(), f"http://127.0.0.1:{server.getsockname()[1]}"
+        serving = threading.Thread(target=serve)
+        serving.start()
+        assert await read(transport, outgoing(url)) == b"ok"
+        answered.set()
+        ended.wait(60)
+        threading.Event().wait(1.2 * LOOK_AFTER)
+        assert await read(transport, outgoing(url)) == b"ok"
+        await asyncio.to_thread(serving.join)
