@@ -5,9 +5,11 @@ A session-wide fixture that installs packages runs before this and keeps the mac
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
+import traceback
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from tests.checkout import READY, SETUP_SECONDS, Program, copy, ended, started, 
 
 OURS_TO_KEEP = frozenset({"POINTSMAN_ENV_CACHE"})
 """Where built environments are kept: about the test run, not about the product."""
+ROOT = Path(__file__).parent.parent
+PRODUCT = ("policies", "backends", "warmers", "deploy", "proxy")
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +36,33 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+class OfOurs(logging.Handler):
+    """What callbacks of the product have raised: their loop logs it, and goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.raised: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said, error = record.getMessage(), record.exc_info[1] if record.exc_info else None
+        later = said.startswith(("Task exception", "Future exception"))  # told by the collector, in some other test
+        if error is None or later or isinstance(error, asyncio.CancelledError):
+            return
+        frames = traceback.extract_tb(error.__traceback__)
+        if any(Path(frame.filename).is_relative_to(ROOT / top) for frame in frames for top in PRODUCT):
+            self.raised.append(said)
+
+
+@pytest.fixture(autouse=True)
+def nothing_fails_unheard() -> Iterator[None]:
+    """A callback that fails costs no test anything by itself: here it does."""
+    handler, log = OfOurs(), logging.getLogger("asyncio")
+    log.addHandler(handler)
+    yield
+    log.removeHandler(handler)
+    assert handler.raised == []
 
 
 def not_about_speed(record: logging.LogRecord) -> bool:
