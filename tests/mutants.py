@@ -319,13 +319,6 @@ OF_POLICIES_AND_BACKENDS = (
         "tests/policies/test_retries.py",
     ),
     Mutant(
-        "a hundred slow answers at once are a hundred signs",
-        "policies/limits.py",
-        "rise = limit.recent, since / RISE_TIME if since < RISE * RISE_TIME else RISE",
-        "rise = limit.recent, RISE",
-        "tests/policies/test_limits.py",
-    ),
-    Mutant(
         "an idle limit in the policy is not heard of",
         "policies/targets.py",
         "        idle_limit=written.cold.idle_limit if written.cold else None,\n",

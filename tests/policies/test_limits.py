@@ -191,25 +191,6 @@ def test_pushback_shrinks_it_once_a_round() -> None:
     assert after_pushback(once, 10.2, BOUNDS).value == pytest.approx(START * SHRINK * SHRINK)
 
 
-def test_slow_answers_that_come_at_once_are_one_sign() -> None:
-    """However many: what they say of the target is no more than what the first of them did."""
-    limit = after_answer(warmed(0.1), 0.1, 1, 4.95, BOUNDS)
-    for _ in range(100):
-        limit = after_answer(limit, 0.3, 100, 5.0, BOUNDS)
-    assert limit.recent is not None
-    assert limit.recent < 0.14
-    assert limit.value == START
-
-
-@pytest.mark.parametrize("often", [20, 200])
-def test_it_knows_how_many_answers_come_in_a_second(often: int) -> None:
-    """A limit that shrinks does not go below what the target does at that pace."""
-    limit = warmed(0.05)
-    for number in range(5 * often):
-        limit = after_answer(limit, 0.05, 5, 1.0 + number / often, BOUNDS)
-    assert limit.rate == pytest.approx(often, rel=0.05)
-
-
 def test_pushback_of_a_quick_target_shrinks_it_once_a_round_too() -> None:
     """A burst that is refused in milliseconds is one sign, though answers take no longer than that."""
     limit = after_pushback(warmed(0.001), 10.0, BOUNDS)
