@@ -318,6 +318,12 @@ EXTRAS = (
     Metric(
         "pointsman_policy_stale", GAUGE, (), "1 while a newer policy is refused or unreadable, so an older one rules."
     ),
+    Metric(
+        "pointsman_handler_stale",
+        GAUGE,
+        (),
+        "1 while the newest version of some customer's handler can't be loaded, so the one before it goes on.",
+    ),
     Metric("pointsman_event_loop_lag_seconds", GAUGE, (), "How late the event loop was for its last timer."),
     Metric("pointsman_log_lines_lost_total", COUNTER, (), "Request log lines lost: disk full, or a reader too slow."),
     Metric("pointsman_spans_lost_total", COUNTER, (), "Spans that the OpenTelemetry exporter could not deliver."),

@@ -10,7 +10,7 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ CONTAINER_DRAIN = 25.0
 """Seconds: SageMaker kills a container 30 s after SIGTERM."""
 
 
-def environment() -> Mapping[str, str]:
+def environment() -> MutableMapping[str, str]:
     """The process's environment, for policies' `${VARIABLE}` and for flags' defaults."""
     return os.environ
 

@@ -1,20 +1,27 @@
 """Where a name leads: each is looked up once at a time, however many ask.
 
-A look-up holds one of a loop's few threads (uvloop has four) until the system's resolver gives up, and cannot be called
-off. So a name whose server is silent would hold all of them for as long as it is asked for, and no other name would
-be found meanwhile. Who comes while it is looked up waits for that answer; nothing is remembered beyond it.
+A look-up holds one of a loop's threads (uvloop has four, unless it is told otherwise before it needs the first) until
+the system's resolver gives up, and cannot be called off. So a name whose server is silent would hold all of them for
+as long as it is asked for, and no other name would be found meanwhile. Who comes while it is looked up waits for that
+answer; nothing is remembered beyond it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Final
 
 from ..tasks import start
 
 Where = tuple[str, int]
 Place = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
 """As `getaddrinfo` has it: the last is the address."""
+
+
+THREADS: Final = ("UV_THREADPOOL_SIZE", "32")
+"""By this variable uvloop is told how many names may be looked up at once (libuv's guide, "Thread pool work
+scheduling"); a thread without work takes a few pages of memory."""
 
 
 class Names:

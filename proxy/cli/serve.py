@@ -10,6 +10,7 @@ import sys
 import orjson
 import uvloop
 
+from backends.http.names import THREADS
 from backends.state import StoreError
 from policies.errors import PolicyError
 
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve; returns when the process was told to stop."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it found credentials, whenever it does
+    flags.environment().setdefault(*THREADS)  # workers inherit it
     try:
         settings = flags.read(vars(arguments), flags.environment())
         uvloop.run(_serve(settings) if settings.workers == 1 else _supervise(settings))

@@ -87,6 +87,7 @@ class Admin:
                     "pointsman_spans_lost_total": float(self._services.telemetry.spans_lost),
                     "pointsman_policy_generation": float(policy.current.generation),
                     "pointsman_policy_stale": float(policy.problem is not None),
+                    "pointsman_handler_stale": float(self._services.handlers.problem is not None),
                 }
                 return Answer(200, METRICS, up_to_date(self._services).render(extra).encode())
             case "/admin/policy":

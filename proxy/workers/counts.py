@@ -102,6 +102,7 @@ class Counts:
                 "pointsman_event_loop_lag_seconds": max((each.loop_lag for each in facts), default=0.0),
                 "pointsman_policy_generation": float(generation),
                 "pointsman_policy_stale": float(stale),
+                "pointsman_handler_stale": float(any(each.problem is not None for each in facts)),
             }
             | self._lost(slots)
         )

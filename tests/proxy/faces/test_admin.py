@@ -81,6 +81,14 @@ async def test_metrics_are_in_prometheus_form() -> None:
     assert b"# TYPE pointsman_invocations_total counter" in body
 
 
+async def test_a_handler_that_can_not_be_loaded_is_stale() -> None:
+    """An old one goes on, which nobody would notice otherwise."""
+    async with admin() as (port, _, parts):
+        assert b"pointsman_handler_stale 0.0" in (await ask(port, "GET /metrics"))[1]
+        parts.handlers.problem = "endpoints.chat.handler: ValueError"
+        assert b"pointsman_handler_stale 1.0" in (await ask(port, "GET /metrics"))[1]
+
+
 async def test_the_policy_in_force_can_be_read() -> None:
     """Routes with their targets, in order, and what is in flight."""
     async with admin() as (port, _, parts):

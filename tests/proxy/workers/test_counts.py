@@ -123,6 +123,16 @@ async def test_each_worker_is_seen_by_number() -> None:
     assert 'pointsman_worker_connections{worker="0"} 3.0' in page
     assert value(page, "pointsman_worker_resident_memory_bytes") > 1_000_000
     assert value(page, "pointsman_policy_stale") == 1
+    assert value(page, "pointsman_handler_stale") == 0
+
+
+async def test_a_handler_that_one_worker_can_not_load_is_stale() -> None:
+    """An old one goes on there, which nobody would notice otherwise."""
+    stale = await slot(1, None)
+    assert stale.child is not None
+    stale.child.facts = replace(stale.child.facts, problem="endpoints.chat.handler: ValueError")
+    page = Counts(Meters("1"), "1").page([await slot(0, None), stale], 1, False)
+    assert value(page, "pointsman_handler_stale") == 1
 
 
 async def test_counts_go_on_through_an_upgrade() -> None:

@@ -92,6 +92,16 @@ def test_every_worker_goes_by_the_proxy(tmp_path: Path, upstream: int) -> None:
         running.until(f"the way out: http targets by the proxy 127.0.0.1:{upstream}\n", count=2)
 
 
+def test_many_names_may_be_silent_at_once(tmp_path: Path, upstream: int) -> None:
+    """Each holds a thread until the system gives it up, and every worker has 32 of them once it looked up a name."""
+    with served(tmp_path, policy_of(upstream).replace("127.0.0.1", "localhost")) as running:
+        threads: set[int] = set()
+        while min(threads, default=0) < 32:  # the test's own limit bounds it
+            with asked(running.port) as connection:
+                assert answered(connection) == "200"
+            threads = {len(os.listdir(f"/proc/{pid}/task")) for pid in running.pids()}
+
+
 def test_a_container_has_workers_and_no_admin_port(tmp_path: Path, upstream: int) -> None:
     """Its health and its invocations, from every worker."""
     with served(tmp_path, policy_of(upstream), "--face", "container", "--host", "127.0.0.1") as running:
