@@ -20,6 +20,7 @@ from backends.http.edge import ByteBudget, Exchange, Listener
 from policies.facts import FailureFacts, Fault
 from policies.table import Target, VllmSpec
 from proxy.faces.runtime_api import RuntimeApi
+from proxy.handlers.errors import crashed
 
 from ..parts import POLICY, Answer, Pieces, Scripted, services
 
@@ -110,6 +111,15 @@ async def test_one_event_is_one_part() -> None:
     assert stream.closed == 1
 
 
+async def test_what_a_stream_ends_with_is_delivered() -> None:
+    """Also where the blank line behind its last event is missing: it ended cleanly, so nothing of it may be lost."""
+    stream = Pieces(b"data: a\n\n", b"data: b")
+    async with serving(Reply(stream=stream, content_type="text/event-stream")) as (port, _, log):
+        _, _, body = await post(port, "/endpoints/chat/invocations-response-stream")
+    assert [payload for _, payload in frames(body)] == [b"data: a\n\n", b"data: b\n"]
+    assert json.loads(log.getvalue())["bytes_out"] == 17
+
+
 async def test_a_whole_body_on_the_stream_url_is_one_part() -> None:
     """A container that does not stream still answers in frames."""
     async with serving(Reply(body=b'{"a": 1}', content_type="application/json")) as (port, _, _):
@@ -131,6 +141,16 @@ async def test_a_stream_that_breaks_ends_in_an_exception_frame(error: BackendErr
     assert 0 < line["first_chunk_seconds"] <= line["seconds"]
     assert line["ended"] in {"deadline", "upstream_broken"}
     assert stream.closed == 1
+
+
+async def test_a_hook_that_fails_while_streaming_is_no_clean_end() -> None:
+    """It counts as the model's own failure, in the middle of its answer."""
+    stream = Pieces(b"data: a\n\n", crashed("how"))
+    async with serving(Reply(stream=stream, content_type="text/event-stream")) as (port, _, log):
+        _, _, body = await post(port, "/endpoints/chat/invocations-response-stream")
+    assert [kind for kind, _ in frames(body)] == ["PayloadPart", "ModelStreamError"]
+    assert json.loads(log.getvalue())["error_type"] == "ModelStreamError"
+    assert b"how" not in body
 
 
 async def test_a_bug_while_streaming_is_no_clean_end() -> None:
