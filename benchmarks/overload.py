@@ -3,7 +3,8 @@
 Three processes: a target that serves so many requests at a time and queues the rest for ever, as an engine does;
 `pointsman serve`; and this one, an open-loop client, whose requests come when they are due whether earlier ones have
 been answered or not. Goodput is answers within `PATIENCE` seconds; what was queued at the end of a point counts for it,
-so that it can pass the capacity a little. The curve is measured twice: with the limit that adapts, and with one that is
+so that it can pass the capacity a little. What the target takes differs from request to request as it does of models
+(log-normal, `--spread`). The curve is measured twice: with the limit that adapts, and with one that is
 fixed far above what the target bears. Beside the hot endpoint a cool one is asked all the time: what it feels shows
 whether one hot endpoint slows another.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ from . import machine
 from .processes import printed, process
 
 SLOTS, SERVICE = 10, 0.1
-"""The hot target: 10 at a time, 100 ms each, so 100 requests a second."""
+"""The hot target: 10 at a time, 100 ms each in the mean, so 100 requests a second."""
 PATIENCE = 1.0
 LOADS = (0.5, 1.0, 1.5, 2.0, 3.0)
 COOL_RATE = 10.0
@@ -57,9 +59,9 @@ class Answered:
     """Seconds of them that the proxy says were its own, waits for targets apart."""
 
 
-async def target() -> None:
-    """The target's process: prints its two ports, serves until its input ends."""
-    slots = asyncio.Semaphore(SLOTS)
+async def target(spread: float) -> None:
+    """The target's process: prints its two ports, serves until its input ends. `spread`: see `--spread`."""
+    slots, draw = asyncio.Semaphore(SLOTS), random.Random(1)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hot: bool) -> None:
         try:
@@ -70,7 +72,7 @@ async def target() -> None:
                 await reader.readexactly(length)
                 if hot:
                     async with slots:
-                        await asyncio.sleep(SERVICE)
+                        await asyncio.sleep(SERVICE * draw.lognormvariate(-(spread**2) / 2.0, spread))
                 writer.write(ANSWER)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
@@ -153,14 +155,16 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description="Goodput under overload.")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each point of the curve")
+    spread = "standard deviation of the logarithm of what the target takes, 0 for the same each time (%(default)s)"
+    parser.add_argument("--spread", type=float, default=0.5, help=spread)
     parser.add_argument("--target", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.target:
-        uvloop.run(target())
+        uvloop.run(target(arguments.spread))
         return
     with (
         tempfile.TemporaryDirectory() as name,
-        process([sys.executable, "-m", "benchmarks.overload", "--target"]) as one,
+        process([sys.executable, "-m", "benchmarks.overload", "--target", "--spread", str(arguments.spread)]) as one,
     ):
         folder = Path(name)
         hot, cool = json.loads(printed(one))
@@ -174,7 +178,8 @@ def main() -> None:
         with process([sys.executable, "-m", "proxy", "serve", *flags]) as proxy:
             port = json.loads(printed(proxy))["port"]
             rows = uvloop.run(measure(f"http://127.0.0.1:{port}", arguments.seconds))
-    print(f"commit {machine.commit()}; capacity {SLOTS / SERVICE:.0f}/s; good: answered within {PATIENCE:g} s\n")
+    what = f"capacity {SLOTS / SERVICE:.0f}/s, spread {arguments.spread:g}; good: answered within {PATIENCE:g} s"
+    print(f"commit {machine.commit()}; {what}\n")
     heads = "limit", "load", "good/s", "p50 ms", "shed", "shed p50 ms", "shed p99 ms", "proxy's own p99 ms", "other"
     print("| " + " | ".join((*heads, "cool p50 ms", "cool p99 ms")) + " |")
     print("|" + "---|" * (len(heads) + 2) + "\n" + "\n".join(rows))
