@@ -13,6 +13,7 @@ Book-keeping is synchronous; only `queue` waits. Whoever got in calls `leave` ex
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2}
 """By a route's `shed`: who is let in before whom."""
 SOONEST, LATEST = 1.0, 30.0
 """Seconds between which a refusal asks to come again."""
+SPACE = 0.0005
+"""Seconds between two answers of which a limit learns: two thousand in a second say no less than all."""
 HELD = 0.1
 """Weight of one stream in how long streams of a target last."""
 
@@ -51,8 +54,8 @@ class Gate:
     """One target's: who is inside, who waits, and how many there may be."""
 
     __slots__ = (
-        "_begins", "_clock", "_limit", "_unheard", "active", "began", "bytes", "held", "queues", "rule", "spare",
-        "streaming", "waiting", "written",
+        "_begins", "_clock", "_heard", "_limit", "_unheard", "active", "began", "bytes", "held", "queues", "rule",
+        "spare", "streaming", "waiting", "written",
     )  # fmt: skip
 
     def __init__(self, workers: int = 1, clock: float = 0.0) -> None:
@@ -64,6 +67,7 @@ class Gate:
         self._begins = Limit(START / workers)
         self._limit = self._begins
         self._unheard: list[tuple[float, int, int, float]] = []
+        self._heard = -math.inf
         self.active = 0
         self.spare = 0
         self.streaming = 0
@@ -95,6 +99,9 @@ class Gate:
         """The target answered, or began to, after `seconds`; `inside` and `streaming` are what `active` and `streaming`
         were when it was asked. True where `learn` is to follow, soon: what an answer shows of the limit is for later
         requests, and its own need not wait until it is understood."""
+        if now - self._heard < SPACE:
+            return False
+        self._heard = now
         unheard = self._unheard
         unheard.append((seconds, inside, streaming, now))
         return len(unheard) == 1

@@ -90,3 +90,11 @@ async def test_a_target_that_moved_has_its_limit_to_find_anew() -> None:
     assert gates.of(pair).limit is learnt
     gates.keep([replace(pair, spec=VllmSpec(("http://d",), "m"))])
     assert (gates.of(pair).limit, gates.of(pair).active) == (Limit(), 1)
+
+
+def test_of_thousands_of_answers_in_a_second_some_are_learnt_of() -> None:
+    """Those that come in the same moment say what the first of them does."""
+    gate = Gate()
+    assert [gate.answered(0.1, 1, 0, 5.0 + number / 10_000) for number in range(20)].count(True) == 1
+    assert gate.limit.calm is not None
+    assert gate.limit.calm.count == 4
