@@ -7,7 +7,7 @@ of a healthy model differ by factors.
 
 **Whose fault it is.** A target with too much to do answers late, and so does one that is slower for good, or whose
 requests became longer. The one needs fewer requests; the other would be strangled. So it is tried out. Where answers
-are no quicker with fewer requests in flight, the limit goes back to about where it was. At the next turn of a clock
+are no quicker with fewer requests in flight, the limit goes back and some way beyond. At the next turn of a clock
 that all who send there have in common, whoever saw lateness of late holds the target to a quarter for some answers. If
 those are quicker, it was the load; if not, what they take is the calm pace from then on. Without a common clock each
 would measure the queue of the others.
@@ -44,6 +44,8 @@ SHRINK = 0.8
 """By so much at a time; where the limit is in use, to what Little's law says the target would do calmly, if less."""
 ROOM = 1.5
 """Times what it would do calmly: it must not run dry between two requests."""
+IN_VAIN = 3.0
+"""Times what was in flight when lateness began, where fewer requests changed nothing: a slower target needs more."""
 CALM = 0.25
 """Share of the limit up to which a target is calm, and to which it is held."""
 CALM_FIRST = 4.0
@@ -346,7 +348,7 @@ def _late(limit: Limit, recent: Pace, calm: Pace, sent: tuple[int, int], now: fl
     if episode.in_vain:
         return limit
     if relieved(episode.before, recent) is False:
-        value = max(limit.value, min(episode.limit, episode.before.in_flight * ROOM))
+        value = max(limit.value, min(episode.limit, episode.before.in_flight * IN_VAIN))
         return replace(limit, value=value, episode=replace(episode, in_vain=True))
     enough = in_flight * ROOM
     if in_flight >= CALM * limit.value:
