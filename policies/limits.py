@@ -180,28 +180,18 @@ def after_answer(
             episode = None
         if episode is None or not episode.in_vain:
             room = _grown(limit, room, in_flight, now, bounds)
+    # Not `replace`, which costs five times as much, on each answer.
     after = Limit(
-        room,
-        calm,
-        recent,
-        spread,
-        limit.sent_from,
-        limit.heard_from,
-        episode,
-        limit.hold,
-        limit.found,
-        limit.shrunk_at,
-        limit.late_at,
-        now,
-        stood,
-    )  # fmt: skip - not `replace`, which costs five times as much, on each answer
+        room, calm, recent, spread, limit.sent_from, limit.heard_from, episode, limit.hold, limit.found,
+        limit.shrunk_at, limit.late_at, now, stood,
+    )  # fmt: skip
     if limit.hold is not None:
         return _tried(after, limit.hold, now, bounds)
     if calm is None or calm.count < FIRST:
         return after
     if limit.found:
         pace = heeded or (episode.before if episode is not None else None)
-        if pace is not None and _is_turn(after, pace, limit.answered_at + clock, now + clock):
+        if pace is not None and _is_turn(after, pace, limit.answered_at, clock):
             return _held(after, pace, calm, lasting, now, bounds)
     return _late(after, heeded, calm, (in_flight, lasting), now, bounds) if late and heeded is not None else after
 
@@ -292,13 +282,14 @@ def _grown(limit: Limit, room: float, in_flight: int, now: float, bounds: Bounds
     return room if room < bounds.most else float(bounds.most)
 
 
-def _is_turn(limit: Limit, recent: Pace, before: float, now: float) -> bool:
-    """Whether the clock has come round, for whoever has a reason to try what few requests take."""
-    doubtful = limit.episode is not None and limit.episode.in_vain
+def _is_turn(limit: Limit, recent: Pace, before: float, clock: float) -> bool:
+    """Whether the clock has come round since `before`, for whoever has a reason to try what few requests take."""
+    doubtful, now = limit.episode is not None and limit.episode.in_vain, limit.answered_at
     turn = TURN
     while turn < TURNS * recent.seconds:
         turn *= 2.0
-    return now // turn != before // turn and (doubtful or now - limit.late_at < 2.0 * turn)
+    came = (now + clock) // turn != (before + clock) // turn
+    return came and (doubtful or now - limit.late_at < 2.0 * turn)
 
 
 def _held(limit: Limit, recent: Pace, calm: Pace, lasting: int, now: float, bounds: Bounds) -> Limit:

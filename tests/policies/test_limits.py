@@ -135,6 +135,23 @@ def test_where_fewer_requests_are_no_quicker_the_limit_goes_back(lasting: int) -
     assert limit.calm.seconds == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("clock", [0.0, 1_764_000_000.0])
+def test_all_who_saw_lateness_try_few_at_the_same_moment(clock: float) -> None:
+    """Though their limits and paces differ, and whatever their own clocks began with; who saw none does not."""
+    moments = []
+    for found, late_at, pace in ((True, 20.0, 0.21), (True, 24.9, 0.25), (False, -math.inf, 0.21)):
+        calm = Pace(math.log(0.2), math.log(4), 50)
+        limit = Limit(50.0, calm, replace(calm, mean=math.log(pace)), found=found, late_at=late_at, answered_at=24.9)
+        now = 24.9
+        while limit.hold is None and now < 60.0:
+            now += 0.03
+            limit = after_answer(limit, pace, 40, now, BOUNDS, 0, clock)
+        moments.append(now)
+    assert moments[2] > 59.0
+    assert moments[0] == pytest.approx(moments[1], abs=0.04)
+    assert (moments[0] + clock) % 8.0 == pytest.approx(0.0, abs=0.04)
+
+
 def held_limit() -> Limit:
     """A limit that tries the target with few requests until the time 9."""
     calm = Pace(math.log(0.1), math.log(4), 50)
