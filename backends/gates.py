@@ -145,7 +145,7 @@ class Gate:
         if limit.hold is None:
             return False
         self._limit = limit = after_silence(limit, asyncio.get_running_loop().time(), bounds)
-        return self.active < limit.value
+        return self.active < min(limit.value, bounds.most)
 
     def places(self) -> float:
         """Requests that may be inside at a time: what is known of the target, inside the policy's bounds."""

@@ -77,6 +77,15 @@ async def test_a_target_that_is_held_is_let_go_by_whoever_finds_no_room() -> Non
     assert gate.active == 3
 
 
+async def test_a_target_that_is_held_stays_inside_the_policys_most() -> None:
+    """Also where a reload has just set it below what the target is held to."""
+    gates, calm = Gates(), Pace(0.0, 0.0, 50)
+    held = replace(GPU, limit=LimitRule(Bounds(1, 2)))
+    hold = Hold(calm, calm, 1, 9.0, 9.0, doubtful=False, until=math.inf)
+    gates.of(held)._limit = Limit(6.0, calm, hold=hold)
+    assert [gates.enter(held) for _ in range(4)] == [True, True, False, False]
+
+
 async def test_a_target_that_moved_has_its_limit_to_find_anew() -> None:
     """What another one bore says nothing of it; one that has a further replica is the same."""
     gates = Gates()
