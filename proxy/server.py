@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from backends.http.edge import ByteBudget, Listener
 from backends.http.limits import Limits
+from backends.http.polling import BusyPoll
 from backends.tasks import end, start
 
 from . import heap, slices
@@ -27,8 +28,9 @@ from .door import tls_context, watch_certificate
 from .faces.admin import Admin, State
 from .faces.container import Started
 from .faces.front import front
+from .flags import MIB
 from .services import Services
-from .settings import MIB, Settings, SettingsError
+from .settings import Settings, SettingsError
 
 log = logging.getLogger("pointsman.server")
 
@@ -114,7 +116,9 @@ def contracts_of(settings: Settings, services: Services) -> tuple[Listener, ssl.
     tls = tls_context(settings)
     limits = Limits(head_time=settings.head_time, connections=settings.connections)
     budget = ByteBudget(settings.body_budget)
-    return Listener(door.handle, door.malformed, budget, drain=settings.drain, limits=limits), tls
+    polling = BusyPoll(settings.busy_poll) if settings.busy_poll else None
+    contracts = Listener(door.handle, door.malformed, budget, drain=settings.drain, limits=limits, polling=polling)
+    return contracts, tls
 
 
 def duties_of(

@@ -15,7 +15,7 @@ import pytest
 
 from policies.load import load_policy
 from proxy import cli
-from proxy.settings import FLAGS
+from proxy.flags import FLAGS
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ("policies", "backends", "warmers", "deploy", "proxy")

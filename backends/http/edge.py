@@ -36,6 +36,7 @@ from .limits import LIMITS, Limits
 from .limits import BodyTooLarge as BodyTooLarge
 from .limits import BudgetSpent as BudgetSpent
 from .limits import ByteBudget as ByteBudget
+from .polling import BusyPoll
 
 LINGER = 1.0
 """Seconds for which idle connections stay open when the listener stops; less where the drain time is under 30 s."""
@@ -52,13 +53,16 @@ class Listener:
         *,
         drain: float = 30.0,
         limits: Limits = LIMITS,
+        polling: BusyPoll | None = None,
     ) -> None:
-        """`drain`: seconds that requests in flight are given when the listener stops."""
+        """`drain`: seconds that requests in flight are given when the listener stops. `polling`: told whenever clients
+        send something."""
         server = Server(
             handler,
             malformed,
             budget,
             limits,
+            polling,
             handler_cancellation=True,
             access_log=None,
             auto_decompress=False,

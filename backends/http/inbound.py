@@ -19,6 +19,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from .answer import HTTP2_GOAWAY, HTTP2_PREFACE, Answer, raw
 from .exchange import ClientGone, Exchange
 from .limits import ByteBudget, Limits
+from .polling import BusyPoll
 from .readers import Reader
 
 log = logging.getLogger("pointsman.edge")
@@ -302,17 +303,35 @@ class Connection(RequestHandler):
         await self._drain_helper()
 
 
+class Heard(Connection):
+    """A connection that says when its client has sent something."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.door.polling is not None:
+            self.door.polling.heard(self._loop)
+
+
 class Server(web.Server):
     """Makes connections, and knows which are open."""
 
     def __init__(
-        self, handler: Handler, malformed: Malformed, budget: ByteBudget, limits: Limits, **options: Any
+        self,
+        handler: Handler,
+        malformed: Malformed,
+        budget: ByteBudget,
+        limits: Limits,
+        polling: BusyPoll | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(_unused, **options)
         self.handler = handler
         self.malformed = malformed
         self.budget = budget
         self.limits = limits
+        self.polling = polling
         self.in_flight = 0
         """Requests that are being answered."""
         self.refused = 0
@@ -354,4 +373,5 @@ class Server(web.Server):
             self.empty.set()
 
     def __call__(self) -> Connection:
-        return Connection(self, loop=asyncio.get_running_loop(), **self._kwargs)
+        kind = Connection if self.polling is None else Heard
+        return kind(self, loop=asyncio.get_running_loop(), **self._kwargs)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .latency import added
 from .sums import Interval, interval, ratios
+from .systems import POLLING
 
 SLACK = 1.1
 
@@ -61,6 +62,12 @@ GOALS = (
         "added first byte of a stream: x vllm-router",
         1.0,
         _wait("ours, stream", "vllm-router, stream", "first"),
+    ),
+    Goal("added p50, busy polling: x vllm-router", 1.0, _wait(POLLING, "vllm-router", "whole")),
+    Goal(
+        "added first byte, busy polling: x vllm-router",
+        1.0,
+        _wait(f"{POLLING}, stream", "vllm-router, stream", "first"),
     ),
     Goal("LiteLLM's CPU: x ours", 100.0, _cpu("litellm", "ours"), least=True),
     Goal("1,000 endpoints: x one endpoint", 1.0, _cpu("ours, 1,000 endpoints", "ours, 1 endpoint")),

@@ -33,6 +33,9 @@ targets:
 endpoints:
 """
 """The adaptive limits are on, but start at more than the connections: a machine that stalls is no overloaded target."""
+POLLING = "ours, busy polling"
+POLLS = 0.01
+"""Seconds: longer than the gaps at a rate of 200 a second, and over before the next server has its turn."""
 KINDS = ("vllm", "endpoint", "bedrock")
 
 
@@ -78,12 +81,12 @@ def policy(url: str, folder: Path, endpoints: int) -> Path:
     return written
 
 
-def ours(name: str, sample: float, *, endpoints: int = 6, root: Path = machine.ROOT) -> Server:
-    """Pointsman as shipped, spans on their way to a collector that takes everything."""
+def ours(name: str, sample: float, *more: object, endpoints: int = 6, root: Path = machine.ROOT) -> Server:
+    """Pointsman as shipped, spans on their way to a collector that takes everything; `more`: further flags."""
 
     def command(port: int, url: str, folder: Path) -> list[str]:
         flags = ["--policy", policy(url, folder, endpoints), "--log", folder / "requests.log"]
-        flags += ["--port", port, "--admin-port", 0, "--otel", url, "--sample", sample]
+        flags += ["--port", port, "--admin-port", 0, "--otel", url, "--sample", sample, *more]
         return [sys.executable, "-m", "proxy", "serve", *map(str, flags)]
 
     return Server(name, command, root)
@@ -108,6 +111,7 @@ SERVERS = (
     peer("rawup"),
     peer("bare"),
     ours("ours", 0.01),
+    ours(POLLING, 0.01, "--busy-poll", POLLS),
     ours("ours-0", 0.0),
     ours("ours-10", 0.1),
     ours("ours-100", 1.0),
@@ -120,6 +124,7 @@ CELLS = (
     _opaque("rawup", "rawup"),
     _opaque("bare", "bare"),
     _invoke("ours", "ours", "vllm-handled"),
+    _invoke(POLLING, POLLING, "vllm-handled"),
     _invoke("ours, no handler", "ours", "vllm"),
     _invoke("ours, endpoint", "ours", "endpoint-handled"),
     _invoke("ours, bedrock", "ours", "bedrock-handled"),
@@ -131,6 +136,7 @@ CELLS = (
     _opaque("floor, stream", "floor", "stream"),
     _opaque("bare, stream", "bare", "stream"),
     _invoke("ours, stream", "ours", "vllm", "stream"),
+    _invoke(f"{POLLING}, stream", POLLING, "vllm", "stream"),
     _invoke("ours, stream of frames", "ours", "endpoint", "stream"),
 )
 

@@ -17,11 +17,12 @@ from typing import Any
 from backends.meters import Meters
 from policies.table import HandlerSpec
 
+from ..flags import FLAGS
 from ..handlers.errors import LoadError
 from ..handlers.guest.conventions import DJL, TITLES
 from ..handlers.inspection import Inspected, inspect_file
 from ..handlers.loads import Loader
-from ..settings import FLAGS, environment
+from ..settings import environment
 from . import EXIT_FINDINGS, EXIT_OK, StartError
 
 

@@ -14,10 +14,11 @@ from backends.http.names import THREADS
 from backends.state import StoreError
 from policies.errors import PolicyError
 
-from .. import settings as flags
+from ..flags import add_flags
 from ..notify import notify
 from ..policy_source import UnreadableError
 from ..server import Addresses, CannotListen, running, settle, signals
+from ..settings import Settings, SettingsError, environment, read
 from ..wiring import serving, supervisor
 from ..workers.handover import CannotSucceed
 from ..workers.pool import CannotServe
@@ -30,22 +31,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Run the proxy. Clients reach it by AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=http://HOST:PORT and change nothing "
         "else. SIGHUP reloads the policy, SIGTERM drains."
     )
-    flags.add_flags(parser)
+    add_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve; returns when the process was told to stop."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it found credentials, whenever it does
-    flags.environment().setdefault(*THREADS)  # workers inherit it
+    environment().setdefault(*THREADS)  # workers inherit it
     try:
-        settings = flags.read(vars(arguments), flags.environment())
+        settings = read(vars(arguments), environment())
+        _count_cores(settings)
         uvloop.run(_serve(settings) if settings.workers == 1 else _supervise(settings))
     except UnreadableError as error:
         msg = f"the policy can't be read: {error}; name a readable one with --policy"
         raise StartError(msg) from error
     except (
-        *(flags.SettingsError, CannotListen, PolicyError, StoreError),
+        *(SettingsError, CannotListen, PolicyError, StoreError),
         *(CannotServe, CannotSucceed),
     ) as error:
         raise StartError(str(error)) from error
@@ -55,9 +57,20 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-async def _serve(settings: flags.Settings) -> None:
+def _count_cores(settings: Settings) -> None:
+    """Say so where workers that take their cores whole leave none to anybody else."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # a system that binds no process to cores
+        cores = os.cpu_count() or 1
+    if settings.busy_poll and settings.workers >= cores:
+        text = "%d of %d cores are taken whole while there are requests (--busy-poll): leave one to handlers and others"
+        logging.getLogger("pointsman.server").warning(text, min(settings.workers, cores), cores)
+
+
+async def _serve(settings: Settings) -> None:
     async with (
-        serving(settings, flags.environment()) as services,
+        serving(settings, environment()) as services,
         running(settings, services) as addresses,
         signals(services) as ended,
     ):
@@ -67,15 +80,15 @@ async def _serve(settings: flags.Settings) -> None:
         logging.getLogger("pointsman.server").info("draining")
 
 
-async def _supervise(settings: flags.Settings) -> None:
-    await supervisor(settings, flags.environment()).supervise(_announce)
+async def _supervise(settings: Settings) -> None:
+    await supervisor(settings, environment()).supervise(_announce)
 
 
 def _announce(addresses: Addresses, policy: str) -> None:
     ready = {"ready": True, "host": addresses.host, "port": addresses.port, "admin_port": addresses.admin_port}
     sys.stdout.buffer.write(orjson.dumps(ready | {"policy": policy}) + b"\n")
     sys.stdout.flush()
-    notify(flags.environment(), "READY=1", f"MAINPID={os.getpid()}")
+    notify(environment(), "READY=1", f"MAINPID={os.getpid()}")
     host = f"[{addresses.host}]" if ":" in addresses.host else addresses.host
     where = f"http{'s' if addresses.tls else ''}://{host}:{addresses.port}"
     operators = "no admin port" if addresses.admin_port is None else f"admin on 127.0.0.1:{addresses.admin_port}"

@@ -27,10 +27,11 @@ from backends.tasks import end, start
 from policies.table import RouteTable
 
 from ..faces.admin import State
+from ..flags import MIB
 from ..policy_source import InForce, Overheard, Policy
 from ..replays import new_memory
 from ..server import Addresses
-from ..settings import MIB, Settings, of_one_worker, unusual
+from ..settings import Settings, of_one_worker, unusual
 from .child import Child, start_child
 from .counts import Counts
 from .handover import (

@@ -19,6 +19,7 @@ from benchmarks.cost.picture import as_svg
 from benchmarks.cost.report import as_markdown
 from benchmarks.cost.running import difference
 from benchmarks.cost.sums import Interval, interval, ratios
+from benchmarks.cost.systems import POLLING
 from benchmarks.load import Shot, shot
 from benchmarks.machine import RESULTS
 from tests.checkout import ROOT, ended
@@ -38,9 +39,9 @@ def cpu(**of: float) -> dict[str, dict[str, list[float]]]:
     }
 
 
-def waits(ours: float) -> dict[str, dict[str, list[float]]]:
-    """Three rounds: the target answers in 100 us, vllm-router adds 200, ours what it is told."""
-    sides = {"direct": 100.0, "vllm-router": 300.0, "ours": 100.0 + ours}
+def waits(ours: float, polling: float = 100.0) -> dict[str, dict[str, list[float]]]:
+    """Three rounds: the target answers in 100 us, vllm-router adds 200, ours what it is told, also where it polls."""
+    sides = {"direct": 100.0, "vllm-router": 300.0, "ours": 100.0 + ours, POLLING: 100.0 + polling}
     return {
         name + suffix: {which: [value] * 3 for which in ("first", "whole", "p99")}
         for name, value in sides.items()
@@ -74,13 +75,16 @@ def test_verdicts_say_what_was_found() -> None:
     words = {each.goal.text.split(":")[0]: each.word for each in verdicts(measured, waits(150.0))}
     assert len(words) == len(GOALS)
     assert [text for text, word in words.items() if word != "reached"] == ["signed for Bedrock"]
+    slow = {each.goal.text.split(":")[0] for each in verdicts(cpu(), waits(150.0, 250.0)) if each.word == "missed"}
+    assert {"added p50, busy polling", "added first byte, busy polling"} < slow
+    assert not {"added p50 at a fixed rate", "added first byte of a stream"} & slow
 
 
 def test_goal_without_its_server_is_not_measured() -> None:
     """Where a gateway could not be run its goals are neither reached nor missed."""
     measured = {name: kept for name, kept in cpu().items() if not name.startswith(("vllm-router", "litellm"))}
     words = [each.word for each in verdicts(measured, {})]
-    assert words.count("not measured") == 4
+    assert words.count("not measured") == 6
 
 
 def test_report_names_what_was_left_out() -> None:

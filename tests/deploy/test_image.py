@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from proxy.cli import COMMANDS
-from proxy.settings import FLAGS
+from proxy.flags import FLAGS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "container"

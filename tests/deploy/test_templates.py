@@ -14,7 +14,8 @@ import yaml
 
 from policies.load import load_policy
 from proxy.cli import COMMANDS
-from proxy.settings import add_flags, read
+from proxy.flags import add_flags
+from proxy.settings import read
 from tests.checkout import ROOT, ended, started, variables
 
 FOLDER = ROOT / "deploy"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.settings import FLAGS, MIB, Settings, SettingsError, add_flags, of_one_worker, read, unusual
+from proxy.flags import MIB, add_flags
+from proxy.settings import Settings, SettingsError, of_one_worker, read, unusual
 
 
 def given(*words: str) -> dict[str, object]:
@@ -36,6 +37,8 @@ def test_a_flag_wins_over_its_variable_and_that_over_the_default() -> None:
         (("--body-limit", "0.5"), "body_limit", MIB // 2),
         (("--otel", "http://127.0.0.1:4318"), "otel", "http://127.0.0.1:4318"),
         (("--drain", "2.5"), "drain", 2.5),
+        (("--busy-poll", "0.02"), "busy_poll", 0.02),
+        (("--busy-poll", "0"), "busy_poll", 0.0),
     ],
 )
 def test_values_are_read_in_their_units(words: tuple[str, ...], field: str, value: object) -> None:
@@ -56,6 +59,8 @@ def test_values_are_read_in_their_units(words: tuple[str, ...], field: str, valu
         ("--drain", "-1"),
         ("--drain", "inf"),
         ("--head-time", "nan"),
+        ("--busy-poll", "61"),
+        ("--busy-poll", "-1"),
         ("--platform-time", "inf"),
         ("--workers", "0"),
         ("--workers", "65"),
@@ -141,19 +146,6 @@ def test_a_variable_that_nobody_filled_in_is_named(name: str) -> None:
     variable = "POINTSMAN_" + name.upper().replace("-", "_")
     with pytest.raises(SettingsError, match=f"{variable} can't be ''"):
         read({}, {"POINTSMAN_POLICY": "p", variable: ""})
-
-
-def test_every_flag_is_a_setting() -> None:
-    """No flag is read and then forgotten."""
-    fields = set(Settings.__dataclass_fields__)
-    assert {flag.name.replace("-", "_") for flag in FLAGS} | {"auth"} == fields
-
-
-def test_a_flags_default_is_the_settings_own() -> None:
-    """What `--help` says holds."""
-    settings = Settings(policy="p")
-    told = {flag.name: flag.default for flag in FLAGS if flag.default is not None}
-    assert {name: getattr(settings, name.replace("-", "_")) for name in told} == told
 
 
 @pytest.mark.parametrize("how", ["variable", "folder", "flag", "own variable"])

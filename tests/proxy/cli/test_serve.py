@@ -26,14 +26,20 @@ def command(*words: str) -> list[str]:
 
 
 @contextmanager
-def served(policy: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, object]]]:
-    """A proxy on free ports, and its ready line."""
+def served(
+    policy: Path, *words: str, on: set[int] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, object]]]:
+    """A proxy on free ports, and its ready line; `on`: the cores it may use."""
+    before = os.sched_getaffinity(0)
+    if on is not None:
+        os.sched_setaffinity(0, on)  # a child keeps what it was started with
     process = subprocess.Popen(
         command("--policy", str(policy), "--port", "0", "--admin-port", "0", *words),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    os.sched_setaffinity(0, before)
     try:
         assert process.stdout is not None
         yield process, json.loads(process.stdout.readline())
@@ -79,6 +85,29 @@ def test_a_changed_file_and_a_hang_up_reload(policy: Path) -> None:
         policy.write_text(POLICY)
         process.send_signal(signal.SIGHUP)
         until(3, ready)
+
+
+def worked(process: subprocess.Popen[str]) -> float:
+    """Seconds of CPU that it and its workers have used, as /proc/PID/stat counts them."""
+    pids = [str(process.pid), *Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_worker_that_polls_is_awake_after_a_request(policy: Path, workers: str) -> None:
+    """After one request of a client it works for as long as it was told to, with nothing to do; before, it slept. Where
+    that leaves no core to anybody else, one line says so."""
+    words = ("--busy-poll", "60", "--workers", workers)
+    with served(policy, *words, on={min(os.sched_getaffinity(0))}) as (process, ready):
+        assert process.stderr is not None
+        assert "1 of 1 cores are taken whole" in process.stderr.readline()
+        with socket.create_connection(("127.0.0.1", int(str(ready["port"])))) as client:
+            client.sendall(b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert client.recv(9) == b"HTTP/1.1 "
+        before = worked(process)
+        while worked(process) < before + 1.0:  # idle, that would take minutes
+            time.sleep(0.02)
 
 
 def refused(words: Sequence[str]) -> str:
