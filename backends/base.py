@@ -129,6 +129,15 @@ class Usage:
     completion_tokens: int
 
 
+class Counts(Protocol):
+    """Who reads a stream's counts of tokens while it passes."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """As the target has told them so far, which is mostly at the end; None while it has not."""
+        ...
+
+
 @value(frozen=True, slots=True)
 class Reply:
     """A successful answer of a target; exactly one of `body` and `stream` carries it."""
@@ -145,6 +154,8 @@ class Reply:
     """As the target said it beside the body, or as it was found where the body was read anyhow."""
     uncounted: bytes | None = None
     """The target's own body, where its counts are still to be read: `wire.usage.counted`."""
+    counts: Counts | None = None
+    """The same of a stream, to be asked when it is over, or broke off."""
 
 
 class Backend(Protocol):

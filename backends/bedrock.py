@@ -101,6 +101,7 @@ class BedrockBackend:
             content_type=wire.SERVER_SENT_EVENTS,
             upstream_request_id=incoming.header("x-amzn-requestid") or None,
             usage=wire.read_usage(incoming.header),
+            counts=writer,
         )
         return reply if call.streaming else await _collected(reply, stream, writer, target)
 

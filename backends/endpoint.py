@@ -20,18 +20,16 @@ from .errors import Said
 from .framed import FramedPieces
 from .http.transport import Incoming, Posts
 from .signed import (
-    SERVER_SENT_EVENTS,
     SignedSender,
-    Tail,
     addresses,
     base_url,
-    is_marked,
     lines_for_proxy,
     primed,
     read_body,
     read_refusal,
     refuse_garbled,
 )
+from .tail import SERVER_SENT_EVENTS, Tail, is_marked
 from .wire import sagemaker as wire
 from .wire.restjson import is_event_stream, media_type
 from .wire.sigv4 import Signer
@@ -117,6 +115,6 @@ async def _streamed(incoming: Incoming, target: Target) -> Reply:
         raise refuse_garbled(target, "a body that is not an event stream", said)
     container_type = incoming.header("x-amzn-sagemaker-content-type")
     joins = media_type(container_type) == SERVER_SENT_EVENTS
-    tail = Tail() if is_marked(target, container_type) else None
+    tail = Tail(marked=True) if is_marked(target, container_type) else None
     stream = await primed(FramedPieces(incoming, target, wire.read_event, bytes, joins=joins, tail=tail))
-    return wire.read_reply(incoming.first, streaming=True, stream=stream)
+    return wire.read_reply(incoming.first, streaming=True, stream=stream, counts=tail)

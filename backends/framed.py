@@ -15,7 +15,7 @@ from policies.table import Target
 
 from .errors import BackendError, Said
 from .http.transport import Incoming, TransportError
-from .signed import Tail
+from .tail import Tail
 from .wire.eventstream import Decoder, EventStreamError, Frame
 from .wire.sagemaker import STREAM_BROKEN
 from .wire.verdicts import GARBLED

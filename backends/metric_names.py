@@ -86,12 +86,11 @@ REQUEST_COUNTERS = {
     "parts_out": _request("pointsman_response_parts_total", "PayloadPart frames sent to clients."),
     "input_tokens": _request(
         "pointsman_input_tokens_total",
-        "Prompt tokens, where the target reports usage and it is read: of whole answers up to 64 KiB, of few streams.",
+        "Prompt tokens, where the target reports usage: of whole answers up to 64 KiB, of streams that tell it.",
     ),
     "output_tokens": _request(
         "pointsman_output_tokens_total",
-        "Generated tokens, where the target reports usage and it is read: of whole answers up to 64 KiB, of few "
-        "streams.",
+        "Generated tokens, where the target reports usage: of whole answers up to 64 KiB, of streams that tell it.",
     ),
 }
 """Field of a series -> counter."""

@@ -20,8 +20,6 @@ from .aws import CredentialsError, CredentialSource
 from .base import HOP_HEADER, Call, Headers
 from .errors import BackendError, Said
 from .http.transport import Arriving, Incoming, Posts, TransportError, lines
-from .wire.restjson import media_type
-from .wire.sagemaker import STREAM_BROKEN
 from .wire.sigv4 import Credentials, Place, Signer
 from .wire.verdicts import GARBLED
 
@@ -31,12 +29,6 @@ ERROR_LIMIT = 1024 * 1024
 _FIRST_HOP = (f"{HOP_HEADER}: 1\r\n", 1)
 """What nearly every request has: it comes from a client, which traces nothing."""
 _NO_FIELDS = ("", 0)
-
-SERVER_SENT_EVENTS = "text/event-stream"
-
-_DONE = (b"data: [DONE]", b"data:[DONE]")
-_TAIL = 64
-"""Bytes at the end of a stream in which its last event is looked for."""
 
 _OUTDATED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})
 """What AWS says of credentials that were good once (Common Error Types of its API references)."""
@@ -214,34 +206,6 @@ async def read_refusal(
 def refuse_garbled(target: Target, what: str, said: Said) -> BackendError:
     """The failure of a 200 that is not what was asked for."""
     return BackendError(GARBLED, target, f"answered 200 with {what}", said)
-
-
-def is_marked(target: Target, content_type: str | None) -> bool:
-    """Whether a stream of that type has a mark at its end: `data: [DONE]` behind OpenAI's events.
-
-    A server that is stopped in the middle of an answer may close its connection properly, so a proper end is no proof.
-    Only what the target is declared to speak is looked for.
-    """
-    return target.speaks.startswith("openai") and media_type(content_type) == SERVER_SENT_EVENTS
-
-
-class Tail:
-    """The end of a stream, which has its mark or not."""
-
-    __slots__ = ("_last",)
-
-    def __init__(self) -> None:
-        self._last = b""
-
-    def feed(self, piece: bytes) -> None:
-        """One more piece."""
-        self._last = piece[-_TAIL:] if len(piece) >= _TAIL else (self._last + piece)[-_TAIL:]
-
-    def finish(self, target: Target) -> None:
-        """The stream is over. Raises BackendError when it lacks its mark."""
-        if not self._last.rstrip().endswith(_DONE):
-            said = Said(502, "The stream of the model's answer broke.", "ModelStreamError", error_code=STREAM_BROKEN)
-            raise BackendError(GARBLED, target, "the stream ended without [DONE]", said)
 
 
 class Pieces(Protocol):

@@ -141,7 +141,7 @@ async def _carried_back(reply: Reply, exchange: Exchange, target: Target) -> Rep
         await end(pieces)
         await stream.aclose()
 
-    return replace(reply, stream=PrimedStream(first, pieces, close), content_type=content_type)
+    return replace(reply, stream=PrimedStream(first, pieces, close), content_type=content_type, counts=translator)
 
 
 async def _pieces(

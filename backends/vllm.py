@@ -21,11 +21,12 @@ from policies.facts import FailureFacts
 from policies.table import Target, VllmSpec
 
 from .addresses import AddressBook
-from .base import ByteStream, Call, Reply
+from .base import Call, Reply
 from .errors import BackendError, Said
 from .http.transport import Arriving, Incoming, Posts, Road, TransportError
-from .signed import SERVER_SENT_EVENTS, Tail, is_marked, lines_for_proxy, primed, read_body
+from .signed import lines_for_proxy, primed, read_body
 from .streams import end
+from .tail import SERVER_SENT_EVENTS, Tail, is_marked
 from .wire.restjson import media_type, read_wait
 from .wire.sagemaker import RESPONSE_LIMIT
 from .wire.usage import uncounted
@@ -113,26 +114,28 @@ def _fields(engine: _Engine, call: Call) -> tuple[str, int]:
     return (f"{fields}Accept: {call.accept}\r\n", count + 3) if call.accept else (fields, count + 2)
 
 
-def _reply(incoming: Incoming, content_type: str | None, body: bytes = b"", stream: ByteStream | None = None) -> Reply:
+def _reply(incoming: Incoming, content_type: str | None, body: bytes = b"", stream: _Events | None = None) -> Reply:
     first = incoming.first
     attributes = incoming.header("x-amzn-sagemaker-custom-attributes") if _ATTRIBUTES in first else None
     named = incoming.header("x-request-id") if b"x-request-id" in first else None
-    counts = uncounted(content_type, body) if body else None
-    return Reply(body, stream, content_type, attributes, None, None, None, named, None, counts)
+    unread = uncounted(content_type, body) if body else None
+    counts = None if stream is None else stream.tail
+    return Reply(body, stream, content_type, attributes, None, None, None, named, None, unread, counts)
 
 
 class _Events:
     """`ByteStream`: the body as it arrives, each piece at the cost of one coroutine.
 
-    A stream of OpenAI events that ends without `data: [DONE]` is broken: see `signed.is_marked`.
+    A stream of OpenAI events that ends without `data: [DONE]` is broken: see `tail.is_marked`.
     """
 
-    __slots__ = ("_first", "_incoming", "_over", "_tail", "_target")
+    __slots__ = ("_first", "_incoming", "_over", "_target", "tail")
 
     def __init__(self, incoming: Incoming, target: Target) -> None:
         self._incoming = incoming
         self._target = target
-        self._tail = Tail() if is_marked(target, incoming.header("content-type")) else None
+        kind = incoming.header("content-type")
+        self.tail = Tail(marked=is_marked(target, kind)) if media_type(kind) == SERVER_SENT_EVENTS else None
         self._first = b""
         self._over = False
 
@@ -150,7 +153,7 @@ class _Events:
         except TransportError as error:
             self._over = True
             raise BackendError(error.facts, self._target, error.cause) from error
-        tail = self._tail
+        tail = self.tail
         if not piece:
             self._over = True
             if tail is not None:

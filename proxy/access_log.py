@@ -11,7 +11,7 @@ import stat
 import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import accumulate
 from typing import BinaryIO, Final, Protocol
@@ -54,8 +54,10 @@ class RequestLog(Protocol):
 class AccessLog:
     """Lines on their way to a stream. Whoever made it closes it; lines of the last moments are written then."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, renewed: Callable[[], BinaryIO] | None = None) -> None:
+        """`renewed`: asked, by the log's own thread, where the next lines go."""
         self._stream = stream
+        self._renewed = renewed
         self._most = _FILE_BUF if _is_file(stream) else _PIPE_BUF
         self._fresh: deque[Outcome | Note] = deque()
         self._waiting: deque[list[bytes]] = deque()
@@ -131,6 +133,8 @@ class AccessLog:
 
     def _drain(self) -> None:
         self._format(wait=True)
+        if self._renewed is not None:
+            self._stream = self._renewed()
         lines: list[bytes] = []
         while self._waiting:
             lines += self._waiting.popleft()

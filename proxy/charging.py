@@ -1,8 +1,8 @@
 """What a request takes out of its owner's quota of tokens, whoever has counted them or not.
 
-Targets count for answers in one piece, and few of them for streams. Where nobody has counted, a token is taken to be
-four bytes of the request's body, and an event of an event stream or four bytes of any other answer: coarse, but a quota
-that only some requests are charged to would bind nobody. So is what a client has been given before it left.
+Targets count for answers in one piece, and for streams where they are asked to. Where nobody has counted, a token is
+taken to be four bytes of the request's body, and an event of an event stream or four bytes of any other answer: coarse,
+but a quota that only some requests are charged to would bind nobody. So is what a client has been given before it left.
 """
 
 from __future__ import annotations

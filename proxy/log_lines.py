@@ -48,7 +48,8 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "policy": "digest and generation of the policy that decided",
         "why": "why the targets were tried in this order, or why none was, in words",
         "owner": "the route's owner, if any",
-        "prompt_tokens": "as the target counted them, if it did: of whole answers up to 64 KiB, and of few streams",
+        "prompt_tokens": "as the target counted them, if it did: of whole answers up to 64 KiB, and of streams that "
+        "tell it (OpenAI's do if asked to, by `stream_options`)",
         "completion_tokens": "as the target counted them, as above",
         "sdk_invocation_id": "`amz-sdk-invocation-id`: the same on every try of one client call; if any",
         "sdk_attempt": "which try of the client this is, from 1",

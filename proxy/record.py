@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
-from backends.base import Invocation, Usage
+from backends.base import Counts, Invocation, Usage
 from backends.errors import BackendError
 from backends.outcome import AttemptOutcome, Course, Note, Outcome
 from policies.choose import Attempt
@@ -51,6 +51,7 @@ class Record:
     """Who asked, where callers are authenticated."""
     usage: Usage | None = None
     uncounted: bytes | None = None
+    counts: Counts | None = None
     """As in `Reply`: the answer goes out before anybody looks."""
     sdk_invocation_id: str | None = None
     sdk_attempt = 1

@@ -39,6 +39,7 @@ from .chat_templates import template_reader, template_stamp
 from .door import Door
 from .handlers.loads import Loader
 from .handlers.registry import Handlers, Load
+from .log_file import LogFile
 from .migrating import deciding, follower_of, where_they_stand
 from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
 from .replays import Replays
@@ -306,12 +307,12 @@ def _source(settings: Settings) -> Source:
 
 
 def _log(path: str, parts: AsyncExitStack) -> AccessLog:
-    # Unbuffered: a buffer is emptied once more when it is closed, which fails on a full disk, and waits for a reader.
-    log = AccessLog(
-        open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - a descriptor, not closed
-        if path == "-"
-        else parts.enter_context(Path(path).open("ab", buffering=0))  # noqa: SIM115 - it does
-    )
+    if path == "-":
+        log = AccessLog(open(sys.stdout.fileno(), "wb", buffering=0, closefd=False))  # noqa: SIM115 - it stays open
+    else:
+        file = LogFile(Path(path))
+        parts.callback(file.close)
+        log = AccessLog(file.stream(), file.stream)
     parts.callback(log.close)
     return log
 

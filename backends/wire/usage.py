@@ -37,7 +37,19 @@ def uncounted(content_type: str | None, body: bytes) -> bytes | None:
 
 def counted(reply: Reply) -> Usage | None:
     """The counts of an answer: in its body, where that is still to be looked into, or as they were said beside it."""
+    if reply.counts is not None:
+        return reply.counts.usage or reply.usage
     return (None if reply.uncounted is None else usage_of(reply.uncounted)) or reply.usage
+
+
+def usage_at_end(events: bytes) -> Usage | None:
+    """The counts that the last of these Server-Sent Events tells which has any; the first of them may lack its
+    beginning. Engines tell them in an event of its own behind the text, some with each piece of it."""
+    at = events.rfind(b'"usage"')
+    if at < 0:
+        return None
+    begin, end = events.rfind(b"data:", 0, at), events.find(b"\n", at)
+    return usage_of(events[begin + 5 if begin >= 0 else 0 : end if end >= 0 else len(events)].strip())
 
 
 def usage_of(body: bytes) -> Usage | None:

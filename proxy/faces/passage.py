@@ -135,7 +135,7 @@ class _Passage:
                 reply = await serving.begin()
                 try:
                     record.usage = reply.usage or record.usage  # a hook may have asked for itself
-                    record.uncounted = reply.uncounted
+                    record.uncounted, record.counts = reply.uncounted, reply.counts
                     if invocation.streaming:
                         await self._stream(reply, serving.deadline + SLOW_READER_GRACE)
                     elif self._put(reply):
@@ -180,6 +180,8 @@ class _Passage:
         now, trace = self._ended, self._trace
         if record.uncounted is not None:
             record.usage = usage_of(record.uncounted) or record.usage
+        elif record.counts is not None:
+            record.usage = record.counts.usage or record.usage
         told = record.note(now) or record.outcome(now)
         services.meters.record(told)
         services.log.write(told)

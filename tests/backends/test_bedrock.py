@@ -191,7 +191,9 @@ async def test_a_stream_is_passed_on_as_it_arrives(upstream: Upstream, transport
     stream = aiter(reply.stream)
     assert await anext(stream) == SSE
     taken.set()
+    assert counted(reply) is None  # so far
     assert [piece async for piece in stream] == list(END)
+    assert counted(reply) == Usage(3, 5)
     await reply.stream.aclose()
 
 
@@ -201,7 +203,7 @@ async def test_tokens_in_headers_are_known_before_the_stream_ends(upstream: Upst
     last = chunk(b'{"choices":[{"delta":{},"finish_reason":"stop"}]}')
     upstream.streams(chunk(PIECE), last, headers=counts)
     reply = await scripted(transport).invoke(target(upstream.url), call(WISH, streaming=True), soon())
-    assert reply.usage == Usage(7, 8)
+    assert reply.usage == counted(reply) == Usage(7, 8)
     await pieces(reply)
     collected = await scripted(transport).invoke(target(upstream.url), call(WISH), soon())
     assert collected.usage == Usage(7, 8)

@@ -219,6 +219,20 @@ async def test_a_declared_stream_ends_at_its_mark(
     assert caught.value.said.error_code == "StreamBroken"
 
 
+@pytest.mark.parametrize(("speaks", "expected"), [("openai-chat", Usage(7, 3)), ("opaque", None)])
+async def test_a_declared_streams_counts_are_known_at_its_end(
+    upstream: Upstream, transport: HttpTransport, speaks: str, expected: Usage | None
+) -> None:
+    """What its last events tell, where the policy says that they are OpenAI's; other bodies are not looked at."""
+    told = payload_part(b'data: {"usage":{"prompt_tokens":7,"completion_tokens":3}}\n\n')
+    events = {"X-Amzn-SageMaker-Content-Type": "text/event-stream"}
+    upstream.streams(payload_part(b"data: {}\n\n"), told, payload_part(b"data: [DONE]\n\n"), headers=events)
+    where = replace(target(upstream.url), speaks=speaks)
+    reply = await scripted(transport).invoke(where, call(streaming=True), soon())
+    await pieces(reply)
+    assert counted(reply) == expected
+
+
 TIME_EXCEEDED = exception_frame("ModelStreamError", "m", "ModelInvocationTimeExceeded")
 HALF = payload_part(b"half")[:-3]
 BAD = payload_part(b"bad")[:-1] + b"\x00"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from backends.errors import BackendError, Said
 from backends.framed import FramedPieces
 from backends.http.transport import TransportError
-from backends.signed import Tail
+from backends.tail import Tail
 from backends.wire.eventstream import Frame, payload_part
 from backends.wire.sagemaker import read_event
 from policies.facts import FailureFacts, Fault
@@ -76,7 +76,7 @@ async def test_damage_behind_a_frame_does_not_wait_for_more(joins: bool) -> None
 async def test_a_stream_without_its_mark_is_broken(marked: bool) -> None:
     """A server that is stopped may close its connection properly, in the middle of an answer."""
     chunks = [payload_part(b"data: {}\n\n"), *([payload_part(b"data: [DONE]\n\n")] if marked else [])]
-    stream = FramedPieces(Body(*chunks), TARGET, read_event, nothing_more, tail=Tail())
+    stream = FramedPieces(Body(*chunks), TARGET, read_event, nothing_more, tail=Tail(marked=True))
     assert await anext(stream) == b"data: {}\n\n"
     if marked:
         assert [piece async for piece in stream] == [b"data: [DONE]\n\n"]

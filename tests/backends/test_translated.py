@@ -17,6 +17,7 @@ from backends.errors import BackendError, Said
 from backends.http.transport import HttpTransport
 from backends.translated import KEPT, Translated
 from backends.wire.sigv4 import Credentials, Signer
+from backends.wire.usage import counted
 from backends.wire.verdicts import GARBLED
 from policies.facts import FailureFacts, Fault
 from policies.table import BedrockSpec, EndpointSpec, Target, TranslateRule, VllmSpec
@@ -179,6 +180,18 @@ async def test_a_stream_that_breaks_after_its_first_byte() -> None:
         assert told[0].startswith(b'{"token":')
         await reply.stream.aclose()
         assert stream.closed == 1
+
+
+async def test_a_translated_streams_counts_are_its_targets() -> None:
+    """They are known at its end, whether or not the client's dialect has a place for them."""
+    content_type, body = STREAMS["openai-completions"]
+    backend = Scripted([Reply(stream=Pieces(body), content_type=content_type)])
+    reply = await translated(backend).invoke(engine(), asked("tgi", streaming=True, stream=True), soon())
+    assert reply.stream is not None
+    _ = [piece async for piece in reply.stream]
+    last = next(event for event in reversed(body.split(b"\n\n")) if b'"usage":{' in event)
+    told = json.loads(last.removeprefix(b"data: "))["usage"]
+    assert counted(reply) == Usage(told["prompt_tokens"], told["completion_tokens"])
 
 
 async def test_a_stream_that_fails_at_once_is_closed() -> None:

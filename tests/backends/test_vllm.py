@@ -9,12 +9,13 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from backends.base import Reply, Trace
+from backends.base import Reply, Trace, Usage
 from backends.errors import BackendError
 from backends.http.transport import HttpTransport
 from backends.vllm import ERROR_LIMIT, VllmBackend
 from backends.wire.restjson import LONGEST_WAIT
 from backends.wire.sagemaker import RESPONSE_LIMIT
+from backends.wire.usage import counted
 from policies.facts import FailureFacts, Fault
 from policies.table import EndpointSpec, Target
 
@@ -190,6 +191,15 @@ async def test_other_streams_end_when_they_end(
     engine.streams(b"data: 1\n\n", content_type=content_type)
     reply = await backend.invoke(target(engine.url, speaks=speaks), call(streaming=True), soon())
     assert await pieces(reply) == [b"data: 1\n\n"]
+
+
+@pytest.mark.parametrize("speaks", ["openai-chat", "opaque"])
+async def test_a_streams_counts_are_known_at_its_end(engine: Engine, backend: VllmBackend, speaks: str) -> None:
+    """What the engine tells in its last event, also where the policy says nothing of the dialect."""
+    engine.streams(b'data: 1\n\ndata: {"usage":{"prompt_tokens":7,"completion_tokens":3}}\n\n' + DONE)
+    reply = await backend.invoke(target(engine.url, speaks=speaks), call(streaming=True), soon())
+    await pieces(reply)
+    assert counted(reply) == Usage(7, 3)
 
 
 async def test_a_cut_stream_is_a_failure(engine: Engine, backend: VllmBackend) -> None:

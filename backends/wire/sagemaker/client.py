@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from policies.table import EndpointSpec
 
-from ...base import ByteStream, Call, Headers, Reply
+from ...base import ByteStream, Call, Counts, Headers, Reply
 from .fields import FIELDS, Kind
 
 RESPONSE_LIMIT = 25 * 1024 * 1024
@@ -79,6 +79,7 @@ def read_reply(
     body: bytes = b"",
     stream: ByteStream | None = None,
     uncounted: bytes | None = None,
+    counts: Counts | None = None,
 ) -> Reply:
     """The answer with that head: the first value of each field, by its name in lower case."""
     found = first.get
@@ -101,4 +102,5 @@ def read_reply(
         named.decode("utf-8", "surrogateescape") if named else None,
         None,
         uncounted,
+        counts,
     )

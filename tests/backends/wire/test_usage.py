@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backends.base import Reply, Usage
 from backends.wire.restjson import read_count
-from backends.wire.usage import LIMIT, counted, uncounted, usage_of
+from backends.wire.usage import LIMIT, counted, uncounted, usage_at_end, usage_of
 
 JSON = "application/json"
 COUNTED = b'{"choices": [], "usage": {"prompt_tokens": 7, "total_tokens": 10, "completion_tokens": 3}}'
@@ -101,3 +101,36 @@ def test_counts_in_the_body_go_before_those_beside_it() -> None:
     assert counted(Reply(COUNTED, usage=beside, uncounted=COUNTED)) == Usage(7, 3)
     assert counted(Reply(b"{}", usage=beside, uncounted=b"{}")) == beside
     assert counted(Reply(COUNTED, usage=beside)) == beside
+
+
+CHUNK = b'data: {"choices":[{"delta":{"content":"a"}}],"usage":%s}\n\n'
+SEVEN = b'{"prompt_tokens":7,"completion_tokens":3}'
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (b"", None),
+        (b'"usage"', None),
+        (CHUNK % b"null" + b"data: [DONE]\n\n", None),
+        (CHUNK % b"null" + CHUNK % SEVEN + b"data: [DONE]\n\n", Usage(7, 3)),
+        (CHUNK % b'{"prompt_tokens":7,"completion_tokens":1}' + CHUNK % SEVEN, Usage(7, 3)),
+        ((CHUNK % SEVEN)[30:] + b"data: [DONE]", Usage(7, 3)),
+        ((CHUNK % SEVEN).replace(b"\n\n", b"\r\n\r\n"), Usage(7, 3)),
+        ((CHUNK % SEVEN).replace(b"data: ", b"data:").strip(), Usage(7, 3)),
+        ((CHUNK % SEVEN)[:-5], None),
+        (b'data: {"choices":[{"delta":{"content":"\\"usage\\":' + SEVEN + b'"}}]}\n\n', None),
+        (
+            b'data: {"usage":{"prompt_tokens":7,"completion_tokens":3,"completion_tokens_details":{"a":1}}}\n\n',
+            Usage(7, 3),
+        ),
+        (b"event: end\ndata: " + b'{"usage":' + SEVEN + b"}\nid: 1\n\n", Usage(7, 3)),
+    ],
+    ids=[
+        *("empty", "no event", "null", "last", "each", "cut off", "line ends", "no blank", "unfinished", "quoted"),
+        *("details", "other fields"),
+    ],
+)
+def test_a_streams_counts_are_those_told_last(events: bytes, expected: Usage | None) -> None:
+    """Engines tell them behind the text, or with each piece of it; a model that writes of `"usage"` tells none."""
+    assert usage_at_end(events) == expected

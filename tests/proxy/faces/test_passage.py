@@ -16,7 +16,7 @@ from typing import cast
 import pytest
 from botocore.eventstream import EventStreamBuffer
 
-from backends.base import Reply
+from backends.base import Reply, Usage
 from backends.errors import BackendError
 from backends.http.edge import ByteBudget, ClientGone, Listener
 from policies.facts import FailureFacts, Fault
@@ -90,6 +90,24 @@ class Late:
         """There is nothing to close."""
 
 
+class Tells:
+    """A streamed body that tells its tokens, and then ends or breaks off."""
+
+    usage: Usage | None = None
+
+    def __init__(self, whole: bool) -> None:
+        self._whole = whole
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        self.usage = Usage(7, 3)
+        if not self._whole:
+            raise BackendError(FailureFacts(Fault.NETWORK, None), TARGET, "reset")
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
+
 @pytest.mark.parametrize(
     ("end", "ended"),
     [
@@ -114,6 +132,30 @@ async def test_the_wait_for_what_never_came_was_the_targets(end: Exception, ende
     assert line["ended"] == ended
     assert line["backend_seconds"] >= 31.0
     assert line["overhead_seconds"] < 30.0
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_what_a_stream_tells_of_tokens_is_recorded(whole: bool) -> None:
+    """Its head has long been sent by then; log, meters and the owner's quota have it all the same, also of one that
+    broke off after it."""
+    log, loop, told = io.BytesIO(), asyncio.get_running_loop(), Tells(whole)
+    backend = Scripted([Reply(b"", told, "text/event-stream", counts=told)])
+    parts = await services(backend, log=log, now=loop.time, text=BOUNDED.replace("requests", "tokens"))
+    face = Front(parts, None)
+    listener = Listener(face.handle, face.malformed, ByteBudget(4096), drain=0.0)
+    port = await listener.start("127.0.0.1", 0)
+    sent = b"%b HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 16\r\n\r\n%b"
+    sent %= RUNTIME.replace(b"chat", b"owned"), BODY
+    await send(port, sent)
+    assert (await send(port, sent)).status == 429
+    await listener.stop()
+    parts.afterwards.now()
+    parts.log.close()
+    line = json.loads(log.getvalue().splitlines()[0])
+    assert (line["prompt_tokens"], line["completion_tokens"]) == (7, 3)
+    assert line["ended"] == ("done" if whole else "upstream_broken")
+    counter = 'pointsman_output_tokens_total{endpoint="owned",component="",target="first",kind="vllm"} 3'
+    assert counter in parts.meters.render({})
 
 
 @pytest.mark.parametrize(
