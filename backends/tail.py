@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from policies.table import Target
 
 from .base import Usage
@@ -14,8 +16,13 @@ from .wire.verdicts import GARBLED
 SERVER_SENT_EVENTS = "text/event-stream"
 
 _DONE = (b"data: [DONE]", b"data:[DONE]")
-_KEPT = 2048
-"""Bytes at the end of a stream in which its last events are looked for; vLLM's with the counts has some 300."""
+_PIECES = 8
+"""Pieces at the end of a stream in which its last events are looked for; vLLM's with the counts has some 300 bytes.
+They are kept as they came, since to join two for each piece would cost four times as much."""
+_LONG = 2048
+"""Bytes that are kept of a longer piece."""
+_SHORT = 64
+"""Bytes below which a piece is joined with the one before: `[DONE]` is found in whatever pieces it comes."""
 
 
 def is_marked(target: Target, content_type: str | None) -> bool:
@@ -34,19 +41,24 @@ class Tail:
 
     def __init__(self, *, marked: bool) -> None:
         self._marked = marked
-        self._last = b""
+        self._last: deque[bytes] = deque(maxlen=_PIECES)
 
     def feed(self, piece: bytes) -> None:
         """One more piece."""
-        self._last = piece[-_KEPT:] if len(piece) >= _KEPT else (self._last + piece)[-_KEPT:]
+        size, last = len(piece), self._last
+        if size > _LONG:
+            piece = piece[-_LONG:]
+        elif size < _SHORT and last:
+            piece = (last.pop() + piece)[-_LONG:]
+        last.append(piece)
 
     def finish(self, target: Target) -> None:
         """The stream is over. Raises BackendError when it lacks its mark."""
-        if self._marked and not self._last.rstrip().endswith(_DONE):
+        if self._marked and not b"".join(self._last).rstrip().endswith(_DONE):
             said = Said(502, "The stream of the model's answer broke.", "ModelStreamError", error_code=STREAM_BROKEN)
             raise BackendError(GARBLED, target, "the stream ended without [DONE]", said)
 
     @property
     def usage(self) -> Usage | None:
         """See `Counts`."""
-        return usage_at_end(self._last)
+        return usage_at_end(b"".join(self._last))

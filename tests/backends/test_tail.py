@@ -46,12 +46,14 @@ def test_only_a_stream_that_has_a_mark_is_broken_without_it(marked: bool) -> Non
 
 
 def test_a_long_stream_is_not_kept() -> None:
-    """Of a stream that its client reads slowly some two thousand bytes are held here, however long its pieces are."""
+    """Of a stream that its client reads slowly 16 KiB are held here at the most, however long its pieces are."""
     tail = Tail(marked=False)
-    for _ in range(3):
-        tail.feed(b"x" * 100_000)
-        tail.feed(b"y" * 1000)
-    assert len(tail._last) == 2048
+    for size in (100_000, 1000, 1, 2048) * 10:
+        tail.feed(b"x" * size)
+    assert 8 * 1000 < sum(map(len, tail._last)) <= 8 * 2048
+    for _ in range(10_000):
+        tail.feed(b"y")
+    assert sum(map(len, tail._last)) <= 8 * 2048
 
 
 @pytest.mark.parametrize(
