@@ -12,6 +12,7 @@ from typing import cast
 from backends.base import Reply
 from backends.http.arriving import TransportError
 from backends.http.connection import Connection
+from backends.tail import Tail
 from backends.wire import bedrock, sagemaker
 from backends.wire.bedrock import EventWriter, engines_own, read_answer, read_exception, read_usage
 from backends.wire.comparison.heard import Heard
@@ -96,6 +97,10 @@ def _event(data: bytes) -> None:
 def _counts(data: bytes) -> None:
     for kind in ("application/json", "application/json; charset=x", "text/plain"):
         counted(Reply(uncounted=uncounted(kind, data)))
+    tail = Tail(marked=False)
+    for piece in pieces_of(data, 60):
+        tail.feed(piece)
+    counted(Reply(counts=tail))
     read_answer(pick(DIALECTS, data), data)
     engines_own(pick(DIALECTS, data), data)
     count = text_of(data)[:40]
@@ -222,7 +227,7 @@ ANSWERS = (
             *(b":message-type=event\n:event-type=chunk\n\n" + _chunk(each) for each in PIECES),
         ),
     ),
-    Parser("counts of an answer", _counts, (*WHOLE, *PIECES), json=True),
+    Parser("counts of an answer", _counts, (*WHOLE, *PIECES, _sse(*PIECES, b"[DONE]")), json=True),
     Parser("answer in a dialect, whole", _translated, WHOLE, (DialectError,), json=True),
     Parser(
         "answer in a dialect, streamed",
