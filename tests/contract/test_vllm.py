@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +88,24 @@ def test_body_that_the_engine_refuses_is_a_model_error_with_its_words(
 def test_usage_of_a_stream_comes_as_the_client_asked(
     streaming_name: str, vllm_proxy: Proxy, get_client: GetClient
 ) -> None:
-    """`stream_options` reaches the engine untouched, and its last event counts the tokens."""
+    """`stream_options` reaches the engine untouched, its last event counts the tokens, and the proxy has them of it."""
+    before = generated(vllm_proxy)
     document = json.loads(chat(stream=True, tokens=7)) | {"stream_options": {"include_usage": True}, "ignore_eos": True}
     params = {"EndpointName": "vllm", "ContentType": "application/json"}
     answer = get_client(streaming_name, vllm_proxy).call(params, json.dumps(document).encode(), stream=True)
     assert answer.error is None
     assert json.loads(answer.parts[-2].removeprefix(b"data: "))["usage"]["completion_tokens"] == 7
+    while generated(vllm_proxy) == before:  # what follows a request comes after its answer
+        time.sleep(0.01)
+    assert generated(vllm_proxy) == before + 7
+
+
+def generated(proxy: Proxy) -> float:
+    """Tokens that the proxy has counted of the endpoint `vllm`."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{proxy.admin_port}/metrics") as page:
+        told = page.read().decode()
+    found = re.findall(r'^pointsman_output_tokens_total\{endpoint="vllm",.*\} (\S+)$', told, re.MULTILINE)
+    return sum(map(float, found))
 
 
 def test_engine_that_dies_in_the_middle_of_a_stream(tmp_path: Path, get_client: GetClient) -> None:
