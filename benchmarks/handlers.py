@@ -93,7 +93,9 @@ class Proxy:
 
 def main() -> None:
     """Measure, print, write both files."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.handlers", description="What handlers cost others.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.handlers", description="What handlers cost others.", allow_abbrev=False
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one mode in one round")
     parser.add_argument("--out", type=Path, default=machine.RESULTS, help="folder of the results")

@@ -76,7 +76,9 @@ class Bench:
 
 def main() -> None:
     """Measure, print the tables, write both files."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hop", description="What the added hop costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.hop", description="What the added hop costs.", allow_abbrev=False
+    )
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.25, help="length of one side of one round")
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"some of {', '.join(KINDS)}")

@@ -175,7 +175,7 @@ SCENES = {
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.limits", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.limits", description=__doc__, allow_abbrev=False)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 3], help="that send requests (%(default)s)")
     parser.add_argument(
         "--spread", type=float, nargs="+", default=[0.3, 0.8], help="standard deviations of logarithms (%(default)s)"

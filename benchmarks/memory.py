@@ -74,7 +74,7 @@ def as_markdown(rows: list[tuple[str, str, str, Taken]]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--requests", type=int, default=5000, help="sent to the engine before the second look")
     arguments = parser.parse_args()

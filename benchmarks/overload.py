@@ -153,7 +153,9 @@ async def measure(url: str, seconds: float) -> list[str]:
 
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description="Goodput under overload.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.overload", description="Goodput under overload.", allow_abbrev=False
+    )
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each point of the curve")
     spread = "standard deviation of the logarithm of what the target takes, 0 for the same each time (%(default)s)"
     parser.add_argument("--spread", type=float, default=0.5, help=spread)

@@ -95,7 +95,9 @@ def _at(ordered: tuple[float, ...], share: float) -> float:
 
 def main() -> None:
     """Measure, print the table, write both files."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.shadow", description="What copies cost clients.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.shadow", description="What copies cost clients.", allow_abbrev=False
+    )
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one side of one round")
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second")

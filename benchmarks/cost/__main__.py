@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__, allow_abbrev=False)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=0.4, help="length of one cell in one round; wrk: at least 1")
     parser.add_argument("--connections", type=int, default=16)

@@ -26,7 +26,7 @@ STREAM = ", stream"
 
 def main() -> None:
     """Write the newest result, or the one that is named, into the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost.page", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost.page", description=__doc__, allow_abbrev=False)
     parser.add_argument("result", type=Path, nargs="?", help="a cost-*.json; without it the newest that is kept")
     parser.add_argument("--page", type=Path, default=PAGE)
     arguments = parser.parse_args()

@@ -140,7 +140,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost.path", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost.path", description=__doc__, allow_abbrev=False)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=1.0, help="of one server in one round")

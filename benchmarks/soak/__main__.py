@@ -23,7 +23,7 @@ from .report import Reading, as_markdown, slopes, verdict
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    found = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__, allow_abbrev=False)
     found.add_argument("--minutes", type=float, default=30.0, help="how long (30)")
     found.add_argument("--rate", type=float, default=150.0, help="requests a second (150)")
     found.add_argument("--workers", type=int, default=2, help="worker processes of the proxy (2)")

@@ -103,13 +103,14 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
         epilog="`pointsman COMMAND --help` explains a command; `pointsman quickstart` is the place to begin.\n"
         "Exit: 0 ok, 1 findings, 2 cannot start or wrong usage, 3 refused.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pointsman {version('pointsman')}")
     commands = parser.add_subparsers(
         prog="pointsman", dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS
     )
     for name, text in COMMANDS.items():
-        command = commands.add_parser(name, description=text[0].upper() + text[1:] + ".")
+        command = commands.add_parser(name, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
         if words[:1] == [name]:
             module = importlib.import_module(f".{name.replace('-', '_')}", __name__)
             module.configure(command)

@@ -43,7 +43,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` the actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, one in ACTIONS.items():
-        action = actions.add_parser(name, help=one.HELP, description=one.HELP[0].upper() + one.HELP[1:] + ".")
+        text = one.HELP[0].upper() + one.HELP[1:] + "."
+        action = actions.add_parser(name, help=one.HELP, description=text, allow_abbrev=False)
         one.configure(action)
         action.set_defaults(act=one.run)
 

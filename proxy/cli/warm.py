@@ -16,7 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Teach `parser` the actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, module in ACTIONS.items():
-        action = actions.add_parser(name, help=module.HELP, description=module.HELP[0].upper() + module.HELP[1:] + ".")
+        text = module.HELP[0].upper() + module.HELP[1:] + "."
+        action = actions.add_parser(name, help=module.HELP, description=text, allow_abbrev=False)
         module.configure(action)
         action.set_defaults(act=module.run)
 

@@ -44,10 +44,20 @@ def test_wrong_usage_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) 
             "unrecognized arguments: --polcy; `pointsman check --help` lists what there is\n",
         ),
         (["test", POLICY, POLICY], "; `pointsman test --help` lists what there is\n"),
+        (
+            ["check", POLICY, "--js"],
+            "unrecognized arguments: --js; `pointsman check --help` lists what there is\n",
+        ),
+        (["serve", "--pol", POLICY], "; `pointsman serve --help` lists what there is\n"),
+        (
+            ["warm", "run", POLICY, "--onc"],
+            "unrecognized arguments: --onc; `pointsman warm --help` lists what there is\n",
+        ),
+        (["migrate", "status", "--js"], "; `pointsman migrate --help` lists what there is\n"),
     ],
 )
 def test_what_a_command_does_not_take(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """It says what to write instead: `check FILE` is no model for `serve`."""
+    """It says what to write instead: `check FILE` is no model for `serve`. The beginning of a flag is not the flag."""
     with pytest.raises(SystemExit) as exit_:
         main(words)
     assert exit_.value.code == 2

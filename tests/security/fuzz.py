@@ -20,7 +20,7 @@ from .sockets import storm
 
 def main() -> int:
     """Run all of it."""
-    arguments = argparse.ArgumentParser(description="hostile input, in numbers")
+    arguments = argparse.ArgumentParser(description="hostile input, in numbers", allow_abbrev=False)
     arguments.add_argument("--sockets", type=int, default=100_000)
     arguments.add_argument("--parsers", type=int, default=1_000_000)
     arguments.add_argument("--seconds", type=float, default=300.0, help="for each parser")

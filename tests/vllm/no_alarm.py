@@ -28,7 +28,7 @@ TEMPERATURES = (0.0, 0.8)
 
 def main() -> int:
     """Ask, print a line for each three requests, and one for each temperature at the end."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None, allow_abbrev=False)
     parser.add_argument("--requests", type=int, default=252, help="at each temperature, at most [252]")
     parser.add_argument("--minutes", type=float, default=20.0, help="in all, at most, once the engine runs [20]")
     arguments = parser.parse_args()
