@@ -35,7 +35,9 @@ def template_reader(folder: Path) -> Callable[[str], str]:
             message = f"is larger than {LARGEST // 1024} KiB; that is not a chat template"
             raise ValueError(message)
         try:
-            text = raw.decode("utf-8")
+            text = raw.decode(
+                "utf-8-sig"
+            )  # the mark that some editors put first would be the first word of each prompt
         except UnicodeDecodeError as error:
             message = f"is not UTF-8 at byte {error.start}"
             raise ValueError(message) from error

@@ -74,7 +74,8 @@ class Door:
         if self._path is None:
             return NO_KEYS
         try:
-            return read_keys(self._path.read_text(encoding="utf-8"), str(self._path))
+            text = self._path.read_text(encoding="utf-8-sig")  # some editors put a mark first
+            return read_keys(text, str(self._path))
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "not UTF-8"
             msg = f"--keys {self._path}: {why}; `pointsman key new` prints its lines"

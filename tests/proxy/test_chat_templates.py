@@ -29,6 +29,12 @@ def test_template_is_read_beside_the_policy(tmp_path: Path) -> None:
     assert load_policy(POLICY, {}, read_file=read).routes["x", None].translate.chat_template == GOOD
 
 
+def test_the_mark_that_some_editors_put_first_is_no_part_of_a_prompt(tmp_path: Path) -> None:
+    """A file in UTF-8 with a byte order mark is the same template."""
+    (tmp_path / "t.jinja").write_text(GOOD, encoding="utf-8-sig")
+    assert template_reader(tmp_path)("t.jinja") == GOOD
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -373,6 +373,12 @@ def test_a_broken_key_file_does_not_start(tmp_path: Path, text: str) -> None:
         Door(given(tmp_path, text), time.time)
 
 
+def test_a_key_file_may_begin_with_the_mark_that_some_editors_put_first(tmp_path: Path) -> None:
+    """UTF-8 with a byte order mark, as editors on Windows save it."""
+    door = Door(given(tmp_path, "\ufeff" + TEAM), time.time)
+    assert [*door.keeper.keys.keys] == [ID]
+
+
 def test_a_missing_key_file_does_not_start(tmp_path: Path) -> None:
     """Nor does one that is not text."""
     settings = given(tmp_path)
