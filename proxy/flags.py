@@ -185,7 +185,7 @@ FLAGS = (
         "FOLDER",
     ),
     Flag("state-poll", _look, "seconds between two looks at the shared state, 0.1 to 5", 4.0, "S"),
-    Flag("prices", str, "dated prices, for what warm-ups cost; without it those that ship here", metavar="FILE"),
+    Flag("prices", _text, "dated prices, for what warm-ups cost; without it those that ship here", metavar="FILE"),
     Flag("alert-url", _address, "POST a line there when a migration is taken back, by whomever", metavar="URL"),
     Flag("alert-on", _alerts, "which decisions about migrations are told there: urgent, or all", "urgent", "WHICH"),
     Flag("keys", _text, "who may call: the file of issued keys (`pointsman key new`)", metavar="FILE"),

@@ -129,7 +129,12 @@ def open_prices(path: Path = SHIPPED) -> Prices:
     if len(raw) > LARGEST:
         message = f"{path} is larger than {LARGEST // 2**20} MiB; that is not a file of prices"
         raise ValueError(message)
-    return read_prices(raw.decode("utf-8-sig"), str(path) if path != SHIPPED else path.name)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"{path} is not UTF-8 at byte {error.start}; that is not a file of prices"
+        raise ValueError(message) from error
+    return read_prices(text, str(path) if path != SHIPPED else path.name)
 
 
 def _cited(file: _File) -> list[tuple[str, str]]:

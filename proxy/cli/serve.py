@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+from pathlib import Path
 
 import orjson
 import uvloop
@@ -13,6 +14,7 @@ import uvloop
 from backends.http.names import THREADS
 from backends.state import StoreError
 from policies.errors import PolicyError
+from warmers.prices import open_prices
 
 from ..flags import add_flags
 from ..notify import notify
@@ -23,6 +25,7 @@ from ..wiring import serving, supervisor
 from ..workers.handover import CannotSucceed
 from ..workers.pool import CannotServe
 from . import EXIT_OK, StartError
+from .given import usable
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     environment().setdefault(*THREADS)  # workers inherit it
     try:
         settings = read(vars(arguments), environment())
+        _read_prices(settings)
         _count_cores(settings)
         uvloop.run(_serve(settings) if settings.workers == 1 else _supervise(settings))
     except UnreadableError as error:
@@ -55,6 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
         msg = f"{error.filename or 'a file'}: {error.strerror}; choose another place with --log"
         raise StartError(msg) from error
     return EXIT_OK
+
+
+def _read_prices(settings: Settings) -> None:
+    """Raises StartError for prices that can't be used: read when the first cost is asked for, they would cost a line
+    of the log and all that is said in dollars, gates of cost as well."""
+    if settings.prices is not None:
+        path = Path(settings.prices)
+        usable("--prices", lambda: open_prices(path))
 
 
 def _count_cores(settings: Settings) -> None:

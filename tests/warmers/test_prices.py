@@ -97,5 +97,5 @@ def test_opened_by_path(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="larger than 4 MiB"):
         open_prices(path)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match="utf-8"):
+    with pytest.raises(ValueError, match="not UTF-8 at byte 0"):
         open_prices(path)

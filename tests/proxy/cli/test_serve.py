@@ -152,6 +152,28 @@ def test_an_unwritable_log_is_one_line(policy: Path, tmp_path: Path) -> None:
     assert "--log" in line
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot read {file}: No such file or directory; give the path of a file"),
+        (b"apiVersion: pointsman-prices/v1\n", "{file}:1: date: Field required"),
+        (b"\xff\xfe", "{file} is not UTF-8 at byte 0; that is not a file of prices"),
+    ],
+)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_prices_that_cannot_be_used_do_not_start(
+    policy: Path, tmp_path: Path, content: bytes | None, told: str, workers: str
+) -> None:
+    """Found out when the first cost is asked for, they would leave costs unknown and say so once."""
+    file = tmp_path / "prices.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    words = command("--policy", str(policy), "--port", "0", "--prices", str(file), "--workers", workers)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == f"pointsman serve: --prices: {told.format(file=file)}"
+
+
 def test_an_open_address_needs_a_word(policy: Path) -> None:
     """Listening for others without authentication is refused unless --no-auth says so."""
     assert "--no-auth" in refused(["--policy", str(policy), "--host", "0.0.0.0", "--port", "0"])
