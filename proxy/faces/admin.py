@@ -207,6 +207,7 @@ def policy_facts(policy: Policy, in_flight: int) -> dict[str, object]:
                 "component": route.component,
                 "serve": [{"target": each.target.name, "weight": each.weight} for each in route.serve],
                 "fallback": [target.name for target in route.fallback],
+                "last_resort": route.last_resort.name if route.last_resort is not None else None,
                 "owner": route.owner,
             }
             for route in table.routes.values()

@@ -18,8 +18,10 @@ from ..parts import POLICY, Scripted, TextSource, services
 
 
 @asynccontextmanager
-async def admin(token: str | None = "t", names: str | None = None) -> AsyncIterator[tuple[int, State, Services]]:
-    parts, state = await services(Scripted()), State()
+async def admin(
+    token: str | None = "t", names: str | None = None, policy: str = POLICY
+) -> AsyncIterator[tuple[int, State, Services]]:
+    parts, state = await services(Scripted(), text=policy), State()
     face = Admin(parts, state, token, lambda: 7, names)
     listener = Listener(face.handle, face.malformed, ByteBudget(4096), drain=1.0)
     port = await listener.start("127.0.0.1", 0)
@@ -91,11 +93,13 @@ async def test_a_handler_that_can_not_be_loaded_is_stale() -> None:
 
 async def test_the_policy_in_force_can_be_read() -> None:
     """Routes with their targets, in order, and what is in flight."""
-    async with admin() as (port, _, parts):
+    text = POLICY.replace("retry: {attempts: 1}", "last_resort: second")
+    async with admin(policy=text) as (port, _, parts):
         _, body = await ask(port, "GET /admin/policy")
     told = json.loads(body)
     assert (told["policy"], told["in_flight"]) == (parts.policy.current.label, 7)
     assert told["routes"][0]["fallback"] == ["second"]
+    assert [route["last_resort"] for route in told["routes"]] == [None, "second", None, None]
 
 
 @pytest.mark.parametrize(
