@@ -24,7 +24,7 @@ from policies.breaker import (
     with_answers,
 )
 from policies.facts import FailureFacts, TargetView
-from policies.hedging import Pace, paced, paid, patience, saved
+from policies.hedging import Pace, paced, paid, patience, saved, unpaid
 from policies.retries import Budget, earned, reserve, spent, unspent
 from policies.table import HedgeRule, Route, Target, VllmSpec
 
@@ -226,6 +226,10 @@ class Book:
             return False
         self._purses[route.key] = left
         return True
+
+    def unspent_hedge(self, route: Route) -> None:
+        """A hedge that was paid for is not made, since the owner's quota refuses it: another request may make it."""
+        self._purses[route.key] = unpaid(self._purses.get(route.key, 0.0))
 
     def patience(self, route: Route, rule: HedgeRule, target: Target, now: float) -> float:
         """Seconds without an answer of `target` after which a request of `route` goes to a second place as well."""

@@ -84,6 +84,11 @@ def paid(purse: float) -> float | None:
     return purse - 1.0 if purse >= 1.0 else None
 
 
+def unpaid(purse: float) -> float:
+    """The purse after a hedge that was paid for and is not made."""
+    return min(MOST, purse + 1.0)
+
+
 def second(plan: Plan, views: Views, fit: Callable[[Target], bool]) -> Attempt | None:
     """Where the plan's first attempt may be overtaken, or None. `fit` says of a target that it is warm and has room.
 

@@ -125,6 +125,7 @@ class Race:
             if route.quota is not None:
                 services.gates.admit_owner(route.quota, now)
         except Refused:
+            services.book.unspent_hedge(route)
             services.meters.hedge(route.key, "quota")
             return None
         first = self.plan.attempts[0].target.name

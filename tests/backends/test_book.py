@@ -230,6 +230,8 @@ def test_purse_of_hedges_is_each_routes_own_and_starts_empty() -> None:
     assert not book.afford_hedge(route)
     book.hedgeable(route, rule)
     assert [book.afford_hedge(each) for each in (other, route, route)] == [False, True, False]
+    book.unspent_hedge(route)
+    assert [book.afford_hedge(each) for each in (other, route, route)] == [False, True, False]
     for _ in range(2):
         book.hedgeable(route, rule)
     book.keep([], [])

@@ -23,6 +23,7 @@ from policies.hedging import (
     saved,
     second,
     settles,
+    unpaid,
     without,
 )
 from policies.table import HedgeRule, RetryRule, Target
@@ -91,6 +92,16 @@ def test_hedges_are_at_no_moment_more_than_their_share(percent: int, slow: list[
         if left is not None:
             purse, hedges = left, hedges + 1
         assert hedges <= count * percent / 100 + 1e-9
+
+
+@PATIENT
+@given(st.floats(1.0, MOST))
+def test_hedge_that_is_not_made_costs_nothing(purse: float) -> None:
+    """What was paid for it is in the purse again, which holds no more than before."""
+    left = paid(purse)
+    assert left is not None
+    assert unpaid(left) == pytest.approx(purse)
+    assert unpaid(MOST) == MOST
 
 
 P95 = HedgeRule(0.5, percentile=95, floor=0.02)

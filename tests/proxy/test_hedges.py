@@ -279,10 +279,12 @@ async def test_both_attempts_are_billed_to_the_owner(tmp_path: Path) -> None:
 
 
 async def test_owner_without_quota_gets_no_hedge(tmp_path: Path) -> None:
-    """The one request that is granted is the first attempt."""
+    """The one request that is granted is the first attempt; the hedge that is not made takes none from the budget."""
     async with bench(tmp_path, requests=1) as it:
         assert await it.told("quota", "ours") == (200, b"slow")
         assert it.counted("ours") == {"quota": 1}
+        route = it.services.policy.current.table.routes["ours", None]
+        assert [it.services.book.afford_hedge(route) for _ in range(2)] == [True, False]
 
 
 async def test_a_percentile_is_learnt_from_the_answers_of_the_first_target(tmp_path: Path) -> None:
