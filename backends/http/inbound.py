@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -31,6 +32,9 @@ Malformed = Callable[[int, str], Answer]
 """Answer to bytes that are no HTTP request: (status, what is wrong with them)."""
 
 
+_HOST, _CODINGS = hdrs.HOST, hdrs.TRANSFER_ENCODING
+_A_HOST = re.compile(r"(?:\[[\w.:~%-]{2,64}\]|[\w.~%!$&'()*+,;=-]{0,255})(?::\d{0,5})?", re.ASCII)
+"""What `Host` may hold, RFC 3986's `host` and `port`: in brackets an address, else a name as long as DNS has them."""
 _HEAD = 64 * 1024
 """Bytes of a head in pieces, all fields together: of those that the parser takes one by one there could be 2 MB."""
 _AHEAD = 64 * 1024
@@ -59,12 +63,13 @@ _NO_ANSWER = RuntimeError("a handler gave no answer")
 class Connection(RequestHandler):
     """aiohttp's connection, but with limits, typed errors for garbage and a word for HTTP/2 clients."""
 
-    __slots__ = ("_first", "_heads", "_part", "_reader", "_refused", "_timer", "door")
+    __slots__ = ("_first", "_heads", "_host", "_part", "_reader", "_refused", "_timer", "door")
 
     def __init__(self, door: Server, **options: Any) -> None:
         super().__init__(door, **options)
         self.door = door
         self._first = True
+        self._host: str | None = None  # as the last request named it: one that may be
         self._heads = 0  # requests counted when data last came
         self._part = 0  # bytes of a head of which the end has not come
         self._timer: asyncio.TimerHandle | None = None
@@ -213,8 +218,13 @@ class Connection(RequestHandler):
             parser.message_consumed()
             if self._buffer_paused:
                 self._taken()
-            unusual = message.__class__ is _ErrInfo or message.chunked or message.version is not HttpVersion11
-            if unusual and self._refuses(message):
+            if (
+                message.__class__ is _ErrInfo
+                or message.chunked
+                or message.version is not HttpVersion11
+                or message.headers.get(_HOST) != self._host
+                or _CODINGS in message.headers
+            ) and self._refuses(message):
                 return
             self._request_in_progress = True
             exchange = Exchange(self, message, payload, door.budget, loop.time())
@@ -254,14 +264,17 @@ class Connection(RequestHandler):
 
     def _refuses(self, message: Any) -> bool:
         """Say what is wrong with what the parser refused, or took and we do not: HTTP/0.9, 2.0 in words, chunks in
-        HTTP/1.0, which has none, so that what passed them on may not have read them, or a coding beside `chunked`,
-        which would have to be undone, since nobody behind this hop is told of it."""
+        HTTP/1.0, which has none, so that what passed them on may not have read them, a coding beside `chunked`, which
+        would have to be undone, since nobody behind this hop is told of it, a coding without a name, which others may
+        take for chunks, or a `Host` that is no host."""
         if message.__class__ is _ErrInfo:
             self.refuse(message.status, message.exc)
             return True
         known = message.version is HttpVersion11 or (message.version is HttpVersion10 and not message.chunked)
-        codings: str = message.headers.get(hdrs.TRANSFER_ENCODING, "chunked")
-        if known and codings.strip(" \t").lower() == "chunked":
+        codings: str = message.headers.get(_CODINGS, "chunked")
+        host: str | None = message.headers.get(_HOST)
+        if known and codings.strip(" \t").lower() == "chunked" and (host is None or _A_HOST.fullmatch(host)):
+            self._host = host  # which the connection's next requests will name as well
             return False
         self.refuse(400, BadHttpMessage(""))
         return True

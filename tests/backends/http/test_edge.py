@@ -19,7 +19,8 @@ from backends.http.edge import (
     Listener,
 )
 
-POST = b"POST /a%20b?x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+OPEN = b"POST /a%20b?x HTTP/1.1\r\nHost: h\r\n"
+POST = OPEN + b"Connection: close\r\n"
 
 
 def malformed(status: int, what: str) -> Answer:
@@ -231,6 +232,16 @@ async def test_a_body_that_is_too_slow_may_be_told_so_and_its_connection_ends() 
         POST.replace(b"HTTP/1.1", b"HTTP/2.0") + b"Content-Length: 0\r\n\r\n",
         POST.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"GET /\r\n\r\n",
+        POST + b"Transfer-Encoding:\r\nContent-Length: 4\r\n\r\nbody",
+        POST + b"Transfer-Encoding: \r\n\r\n",
+        POST.replace(b"Host: h", b"Host: h h") + b"Content-Length: 0\r\n\r\n",
+        POST.replace(b"Host: h", b"Host: h h") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST.replace(b"Host: h", b"Host: a@h") + b"Content-Length: 0\r\n\r\n",
+        POST.replace(b"Host: h", b"Host: h:80x") + b"Content-Length: 0\r\n\r\n",
+        POST.replace(b"Host: h", b"Host: h/endpoints") + b"Content-Length: 0\r\n\r\n",
+        POST.replace(b"Host: h", b"Host: [::1") + b"Content-Length: 0\r\n\r\n",
+        POST.replace(b"Host: h", b"Host: \xc3\xa4") + b"Content-Length: 0\r\n\r\n",
+        POST.replace(b"Host: h", b"Host: " + b"h" * 256) + b"Content-Length: 0\r\n\r\n",
     ],
 )
 async def test_what_the_parser_refuses_gets_the_contracts_own_error(garbage: bytes) -> None:
@@ -241,6 +252,26 @@ async def test_what_the_parser_refuses_gets_the_contracts_own_error(garbage: byt
     assert b"X-What: " in answer
     assert b"Connection: close" in answer or answer.startswith(b"HTTP/1.0")
     assert answer.endswith(b"typed")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [b"h", b"", b" h:8080 ", b"a-b.c_d.example.:1", b"127.0.0.1:9", b"[::1]:80", b"[fe80::1%25eth0]", b"h:", b"%41"],
+)
+async def test_whatever_a_host_can_be_called_is_answered(host: bytes) -> None:
+    """By name, by address, with or without a port; over one connection another time as another one."""
+    async with listening(echo) as (port, _):
+        request = OPEN.replace(b"Host: h", b"Host: " + host) + b"Content-Length: 0\r\n\r\n"
+        answer = await talk(port, request * 2 + POST + b"Content-Length: 0\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 200 OK") == 3
+
+
+async def test_a_host_is_looked_at_with_each_request() -> None:
+    """A good one before it on the same connection vouches for nothing."""
+    async with listening(echo) as (port, _):
+        bad = OPEN.replace(b"Host: h", b"Host: h h") + b"Content-Length: 0\r\n\r\n"
+        answer = await talk(port, OPEN + b"Content-Length: 0\r\n\r\n" + bad)
+    assert [line.split()[1] for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")] == [b"200", b"400"]
 
 
 async def test_an_http2_preface_is_closed_cleanly() -> None:
