@@ -101,7 +101,7 @@ class JSONResponse(Response):
         headers: Mapping[str, str] | None = None,
         media_type: str = "application/json",
     ) -> None:
-        super().__init__(json.dumps(content, separators=(",", ":")), status_code, headers, media_type)
+        super().__init__(json.dumps(content, allow_nan=False, separators=(",", ":")), status_code, headers, media_type)
 
 
 class HTTPException(Exception):

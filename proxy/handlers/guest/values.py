@@ -177,8 +177,13 @@ class Event:
 
 
 def encoded(value: Any) -> bytes:
-    """`value` as compact JSON in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """`value` as compact JSON in UTF-8. Raises TypeError for what JSON can't hold, NaN and infinities as well: Python
+    would write them by names that no other reader knows."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError as error:
+        raise TypeError(str(error)) from None
+    return text.encode()
 
 
 def as_body(value: Any) -> tuple[bytes, str | None]:

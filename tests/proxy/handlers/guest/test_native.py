@@ -102,6 +102,8 @@ async def test_what_json_cannot_hold_is_named(hook: Any) -> None:
     told = f"{hook.__name__} returned a dict that JSON can't hold: Object of type date is not JSON serializable"
     with pytest.raises(TypeError, match=told):
         await hook({"day": date(2026, 1, 1)})
+    with pytest.raises(TypeError, match=f"{hook.__name__} returned a dict that JSON can't hold: Out of range float"):
+        await hook({"score": float("nan")})
 
 
 @pytest.mark.parametrize(

@@ -83,3 +83,9 @@ def test_http_exception_has_status_and_text() -> None:
     """Raised by a formatter, both reach the client."""
     error = HTTPException(404, "not here")
     assert (error.status_code, str(error)) == (404, "not here")
+
+
+def test_response_of_json_is_json() -> None:
+    """As starlette's own does, it refuses numbers that JSON has not."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        JSONResponse({"a": float("nan")})

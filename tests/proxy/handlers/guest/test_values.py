@@ -121,6 +121,17 @@ def test_other_bodies_are_refused() -> None:
         as_body(1.5)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_json_has_not_are_refused(number: float) -> None:
+    """Python writes them as NaN and Infinity, which no other reader takes for JSON. Bytes are the customer's own."""
+    one, value = call(), {"a": [number]}
+    event = Event(b"data: 1\n\n", 0, one)
+    for give in (one.reply, as_body, lambda given: one.replace(json=given), lambda given: event.replace(json=given)):
+        with pytest.raises(TypeError, match="Out of range float values are not JSON compliant"):
+            give(value)
+    assert as_body(b"NaN") == (b"NaN", None)
+
+
 def test_reply_reads_changes_and_remembers_its_call() -> None:
     """An answer from `before` belongs to its call."""
     one = call()
