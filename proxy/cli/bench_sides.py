@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from backends.base import Headers
 from policies.quantities import show_seconds
@@ -22,6 +24,9 @@ from ..settings import environment
 from . import StartError
 from .emulate import read_config
 from .given import usable
+
+REACH = 5.0
+"""Seconds that a proxy has to take a connection before anything is measured."""
 
 Measure = Callable[[Target, list[Row]], None]
 """Adds the rows of one target to a list. Whatever ends it, those that are there stay."""
@@ -64,6 +69,7 @@ def of_url(url: str, token: str | None, policy: RouteTable, route: Route, load: 
     if not url.startswith(("http://", "https://")):
         message = f"--url {url}: give the address of a proxy, such as http://127.0.0.1:8080"
         raise StartError(message)
+    _reach(url)
     more: Headers = (("Authorization", f"Bearer {token}"),) if token is not None else ()
     names = {one.serve[0].target.name: one for one in policy.routes.values() if len(one.serve) == 1}
 
@@ -84,6 +90,18 @@ def of_url(url: str, token: str | None, policy: RouteTable, route: Route, load: 
         asyncio.run(whole())
 
     return side
+
+
+def _reach(url: str) -> None:
+    """Look once whether anybody listens there: every call would fail, for as long as the measurement takes."""
+    try:
+        parts = urlsplit(url)
+        place = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection(place, timeout=REACH).close()
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        message = f"--url {url}: no proxy can be reached there: {why}; start it, or give the address where it listens"
+        raise StartError(message) from error
 
 
 def _announce(name: str, load: Load) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,15 +101,60 @@ def test_calls_that_are_spent_while_it_settles(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_addresses_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No URL, or one beside stand-ins; a proxy that is not there fails every call."""
+    """No URL, or one beside stand-ins; a flag that makes no sense."""
     plain = words(tmp_path, MOVING, "http://127.0.0.1:1")
     for more, says in (
         (["--url", "localhost"], "--url localhost: give the address of a proxy"),
         (["--url", "http://x", "--stand-ins", "y"], "--url and --stand-ins"),
-        (["--url", "http://127.0.0.1:1", "--calls", "1"], "most with no answer: look at --url, the proxy's log"),
-        (["--url", "http://127.0.0.1:1", "--calls", "1", "--settle", "1h"], "every call to old failed, most with no"),
+        (
+            ["--url", "http://127.0.0.1:port"],
+            "--url http://127.0.0.1:port: no proxy can be reached there: Port could not",
+        ),
         (["--calls", "0"], "--calls 0: give at least one"),
         (["--body", "/nowhere"], "--body: cannot read /nowhere"),
     ):
         assert main([*plain, *more]) == 2
         assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_proxy_that_is_not_there_is_told_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every call would fail, for as long as the measurement takes."""
+    assert main([*words(tmp_path, MOVING, "http://127.0.0.1:1"), "--url", "http://127.0.0.1:1"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(
+        "pointsman bench-candidate: --url http://127.0.0.1:1: no proxy can be reached there: Connection refused; "
+    )
+
+
+@contextmanager
+def hanging_up() -> Iterator[str]:
+    """Takes every connection and closes it."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def whole() -> None:
+        with contextlib.suppress(OSError):  # it is shut down
+            while True:
+                listening.accept()[0].close()
+
+    thread = threading.Thread(target=whole, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        listening.close()
+
+
+def test_a_proxy_that_answers_no_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said where to look, also where no call was counted."""
+    with hanging_up() as url:
+        plain = [*words(tmp_path, MOVING, url), "--url", url, "--calls", "1"]
+        for more, says in (
+            ((), "most with no answer: look at --url, the proxy's log"),
+            (("--settle", "1h"), "every call to old failed, most with no"),
+        ):
+            assert main([*plain, *more]) == 2
+            assert says in capsys.readouterr().err.splitlines()[-1]
