@@ -213,7 +213,15 @@ def supervisor(settings: Settings, variables: Mapping[str, str]) -> Supervisor:
         prepare: Callable[[RouteTable], Awaitable[None]],
         number: Callable[[int, bool], int],
     ) -> Policy:
-        return policy_of(settings, variables, Hearers(swapped, reloaded, prepare), source, number)
+        def heard(policy: InForce) -> None:
+            swapped(policy)
+            owners = {
+                quota.owner: quota for route in policy.table.routes.values() if (quota := route.quota) is not None
+            }
+            for told in filter(None, (quota.thin(settings.workers) for quota in owners.values())):
+                logging.getLogger("pointsman.policy").warning("%s", told)
+
+        return policy_of(settings, variables, Hearers(heard, reloaded, prepare), source, number)
 
     outside = Outside(source, policy, variables, version("pointsman"), time.monotonic, random.random)
     return Supervisor(settings, outside)
