@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -43,6 +44,21 @@ RETRY_AFTER = timedelta(seconds=5)
 """How long a failed look-up answers for the ones that would follow."""
 ROLES = 256
 """Roles remembered at once; one more forgets the one unused for longest."""
+
+VENDOR = Path("/sys/class/dmi/id/sys_vendor")
+"""Who made the machine, on Linux."""
+_GIVEN = (
+    *("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CREDENTIAL_FILE", "BOTO_CONFIG"),
+    *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+)
+"""Variables any of which gives credentials, or says where they are."""
+_WRITTEN = frozenset(
+    {
+        *("aws_access_key_id", "credential_process", "role_arn", "web_identity_token_file"),
+        *("sso_session", "sso_account_id", "login_session"),
+    }
+)
+"""Keys of a profile any of which does."""
 
 _SESSION_NAME = "pointsman"
 
@@ -176,6 +192,16 @@ class AwsCredentials:
         """Have botocore imported, so that the first request does not wait for that."""
         await asyncio.get_running_loop().run_in_executor(self._executor, importlib.import_module, "botocore.session")
 
+    async def unfound(self, variables: Mapping[str, str], vendor: Path = VENDOR) -> str | None:
+        """Why nothing can be signed here, as far as variables and files say; None: it may well be. Nobody is asked.
+
+        `vendor` is the file that says who made the machine: on EC2's it is usual that its role alone gives any.
+        """
+        if any(variables.get(name) for name in _GIVEN):
+            return None
+        loop, disabled = asyncio.get_running_loop(), variables.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
+        return await loop.run_in_executor(self._executor, self._blocking.unfound, None if disabled else vendor)
+
     def refused(self, credentials: Credentials, role: AssumedRole | None = None) -> None:
         """See `CredentialSource`. boto3's chain starts over, so that what was rotated under it is found.
 
@@ -262,6 +288,19 @@ class _Blocking:
         except Exception as error:
             raise CredentialsError(cause_of(error, role)) from error
 
+    def unfound(self, vendor: Path | None) -> str | None:
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            written = self._make_session().get_scoped_config().keys() & _WRITTEN
+        except BotoCoreError as error:
+            return cause_of(error, None)
+        try:
+            at_home = vendor is not None and vendor.read_bytes().strip() == b"Amazon EC2"
+        except OSError:  # another system, or nothing for this user to read
+            at_home = False
+        return None if written or at_home else _NOTHING_HERE
+
     def forget(self) -> None:
         """Begin anew: a session keeps what it once found for as long as that says that it holds."""
         with self._lock:
@@ -303,6 +342,10 @@ _NO_CREDENTIALS = (
     " AWS_PROFILE"
 )
 _NO_SSO = "the AWS SSO session is not usable: run `aws sso login`"
+_NOTHING_HERE = (
+    "no AWS credentials in environment or files: unless this machine has a role, requests that are to be signed fail;"
+    " set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+)
 _CAUSES: Mapping[str, str] = MappingProxyType(
     {
         "NoCredentialsError": _NO_CREDENTIALS,

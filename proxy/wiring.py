@@ -29,7 +29,7 @@ from backends.temperatures import Temperatures
 from backends.translated import Translated
 from backends.vllm import VllmBackend
 from backends.wire.sigv4 import Credentials, Signer
-from policies.table import RouteTable
+from policies.table import RouteTable, VllmSpec
 from warmers.ping import Parts
 from warmers.runner import Warmer
 
@@ -225,6 +225,17 @@ def supervisor(settings: Settings, variables: Mapping[str, str]) -> Supervisor:
 
     outside = Outside(source, policy, variables, version("pointsman"), time.monotonic, random.random)
     return Supervisor(settings, outside)
+
+
+async def look_for_credentials(table: RouteTable, variables: Mapping[str, str]) -> None:
+    """Say so at the start where nothing can be signed: else each request would fail, and the first one say why."""
+    specs = {name: target.spec for name, target in table.targets.items()}
+    signed = [name for name, spec in specs.items() if not isinstance(spec, VllmSpec) and getattr(spec, "sign", True)]
+    if signed:
+        chain = AwsCredentials()
+        if (why := await chain.unfound(variables)) is not None:
+            logging.getLogger("pointsman.proxy").warning("%s (targets: %s)", why, ", ".join(sorted(signed)[:8]))
+        await chain.aclose()
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from ..notify import notify
 from ..policy_source import UnreadableError
 from ..server import Addresses, CannotListen, running, settle, signals
 from ..settings import Settings, SettingsError, environment, read
-from ..wiring import serving, supervisor
+from ..wiring import look_for_credentials, serving, supervisor
 from ..workers.handover import CannotSucceed
 from ..workers.pool import CannotServe
 from . import EXIT_OK, StartError
@@ -86,6 +86,7 @@ async def _serve(settings: Settings) -> None:
         running(settings, services) as addresses,
         signals(services) as ended,
     ):
+        await look_for_credentials(services.policy.current.table, environment())
         settle()
         _announce(addresses, services.policy.current.label)
         await ended.wait()

@@ -28,7 +28,7 @@ from ..replays import Replays
 from ..server import contracts_of, duties_of, follows, settle
 from ..services import Services
 from ..settings import Settings, SettingsError
-from ..wiring import real, serving
+from ..wiring import look_for_credentials, real, serving
 from .channel import Channel
 from .messages import (
     Accept,
@@ -97,6 +97,8 @@ async def _serve(channel: Channel, begin: Begin, variables: Mapping[str, str], r
 
     await loads("its log and policy")
     async with serving(settings, variables, told=source, near=begin.near, world=real(replays, loads)) as services:
+        if begin.number == 0:  # one line is enough
+            await look_for_credentials(services.policy.current.table, variables)
         contracts, tls = contracts_of(settings, services)
         await Worker(begin, settings, services, source, contracts, channel, report).serve(tls)
 

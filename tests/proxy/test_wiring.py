@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from policies.errors import PolicyError
+from policies.load import load_policy
 from proxy.policy_source import UnreadableError
 from proxy.settings import Settings
-from proxy.wiring import serving, static_credentials
+from proxy.wiring import look_for_credentials, serving, static_credentials
 from tests.outcomes import outcome
 
 from .parts import POLICY, invocation
@@ -43,6 +44,26 @@ async def test_what_waits_at_the_end_is_done_while_it_can_be(
         services.afterwards.do(lambda: trace.finish(told))
     assert told.request_id in log.read_text()
     assert str(trace.trace_id) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("target", "given", "told"),
+    [
+        ("{kind: endpoint, endpoint: e, region: us-east-1}", {}, True),
+        ("{kind: endpoint, endpoint: e, sign: false, url: 'http://127.0.0.1:1'}", {}, False),
+        ("{kind: endpoint, endpoint: e, region: us-east-1}", {"AWS_ACCESS_KEY_ID": "AKID"}, False),
+        ('{kind: vllm, url: "http://127.0.0.1:1", model: m}', {}, False),
+    ],
+)
+async def test_a_start_without_credentials_says_so(
+    target: str, given: dict[str, str], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a target is signed for and nothing on this machine gives any: else only the first request would say it."""
+    text = f'apiVersion: pointsman/v1\naccount: "123456789012"\ntargets: {{t: {target}}}\n'
+    table = load_policy(text + "endpoints: {a: {serve_from: t}}\n", {})
+    await look_for_credentials(table, {"AWS_EC2_METADATA_DISABLED": "true"} | given)
+    lines = [line for line in caplog.messages if line.startswith("no AWS credentials in environment or files")]
+    assert [line.endswith("(targets: t)") for line in lines] == [True] * told
 
 
 async def test_static_credentials_are_what_was_given() -> None:
