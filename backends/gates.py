@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from policies.limits import START, Limit, after_answer, after_pushback, after_silence, queue_holds
-from policies.quotas import Bucket, Quota, Rate, full, refilled, taken, wait_for
+from policies.quotas import Quota
 from policies.table import LimitRule, Target
 
 from .book import places
+from .owners import Owners
 from .patience import Alarm
 
 RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2})
@@ -207,14 +208,15 @@ class Gate:
 class Gates:
     """All gates of one process, made inside its loop."""
 
-    def __init__(self, workers: int = 1, clock: float = 0.0) -> None:
-        """`workers` processes share what the policy grants an owner, and what it lets a target bear. `clock`: seconds
-        that the wall's clock, which they have in common with other machines, is ahead of the loop's."""
+    def __init__(self, workers: int = 1, clock: float = 0.0, owners: Owners | None = None) -> None:
+        """`workers` processes share what the policy lets a target bear, and by `owners` what it grants an owner.
+        `clock`: seconds that the wall's clock, which they have in common with other machines, is ahead of the
+        loop's."""
         self._gates: dict[str, Gate] = {}
         self._places: dict[str, tuple[object, ...]] = {}
         self._limits: dict[str, LimitRule] = {}
         """By target, as the policy in force has them: who still goes by an older one is bound by these as well."""
-        self._owners: dict[tuple[str, str], Bucket] = {}
+        self._owners = owners if owners is not None else Owners()
         self._workers, self._clock = workers, clock
         self._serial = 0
 
@@ -280,22 +282,16 @@ class Gates:
     def admit_owner(self, quota: Quota, now: float) -> None:
         """Take one request out of the owner's quota. Raises Refused when there is none, or tokens are owed: then it
         takes nothing, so that who asks again and again while tokens are owed has requests left when they are not."""
-        for what, rate, amount in (("tokens", quota.tokens, 0.0), ("requests", quota.requests, 1.0)):
-            if rate is None:
-                continue
-            share = Rate(rate.count / self._workers, rate.period)
-            bucket = self._bucket(quota.owner, what, share, now)
-            wait = wait_for(bucket, share, amount)
-            if wait > 0:
-                why = f"owner {quota.owner} is over its {what}"
-                raise Refused(why, min(LATEST, max(SOONEST, wait)))
-            self._owners[quota.owner, what] = taken(bucket, amount)
+        over = self._owners.admit(quota, now)
+        if over is not None:
+            what, wait = over
+            why = f"owner {quota.owner} is over its {what}"
+            raise Refused(why, min(LATEST, max(SOONEST, wait)))
 
     def charge_owner(self, quota: Quota, tokens: int, now: float) -> None:
         """Take what a request used out of the owner's tokens, into debt if need be."""
         if quota.tokens is not None:
-            share = Rate(quota.tokens.count / self._workers, quota.tokens.period)
-            self._owners[quota.owner, "tokens"] = taken(self._bucket(quota.owner, "tokens", share, now), tokens)
+            self._owners.charge(quota, tokens, now)
 
     def keep(self, targets: Iterable[Target]) -> None:
         """Forget targets that no policy names any more and where nobody is, and limits of those that moved. Where there
@@ -321,9 +317,6 @@ class Gates:
         """Of each target that has been asked: name, limit, requests inside, requests waiting."""
         for name, gate in self._gates.items():
             yield name, int(gate.places()), gate.active, gate.waiting
-
-    def _bucket(self, owner: str, what: str, rate: Rate, now: float) -> Bucket:
-        return refilled(self._owners.get((owner, what)) or full(rate, now), rate, now)
 
     def of(self, target: Target) -> Gate:
         """The gate of `target`; as long as anybody is in it or waits, whoever asks gets the same."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .quantities import show_seconds
-
 BYTES = 4
 """Bytes that count as a token where nobody has counted: about what English takes in the tokenizers of today."""
 
@@ -31,22 +29,6 @@ class Quota:
     owner: str
     requests: Rate | None = None
     tokens: Rate | None = None
-
-    def thin(self, workers: int) -> str | None:
-        """What it comes to where so many workers share it and have less than a request each; None: they have one.
-
-        Nobody knows with whom of them the owner's connections are, so each lets one in, and then none for as long as
-        its share takes to pay for that.
-        """
-        rate = self.requests
-        if rate is None or rate.count == 0 or rate.count >= workers:
-            return None
-        granted, together = show_seconds(rate.period), show_seconds(rate.period * workers / rate.count)
-        return (
-            f"owner {self.owner} may send {rate.count:g} requests in {granted}, less than one for each of {workers} "
-            f"workers: it is as if it were {workers} in {together}, one by each; where so many at once are too many, "
-            "serve with fewer --workers"
-        )
 
 
 @dataclass(frozen=True, slots=True)

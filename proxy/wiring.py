@@ -23,6 +23,7 @@ from backends.gates import Gates
 from backends.http.transport import HttpTransport
 from backends.meters import Meters
 from backends.objects import ObjectReader
+from backends.owners import Owners
 from backends.signed import WholeSeconds
 from backends.state import Store, open_store
 from backends.temperatures import Temperatures
@@ -154,10 +155,12 @@ def _door(settings: Settings, world: World) -> Door | None:
     return Door(settings, world.wall, world.replays) if settings.keys or settings.tls_client_ca else None
 
 
-def real(replays: Replays | None = None, loads: Loads = untold) -> World:
-    """The world as it is. `replays`: memory of signatures that this process shares with others."""
+def real(replays: Replays | None = None, owners: Owners | None = None, loads: Loads = untold) -> World:
+    """The world as it is. `replays` and `owners`: memory that this process shares with others."""
     bits = random.getrandbits
-    return World(time.monotonic, time.time, random.random, bits, open_store, replays=replays, loads=loads)
+    return World(
+        time.monotonic, time.time, random.random, bits, open_store, replays=replays, owners=owners, loads=loads
+    )
 
 
 def _ground(settings: Settings, variables: Mapping[str, str], parts: AsyncExitStack, world: World) -> _Ground:
@@ -173,7 +176,7 @@ def _ground(settings: Settings, variables: Mapping[str, str], parts: AsyncExitSt
     parts.callback(telemetry.shutdown)
     parts.callback(afterwards.now)  # and before no more traces are taken
     workers = settings.workers
-    gates = Gates(workers, world.wall() - world.now())
+    gates = Gates(workers, world.wall() - world.now(), world.owners)
     book, meters = Book(world.draw, workers), Meters(version("pointsman"))
     return _Ground(world, log, afterwards, transport, book, gates, meters, Temperatures(), telemetry)
 
@@ -213,15 +216,7 @@ def supervisor(settings: Settings, variables: Mapping[str, str]) -> Supervisor:
         prepare: Callable[[RouteTable], Awaitable[None]],
         number: Callable[[int, bool], int],
     ) -> Policy:
-        def heard(policy: InForce) -> None:
-            swapped(policy)
-            owners = {
-                quota.owner: quota for route in policy.table.routes.values() if (quota := route.quota) is not None
-            }
-            for told in filter(None, (quota.thin(settings.workers) for quota in owners.values())):
-                logging.getLogger("pointsman.policy").warning("%s", told)
-
-        return policy_of(settings, variables, Hearers(heard, reloaded, prepare), source, number)
+        return policy_of(settings, variables, Hearers(swapped, reloaded, prepare), source, number)
 
     outside = Outside(source, policy, variables, version("pointsman"), time.monotonic, random.random)
     return Supervisor(settings, outside)

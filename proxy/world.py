@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from backends.owners import Owners
 from backends.state import Store
 
 from .access_log import RequestLog
@@ -36,5 +37,7 @@ class World:
     """Where the request log goes, instead of the place that the settings name."""
     replays: Replays | None = None
     """Memory of signatures that several processes share; None: each has its own."""
+    owners: Owners | None = None
+    """Memory of what owners have left of their quotas, likewise."""
     loads: Loads = untold
     """Told what the process loads next, while it starts and when it reloads."""

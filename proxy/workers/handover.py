@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from .channel import Channel, channel_of
+from .memory import NOTHING, Memory
 from .messages import Counted, Legacy, Ready, Serving, Unwanted, Yours
 
 log = logging.getLogger("pointsman.workers")
@@ -140,27 +141,26 @@ async def start_successor(
     variables: Mapping[str, str],
     ports: Ports,
     generation: int,
-    replays: int = -1,
+    memory: Memory = NOTHING,
 ) -> Successor:
-    """Start `command` and leave it the listening sockets `ports`, of clients and operators, and the memory of
-    signatures. Raises OSError."""
+    """Start `command` and leave it the listening sockets `ports`, of clients and operators, and the memory that workers
+    share. Raises OSError."""
     ours, theirs = socket.socketpair()
     clients, operators = [port.fileno() for port in ports[0]], ports[1].fileno() if ports[1] is not None else -1
     admin = [operators] if operators >= 0 else []
-    memory = [replays] if replays >= 0 else []
     with theirs:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno(), *clients, *admin, *memory],
+                pass_fds=[theirs.fileno(), *clients, *admin, *memory.descriptors],
                 env={**variables, TAKE_OVER: str(theirs.fileno())},
             )
         except BaseException:
             ours.close()
             raise
     channel = await channel_of(ours)
-    channel.tell(Legacy(clients[0], operators, generation, replays, tuple(clients[1:])))
+    channel.tell(Legacy(clients[0], operators, generation, memory.replays, tuple(clients[1:]), memory.quotas))
     return Successor(process, channel, len(clients))
 
 

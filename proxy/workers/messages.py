@@ -53,6 +53,8 @@ class Begin:
     also: tuple[int, ...] = ()
     listens: bool = False
     """The supervisor knows `Loading`; one of an older release, that starts a worker of newer code, would hang up."""
+    quotas: int = -1
+    """Of the memory of what owners have left, which they share; -1: a supervisor of an older release has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ class Legacy:
     generation: int
     replays: int = -1
     also: tuple[int, ...] = ()
+    quotas: int = -1
 
 
 @dataclass(frozen=True, slots=True)

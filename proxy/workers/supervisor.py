@@ -29,7 +29,6 @@ from policies.table import RouteTable
 from ..faces.admin import State
 from ..flags import MIB
 from ..policy_source import InForce, Overheard, Policy
-from ..replays import new_memory
 from ..server import Addresses
 from ..settings import Settings, of_one_worker, unusual
 from .child import Child, start_child
@@ -45,6 +44,7 @@ from .handover import (
     predecessor_of,
     start_successor,
 )
+from .memory import NOTHING, memory_of
 from .messages import Begin, Told
 from .operators import Operators
 from .pool import Pool, pace_of
@@ -104,8 +104,7 @@ class Supervisor:
         """Nobody goes on with the ports when this one ends."""
         self._handed = False
         """It was told that it is its turn."""
-        self._replays = -1
-        """Of the memory of signatures that the workers share; -1 where nobody signs."""
+        self._memory = NOTHING
 
     async def supervise(self, announce: Callable[[Addresses, str], None]) -> None:
         """Serve until told to end; `announce` is called once clients are served.
@@ -123,7 +122,8 @@ class Supervisor:
                 admin_port=operators.getsockname()[1] if operators is not None else self._settings.admin_port,
             )
             policy = await self._load(settings, before)
-            self._replays = self._memory(before, parts)
+            legacy, signs = before.legacy if before is not None else None, self._settings.keys_secret is not None
+            self._memory = memory_of(legacy, parts, signs=signs)
             page = new_page(settings.workers)
             parts.callback(os.close, page)
             board = Board(page, settings.workers)
@@ -154,16 +154,6 @@ class Supervisor:
         if settings.face == "container":
             return clients, None
         return clients, parts.enter_context(listening("127.0.0.1", settings.admin_port, "--admin-port")[0])
-
-    def _memory(self, before: Predecessor | None, parts: ExitStack) -> int:
-        """The memory of signatures: a successor goes on with what the one before knew."""
-        left = before.legacy.replays if before is not None else -1
-        if left < 0 and self._settings.keys_secret is None:
-            return -1
-        memory = left if left >= 0 else new_memory()
-        os.set_inheritable(memory, False)
-        parts.callback(os.close, memory)
-        return memory
 
     async def _load(self, settings: Settings, before: Predecessor | None) -> Policy:
         """The policy, read and checked; a successor numbers on from where the one before was."""
@@ -206,14 +196,16 @@ class Supervisor:
         page, board = shared
         variables = alone(self._outside.variables)
         each = unusual(of_one_worker(settings)) | {"drain": settings.drain}  # workers of older releases look for it
-        memory = [self._replays] if self._replays >= 0 else []
+        memory = self._memory
         first, also = clients[0].fileno(), tuple(port.fileno() for port in clients[1:])
 
         async def one(number: int) -> Child:
-            return await start_child(number, (first, *also, page, *memory), variables)
+            return await start_child(number, (first, *also, page, *memory.descriptors), variables)
 
         def begin(number: int, told: Told) -> Begin:
-            return Begin(number, each, told, first, page, near, self._replays, also, listens=True)
+            return Begin(
+                number, each, told, first, page, near, memory.replays, also, listens=True, quotas=memory.quotas
+            )
 
         def ended(number: int, child: Child) -> None:
             board.put(number, ABSENT)
@@ -350,7 +342,7 @@ class Supervisor:
         """Whether a successor serves. One that does not has ended, and operators are answered here again."""
         log.info("upgrade: starting a successor")
         command, variables = own_command(), alone(self._outside.variables)
-        succeeds = start_successor(command, variables, ports, policy.current.generation, self._replays)
+        succeeds = start_successor(command, variables, ports, policy.current.generation, self._memory)
         starts = start(succeeds, name="successor-starts")
         try:
             successor = await asyncio.shield(starts)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 import orjson
 
 from backends.http.edge import Listener
+from backends.owners import Owners
 from backends.state import StoreError
 from backends.tasks import end, start
 from policies.errors import PolicyError
@@ -88,6 +89,7 @@ async def _serve(channel: Channel, begin: Begin, variables: Mapping[str, str], r
     if begin.replays >= 0:
         replays = Replays(begin.replays)
         os.close(begin.replays)
+    owners = Owners(begin.quotas) if begin.quotas >= 0 else None
     source = ToldSource(told.name, told.text, told.files, told.generation)
 
     async def loads(what: str) -> None:
@@ -96,7 +98,9 @@ async def _serve(channel: Channel, begin: Begin, variables: Mapping[str, str], r
             await asyncio.sleep(0)  # the loop sends it now: what is loaded next may hold the loop
 
     await loads("its log and policy")
-    async with serving(settings, variables, told=source, near=begin.near, world=real(replays, loads)) as services:
+    async with serving(
+        settings, variables, told=source, near=begin.near, world=real(replays, owners, loads)
+    ) as services:
         if begin.number == 0:  # one line is enough
             await look_for_credentials(services.policy.current.table, variables)
         contracts, tls = contracts_of(settings, services)

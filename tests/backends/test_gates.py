@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 
 import pytest
 
 from backends.gates import Gates, Refused
+from backends.owners import Owners, new_memory
 from policies.limits import Bounds
 from policies.quotas import Quota, Rate
 from policies.table import EndpointSpec, LimitRule, Target
@@ -193,15 +195,19 @@ async def test_who_waits_gets_in_where_a_policy_makes_room() -> None:
 
 
 def test_an_owner_has_so_many_requests() -> None:
-    """Over all of its routes, shared by the processes, and apart from other owners."""
-    gates, quota = Gates(workers=2), Quota("us", requests=Rate(4.0, 1.0))
-    for _ in range(2):
+    """Over all of its routes, whichever process is asked, and apart from other owners."""
+    descriptor = new_memory()
+    one, other = (Gates(2, 0.0, Owners(descriptor)) for _ in range(2))
+    quota = Quota("us", requests=Rate(4.0, 1.0))
+    for gates in (one, one, one, other):
         gates.admit_owner(quota, 10.0)
-    with pytest.raises(Refused, match="owner us is over its requests") as caught:
-        gates.admit_owner(quota, 10.0)
-    assert caught.value.retry_after == 1.0
-    gates.admit_owner(Quota("them", requests=Rate(4.0, 1.0)), 10.0)
-    gates.admit_owner(quota, 10.6)
+    for gates in (one, other):
+        with pytest.raises(Refused, match="owner us is over its requests") as caught:
+            gates.admit_owner(quota, 10.0)
+        assert caught.value.retry_after == 1.0
+        gates.admit_owner(Quota("them", requests=Rate(4.0, 1.0)), 10.0)
+    other.admit_owner(quota, 10.3)
+    os.close(descriptor)
 
 
 def test_who_came_long_before_brings_no_time_back() -> None:

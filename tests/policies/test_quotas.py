@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.quantities import show_seconds
-from policies.quotas import Bucket, Quota, Rate, estimated, full, refilled, taken, wait_for
+from policies.quotas import Bucket, Rate, estimated, full, refilled, taken, wait_for
 
 from .written import PATIENT
 
@@ -36,29 +35,6 @@ def test_debt_is_paid_off_first() -> None:
 def test_a_share_of_less_than_one_still_lets_one_through(rate: Rate, wait: float) -> None:
     """A rate divided among processes may be less than one request; a full bucket is then enough."""
     assert wait_for(full(rate, 0.0), rate, 1.0) == wait
-
-
-@given(st.integers(2, 64), st.integers(1, 63), st.sampled_from([1.0, 60.0, 3600.0]))
-def test_a_quota_of_less_than_a_request_a_worker_is_told_as_what_it_comes_to(
-    workers: int, count: int, period: float
-) -> None:
-    """So many at once as there are workers, and the same rate in the end."""
-    told = Quota("us", requests=Rate(count, period)).thin(workers)
-    if count >= workers:
-        assert told is None
-        return
-    share, together = Rate(count / workers, period), period * workers / count
-    assert told is not None
-    assert f"it is as if it were {workers} in {show_seconds(together)}, one by each" in told
-    bucket = full(share, 0.0)
-    assert wait_for(bucket, share, 1.0) == 0.0
-    assert wait_for(taken(bucket, 1.0), share, 1.0) == pytest.approx(together)
-
-
-@pytest.mark.parametrize("quota", [Quota("us"), Quota("us", Rate(0, 1.0)), Quota("us", None, Rate(1, 1.0))])
-def test_what_lets_nobody_or_anybody_in_is_no_thin_quota(quota: Quota) -> None:
-    """Tokens are charged afterwards in any case."""
-    assert quota.thin(4) is None
 
 
 def test_a_rate_of_nothing_is_waited_for_in_vain() -> None:

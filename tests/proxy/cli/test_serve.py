@@ -174,30 +174,6 @@ def test_prices_that_cannot_be_used_do_not_start(
     assert done.stderr.splitlines()[0] == f"pointsman serve: --prices: {told.format(file=file)}"
 
 
-@pytest.mark.parametrize(("workers", "told"), [("4", 1), ("1", 0)])
-def test_a_quota_that_is_less_than_a_request_a_worker_is_told(policy: Path, workers: str, told: int) -> None:
-    """Each lets one in; who wrote it hears so, once, and not where one process has all of it."""
-    policy.write_text(POLICY + "owners: {us: {requests: 1/min}}\n")
-    with served(policy, "--workers", workers) as (process, _):
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-    assert said.count("owner us may send 1 requests in 1m, less than one for each of 4 workers") == told
-    assert said.count("it is as if it were 4 in 4m, one by each") == told
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_start_without_credentials_serves_and_says_so_once(policy: Path, workers: str) -> None:
-    """Nothing that is signed would be answered; whoever else is served is not kept waiting for that."""
-    signed = "targets:\n  signed: {kind: endpoint, endpoint: e, region: us-east-1}\n"
-    policy.write_text(POLICY.replace("targets:\n", signed).replace("[second]", "[signed]"))
-    with served(policy, "--workers", workers) as (process, ready):
-        assert ready["ready"]
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-    assert said.count("no AWS credentials in environment or files: unless this machine has a role") == 1
-    assert said.count("(targets: signed)") == 1
-
-
 def test_an_open_address_needs_a_word(policy: Path) -> None:
     """Listening for others without authentication is refused unless --no-auth says so."""
     assert "--no-auth" in refused(["--policy", str(policy), "--host", "0.0.0.0", "--port", "0"])

@@ -181,7 +181,7 @@ async def test_a_predecessor_of_the_first_release_is_succeeded() -> None:
         ours.sendall(said(b'["Legacy",{"listening":%d,"admin":-1,"generation":3}]' % clients.fileno()))
         before = await predecessor_of({TAKE_OVER: str(theirs.detach())})
         assert before is not None
-        assert (before.legacy.replays, list(before.legacy.also)) == (-1, [])
+        assert (before.legacy.replays, list(before.legacy.also), before.legacy.quotas) == (-1, [], -1)
         ours.sendall(said(b'["Yours",{"meters":"until now"}]'))
         assert await before.turn("digest/4") == "until now"
         before.serves()
