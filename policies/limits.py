@@ -229,7 +229,8 @@ def _heard(
     mean, load = math.log(max(took, LEAST_CALM)), math.log(max(in_flight, 1))
     since = now - limit.answered_at
     if limit.hold is None and (calm is None or calm.count < FIRST or in_flight <= _few(limit, bounds)):
-        slower = limit.found and calm is not None and mean > calm.mean
+        # By all of late, not by each: of long and short ones calm would else be the pace of the short.
+        slower = limit.found and calm is not None and (mean if recent is None else recent.mean) > calm.mean
         calm = heard(calm, mean, load, LEARNT, since / (LEARN_SLOWER if slower else LEARN_TIME), slowly=slower)
     if now - seconds >= limit.sent_from and now >= limit.heard_from:
         if recent is not None:
@@ -277,7 +278,7 @@ def _grown(limit: Limit, room: float, in_flight: int, now: float, bounds: Bounds
     """What the limit becomes while answers are not late: more where it is in use, or was made small long ago."""
     if in_flight >= BUSY * room:
         room += 1.0 / room if limit.found else 1.0
-    if room < START:
+    if room < START and limit.answered_at > -math.inf:
         room = min(START, room + room * min(1.0, (now - limit.answered_at) / REGROWTH))
     return room if room < bounds.most else float(bounds.most)
 

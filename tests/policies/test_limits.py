@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -245,6 +246,20 @@ def test_a_queue_at_the_target_does_not_pass_for_its_pace() -> None:
             after = after_answer(after, 0.15, 4, then, BOUNDS)
         assert after.calm is not None
         assert (after.calm.seconds > slower) is not found
+
+
+def test_quick_answers_alone_are_no_calm_pace() -> None:
+    """Long and short answers count alike, also once a limit was found: the pace lies in their middle."""
+    limit, draw = replace(warmed(1.0), found=True), random.Random(1)
+    for step in range(3000):
+        limit = after_answer(limit, draw.choice((0.1, 10.0)), 4, 0.5 * step, BOUNDS)
+    assert limit.calm is not None
+    assert limit.calm.seconds == pytest.approx(1.0, rel=0.5)
+
+
+def test_the_first_answer_gives_no_process_more_than_its_part() -> None:
+    """What one of several processes begins with was made small long ago by nobody."""
+    assert after_answer(Limit(START / 4), 0.1, 1, 10.0, BOUNDS).value == START / 4
 
 
 def stood_still(limit: Limit, seconds: float, now: float, rate: int = 100, service: float = 0.05) -> Limit:
