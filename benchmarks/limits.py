@@ -169,6 +169,8 @@ SCENES = {
     "four times slower for good": [Phase(60, 300, 200, 0.2), Phase(400, 200, 200, 0.8)],
     "ten times slower for good": [Phase(60, 300, 200, 0.2), Phase(400, 80, 200, 2.0)],
     "thirty times slower for good": [Phase(60, 300, 200, 0.05), Phase(400, 100, 200, 1.5)],
+    "streams, four times slower for good": [Phase(60, 3, 200, 0.3, 20.0), Phase(900, 3, 200, 1.2, 20.0)],
+    "streams, ten times slower for good": [Phase(60, 3, 200, 0.3, 20.0), Phase(900, 3, 200, 3.0, 20.0)],
     "too much, and then not": [Phase(20, 50, 32, 0.3), Phase(300, 320, 32, 0.3), Phase(300, 60, 32, 0.3)],
 }
 

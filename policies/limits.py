@@ -46,6 +46,8 @@ ROOM = 1.5
 """Times what it would do calmly: it must not run dry between two requests."""
 IN_VAIN = 3.0
 """Times what was in flight when lateness began, where fewer requests changed nothing: a slower target needs more."""
+SMALL = 16.0
+"""Up to here a limit may hear too few answers to find anything out while it is held."""
 CALM = 0.25
 """Share of the limit up to which a target is calm, and to which it is held."""
 CALM_FIRST = 4.0
@@ -311,14 +313,16 @@ def _needed(limit: Limit) -> float:
 
 def _tried(limit: Limit, hold: Hold, now: float, bounds: Bounds) -> Limit:
     """The limit while it is held, and after: when enough answers have come, or none that help."""
-    found, calm, back, late_at = limit.recent, hold.calm, hold.back, limit.late_at
+    found, calm, back, late_at, episode = limit.recent, hold.calm, hold.back, limit.late_at, None
     if now < hold.until and (found is None or found.count < _needed(limit)):
         return limit
     if found is None or found.count < FEW:  # long streams leave no room for answers that could tell
         if hold.doubtful:
             calm, back = hold.before, hold.back_unless
+        elif back <= SMALL:  # nothing was found out: what requests took when it was larger is not forgotten
+            episode = limit.episode
     else:
-        quicker = relieved(hold.before, found)
+        quicker = relieved(hold.before, found, chance(hold.before, found, limit.spread) / 2.0)
         if abs(found.mean - calm.mean) > chance(found, calm, limit.spread) and not (quicker and found.mean > calm.mean):
             calm = found
         if quicker:
@@ -329,7 +333,7 @@ def _tried(limit: Limit, hold: Hold, now: float, bounds: Bounds) -> Limit:
             back = hold.back_unless
     return replace(
         limit, value=min(max(back, bounds.least), bounds.most), calm=calm, recent=None, sent_from=now,
-        heard_from=now, episode=None, hold=None, late_at=late_at,
+        heard_from=now, episode=episode, hold=None, late_at=late_at,
     )  # fmt: skip
 
 

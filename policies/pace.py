@@ -62,9 +62,9 @@ def chance(one: Pace, other: Pace, spread: float) -> float:
     return DOUBT * math.sqrt(spread * (1.0 / one.count + 1.0 / other.count))
 
 
-def relieved(before: Pace, after: Pace) -> bool | None:
+def relieved(before: Pace, after: Pace, doubt: float = 0.0) -> bool | None:
     """Whether answers became quicker with fewer requests in flight, by at least half of what a queue would make of it:
     with a queue at the target twice as few take half as long, and without one as long as before. None where there were
-    not much fewer."""
+    not much fewer. `doubt`: by how much more it has to be, where chance could make them seem quicker."""
     fewer = before.load - after.load
-    return before.mean - after.mean > fewer / 2.0 if fewer > 0.5 else None
+    return before.mean - after.mean > fewer / 2.0 + doubt if fewer > 0.5 else None

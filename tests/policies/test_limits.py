@@ -16,6 +16,7 @@ from policies.limits import (
     SHRINK,
     START,
     Bounds,
+    Episode,
     Hold,
     Limit,
     after_answer,
@@ -181,6 +182,35 @@ def test_few_requests_say_whose_fault_it_was(seconds: float, value: float, calm:
     assert limit.value == pytest.approx(value)
     assert limit.calm is not None
     assert limit.calm.seconds == pytest.approx(calm)
+
+
+def test_long_and_short_answers_blame_nobody_by_chance() -> None:
+    """A few that are somewhat quicker are no proof where answers differ by factors, and are where they hardly do."""
+    for spread, value in ((6.0, 200.0), (0.1, 25 * 1.5 * 0.1 / 0.4)):
+        limit, now = replace(held_limit(), spread=spread), 2.0
+        while limit.hold is not None:
+            now += 0.1
+            limit = after_answer(limit, 0.4, 25, now, BOUNDS)
+        assert limit.value == pytest.approx(value)
+
+
+def test_a_hold_without_answers_forgets_nothing() -> None:
+    """Where streams leave no room for any, a small limit goes on to look whether it was of use to shrink."""
+    late = Episode(Pace(math.log(1.0), math.log(100), 30), 150.0)
+    for back, kept in ((12.0, late), (120.0, None)):
+        limit = replace(held_limit(), episode=late)
+        assert limit.hold is not None
+        limit = replace(limit, hold=replace(limit.hold, back=back))
+        assert after_silence(limit, 9.0, BOUNDS).episode == kept
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+@pytest.mark.parametrize("times", ["four", "ten"])
+def test_streams_that_begin_later_for_good_are_not_strangled(times: str, processes: int) -> None:
+    """Though they hold their places so long that a small limit hears few answers."""
+    phases = SCENES[f"streams, {times} times slower for good"]
+    for seed in range(1, 4):
+        assert result(phases, processes, 0.5, seed).late_goodput > 0.85
 
 
 def test_pushback_while_it_is_held_counts_afterwards() -> None:
