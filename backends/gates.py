@@ -164,6 +164,10 @@ class Gate:
         """Whether a turn behind so many others would come too late: after `seconds`, or than a queue may hold."""
         return self.turn_of(ahead) > min(seconds, queue_holds(self.limit, now - self.began))
 
+    def is_full(self, size: int) -> bool:
+        """Whether the policy's bounds of the queue leave no room for one more of `size` bytes."""
+        return self.waiting >= self.rule.queue or self.bytes + size > self.rule.queue_bytes
+
     def turn_of(self, ahead: int) -> float:
         """Seconds until so many have had their turn: a place is free again after an answer, or after a whole stream."""
         recent, places = self.limit.seconds, max(self.limit.value, 1.0)
@@ -252,7 +256,7 @@ class Gates:
         """Wait for a place at the target, at most `seconds`, holding `size` bytes. Raises Refused."""
         gate, rank, loop = self.of(target), RANKS[shed], asyncio.get_running_loop()
         if not gate.make_room(rank, size, min(seconds, gate.rule.wait), loop.time()):
-            why = "the queue is full"
+            why = "the queue is full" if gate.is_full(size) else "a turn would come too late"
             raise gate.refusal(why)
         self._serial += 1
         key, admitted = self._serial, loop.create_future()
