@@ -19,6 +19,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from cachetools import LRUCache
+
+from policies.kinds import Kind, expected
 from policies.limits import START, Limit, after_answer, after_pushback, after_silence, queue_holds
 from policies.quotas import Quota
 from policies.table import LimitRule, Target
@@ -27,6 +30,9 @@ from .book import places
 from .owners import Owners
 from .patience import Alarm
 
+KINDS = 64
+"""Of a target's answers, those of which is known how long they usually take; one more forgets the one unused for
+longest."""
 RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2})
 """By a route's `shed`: who is let in before whom."""
 SOONEST, LATEST = 1.0, 30.0
@@ -55,8 +61,8 @@ class Gate:
     """One target's: who is inside, who waits, and how many there may be."""
 
     __slots__ = (
-        "_begins", "_clock", "_heard", "_limit", "_unheard", "active", "began", "bytes", "held", "queues", "rule",
-        "spare", "streaming", "waiting", "written",
+        "_begins", "_clock", "_heard", "_kinds", "_limit", "_unheard", "active", "began", "bytes", "held", "queues",
+        "rule", "spare", "streaming", "waiting", "written",
     )  # fmt: skip
 
     def __init__(self, workers: int = 1, clock: float = 0.0) -> None:
@@ -67,7 +73,8 @@ class Gate:
         self._clock = clock
         self._begins = Limit(START / workers)
         self._limit = self._begins
-        self._unheard: list[tuple[float, int, int, float]] = []
+        self._kinds: LRUCache[object, Kind] = LRUCache(KINDS)
+        self._unheard: list[tuple[float, int, int, float, object]] = []
         self._heard = -math.inf
         self.active = 0
         self.spare = 0
@@ -96,22 +103,23 @@ class Gate:
         self.active = active + 1
         return True
 
-    def answered(self, seconds: float, inside: int, streaming: int, now: float) -> bool:
+    def answered(self, seconds: float, inside: int, streaming: int, now: float, kind: object = None) -> bool:
         """The target answered, or began to, after `seconds`; `inside` and `streaming` are what `active` and `streaming`
-        were when it was asked. True where `learn` is to follow, soon: what an answer shows of the limit is for later
-        requests, and its own need not wait until it is understood."""
+        were when it was asked, answers of one `kind` take about as long. True where `learn` is to follow, soon: what an
+        answer shows of the limit is for later requests, and its own need not wait until it is understood."""
         if now - self._heard < SPACE:
             return False
         self._heard = now
         unheard = self._unheard
-        unheard.append((seconds, inside, streaming, now))
+        unheard.append((seconds, inside, streaming, now, kind))
         return len(unheard) == 1
 
     def learn(self) -> None:
         """Learn of the answers that came since. Whoever asks for the limit first gets it with them all the same."""
         limit, bounds = self._limit, self.rule.bounds
-        for seconds, inside, streaming, now in self._unheard:
-            limit = after_answer(limit, seconds, inside, now, bounds, streaming, self._clock)
+        for seconds, inside, streaming, now, kind in self._unheard:
+            usual = expected(self._kinds, kind, seconds, limit.pace)
+            limit = after_answer(limit, seconds, inside, now, bounds, streaming, self._clock, usual)
         self._unheard.clear()
         self._limit = limit
 
@@ -131,6 +139,7 @@ class Gate:
     def moved(self) -> None:
         """The target is another one: what it bears is not known. Who is inside or waits is so all the same."""
         self._unheard.clear()
+        self._kinds.clear()
         self._limit, self.held = self._begins, None
 
     def leave(self) -> None:

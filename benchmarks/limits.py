@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from policies.kinds import Kind, expected
 from policies.limits import START, Bounds, Limit, after_answer, after_silence
 
 BOUNDS = Bounds()
@@ -36,11 +37,15 @@ class Phase:
     """Mean of the seconds until it answers."""
     lasting: float = 0.0
     """Mean of the seconds that a stream holds its place after that."""
+    others: tuple[float, float] = (0.0, 0.0)
+    """Of requests of another kind that come as well: how many a second, and the mean of the seconds they take."""
 
     @property
     def could(self) -> float:
         """Requests a second that can be finished."""
-        return min(self.rate, self.places / (self.answer + self.lasting))
+        rate, answer = self.others
+        work = self.rate * (self.answer + self.lasting) + rate * answer
+        return (self.rate + rate) * min(1.0, self.places / work)
 
 
 @dataclass(slots=True)
@@ -51,6 +56,12 @@ class _Process:
     limit: Limit
     active: int = 0
     streaming: int = 0
+    kinds: dict[int, Kind] = field(default_factory=dict)
+
+    def learns(self, took: float, sent: _Sent, now: float) -> None:
+        """As a gate does."""
+        usual = expected(self.kinds, sent.kind, took, self.limit.pace)
+        self.limit = after_answer(self.limit, took, sent.active, now, self.bounds, sent.streaming, 0.0, usual)
 
     def enters(self, now: float) -> bool:
         self.limit = after_silence(self.limit, now, self.bounds)
@@ -63,6 +74,7 @@ class _Sent:
     at: float
     active: int
     streaming: int
+    kind: int = 0
 
 
 @dataclass(slots=True)
@@ -91,7 +103,7 @@ class Simulation:
         begin = 0.0
         for phase in self._phases:
             end = begin + phase.seconds
-            self._next("comes", begin + self._draw.expovariate(phase.rate))
+            self._next("comes", begin + self._draw.expovariate(phase.rate + phase.others[0]))
             while self._events and self._events[0][0] < end:
                 now, _, what, sent = heapq.heappop(self._events)
                 self._happens(what, sent, phase, now, told[min(int(now), len(told) - 1)])
@@ -106,16 +118,17 @@ class Simulation:
 
     def _happens(self, what: str, sent: _Sent | None, phase: Phase, now: float, told: Told) -> None:
         if sent is None:
-            self._next("comes", now + self._draw.expovariate(phase.rate))
+            self._next("comes", now + self._draw.expovariate(phase.rate + phase.others[0]))
             process = self._draw.choice(self.processes)
+            kind = 1 if phase.others[0] and self._draw.random() * (phase.rate + phase.others[0]) > phase.rate else 0
             if process.enters(now):
                 process.active += 1
-                self._queue.append(_Sent(process, now, process.active, process.streaming))
+                self._queue.append(_Sent(process, now, process.active, process.streaming, kind))
             else:
                 told.refused += 1
         elif what == "answers":
             process, took = sent.process, now - sent.at
-            process.limit = after_answer(process.limit, took, sent.active, now, process.bounds, sent.streaming)
+            process.learns(took, sent, now)
             told.answers.append(took)
             process.streaming += 1
             self._next("ends", now + (self._took(phase.lasting) if phase.lasting else 0.0), sent)
@@ -126,7 +139,8 @@ class Simulation:
             told.finished += 1
         while self._queue and self._busy < phase.places:
             self._busy += 1
-            self._next("answers", now + self._took(phase.answer), self._queue.popleft())
+            sent = self._queue.popleft()
+            self._next("answers", now + self._took(phase.others[1] if sent.kind else phase.answer), sent)
 
     def _took(self, mean: float) -> float:
         return mean * self._draw.lognormvariate(-(self._spread**2) / 2.0, self._spread)
@@ -154,7 +168,7 @@ def result(phases: Sequence[Phase], processes: int = 1, spread: float = 0.3, see
     whole, late = (sum(each.finished for each in some) / len(some) / last.could for some in (told, quarter))
     waits = [wait for each in quarter for wait in each.answers]
     median = statistics.median(waits) / last.answer if waits else math.inf
-    refused = sum(each.refused for each in told) / (last.rate * len(told))
+    refused = sum(each.refused for each in told) / ((last.rate + last.others[0]) * len(told))
     return Result(whole, late, median, refused, tuple(round(each.limit.value, 1) for each in simulation.processes))
 
 
@@ -171,6 +185,13 @@ SCENES = {
     "thirty times slower for good": [Phase(60, 300, 200, 0.05), Phase(400, 100, 200, 1.5)],
     "streams, four times slower for good": [Phase(60, 3, 200, 0.3, 20.0), Phase(900, 3, 200, 1.2, 20.0)],
     "streams, ten times slower for good": [Phase(60, 3, 200, 0.3, 20.0), Phase(900, 3, 200, 3.0, 20.0)],
+    "a second kind comes": [Phase(120, 10, 200, 0.1), Phase(600, 10, 200, 0.1, 0.0, (10.0, 5.0))],
+    "a second kind comes and goes": [*([Phase(120, 10, 200, 0.1), Phase(120, 10, 200, 0.1, 0.0, (10.0, 5.0))] * 4)],
+    "three times too much, two kinds": [
+        Phase(120, 20, 32, 0.1, 0.0, (2.0, 5.0)),
+        Phase(600, 160, 32, 0.1, 0.0, (16.0, 5.0)),
+    ],
+    "a second kind is too much": [Phase(120, 10, 32, 0.1), Phase(600, 10, 32, 0.1, 0.0, (20.0, 5.0))],
     "too much, and then not": [Phase(20, 50, 32, 0.3), Phase(300, 320, 32, 0.3), Phase(300, 60, 32, 0.3)],
 }
 

@@ -160,20 +160,26 @@ class Limit:
     stood: Stood = Stood()
 
     @property
-    def seconds(self) -> float | None:
-        """What an answer takes of late, as far as anything is known of it."""
+    def pace(self) -> Pace | None:
+        """How long answers take of late, as far as anything is known of it."""
         tried = self.hold or self.episode
-        pace = self.recent or (tried.before if tried else self.calm)
+        return self.recent or (tried.before if tried else self.calm)
+
+    @property
+    def seconds(self) -> float | None:
+        """What an answer takes of late."""
+        pace = self.pace
         return None if pace is None else pace.seconds
 
 
 def after_answer(
-    limit: Limit, seconds: float, in_flight: int, now: float, bounds: Bounds, lasting: int = 0, clock: float = 0.0
-) -> Limit:
+    limit: Limit, seconds: float, in_flight: int, now: float, bounds: Bounds,
+    lasting: int = 0, clock: float = 0.0, usual: float = 0.0,
+) -> Limit:  # fmt: skip
     """The limit after an answer that took `seconds`. `in_flight` are the requests when it was sent, with itself, of
     which `lasting` had their answers and went on as streams; `now + clock` is the time that all who send requests
-    there have in common."""
-    calm, recent, spread, stood = _heard(limit, seconds, in_flight, now, bounds)
+    there have in common; `usual` is what one of its kind usually takes (`policies.kinds`)."""
+    calm, recent, spread, stood = _heard(limit, seconds, in_flight, usual, now, bounds)
     room, episode = min(max(limit.value, bounds.least), bounds.most), limit.episode
     heeded = recent if recent is not None and recent.count >= FEW else None
     late = heeded is not None and calm is not None and _is_late(heeded, calm, spread)
@@ -221,7 +227,7 @@ def queue_holds(limit: Limit, age: float) -> float:
 
 
 def _heard(
-    limit: Limit, seconds: float, in_flight: int, now: float, bounds: Bounds
+    limit: Limit, seconds: float, in_flight: int, usual: float, now: float, bounds: Bounds
 ) -> tuple[Pace | None, Pace | None, float, Stood]:
     """The calm and the recent pace with the answer, how much answers differ, and the last standstill."""
     calm, recent, spread = limit.calm, limit.recent, limit.spread
@@ -232,12 +238,12 @@ def _heard(
     since = now - limit.answered_at
     if limit.hold is None and (calm is None or calm.count < FIRST or in_flight <= _few(limit, bounds)):
         # By all of late, not by each: of long and short ones calm would else be the pace of the short.
-        slower = limit.found and calm is not None and (mean if recent is None else recent.mean) > calm.mean
-        calm = heard(calm, mean, load, LEARNT, since / (LEARN_SLOWER if slower else LEARN_TIME), slowly=slower)
+        slower = limit.found and calm is not None and (mean - usual if recent is None else recent.beyond) > calm.beyond
+        calm = heard(calm, mean, load, usual, LEARNT, since / (LEARN_SLOWER if slower else LEARN_TIME), slowly=slower)
     if now - seconds >= limit.sent_from and now >= limit.heard_from:
         if recent is not None:
-            spread += (min((mean - recent.mean) ** 2, SPREAD_MOST) - spread) * SPREAD_PART
-        recent = heard(recent, mean, load, RECENT if limit.hold is None else HELD_MOST, since / RECENT_TIME)
+            spread += (min((mean - usual - recent.beyond) ** 2, SPREAD_MOST) - spread) * SPREAD_PART
+        recent = heard(recent, mean, load, usual, RECENT if limit.hold is None else HELD_MOST, since / RECENT_TIME)
     return calm, recent, spread, stood
 
 
@@ -267,13 +273,13 @@ def _few(limit: Limit, bounds: Bounds) -> float:
 
 
 def _is_late(recent: Pace, calm: Pace, spread: float) -> bool:
-    apart = recent.mean - calm.mean - LATE
+    apart = recent.beyond - calm.beyond - LATE
     return apart > 0.0 and apart > chance(recent, calm, spread)
 
 
 def _is_over(recent: Pace, calm: Pace, spread: float) -> bool:
     """Whether an episode is: answers are surely not late, and not only by chance."""
-    return recent.count >= 2 * FEW and calm.mean + LATE - recent.mean > chance(recent, calm, spread)
+    return recent.count >= 2 * FEW and calm.beyond + LATE - recent.beyond > chance(recent, calm, spread)
 
 
 def _grown(limit: Limit, room: float, in_flight: int, now: float, bounds: Bounds) -> float:
@@ -323,11 +329,12 @@ def _tried(limit: Limit, hold: Hold, now: float, bounds: Bounds) -> Limit:
             episode = limit.episode
     else:
         quicker = relieved(hold.before, found, chance(hold.before, found, limit.spread) / 2.0)
-        if abs(found.mean - calm.mean) > chance(found, calm, limit.spread) and not (quicker and found.mean > calm.mean):
+        apart = found.beyond - calm.beyond
+        if abs(apart) > chance(found, calm, limit.spread) and not (quicker and apart > 0.0):
             calm = found
         if quicker:
             waiting = max(found.in_flight - hold.lasting, 1.0)
-            back = min(back, hold.lasting + waiting * math.exp(calm.mean - found.mean) * ROOM)
+            back = min(back, hold.lasting + waiting * math.exp(calm.beyond - found.beyond) * ROOM)
             late_at = now
         elif hold.doubtful or quicker is False:
             back = hold.back_unless
@@ -348,7 +355,7 @@ def _late(limit: Limit, recent: Pace, calm: Pace, sent: tuple[int, int], now: fl
         return replace(limit, value=value, episode=replace(episode, in_vain=True))
     enough = in_flight * ROOM
     if in_flight >= CALM * limit.value:
-        enough = lasting + (in_flight - lasting) * math.exp(calm.mean - recent.mean) * ROOM
+        enough = lasting + (in_flight - lasting) * math.exp(calm.beyond - recent.beyond) * ROOM
     value = max(min(limit.value * SHRINK, enough), bounds.least)
     if value >= limit.value:
         return limit

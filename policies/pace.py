@@ -29,6 +29,8 @@ class Pace:
     """Of the requests that were in flight when each was sent, itself included."""
     count: int
     """Answers that it rests on; the older ones count less."""
+    usual: float = 0.0
+    """Of what answers of their kinds usually take, averaged likewise."""
 
     @property
     def seconds(self) -> float:
@@ -36,12 +38,19 @@ class Pace:
         return math.exp(self.mean)
 
     @property
+    def beyond(self) -> float:
+        """By how much they took longer than is usual for their kinds; by this two paces are compared."""
+        return self.mean - self.usual
+
+    @property
     def in_flight(self) -> float:
         """The geometric mean of how many were in flight."""
         return math.exp(self.load)
 
 
-def heard(pace: Pace | None, mean: float, load: float, most: int, share: float, *, slowly: bool = False) -> Pace:
+def heard(
+    pace: Pace | None, mean: float, load: float, usual: float, most: int, share: float, *, slowly: bool = False
+) -> Pace:
     """The pace with one more answer.
 
     Of the first `most` each counts the same. Afterwards one counts for `share`, the part of the remembered time that
@@ -49,12 +58,17 @@ def heard(pace: Pace | None, mean: float, load: float, most: int, share: float, 
     beginning.
     """
     if pace is None:
-        return Pace(mean, load, 1)
+        return Pace(mean, load, 1, usual)
     count = pace.count + 1 if pace.count < most else most
     part = 1.0 / count
     if slowly or count == most:
         part = min(part, max(share, SLOWEST))
-    return Pace(pace.mean + (mean - pace.mean) * part, pace.load + (load - pace.load) * part, count)
+    return Pace(
+        pace.mean + (mean - pace.mean) * part,
+        pace.load + (load - pace.load) * part,
+        count,
+        pace.usual + (usual - pace.usual) * part,
+    )
 
 
 def chance(one: Pace, other: Pace, spread: float) -> float:
@@ -67,4 +81,4 @@ def relieved(before: Pace, after: Pace, doubt: float = 0.0) -> bool | None:
     with a queue at the target twice as few take half as long, and without one as long as before. None where there were
     not much fewer. `doubt`: by how much more it has to be, where chance could make them seem quicker."""
     fewer = before.load - after.load
-    return before.mean - after.mean > fewer / 2.0 + doubt if fewer > 0.5 else None
+    return before.beyond - after.beyond > fewer / 2.0 + doubt if fewer > 0.5 else None

@@ -344,7 +344,7 @@ async def _attempt(
     if not gate.enter():
         await _turn(route, plan, call, deadline, record, trace, services)
         way.place = place = services.book.of(target, attempt.replica)  # who waits is not there: it may be forgotten
-    inside, streaming = gate.active, gate.streaming
+    inside, streaming, kind = gate.active, gate.streaming, (route.key, call.streaming)
     place.begin()
     began = services.now()
     if services.temperatures.tracked:
@@ -365,13 +365,14 @@ async def _attempt(
         _end(attempt, failure, services, began, cold=was_cold)
         late = failure is not None and failure.facts.timed_out and not was_cold
         late = late and not services.book.shunned(target, attempt.replica)
-        if late and gate.answered(ended - began, inside, streaming, ended):  # it would have taken that long at least
+        # It would have taken that long at least.
+        if late and gate.answered(ended - began, inside, streaming, ended, kind):
             services.afterwards.do(gate.learn)
         raise
     answered = services.now()
     seconds = answered - began
     place.answered(answered)
-    if gate.answered(seconds, inside, streaming, answered):
+    if gate.answered(seconds, inside, streaming, answered, kind):
         services.afterwards.do(gate.learn)
     if services.temperatures.tracked:
         cold.answered(target, began, answered, services)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ def of(*seconds: float, most: int = 50, share: float = 1.0) -> Pace:
     """The pace of answers that took so long, one request at a time."""
     found: Pace | None = None
     for each in seconds:
-        found = heard(found, math.log(each), 0.0, most, share)
+        found = heard(found, math.log(each), 0.0, 0.0, most, share)
     assert found is not None
     return found
 
@@ -30,17 +31,30 @@ def test_it_is_a_geometric_mean() -> None:
     assert pace(1.0, 7.0).in_flight == pytest.approx(7.0)
 
 
+def test_paces_are_compared_by_what_is_beyond_the_usual() -> None:
+    """Long answers of a kind that takes long are no slower than short ones of another; what they took is told all the
+    same."""
+    short, long = (heard(None, math.log(each), math.log(8.0), math.log(each), 50, 1.0) for each in (0.1, 5.0))
+    mixed = heard(heard(None, math.log(0.1), 0.0, 0.0, 50, 1.0), math.log(5.0), 0.0, math.log(50.0), 50, 1.0)
+    assert (short.beyond, long.beyond) == (0.0, 0.0)
+    assert long.seconds == pytest.approx(5.0)
+    assert mixed.beyond == pytest.approx(math.log(0.1))
+    fewer = heard(None, math.log(5.0), math.log(2.0), math.log(5.0), 50, 1.0)
+    assert relieved(short, fewer) is False
+    assert relieved(replace(short, usual=short.usual - 2.0), fewer)
+
+
 def test_the_first_answers_count_the_same_and_later_ones_by_the_time_they_stand_for() -> None:
     """A hundred that come in one moment say little more than one."""
     known = of(*[1.0] * 10, most=10)
     assert known.count == 10
     moment, slow = known, known
     for _ in range(100):
-        moment = heard(moment, math.log(10.0), 0.0, 10, 0.0)
-        slow = heard(slow, math.log(10.0), 0.0, 10, 0.5)
+        moment = heard(moment, math.log(10.0), 0.0, 0.0, 10, 0.0)
+        slow = heard(slow, math.log(10.0), 0.0, 0.0, 10, 0.5)
     assert moment.seconds < 1.3
     assert slow.seconds > 9.0
-    assert heard(of(1.0), math.log(10.0), 0.0, 10, 0.01, slowly=True).seconds == pytest.approx(10**0.01)
+    assert heard(of(1.0), math.log(10.0), 0.0, 0.0, 10, 0.01, slowly=True).seconds == pytest.approx(10**0.01)
 
 
 @pytest.mark.parametrize("spread", [0.1, 1.0])

@@ -186,13 +186,17 @@ async def test_a_replica_that_turns_everybody_away_draws_nobody() -> None:
     backend = Throttling()
     parts = await services(backend, text=POLICY)
     drawn = replace(parts, draw=itertools.cycle([0.01, 0.9, 0.9]).__next__)
+    limits = []
     for each in (*[parts] * 15, *[drawn] * 5):
         trace = each.telemetry.start(invocation("twice"), 0)
         with contextlib.suppress(BackendError):
             async with serve(invocation("twice"), Record("request-0", each.now(), 0.0), trace, each):
                 pass
+        limits += [limit for _, limit, _, _ in parts.gates.states()]
     assert [name for name, *_ in backend.calls] == ["pair 1"] * 5 + ["pair 0"] * 10 + ["pair 1"] * 5
-    assert list(parts.gates.states()) == [("pair", 256, 0, 0)]
+    assert limits[:5] == sorted(limits[:5], reverse=True)
+    assert limits[5:] == sorted(limits[5:])
+    assert limits[-1] > limits[4]
     parts.log.close()
 
 
