@@ -45,11 +45,14 @@ def counted(reply: Reply) -> Usage | None:
 def usage_at_end(events: bytes) -> Usage | None:
     """The counts that the last of these Server-Sent Events tells which has any; the first of them may lack its
     beginning. Engines tell them in an event of its own behind the text, some with each piece of it."""
-    at = events.rfind(b'"usage"')
-    if at < 0:
-        return None
-    begin, end = events.rfind(b"data:", 0, at), events.find(b"\n", at)
-    return usage_of(events[begin + 5 if begin >= 0 else 0 : end if end >= 0 else len(events)].strip())
+    before = len(events)
+    while (at := events.rfind(b'"usage"', 0, before)) >= 0:
+        begin, end = events.rfind(b"\ndata:", 0, at) + 1, events.find(b"\n", at)  # a text's own line ends are escaped
+        usage = usage_of(events[begin : end if end >= 0 else len(events)].removeprefix(b"data:").strip())
+        if usage is not None:
+            return usage
+        before = begin
+    return None
 
 
 def usage_of(body: bytes) -> Usage | None:

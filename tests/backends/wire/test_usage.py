@@ -125,10 +125,15 @@ SEVEN = b'{"prompt_tokens":7,"completion_tokens":3}'
             Usage(7, 3),
         ),
         (b"event: end\ndata: " + b'{"usage":' + SEVEN + b"}\nid: 1\n\n", Usage(7, 3)),
+        (CHUNK % SEVEN + CHUNK % b"null" + b'data: {"x":{"usage":1}}\n\ndata: [DONE]\n\n', Usage(7, 3)),
+        (
+            b'data: {"x":"data: y","usage":{"prompt_tokens":7,"completion_tokens":3,"details":{"a":1}},"b":"c"}\n\n',
+            Usage(7, 3),
+        ),
     ],
     ids=[
         *("empty", "no event", "null", "last", "each", "cut off", "line ends", "no blank", "unfinished", "quoted"),
-        *("details", "other fields"),
+        *("details", "other fields", "none behind them", "text like a field"),
     ],
 )
 def test_a_streams_counts_are_those_told_last(events: bytes, expected: Usage | None) -> None:
