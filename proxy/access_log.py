@@ -134,7 +134,8 @@ class AccessLog:
     def _drain(self) -> None:
         self._format(wait=True)
         if self._renewed is not None:
-            self._stream = self._renewed()
+            before, self._stream = self._stream, self._renewed()
+            self._torn = self._torn and before is self._stream  # in another file no line is to be ended
         lines: list[bytes] = []
         while self._waiting:
             lines += self._waiting.popleft()

@@ -103,6 +103,20 @@ def test_after_a_torn_line_the_next_one_stands_alone() -> None:
     assert log.lost == 1
 
 
+def test_a_torn_line_is_not_ended_in_the_next_file() -> None:
+    """A log that was moved away from a full disk begins with a line, and not with the end of one."""
+    full, fresh = Filling(room=10), Filling(room=10_000)
+    now = [full]
+    log = AccessLog(full, lambda: now[0])  # type: ignore[arg-type, return-value]  # as above
+    log.write(outcome(bytes_in=1))
+    while not log.lost:
+        os.sched_yield()
+    now[0] = fresh
+    log.write(outcome(bytes_in=2))
+    log.close()
+    assert fresh.taken == line(outcome(bytes_in=2))
+
+
 def test_a_reader_that_stands_still_never_holds_up_a_request() -> None:
     """With the pipe full, writing returns at once; what exceeds the queue is counted; closing gives up in time."""
     reading, writing = os.pipe()

@@ -54,20 +54,33 @@ def test_one_that_was_emptied_is_written_from_its_beginning(path: Path) -> None:
     assert path.read_bytes() == b"after\n"
 
 
-def test_where_no_file_can_be_opened_the_old_one_is_written_on(path: Path) -> None:
-    """No line is lost while somebody has put a folder there, or moved the whole folder away; later it is found."""
+def test_where_no_file_can_be_opened_the_old_one_is_written_on(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No line is lost while somebody has put a folder there, or moved the whole folder away; later it is found. Each
+    time it is said once, since the old file may be deleted before anybody looks."""
     file, kept = LogFile(path), path.with_suffix(".1")
     path.rename(kept)
     path.mkdir()
-    put(file, b"still here\n")
+    put(file, b"still ")
+    put(file, b"here\n")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"--log {path} can't be begun anew: Is a directory; lines go on to the old file, wherever that was moved"
+    ]
     path.rmdir()
     put(file, b"new\n")
     path.parent.rename(path.parent.with_name("away"))
     put(file, b"newer\n")
+    assert len(caplog.records) == 2
     file.close()
     away = path.parent.with_name("away")
     assert (away / kept.name).read_bytes() == b"still here\n"
     assert (away / path.name).read_bytes() == b"new\nnewer\n"
+
+
+def test_one_that_was_closed_is_given_as_it_is(path: Path) -> None:
+    """A writer that a full pipe held up until after the end hears of it as of any closed stream."""
+    file = LogFile(path)
+    file.close()
+    assert file.stream().closed
 
 
 def test_one_that_cannot_be_opened_at_the_start_is_an_error(tmp_path: Path) -> None:
