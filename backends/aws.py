@@ -295,11 +295,7 @@ class _Blocking:
             written = self._make_session().get_scoped_config().keys() & _WRITTEN
         except BotoCoreError as error:
             return cause_of(error, None)
-        try:
-            at_home = vendor is not None and vendor.read_bytes().strip() == b"Amazon EC2"
-        except OSError:  # another system, or nothing for this user to read
-            at_home = False
-        return None if written or at_home else _NOTHING_HERE
+        return None if written or (vendor is not None and _on_ec2(vendor)) else _NOTHING_HERE
 
     def forget(self) -> None:
         """Begin anew: a session keeps what it once found for as long as that says that it holds."""
@@ -337,6 +333,17 @@ class _Blocking:
 
 
 _UNREACHABLE = "the service that gives AWS credentials can't be reached: check network and region"
+def _on_ec2(vendor: Path) -> bool:
+    """Whether the machine is one of EC2's; those on Xen (t2, m4) name that as their maker, and Amazon in the BIOS."""
+    try:
+        maker = vendor.read_bytes().strip()
+        return maker == b"Amazon EC2" or (
+            maker == b"Xen" and vendor.with_name("bios_version").read_bytes().strip().endswith(b".amazon")
+        )
+    except OSError:  # another system, or nothing for this user to read
+        return False
+
+
 _NO_CREDENTIALS = (
     "no AWS credentials found: give this process a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
     " AWS_PROFILE"
