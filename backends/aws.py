@@ -332,7 +332,6 @@ class _Blocking:
         return self._session.create_client("sts", region, endpoint_url=self._sts_url, config=client_config())
 
 
-_UNREACHABLE = "the service that gives AWS credentials can't be reached: check network and region"
 def _on_ec2(vendor: Path) -> bool:
     """Whether the machine is one of EC2's; those on Xen (t2, m4) name that as their maker, and Amazon in the BIOS."""
     try:
@@ -344,6 +343,7 @@ def _on_ec2(vendor: Path) -> bool:
         return False
 
 
+_UNREACHABLE = "the service that gives AWS credentials can't be reached: check network and region"
 _NO_CREDENTIALS = (
     "no AWS credentials found: give this process a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
     " AWS_PROFILE"

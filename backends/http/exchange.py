@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import HttpVersion11, StreamReader, hdrs, web
 from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http_exceptions import BadHttpMessage
 
 from ..base import Headers
 from ..patience import limit_at
@@ -35,6 +36,14 @@ _JOINED = 64 * 1024
 
 _VERSION_1_1 = HttpVersion11
 _BODY = StreamReader
+
+
+class BadHost(BadHttpMessage):
+    """`Host` holds what is no host."""
+
+
+class BadTransferEncoding(BadHttpMessage):
+    """The body has a coding that nobody behind this hop is told of."""
 
 
 class ClientGone(Exception):

@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from .answer import HTTP2_GOAWAY, HTTP2_PREFACE, Answer, raw
-from .exchange import ClientGone, Exchange
+from .exchange import BadHost, BadTransferEncoding, ClientGone, Exchange
 from .limits import ByteBudget, Limits
 from .polling import BusyPoll
 from .readers import Reader
@@ -33,8 +33,9 @@ Malformed = Callable[[int, str], Answer]
 
 
 _HOST, _CODINGS = hdrs.HOST, hdrs.TRANSFER_ENCODING
-_A_HOST = re.compile(r"(?:\[[\w.:~%-]{2,64}\]|[\w.~%!$&'()*+,;=-]{0,255})(?::\d{0,5})?", re.ASCII)
-"""What `Host` may hold, RFC 3986's `host` and `port`: in brackets an address, else a name as long as DNS has them."""
+_A_HOST = re.compile(r"(?:\[[\w.:~%-]{2,64}\]|[^\s,@\[\]\x00-\x20\x7f]{0,255})(?::\d{0,5})?")
+"""What `Host` may hold: in brackets an address, else a name as long as DNS has them. Nothing goes by it, and proxies'
+checks of health name what they like; but what others on the way may read as two is refused."""
 _HEAD = 64 * 1024
 """Bytes of a head in pieces, all fields together: of those that the parser takes one by one there could be 2 MB."""
 _AHEAD = 64 * 1024
@@ -270,13 +271,18 @@ class Connection(RequestHandler):
         if message.__class__ is _ErrInfo:
             self.refuse(message.status, message.exc)
             return True
-        known = message.version is HttpVersion11 or (message.version is HttpVersion10 and not message.chunked)
-        codings: str = message.headers.get(_CODINGS, "chunked")
-        host: str | None = message.headers.get(_HOST)
-        if known and codings.strip(" \t").lower() == "chunked" and (host is None or _A_HOST.fullmatch(host)):
+        fields, version = message.headers, message.version
+        host: str | None = fields.get(_HOST)
+        if version is not HttpVersion11 and (version is not HttpVersion10 or message.chunked):
+            wrong: type[BadHttpMessage] = BadHttpMessage
+        elif fields.get(_CODINGS, "chunked").strip(" \t").lower() != "chunked":
+            wrong = BadTransferEncoding
+        elif host is not None and not _A_HOST.fullmatch(host):
+            wrong = BadHost
+        else:
             self._host = host  # which the connection's next requests will name as well
             return False
-        self.refuse(400, BadHttpMessage(""))
+        self.refuse(400, wrong(""))
         return True
 
     def _failed(self, exchange: Exchange, error: Exception) -> bool:
