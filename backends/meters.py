@@ -17,6 +17,7 @@ import orjson
 
 from . import exposition
 from .cold_counts import ColdCounts
+from .limit_counts import LimitCounts
 from .metric_names import (
     ATTEMPTS,
     BREAKER,
@@ -50,6 +51,9 @@ BATCH: Final = 32
 CAP: Final = 1000
 """Label sets per family. A policy of a hundred endpoints with three targets each needs about a third of it."""
 
+_hook_time = functools.partial(Histogram, HOOK_TIME.bounds)
+_loop_held = functools.partial(Histogram, LOOP_HELD.bounds)
+
 T = TypeVar("T")
 
 
@@ -82,6 +86,7 @@ class Meters:
         """Counts that others keep and want to cross a process boundary with these, by names of their own."""
         self.cold = ColdCounts(cap)
         """What is counted of cold targets."""
+        self.limits = LimitCounts(cap)
         self.shadow = ShadowCounts(cap)
         self.migrations = MigrationCounts(cap)
         """What is counted of copies for the new target of a migration."""
@@ -193,6 +198,7 @@ class Meters:
         """Forget what a process has now: it is gone, and only what it has counted remains."""
         self._in_flight, self._breakers, self._policy = {}, {}, None
         self.cold.settle()
+        self.limits.settle()
         self.migrations.settle()
 
     def merge(self, other: Meters) -> None:
@@ -217,6 +223,7 @@ class Meters:
                 self._of(own, labels, functools.partial(Histogram, histogram.bounds)).merge(histogram)
         self._merge_limits(other)
         self.cold.merge(other.cold)
+        self.limits.merge(other.limits)
         self.shadow.merge(other.shadow)
         self.migrations.merge(other.migrations)
         for key, flight in other._in_flight.items():
@@ -253,6 +260,7 @@ class Meters:
                 "warm_pings": list(self._warm_pings.items()),
                 "warm_limits": list(self._warm_limits.items()),
                 "cold": self.cold.dump(),
+                "limits": self.limits.dump(),
                 "shadow": self.shadow.dump(),
                 "migrations": self.migrations.dump(),
                 "reloads": self._reloads,
@@ -283,6 +291,7 @@ class Meters:
             meters._warm_pings = {tuple(labels): int(count) for labels, count in data["warm_pings"]}
             meters._warm_limits = {tuple(labels): float(seconds) for labels, seconds in data["warm_limits"]}
             meters.cold = ColdCounts.load(data["cold"], meters._cap)
+            meters.limits = LimitCounts.load(data.get("limits"), meters._cap)
             meters.shadow = ShadowCounts.load(data["shadow"], meters._cap)
             meters.migrations = MigrationCounts.load(data["migrations"], meters._cap)
             meters._breakers = {tuple(labels): int(state) for labels, state in data["breakers"]}
@@ -323,6 +332,7 @@ class Meters:
             exposition.scalars(BREAKER, self._breakers.items()),
             exposition.scalars(SHED, self._shed.items()),
             exposition.scalars(HEDGES, self._hedges.items()),
+            *self.limits.render(),
             exposition.scalars(WARM_PINGS, self._warm_pings.items()),
             exposition.scalars(WARM_LIMIT, self._warm_limits.items()),
             *self.cold.render(),
@@ -355,14 +365,6 @@ class Meters:
             labels = (OTHER,) * len(labels)
             known = family.get(labels)
         family[labels] = count if known is None else known + count
-
-
-def _hook_time() -> Histogram:
-    return Histogram(HOOK_TIME.bounds)
-
-
-def _loop_held() -> Histogram:
-    return Histogram(LOOP_HELD.bounds)
 
 
 def _dump(family: Mapping[Labels, Histogram]) -> list[object]:

@@ -209,6 +209,31 @@ HEDGES = Metric(
     "or none was asked: nowhere (none is well, warm and has room), budget, quota (of the owner).",
 )
 
+TARGET_LIMIT = Metric(
+    "pointsman_target_limit",
+    GAUGE,
+    ("target",),
+    "Requests at a time that a target is found to bear: the limits of all workers that have asked it.",
+)
+TARGET_LEAST_LIMIT = Metric(
+    "pointsman_target_least_limit",
+    GAUGE,
+    ("target",),
+    "The least of these limits: that of the worker which sends it the fewest requests at a time.",
+)
+TARGET_IN_FLIGHT = Metric(
+    "pointsman_target_in_flight", GAUGE, ("target",), "Requests that have a place at a target now, streams included."
+)
+TARGET_WAITING = Metric(
+    "pointsman_target_waiting", GAUGE, ("target",), "Requests that wait for a place at a target now."
+)
+TARGET_REFUSED = Metric(
+    "pointsman_target_refused_total",
+    COUNTER,
+    ("target",),
+    "Requests that found no place at a target, whether a fallback took them or not.",
+)
+
 WARM_PINGS = Metric(
     "pointsman_warm_pings_total",
     COUNTER,
@@ -333,6 +358,7 @@ METRICS: tuple[Metric, ...] = (
     *REQUEST_COUNTERS.values(),
     *REQUEST_HISTOGRAMS.values(),
     *(RESPONSES, ATTEMPTS, CONCURRENT, RELOADS, POLICY, HOOKS, HOOK_TIME, LOOP_HELD, BREAKER, SHED, HEDGES),
+    *(TARGET_LIMIT, TARGET_LEAST_LIMIT, TARGET_IN_FLIGHT, TARGET_WAITING, TARGET_REFUSED),
     *(WARM_PINGS, WARM_LIMIT),
     *(TEMPERATURE, RESTORES, RESTORE_TIME, COLD_REQUESTS, WARM_COST),
     *(SHADOW_REQUESTS, SHADOW_SCORE, SHADOW_DOLLARS, SHADOW_DIFFERENCES),

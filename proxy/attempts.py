@@ -270,6 +270,7 @@ async def _turn(
             await services.gates.queue(target, route.shed, len(call.body), seconds)
         except Refused as refusal:
             services.meters.shed(route.key, "target")
+            services.meters.limits.refused(target.name)
             raise _shed(target, refusal) from refusal
         finally:
             record.queue_seconds += services.now() - began

@@ -190,6 +190,7 @@ def up_to_date(services: Services) -> Meters:
     """The process's meters, with what they do not see by themselves as it is now."""
     now = services.now()
     services.meters.breakers(services.book.breakers(now))
+    services.meters.limits.states(services.gates.states())
     services.meters.cold.temperatures(services.temperatures.states(now))
     return services.meters
 

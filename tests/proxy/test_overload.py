@@ -113,7 +113,9 @@ async def test_who_finds_no_place_is_told_at_once() -> None:
         assert loop.time() - began < 9.0  # it does not wait for a place, for which it has ten seconds
         client.backend.go.set()
         await first
-        assert 'pointsman_shed_total{model="alone",reason="target"} 1' in client.parts.meters.render({})
+        page = client.parts.meters.render({})
+        assert 'pointsman_shed_total{model="alone",reason="target"} 1' in page
+        assert 'pointsman_target_refused_total{target="first"} 1' in page
     told = error_reply(caught.value, Record("r", 0.0, 0.0))
     assert (told.status, told.type, told.retry_after) == (429, "ThrottlingException", 1.0)
     assert len(client.backend.calls) == 1

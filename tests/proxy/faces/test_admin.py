@@ -150,6 +150,20 @@ async def test_breakers_are_shown_and_reset_with_the_token() -> None:
         assert (status, json.loads(body)["breakers"][0]["state"]) == (200, "closed")
 
 
+async def test_limits_are_shown() -> None:
+    """In the list and in the metrics, as they are at this moment."""
+    async with admin() as (port, _, parts):
+        target = parts.policy.current.table.targets["first"]
+        assert parts.gates.enter(target)
+        row = {"target": "first", "limit": 256, "in_flight": 1, "waiting": 0}
+        assert json.loads((await ask(port, "GET /admin/limits"))[1]) == {"limits": [row]}
+        page = (await ask(port, "GET /metrics"))[1].decode()
+        for name, value in (("limit", 256), ("least_limit", 256), ("in_flight", 1), ("waiting", 0)):
+            assert f'pointsman_target_{name}{{target="first"}} {value}\n' in page
+        parts.gates.leave(target)
+        assert b'pointsman_target_in_flight{target="first"} 0\n' in (await ask(port, "GET /metrics"))[1]
+
+
 async def test_temperatures_are_shown() -> None:
     """Of each target that may be cold: its state, for how long, what a restore takes, and who waits."""
     async with admin() as (port, _, parts):

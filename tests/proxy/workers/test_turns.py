@@ -163,12 +163,14 @@ def test_a_wait_that_a_target_asks_for_is_kept(stage: Stage, crowd: Crowd) -> No
 
 
 def test_a_target_that_throttles_is_asked_for_less(stage: Stage, crowd: Crowd) -> None:
-    """Its limit shrinks in each worker that was told so."""
+    """Its limit shrinks in each worker that was told so; the metrics have all of it and the least."""
     assert {answer.status for answer in crowd.answers("delays")} == {429}
     rows = json.loads(stage.running.read("/admin/limits"))["limits"]
     limits = {row["worker"]: row["limit"] for row in rows if row["target"] == "delays"}
     assert set(limits) == {0, 1}
     assert max(limits.values()) < 128  # where each of two begins
+    assert stage.counted("pointsman_target_limit", target="delays") == sum(limits.values())
+    assert stage.counted("pointsman_target_least_limit", target="delays") == min(limits.values())
     assert breakers(stage, "delays") == ["closed", "closed"]
 
 
