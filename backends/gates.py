@@ -55,14 +55,15 @@ class Refused(Exception):
 class _Waiting:
     admitted: asyncio.Future[None]
     size: int
+    until: float
 
 
 class Gate:
     """One target's: who is inside, who waits, and how many there may be."""
 
     __slots__ = (
-        "_begins", "_clock", "_heard", "_kinds", "_limit", "_unheard", "active", "began", "bytes", "held", "queues",
-        "rule", "spare", "streaming", "waiting", "written",
+        "_begins", "_clock", "_fell", "_heard", "_kinds", "_limit", "_unheard", "active", "began", "bytes", "held",
+        "queues", "rule", "spare", "streaming", "waiting", "written",
     )  # fmt: skip
 
     def __init__(self, workers: int = 1, clock: float = 0.0) -> None:
@@ -76,6 +77,7 @@ class Gate:
         self._kinds: LRUCache[object, Kind] = LRUCache(KINDS)
         self._unheard: list[tuple[float, int, int, float, object]] = []
         self._heard = -math.inf
+        self._fell = False
         self.active = 0
         self.spare = 0
         self.streaming = 0
@@ -92,7 +94,7 @@ class Gate:
     def limit(self) -> Limit:
         """What all answers so far have shown of the target."""
         if self._unheard:
-            self.learn()
+            self._hear()
         return self._limit
 
     def enter(self) -> bool:
@@ -116,16 +118,39 @@ class Gate:
 
     def learn(self) -> None:
         """Learn of the answers that came since. Whoever asks for the limit first gets it with them all the same."""
+        self._hear()
+        fell, self._fell = self._fell, False
+        if fell and self.waiting:
+            self.give_up(asyncio.get_running_loop().time())
+
+    def _hear(self) -> None:
         limit, bounds = self._limit, self.rule.bounds
         for seconds, inside, streaming, now, kind in self._unheard:
             usual = expected(self._kinds, kind, seconds, limit.pace)
             limit = after_answer(limit, seconds, inside, now, bounds, streaming, self._clock, usual)
         self._unheard.clear()
+        if limit.value < self._limit.value:
+            self._fell = True
         self._limit = limit
+
+    def give_up(self, now: float) -> None:
+        """Who waits and can't have its turn in time any more is told so now, and not at the end of that time: elsewhere
+        there may be a place for it."""
+        ahead = 0
+        for rank, queue in enumerate(self.queues):
+            for key, each in list(queue.items()):
+                if self.turn_of(ahead) <= each.until - now:
+                    ahead += 1
+                    continue
+                self.drop(rank, key)
+                if not each.admitted.done():
+                    each.admitted.set_exception(self.refusal("a turn would come too late"))
 
     def pushed_back(self, now: float) -> None:
         """The target said that it has too much to do."""
         self._limit = after_pushback(self.limit, now, self.rule.bounds)
+        if self.waiting:
+            self.give_up(now)
 
     def streams(self) -> None:
         """The answer is a stream: its place is held for as long as it lasts."""
@@ -178,13 +203,24 @@ class Gate:
         return self.waiting >= self.rule.queue or self.bytes + size > self.rule.queue_bytes
 
     def turn_of(self, ahead: int) -> float:
-        """Seconds until so many have had their turn: a place is free again after an answer, or after a whole stream."""
-        recent, places = self.limit.seconds, max(self.limit.value, 1.0)
+        """Seconds until so many have had their turn. Where the limit fell below those who are inside, as many of them
+        have to leave first as are too many; where it is held, until it is let go at most."""
+        limit, recent = self.limit, self.limit.seconds
         if not recent:
             return 0.0
+        over = max(self.active - self.places(), 0.0)
+        turn = self._leave(over, self.active, recent) + self._leave(ahead, limit.value, recent)
+        if limit.hold is None:
+            return turn
+        rest = max(limit.hold.until - asyncio.get_running_loop().time(), 0.0)
+        return min(turn, rest + self._leave(ahead, limit.hold.back, recent))
+
+    def _leave(self, many: float, inside: float, recent: float) -> float:
+        """Seconds in which so many leave while so many are inside: after an answer, or after a whole stream."""
         held = self.held if self.held is not None and self.held > recent else recent
-        lasting = min(self.streaming, places)
-        return ahead / ((places - lasting) / recent + lasting / held)
+        inside = max(inside, 1.0)
+        lasting = min(self.streaming, inside)
+        return many / ((inside - lasting) / recent + lasting / held)
 
     def make_room(self, rank: int, size: int, seconds: float, now: float) -> bool:
         """Whether one more may wait; those of a lower rank, the newest first, give way for it, and nobody in vain."""
@@ -264,16 +300,17 @@ class Gates:
     async def queue(self, target: Target, shed: str, size: int, seconds: float) -> None:
         """Wait for a place at the target, at most `seconds`, holding `size` bytes. Raises Refused."""
         gate, rank, loop = self.of(target), RANKS[shed], asyncio.get_running_loop()
-        if not gate.make_room(rank, size, min(seconds, gate.rule.wait), loop.time()):
+        seconds, now = min(seconds, gate.rule.wait), loop.time()
+        if not gate.make_room(rank, size, seconds, now):
             why = "the queue is full" if gate.is_full(size) else "a turn would come too late"
             raise gate.refusal(why)
         self._serial += 1
         key, admitted = self._serial, loop.create_future()
-        gate.queues[rank][key] = _Waiting(admitted, size)
+        gate.queues[rank][key] = _Waiting(admitted, size, now + seconds)
         gate.bytes += size
         gate.waiting += 1
         gate.admit()
-        late = Alarm(loop, loop.time() + min(seconds, gate.rule.wait), lambda: _refuse(admitted, gate))
+        late = Alarm(loop, now + seconds, lambda: _refuse(admitted, gate))
         try:
             await admitted
         except BaseException:

@@ -6,12 +6,14 @@ import asyncio
 import math
 from dataclasses import replace
 
-from backends.gates import Gate, Gates
+import pytest
+
+from backends.gates import Gate, Gates, Refused
 from policies.limits import SHRINK, START, Bounds, Hold, Limit
 from policies.pace import Pace
 from policies.table import EndpointSpec, LimitRule, Target, VllmSpec
 
-from .test_gates import GPU, settled, target, waiting
+from .test_gates import GPU, ended, settled, target, waiting
 
 
 async def test_overload_is_learnt_and_told() -> None:
@@ -107,3 +109,73 @@ def test_of_thousands_of_answers_in_a_second_some_are_learnt_of() -> None:
     assert [gate.answered(0.1, 1, 0, 5.0 + number / 10_000) for number in range(20)].count(True) == 1
     assert gate.limit.calm is not None
     assert gate.limit.calm.count == 4
+
+
+def falls(gates: Gates, at: Target, value: float, hold: Hold | None = None) -> None:
+    """The next answer finds the limit there."""
+    gate = gates.of(at)
+    gate._limit, gate._fell = replace(gate.limit, value=value, hold=hold), True
+    gate.learn()
+
+
+def forty(wait: float) -> tuple[Gates, Target]:
+    """A target of forty places, all taken, whose answers take a minute each."""
+    gates, wide = Gates(), replace(GPU, limit=LimitRule(Bounds(1, 40), 100, 10_000, wait))
+    gates.of(wide)._limit = Limit(40.0, Pace(math.log(60.0), 0.0, 50))
+    assert [gates.enter(wide) for _ in range(40)] == [True] * 40
+    return gates, wide
+
+
+async def test_those_who_are_too_many_leave_before_the_next_turn() -> None:
+    """Where the limit fell below those who are inside: nobody gets in until then, which takes its time."""
+    gates, wide = forty(60.0)
+    gate = gates.of(wide)
+    assert gate.turn_of(4) == pytest.approx(6.0)
+    falls(gates, wide, 10.0)
+    assert gate.turn_of(4) == pytest.approx(45.0 + 24.0)
+    for _ in range(30):
+        gates.leave(wide)
+    assert gate.turn_of(4) == pytest.approx(24.0)
+
+
+async def test_while_it_is_held_a_turn_comes_when_it_is_let_go_at_last() -> None:
+    """Then there is as much room as before; one that should be over holds nobody back any more."""
+    gates, wide = forty(60.0)
+    calm, now = Pace(math.log(60.0), 0.0, 50), asyncio.get_running_loop().time()
+    hold = Hold(calm, calm, 0, 40.0, 40.0, doubtful=False, until=now + 20.0)
+    falls(gates, wide, 1.0, hold)
+    assert gates.of(wide).turn_of(4) == pytest.approx(20.0 + 6.0, abs=3.0)
+    falls(gates, wide, 1.0, replace(hold, until=now))
+    assert gates.of(wide).turn_of(4) == pytest.approx(6.0)
+
+
+async def test_whose_turn_has_become_too_late_is_told_at_once() -> None:
+    """Who still has time waits on, in the order in which they would get in: by rank, and then who came first."""
+    gates, wide = forty(60.0)
+    queued = [waiting(gates, "first", at=wide) for _ in range(6)]
+    await settled()
+    last = waiting(gates, "last", at=wide)
+    await settled()
+    assert [task.done() for task in (*queued, last)] == [False] * 7
+    falls(gates, wide, 10.0)
+    await settled()
+    given_up = [task for task in (*queued, last) if task.done()]
+    assert given_up == queued[2:]  # 45 s for those who are too many, and 6 s for each
+    for task in given_up:
+        with pytest.raises(Refused, match="a turn would come too late"):
+            await task
+    assert list(gates.states()) == [("gpu", 10, 40, 3)]
+    await ended(*queued, last)
+    assert list(gates.states()) == [("gpu", 10, 40, 0)]
+
+
+async def test_pushback_gives_up_who_has_no_time_left() -> None:
+    """What a target says of itself moves turns as what its answers show does."""
+    gates, wide = forty(9.0)
+    first, second = waiting(gates, at=wide), waiting(gates, at=wide)
+    await settled()
+    assert not second.done()
+    gates.pushed_back(wide, asyncio.get_running_loop().time())
+    await settled()
+    assert [task.done() for task in (first, second)] == [True, True]
+    await ended(first, second)
