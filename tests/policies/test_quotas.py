@@ -32,8 +32,8 @@ def test_debt_is_paid_off_first() -> None:
 
 
 @pytest.mark.parametrize(("rate", "wait"), [(Rate(0.5, 1.0), 0.0), (Rate(0.0, 1.0), 0.0)])
-def test_a_share_of_less_than_one_still_lets_one_through(rate: Rate, wait: float) -> None:
-    """A rate divided among processes may be less than one request; a full bucket is then enough."""
+def test_a_rate_of_less_than_one_still_lets_one_through(rate: Rate, wait: float) -> None:
+    """A period may grant less than one request; a full bucket is then enough."""
     assert wait_for(full(rate, 0.0), rate, 1.0) == wait
 
 
