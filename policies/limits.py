@@ -2,8 +2,8 @@
 
 The limit grows while answers come about as fast as on a calm target, and shrinks when they do not (additive increase,
 multiplicative decrease). "As fast" compares two paces (`policies.pace`): that of the answers of late, and that of
-requests that were sent while few were in flight. They must lie further apart than chance explains, since the answers
-of a healthy model differ by factors.
+requests that were sent while few were in flight, each beyond what is usual for its kind (`policies.kinds`). They must
+lie further apart than chance explains, since the answers of a healthy model differ by factors.
 
 **Whose fault it is.** A target with too much to do answers late, and so does one that is slower for good, or whose
 requests became longer. The one needs fewer requests; the other would be strangled. So it is tried out. Where answers
