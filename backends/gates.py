@@ -21,8 +21,9 @@ from types import MappingProxyType
 
 from cachetools import LRUCache
 
-from policies.kinds import Kind, expected
+from policies.kinds import Alike, Kind, expected, expected_of_none
 from policies.limits import START, Limit, after_answer, after_pushback, after_silence, queue_holds
+from policies.pace import Pace
 from policies.quotas import Quota
 from policies.table import LimitRule, Target
 
@@ -30,9 +31,9 @@ from .book import places
 from .owners import Owners
 from .patience import Alarm
 
-KINDS = 64
+KINDS = 128
 """Of a target's answers, those of which is known how long they usually take; one more forgets the one unused for
-longest."""
+longest. A route whose requests and answers have all sizes has some twenty."""
 RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2})
 """By a route's `shed`: who is let in before whom."""
 SOONEST, LATEST = 1.0, 30.0
@@ -62,8 +63,8 @@ class Gate:
     """One target's: who is inside, who waits, and how many there may be."""
 
     __slots__ = (
-        "_begins", "_clock", "_fell", "_heard", "_kinds", "_limit", "_unheard", "active", "began", "bytes", "held",
-        "queues", "rule", "spare", "streaming", "waiting", "written",
+        "_begins", "_clock", "_fell", "_kinds", "_limit", "_unheard", "active", "began", "bytes", "held",
+        "listens_from", "queues", "rule", "spare", "streaming", "waiting", "written",
     )  # fmt: skip
 
     def __init__(self, workers: int = 1, clock: float = 0.0) -> None:
@@ -74,10 +75,11 @@ class Gate:
         self._clock = clock
         self._begins = Limit(START / workers)
         self._limit = self._begins
-        self._kinds: LRUCache[object, Kind] = LRUCache(KINDS)
-        self._unheard: list[tuple[float, int, int, float, object]] = []
-        self._heard = -math.inf
+        self._kinds: LRUCache[Alike, Kind] = LRUCache(KINDS)
+        self._unheard: list[tuple[float, int, int, float, Alike]] = []
         self._fell = False
+        self.listens_from = -math.inf
+        """When the next answer counts, on the loop's clock; `answered` need not be told of those before."""
         self.active = 0
         self.spare = 0
         self.streaming = 0
@@ -105,15 +107,15 @@ class Gate:
         self.active = active + 1
         return True
 
-    def answered(self, seconds: float, inside: int, streaming: int, now: float, kind: object = None) -> bool:
+    def answered(self, seconds: float, inside: int, streaming: int, now: float, like: Alike) -> bool:
         """The target answered, or began to, after `seconds`; `inside` and `streaming` are what `active` and `streaming`
-        were when it was asked, answers of one `kind` take about as long. True where `learn` is to follow, soon: what an
-        answer shows of the limit is for later requests, and its own need not wait until it is understood."""
-        if now - self._heard < SPACE:
+        were when it was asked. True where `learn` is to follow, soon: what an answer shows of the limit is for later
+        requests, and its own need not wait until it is understood."""
+        if now < self.listens_from:
             return False
-        self._heard = now
+        self.listens_from = now + SPACE
         unheard = self._unheard
-        unheard.append((seconds, inside, streaming, now, kind))
+        unheard.append((seconds, inside, streaming, now, like))
         return len(unheard) == 1
 
     def learn(self) -> None:
@@ -125,13 +127,24 @@ class Gate:
 
     def _hear(self) -> None:
         limit, bounds = self._limit, self.rule.bounds
-        for seconds, inside, streaming, now, kind in self._unheard:
-            usual = expected(self._kinds, kind, seconds, limit.pace)
+        for seconds, inside, streaming, now, like in self._unheard:
+            usual = self._usual(like, seconds, limit.pace)
             limit = after_answer(limit, seconds, inside, now, bounds, streaming, self._clock, usual)
         self._unheard.clear()
         if limit.value < self._limit.value:
             self._fell = True
         self._limit = limit
+
+    def _usual(self, like: Alike, seconds: float, pace: Pace | None) -> float:
+        """What those like it usually take, and with it from now on."""
+        kinds = self._kinds
+        if like[3] is None and not like[1]:
+            return expected_of_none(kinds.items(), like, pace)
+        known = kinds.get(like)
+        usual, learnt = expected(known, len(kinds) - (known is not None), seconds, pace)
+        if learnt is not known:
+            kinds[like] = learnt
+        return usual
 
     def give_up(self, now: float) -> None:
         """Who waits and can't have its turn in time any more is told so now, and not at the end of that time: elsewhere

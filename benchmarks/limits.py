@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from policies.kinds import Kind, expected
+from policies.kinds import Alike, Kind, alike, expected
 from policies.limits import START, Bounds, Limit, after_answer, after_silence
 
 BOUNDS = Bounds()
@@ -38,14 +38,20 @@ class Phase:
     lasting: float = 0.0
     """Mean of the seconds that a stream holds its place after that."""
     others: tuple[float, float] = (0.0, 0.0)
-    """Of requests of another kind that come as well: how many a second, and the mean of the seconds they take."""
+    """Of requests of another route that come as well: how many a second, and the mean of the seconds they take."""
+    length: float = 1.0
+    """Mean length of answers: one that is longer takes `answer` longer, and a target that is slower writes no more."""
+    lengths: float = 0.0
+    """Standard deviation of the logarithms of lengths."""
+    batched: float = 1.0
+    """Times as long that an answer takes with all places taken: an engine works on all of them in each step."""
 
     @property
     def could(self) -> float:
         """Requests a second that can be finished."""
         rate, answer = self.others
         work = self.rate * (self.answer + self.lasting) + rate * answer
-        return (self.rate + rate) * min(1.0, self.places / work)
+        return (self.rate + rate) * min(1.0, self.places / work / self.batched)
 
 
 @dataclass(slots=True)
@@ -56,11 +62,12 @@ class _Process:
     limit: Limit
     active: int = 0
     streaming: int = 0
-    kinds: dict[int, Kind] = field(default_factory=dict)
+    kinds: dict[Alike, Kind] = field(default_factory=dict)
 
     def learns(self, took: float, sent: _Sent, now: float) -> None:
         """As a gate does."""
-        usual = expected(self.kinds, sent.kind, took, self.limit.pace)
+        known = self.kinds.get(sent.like)
+        usual, self.kinds[sent.like] = expected(known, len(self.kinds) - (known is not None), took, self.limit.pace)
         self.limit = after_answer(self.limit, took, sent.active, now, self.bounds, sent.streaming, 0.0, usual)
 
     def enters(self, now: float) -> bool:
@@ -74,7 +81,9 @@ class _Sent:
     at: float
     active: int
     streaming: int
-    kind: int = 0
+    seconds: float
+    """That it takes in the mean, for its length."""
+    like: Alike
 
 
 @dataclass(slots=True)
@@ -120,10 +129,9 @@ class Simulation:
         if sent is None:
             self._next("comes", now + self._draw.expovariate(phase.rate + phase.others[0]))
             process = self._draw.choice(self.processes)
-            kind = 1 if phase.others[0] and self._draw.random() * (phase.rate + phase.others[0]) > phase.rate else 0
             if process.enters(now):
                 process.active += 1
-                self._queue.append(_Sent(process, now, process.active, process.streaming, kind))
+                self._queue.append(self._sent(process, phase, now))
             else:
                 told.refused += 1
         elif what == "answers":
@@ -140,10 +148,24 @@ class Simulation:
         while self._queue and self._busy < phase.places:
             self._busy += 1
             sent = self._queue.popleft()
-            self._next("answers", now + self._took(phase.others[1] if sent.kind else phase.answer), sent)
+            slower = 1.0 + (phase.batched - 1.0) * self._busy / phase.places
+            self._next("answers", now + self._took(sent.seconds) * slower, sent)
+
+    def _sent(self, process: _Process, phase: Phase, now: float) -> _Sent:
+        rate, seconds = phase.others
+        other = rate > 0.0 and self._draw.random() * (phase.rate + rate) > phase.rate
+        length = _about(self._draw, phase.lengths) if phase.lengths else 1.0
+        like = alike("another" if other else "one", 1000, round(1000 * phase.length * length))
+        seconds = (seconds if other else phase.answer) * length
+        return _Sent(process, now, process.active, process.streaming, seconds, like)
 
     def _took(self, mean: float) -> float:
-        return mean * self._draw.lognormvariate(-(self._spread**2) / 2.0, self._spread)
+        return mean * _about(self._draw, self._spread)
+
+
+def _about(draw: random.Random, spread: float) -> float:
+    """One in the mean."""
+    return draw.lognormvariate(-(spread**2) / 2.0, spread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +214,25 @@ SCENES = {
         Phase(600, 160, 32, 0.1, 0.0, (16.0, 5.0)),
     ],
     "a second kind is too much": [Phase(120, 10, 32, 0.1), Phase(600, 10, 32, 0.1, 0.0, (20.0, 5.0))],
+    "answers of all lengths, 80 % used": [Phase(300, 150, 200, 1.0, lengths=1.0)],
+    "answers become ten times longer": [
+        Phase(120, 30, 200, 0.3, lengths=1.0),
+        Phase(600, 30, 200, 3.0, length=10.0, lengths=1.0),
+    ],
+    "answers of all lengths, three times too much": [
+        Phase(20, 50, 32, 0.3, lengths=1.0),
+        Phase(600, 320, 32, 0.3, lengths=1.0),
+    ],
+    "answers of all lengths, ten times slower for good": [
+        Phase(60, 300, 200, 0.2, lengths=1.0),
+        Phase(400, 80, 200, 2.0, lengths=1.0),
+    ],
+    "an engine that batches, 80 % used": [Phase(300, 20.5, 256, 2.0, lengths=0.7, batched=5.0)],
+    "an engine that batches, 90 % used": [Phase(300, 23.0, 256, 2.0, lengths=0.7, batched=5.0)],
+    "an engine that batches, three times too much": [
+        Phase(60, 10.0, 256, 2.0, lengths=0.7, batched=5.0),
+        Phase(600, 77.0, 256, 2.0, lengths=0.7, batched=5.0),
+    ],
     "too much, and then not": [Phase(20, 50, 32, 0.3), Phase(300, 320, 32, 0.3), Phase(300, 60, 32, 0.3)],
 }
 

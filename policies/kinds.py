@@ -1,16 +1,19 @@
 """What requests of one kind usually take beside those of others, as values.
 
-Requests of two routes to one target, or streams and whole answers of one route, may take a tenth of a second and a
-minute. More of the one kind would pass for a slower target. So of each answer it is known what its kind usually takes,
-and paces are compared by what their answers took beyond that (`policies.pace`). How fast the target itself is is left
-out of it: what all kinds share is not learnt here, else a target that is overloaded for long would seem usual.
+A classification takes a tenth of a second and a page of text a minute, from the same target under the same load. More
+of the one kind would pass for a slower target. So of each answer it is known what those like it usually take
+(`Alike`), and paces are compared by what their answers took beyond that (`policies.pace`). How fast the target itself
+is is left out of it: what all kinds share is not learnt here, else a target that is overloaded for long would seem
+usual.
+
+Sizes stand for work without a look into a body: what a model writes takes its time token by token, and what it reads
+is as long as the request.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import MutableMapping
-from typing import TypeVar
+from collections.abc import Iterable
 
 from .limits import LEAST_CALM
 from .pace import Pace
@@ -19,7 +22,9 @@ from .values import value
 LEARNT = 200
 """Answers of which a kind's usual time is the mean; the older ones count less."""
 
-K = TypeVar("K")
+Alike = tuple[str, bool, int, int | None]
+"""What requests that take about as long have in common: the route; whether their answers are streams; their own size,
+by factors of four; and the whole answer's, by factors of two, None where it is a stream or did not come."""
 
 
 @value(frozen=True, slots=True)
@@ -31,22 +36,34 @@ class Kind:
     count: int = LEARNT
 
 
-def expected(kinds: MutableMapping[K, Kind], kind: K, seconds: float, pace: Pace | None) -> float:
-    """What an answer of `kind`, which took `seconds`, would usually have taken beside one of the first kind, as a
-    logarithm; and have `kinds` learn of it. `pace` is that of all answers of late.
+def alike(route: str, asked: int, told: int | None = None, *, streaming: bool = False) -> Alike:
+    """The kind of a request of `asked` bytes, and of its answer of `told`."""
+    return route, streaming, (asked.bit_length() + 1) // 2, None if told is None else told.bit_length()
+
+
+def expected(known: Kind | None, others: int, seconds: float, pace: Pace | None) -> tuple[float, Kind]:
+    """What an answer which took `seconds` would usually have taken beside one of the first kind, as a logarithm; and
+    what is known of its kind with it. `known` is what was, `others` are the kinds known besides, and `pace` is that of
+    all answers of late.
 
     The first kind of all is what the others are compared with. As long as it is the only one, nothing is learnt; one
     that is new is believed to be slower than usual now by as much as the others are.
     """
-    known = kinds.get(kind)
-    if not kinds:
-        kinds[kind] = known = Kind()
-    if known is not None and len(kinds) == 1:
-        return known.usual
+    if not others:
+        known = known or Kind()
+        return known.usual, known
     unhurried = math.log(max(seconds, LEAST_CALM)) - (0.0 if pace is None else pace.beyond)
     if known is None:
-        kinds[kind] = Kind(unhurried, 1)
-        return unhurried
+        return unhurried, Kind(unhurried, 1)
     count = known.count + 1 if known.count < LEARNT else LEARNT
-    kinds[kind] = Kind(known.usual + (unhurried - known.usual) / count, count)
-    return known.usual
+    return known.usual, Kind(known.usual + (unhurried - known.usual) / count, count)
+
+
+def expected_of_none(kinds: Iterable[tuple[Alike, Kind]], like: Alike, pace: Pace | None) -> float:
+    """The same of an answer that did not come, whose size nobody knows: the mean of its route's other whole answers, or
+    else of all of late. It says nothing of what is usual."""
+    route = [kind for key, kind in kinds if key[:2] == like[:2]]
+    count = sum(kind.count for kind in route)
+    if not count:
+        return 0.0 if pace is None else pace.usual
+    return sum(kind.usual * kind.count for kind in route) / count

@@ -36,7 +36,10 @@ from .values import value
 START = 256.0
 """Requests at a time before anything is known, of all processes together."""
 TOLERANCE = 2.0
-"""Times the calm time to an answer at which a target counts as overloaded; batching alone makes it about 1.5."""
+"""Times the calm time to an answer at which a target counts as overloaded;"""
+TOLERANCE_MANY, SOME, MANY = 3.0, 16.0, 64.0
+"""and with so many requests in flight, from some on more and more: an engine that works on them together is slower
+with each, and does more all the same."""
 LEAST_CALM = 0.02
 """Seconds that an answer counts for at least. What is less is also this process's own: a loop with a thousand
 requests a second takes that long to come round, and a machine that stalls for a moment is no sign of a target."""
@@ -86,6 +89,8 @@ BURST = 0.5
 """Seconds of waiting that a queue may hold which was empty as many seconds ago."""
 
 LATE = math.log(TOLERANCE)
+LATE_MORE = math.log(TOLERANCE_MANY / TOLERANCE) / math.log(MANY / SOME)
+"""For each factor of e of requests in flight, from `SOME` to `MANY`."""
 
 
 @value(frozen=True, slots=True)
@@ -182,9 +187,9 @@ def after_answer(
     calm, recent, spread, stood = _heard(limit, seconds, in_flight, usual, now, bounds)
     room, episode = min(max(limit.value, bounds.least), bounds.most), limit.episode
     heeded = recent if recent is not None and recent.count >= FEW else None
-    late = heeded is not None and calm is not None and _is_late(heeded, calm, spread)
+    late = heeded is not None and calm is not None and _is_late(heeded, calm, spread, lasting)
     if limit.hold is None and not late and (heeded is not None or in_flight <= _few(limit, bounds)):
-        if episode is not None and heeded is not None and calm is not None and _is_over(heeded, calm, spread):
+        if episode is not None and heeded is not None and calm is not None and _is_over(heeded, calm, spread, lasting):
             episode = None
         if episode is None or not episode.in_vain:
             room = _grown(limit, room, in_flight, now, bounds)
@@ -272,14 +277,22 @@ def _few(limit: Limit, bounds: Bounds) -> float:
     return few if few > 1.0 else 1.0
 
 
-def _is_late(recent: Pace, calm: Pace, spread: float) -> bool:
-    apart = recent.beyond - calm.beyond - LATE
+def _is_late(recent: Pace, calm: Pace, spread: float, lasting: int) -> bool:
+    apart = recent.beyond - calm.beyond - _tolerance(recent, lasting)
     return apart > 0.0 and apart > chance(recent, calm, spread)
 
 
-def _is_over(recent: Pace, calm: Pace, spread: float) -> bool:
+def _is_over(recent: Pace, calm: Pace, spread: float, lasting: int) -> bool:
     """Whether an episode is: answers are surely not late, and not only by chance."""
-    return recent.count >= 2 * FEW and calm.beyond + LATE - recent.beyond > chance(recent, calm, spread)
+    return recent.count >= 2 * FEW and calm.beyond + _tolerance(recent, lasting) - recent.beyond > chance(
+        recent, calm, spread
+    )
+
+
+def _tolerance(recent: Pace, lasting: int) -> float:
+    """By how much recent answers may be later than calm ones, as a logarithm. Streams that go on do not wait."""
+    many = min(recent.in_flight - lasting, MANY)
+    return LATE + LATE_MORE * math.log(many / SOME) if many > SOME else LATE
 
 
 def _grown(limit: Limit, room: float, in_flight: int, now: float, bounds: Bounds) -> float:
@@ -325,7 +338,7 @@ def _tried(limit: Limit, hold: Hold, now: float, bounds: Bounds) -> Limit:
     if found is None or found.count < FEW:  # long streams leave no room for answers that could tell
         if hold.doubtful:
             calm, back = hold.before, hold.back_unless
-        elif back <= SMALL:  # nothing was found out: what requests took when it was larger is not forgotten
+        elif back <= SMALL or not hold.lasting:  # nothing was found out: what is known from before is not forgotten
             episode = limit.episode
     else:
         quicker = relieved(hold.before, found, chance(hold.before, found, limit.spread) / 2.0)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError, let_go
-from backends.gates import Refused
+from backends.gates import Gate, Refused
 from backends.http.edge import BodyTooLarge
 from backends.patience import limit
 from backends.series import Flight
@@ -30,17 +30,18 @@ from policies.choose import (
     turn_deadline,
 )
 from policies.facts import FailureFacts, Fault
+from policies.kinds import alike
 from policies.quotas import Quota
 from policies.table import Route, Target
 from warmers.shadow import Taken
 
 from . import cold, hedges
 from .charging import charge
-from .policy_source import InForce
 from .record import Record
 from .services import Services
 from .spans import Step
 from .traced import RequestTrace
+from .ways import Lane, Way, way_of
 
 
 class NoTarget(Exception):
@@ -100,7 +101,7 @@ class Answering:
                     plan = await _following(plan, error, route, call, self._deadline, record, services)
             if reply is None:
                 attempt, reply = await _first_answer(route, plan, call, self._deadline, record, trace, services)
-                way = _way(attempt, record.policy, services)
+                way = way_of(attempt, record.policy, services)
         except BaseException as error:
             flight.count -= 1
             if route.shift is not None and services.shadows is not None and isinstance(error, BackendError):
@@ -108,7 +109,7 @@ class Answering:
             raise
         return self._begun(attempt, way, reply)
 
-    def _begun(self, attempt: Attempt, way: _Way, reply: Reply) -> Reply:
+    def _begun(self, attempt: Attempt, way: Way, reply: Reply) -> Reply:
         """The attempt has answered: a whole answer frees its target now."""
         route, services, record = self._route, self._services, self._record
         if route.shift is not None and services.shadows is not None:
@@ -126,15 +127,15 @@ class Answering:
             return _session_marked(reply, route, attempt, self._call.invocation)
         return reply
 
-    def _planned(self) -> tuple[_Lane, Call]:
+    def _planned(self) -> tuple[Lane, Call]:
         """What to try in which order, and the call as it goes out: a session is known there by another id."""
         route, call, services, record = self._route, self._call, self._services, self._record
         invocation, policy = call.invocation, record.policy
         home = sessions.home(route, invocation.session_id) if invocation.session_id is not None else None
         if home is None and invocation.sdk_attempt == 1 and policy is services.policy.current:
-            lane: _Lane | None = policy.lanes.get(route.key)
+            lane: Lane | None = policy.lanes.get(route.key)
             if lane is None and route.key in policy.usual:
-                lane = policy.lanes[route.key] = _Lane(policy.usual[route.key], route, policy, services)
+                lane = policy.lanes[route.key] = Lane(policy.usual[route.key], route, policy, services)
             if lane is not None:
                 record.why = lane.plan.why
                 return lane, call
@@ -151,7 +152,7 @@ class Answering:
         record.why, record.side = plan.why, plan.side
         if not plan.attempts:
             raise NoTarget(plan.why)
-        return _Lane(plan, route, policy, services), call
+        return Lane(plan, route, policy, services), call
 
     @property
     def streams(self) -> bool:
@@ -217,11 +218,11 @@ async def _first_answer(
             attempt = plan.attempts[0]
         try:
             if route.hedge is None or race is not None or not hedges.possible(route, call):
-                way = _way(attempt, record.policy, services)
+                way = way_of(attempt, record.policy, services)
                 return attempt, await _attempt(way, route, plan, call, deadline, record, trace, services)
 
             async def tried(plan: Plan, own: Record) -> Reply:
-                way = _way(plan.attempts[0], record.policy, services)
+                way = way_of(plan.attempts[0], record.policy, services)
                 return await _attempt(way, route, plan, call, deadline, own, trace, services)
 
             race = hedges.Race(route, route.hedge, plan, tried, lambda one: _end(one, None, services), record, services)
@@ -294,43 +295,8 @@ def _end(
     services.gates.leave(attempt.target)
 
 
-class _Way:
-    """To one copy of a target: who lets in, what is known of it, and what asks it. These stay the same while a policy
-    is in force."""
-
-    __slots__ = ("ask", "gate", "place")
-
-    def __init__(self, attempt: Attempt, services: Services) -> None:
-        self.gate = services.gates.of(attempt.target)
-        self.place = services.book.of(attempt.target, attempt.replica)
-        self.ask = services.backends[attempt.target.kind].invoke
-
-
-class _Lane:
-    """Where a request sets out: its plan, the way to the first of its targets, and the count of its route."""
-
-    __slots__ = ("flight", "plan", "way")
-
-    def __init__(self, plan: Plan, route: Route, policy: InForce | None, services: Services) -> None:
-        self.plan = plan
-        self.way = _way(plan.attempts[0], policy, services)
-        self.flight = services.meters.flight(route.key)
-
-
-def _way(attempt: Attempt, policy: InForce | None, services: Services) -> _Way:
-    """To where `attempt` leads, looked up once while a policy is in force. Afterwards what is known of a target may be
-    forgotten as soon as nobody is there: who sets out by an older policy looks anew."""
-    if policy is None or policy is not services.policy.current:
-        return _Way(attempt, services)
-    key = attempt.target.name, attempt.replica
-    way: _Way | None = policy.ways.get(key)
-    if way is None:
-        way = policy.ways[key] = _Way(attempt, services)
-    return way
-
-
 async def _attempt(
-    way: _Way,
+    way: Way,
     route: Route,
     plan: Plan,
     call: Call,
@@ -345,7 +311,7 @@ async def _attempt(
     if not gate.enter():
         await _turn(route, plan, call, deadline, record, trace, services)
         way.place = place = services.book.of(target, attempt.replica)  # who waits is not there: it may be forgotten
-    inside, streaming, kind = gate.active, gate.streaming, (route.key, call.streaming)
+    inside, streaming = gate.active, gate.streaming
     place.begin()
     began = services.now()
     if services.temperatures.tracked:
@@ -365,23 +331,36 @@ async def _attempt(
         was_cold = cold.refused(attempt, failure, began, ended, services, part=part)
         _end(attempt, failure, services, began, cold=was_cold)
         late = failure is not None and failure.facts.timed_out and not was_cold
-        late = late and not services.book.shunned(target, attempt.replica)
-        # It would have taken that long at least.
-        if late and gate.answered(ended - began, inside, streaming, ended, kind):
-            services.afterwards.do(gate.learn)
+        if late and not services.book.shunned(target, attempt.replica):  # it would have taken that long at least
+            _learn(gate, (ended - began, inside, streaming, ended), route, call, None, services)
         raise
     answered = services.now()
     seconds = answered - began
     place.answered(answered)
-    if gate.answered(seconds, inside, streaming, answered, kind):
-        services.afterwards.do(gate.learn)
+    if answered >= gate.listens_from:
+        _learn(gate, (seconds, inside, streaming, answered), route, call, reply, services)
     if services.temperatures.tracked:
         cold.answered(target, began, answered, services)
     record.answered(attempt, seconds, reply.upstream_request_id)
     return reply
 
 
-def _sent(way: _Way, plan: Plan, call: Call, began: float, deadline: float) -> Awaitable[Reply]:
+def _learn(
+    gate: Gate,
+    took: tuple[float, int, int, float],
+    route: Route,
+    call: Call,
+    reply: Reply | None,
+    services: Services,
+) -> None:
+    """Have the target's limit learn, later, of an answer that came, or of one that did not."""
+    streaming = call.streaming if reply is None else reply.stream is not None
+    told = None if streaming or reply is None else len(reply.body)
+    if gate.answered(*took, alike(route.key, len(call.body), told, streaming=streaming)):
+        services.afterwards.do(gate.learn)
+
+
+def _sent(way: Way, plan: Plan, call: Call, began: float, deadline: float) -> Awaitable[Reply]:
     """The answer of the plan's next target, within its share of the time."""
     attempt = plan.attempts[0]
     target = attempt.target

@@ -81,6 +81,13 @@ OF_POLICIES_AND_BACKENDS = (
         "tests/policies/test_limits.py",
     ),
     Mutant(
+        "longer answers pass for a slower target",
+        "policies/kinds.py",
+        "None if told is None else told.bit_length()",
+        "None if told is None else 0",
+        "tests/policies/test_kinds.py",
+    ),
+    Mutant(
         "a target that is slower for good is strangled",
         "policies/limits.py",
         "    if relieved(episode.before, recent) is False:\n",

@@ -13,14 +13,14 @@ from policies.limits import SHRINK, START, Bounds, Hold, Limit
 from policies.pace import Pace
 from policies.table import EndpointSpec, LimitRule, Target, VllmSpec
 
-from .test_gates import GPU, ended, settled, target, waiting
+from .test_gates import GPU, LIKE, ended, settled, target, waiting
 
 
 async def test_overload_is_learnt_and_told() -> None:
     """Answers and pushback move the limit of that target alone."""
     gates, wide = Gates(), Target("wide", "endpoint", EndpointSpec("wide"))
     for _ in range(10):
-        gates.of(wide).answered(0.1, 1, 0, 1.0)
+        gates.of(wide).answered(0.1, 1, 0, 1.0, LIKE)
     gates.pushed_back(wide, 2.0)
     assert list(gates.states()) == [("wide", 204, 0, 0)]
     gates.keep([target("other")])
@@ -34,7 +34,7 @@ def test_the_limit_that_is_shown_is_the_one_that_binds() -> None:
         gates = Gates(workers)
         assert gates.enter(four)
         assert list(gates.states()) == [("four", shown, 1, 0)]
-        gates.of(four).answered(0.1, 1, 0, 1.0)
+        gates.of(four).answered(0.1, 1, 0, 1.0, LIKE)
         assert list(gates.states()) == [("four", shown, 1, 0)]
 
 
@@ -42,14 +42,14 @@ async def test_what_answers_showed_is_known_to_whoever_asks() -> None:
     """Answers are learnt of later and together, and one by one or at last they come to the same."""
     later, at_once = Gate(), Gate()
     took = [(0.05 * (1 + number % 7), 1 + number % 3, number % 2, float(number)) for number in range(50)]
-    assert [later.answered(*each) for each in took] == [True] + 49 * [False]
+    assert [later.answered(*each, LIKE) for each in took] == [True] + 49 * [False]
     for each in took:
-        assert at_once.answered(*each)
+        assert at_once.answered(*each, LIKE)
         at_once.learn()
     later.pushed_back(60.0)
     at_once.pushed_back(60.0)
     assert later.limit == at_once.limit != Limit()
-    assert later.answered(0.1, 1, 0, 61.0)
+    assert later.answered(0.1, 1, 0, 61.0, LIKE)
 
 
 async def test_processes_begin_with_a_part_of_the_places_each() -> None:
@@ -106,7 +106,7 @@ async def test_a_target_that_moved_has_its_limit_to_find_anew() -> None:
 def test_of_thousands_of_answers_in_a_second_some_are_learnt_of() -> None:
     """Those that come in the same moment say what the first of them does."""
     gate = Gate()
-    assert [gate.answered(0.1, 1, 0, 5.0 + number / 10_000) for number in range(20)].count(True) == 1
+    assert [gate.answered(0.1, 1, 0, 5.0 + number / 10_000, LIKE) for number in range(20)].count(True) == 1
     assert gate.limit.calm is not None
     assert gate.limit.calm.count == 4
 

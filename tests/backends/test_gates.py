@@ -10,6 +10,7 @@ import pytest
 
 from backends.gates import Gates, Refused
 from backends.owners import Owners, new_memory
+from policies.kinds import alike
 from policies.limits import Bounds
 from policies.quotas import Quota, Rate
 from policies.table import EndpointSpec, LimitRule, Target
@@ -22,6 +23,7 @@ def target(name: str = "gpu", *, queue: int = 2, queue_bytes: int = 100, wait: f
 
 
 GPU = target()
+LIKE = alike("chat", 100, 100)
 
 
 def waiting(gates: Gates, shed: str = "normal", size: int = 10, at: Target = GPU) -> asyncio.Task[None]:
@@ -302,7 +304,7 @@ async def test_a_burst_is_queued() -> None:
     """A queue that was empty a moment ago holds half a second of work, five times what a standing one may."""
     gates, slow = Gates(), replace(GPU, limit=LimitRule(Bounds(1, 1), 1000, 1 << 20, 30.0))
     for second in range(200):
-        gates.of(slow).answered(0.03, 1, 0, float(second))
+        gates.of(slow).answered(0.03, 1, 0, float(second), LIKE)
     assert gates.enter(slow)
     burst = [waiting(gates, at=slow) for _ in range(15)]
     await settled()
@@ -314,7 +316,7 @@ async def test_a_queue_behind_streams_is_as_short_as_they_are_long() -> None:
     """Their first piece comes soon, but it is their end that lets the next one in, as far as one has been seen."""
     gates, slow = Gates(), replace(GPU, limit=LimitRule(Bounds(2, 2), 1000, 1 << 20, 30.0))
     for second in range(200):
-        gates.of(slow).answered(0.03, 1, 0, float(second))
+        gates.of(slow).answered(0.03, 1, 0, float(second), LIKE)
     gate = gates.of(slow)
     assert [gates.enter(slow), gates.enter(slow)] == [True, True]
     gate.streams()

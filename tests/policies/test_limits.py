@@ -154,6 +154,23 @@ def test_all_who_saw_lateness_try_few_at_the_same_moment(clock: float) -> None:
     assert (moments[0] + clock) % 8.0 == pytest.approx(0.0, abs=0.04)
 
 
+@pytest.mark.parametrize(("in_flight", "lasting", "late"), [(10, 0, True), (200, 0, False), (200, 190, True)])
+def test_many_at_a_time_may_take_longer(in_flight: int, lasting: int, late: bool) -> None:
+    """Two and a half times as long is lateness with ten requests in flight, and not with two hundred, unless most of
+    them have their answers and go on as streams."""
+    limit = Limit(100.0, Pace(math.log(0.1), math.log(4), 50), found=True, spread=0.01)
+    for number in range(40):
+        limit = after_answer(limit, 0.25, in_flight, 100.0 + number / 100, BOUNDS, lasting)
+    assert (limit.value < 100.0) is late
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("used", ["80 % used", "90 % used"])
+def test_an_engine_that_batches_is_let_be(used: str, processes: int) -> None:
+    """Though its answers take five times as long with all places taken: it does more the more it has at a time."""
+    assert played(f"an engine that batches, {used}", processes, 0.3).refused == 0.0
+
+
 def held_limit() -> Limit:
     """A limit that tries the target with few requests until the time 9."""
     calm = Pace(math.log(0.1), math.log(4), 50)
@@ -195,13 +212,23 @@ def test_long_and_short_answers_blame_nobody_by_chance() -> None:
 
 
 def test_a_hold_without_answers_forgets_nothing() -> None:
-    """Where streams leave no room for any, a small limit goes on to look whether it was of use to shrink."""
+    """Where it was too short for any, or streams leave no room, it goes on to look whether it was of use to shrink; a
+    large limit behind streams begins anew."""
     late = Episode(Pace(math.log(1.0), math.log(100), 30), 150.0)
-    for back, kept in ((12.0, late), (120.0, None)):
+    for back, lasting, kept in ((12.0, 40, late), (120.0, 0, late), (120.0, 40, None)):
         limit = replace(held_limit(), episode=late)
         assert limit.hold is not None
-        limit = replace(limit, hold=replace(limit.hold, back=back))
+        limit = replace(limit, hold=replace(limit.hold, back=back, lasting=lasting))
         assert after_silence(limit, 9.0, BOUNDS).episode == kept
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("spread", [0.3, 0.8])
+def test_a_target_that_is_ten_times_slower_for_good_is_soon_believed(spread: float, processes: int) -> None:
+    """A limit that is held for too short a time to hear of the slower answers knows afterwards what it was about."""
+    for seed in range(1, 4):
+        came = result(SCENES["ten times slower for good"], processes, spread, seed)
+        assert came.refused < 0.1
 
 
 @pytest.mark.parametrize("processes", [1, 4])

@@ -61,13 +61,13 @@ class Late(Scripted):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now, self.takes = 0.0, 1.0
+        self.now, self.takes, self.body = 0.0, 1.0, b"ok"
 
     async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
         self.now += self.takes
         if self.takes >= 30.0:
             raise BackendError(FailureFacts(Fault.MODEL, retry_safe=None, timed_out=True), target, "scripted")
-        return Reply(body=b"ok")
+        return Reply(body=self.body)
 
 
 class Failing(Held):
@@ -224,6 +224,26 @@ async def test_an_answer_that_does_not_come_in_time_counts_as_a_late_one() -> No
         await ask(30.0)
     assert gate.limit.seconds is not None
     assert gate.limit.seconds > 10.0
+    parts.log.close()
+
+
+async def test_longer_answers_and_requests_usually_take_longer() -> None:
+    """Of one route: what each takes is compared with what those of its size usually do."""
+    backend = Late()
+    parts = await services(backend, text=POLICY, now=lambda: backend.now)
+
+    async def ask(takes: float, asked: int, told: int) -> float:
+        backend.takes, backend.body = takes, b"x" * told
+        call = replace(invocation("slow"), body=b"x" * asked)
+        async with serve(call, Record("request-0", parts.now(), 0.0), parts.telemetry.start(call, 0), parts):
+            pass
+        parts.afterwards.now()
+        pace = parts.gates.of(parts.policy.current.table.targets["slow"]).limit.pace
+        assert pace is not None
+        return pace.beyond
+
+    for takes, asked, told in ((1.0, 200, 200), (20.0, 200, 5000), (4.0, 9000, 200)):
+        assert [await ask(takes, asked, told) for _ in range(50)] == [pytest.approx(0.0, abs=0.01)] * 50
     parts.log.close()
 
 
