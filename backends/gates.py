@@ -138,7 +138,7 @@ class Gate:
     def _usual(self, like: Alike, seconds: float, pace: Pace | None) -> float:
         """What those like it usually take, and with it from now on."""
         kinds = self._kinds
-        if like[3] is None and not like[1]:
+        if not like.came:
             return expected_of_none(kinds.items(), like, pace)
         known = kinds.get(like)
         usual, learnt = expected(known, len(kinds) - (known is not None), seconds, pace)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from .limits import LEAST_CALM
 from .pace import Pace
@@ -22,9 +23,21 @@ from .values import value
 LEARNT = 200
 """Answers of which a kind's usual time is the mean; the older ones count less."""
 
-Alike = tuple[str, bool, int, int | None]
-"""What requests that take about as long have in common: the route; whether their answers are streams; their own size,
-by factors of four; and the whole answer's, by factors of two, None where it is a stream or did not come."""
+
+class Alike(NamedTuple):
+    """What requests that take about as long have in common."""
+
+    route: str
+    streaming: bool
+    asked: int
+    """The request's size, by factors of four."""
+    told: int | None
+    """The whole answer's, by factors of two; None where it is a stream or did not come."""
+
+    @property
+    def came(self) -> bool:
+        """Whether there was an answer."""
+        return self.streaming or self.told is not None
 
 
 @value(frozen=True, slots=True)
@@ -38,7 +51,7 @@ class Kind:
 
 def alike(route: str, asked: int, told: int | None = None, *, streaming: bool = False) -> Alike:
     """The kind of a request of `asked` bytes, and of its answer of `told`."""
-    return route, streaming, (asked.bit_length() + 1) // 2, None if told is None else told.bit_length()
+    return Alike(route, streaming, (asked.bit_length() + 1) // 2, None if told is None else told.bit_length())
 
 
 def expected(known: Kind | None, others: int, seconds: float, pace: Pace | None) -> tuple[float, Kind]:
@@ -62,7 +75,7 @@ def expected(known: Kind | None, others: int, seconds: float, pace: Pace | None)
 def expected_of_none(kinds: Iterable[tuple[Alike, Kind]], like: Alike, pace: Pace | None) -> float:
     """The same of an answer that did not come, whose size nobody knows: the mean of its route's other whole answers, or
     else of all of late. It says nothing of what is usual."""
-    route = [kind for key, kind in kinds if key[:2] == like[:2]]
+    route = [kind for key, kind in kinds if (key.route, key.streaming) == (like.route, like.streaming)]
     count = sum(kind.count for kind in route)
     if not count:
         return 0.0 if pace is None else pace.usual
