@@ -76,7 +76,7 @@ class Gate:
         self._begins = Limit(START / workers)
         self._limit = self._begins
         self._kinds: LRUCache[Alike, Kind] = LRUCache(KINDS)
-        self._unheard: list[tuple[float, int, int, float, Alike]] = []
+        self._unheard: list[tuple[float, int, int, float, Alike, bool]] = []
         self._fell = False
         self.listens_from = -math.inf
         """When the next answer counts, on the loop's clock; `answered` need not be told of those before."""
@@ -107,15 +107,17 @@ class Gate:
         self.active = active + 1
         return True
 
-    def answered(self, seconds: float, inside: int, streaming: int, now: float, like: Alike) -> bool:
+    def answered(
+        self, seconds: float, inside: int, streaming: int, now: float, like: Alike, *, came: bool = True
+    ) -> bool:
         """The target answered, or began to, after `seconds`; `inside` and `streaming` are what `active` and `streaming`
         were when it was asked. True where `learn` is to follow, soon: what an answer shows of the limit is for later
-        requests, and its own need not wait until it is understood."""
+        requests, and its own need not wait until it is understood. Not `came`: it was waited for so long, in vain."""
         if now < self.listens_from:
             return False
         self.listens_from = now + SPACE
         unheard = self._unheard
-        unheard.append((seconds, inside, streaming, now, like))
+        unheard.append((seconds, inside, streaming, now, like, came))
         return len(unheard) == 1
 
     def learn(self) -> None:
@@ -127,18 +129,18 @@ class Gate:
 
     def _hear(self) -> None:
         limit, bounds = self._limit, self.rule.bounds
-        for seconds, inside, streaming, now, like in self._unheard:
-            usual = self._usual(like, seconds, limit.pace)
-            limit = after_answer(limit, seconds, inside, now, bounds, streaming, self._clock, usual)
+        for seconds, inside, streaming, now, like, came in self._unheard:
+            usual = self._usual(like, seconds, limit.pace, came=came)
+            limit = after_answer(limit, seconds, inside, now, bounds, streaming, self._clock, usual, came)
         self._unheard.clear()
         if limit.value < self._limit.value:
             self._fell = True
         self._limit = limit
 
-    def _usual(self, like: Alike, seconds: float, pace: Pace | None) -> float:
-        """What those like it usually take, and with it from now on."""
+    def _usual(self, like: Alike, seconds: float, pace: Pace | None, *, came: bool) -> float:
+        """What those like it usually take, and with it from now on if it came."""
         kinds = self._kinds
-        if not like.came:
+        if not came:
             return expected_of_none(kinds.items(), like, pace)
         known = kinds.get(like)
         usual, learnt = expected(known, len(kinds) - (known is not None), seconds, pace)

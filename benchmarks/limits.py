@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from policies.kinds import Alike, Kind, alike, expected
+from policies.kinds import Alike, Kind, alike, expected, expected_of_none
 from policies.limits import START, Bounds, Limit, after_answer, after_silence
 
 BOUNDS = Bounds()
@@ -45,6 +45,8 @@ class Phase:
     """Standard deviation of the logarithms of lengths."""
     batched: float = 1.0
     """Times as long that an answer takes with all places taken: an engine works on all of them in each step."""
+    patience: float = math.inf
+    """Seconds after which a client leaves who has no answer; the target does not begin with it any more."""
 
     @property
     def could(self) -> float:
@@ -64,8 +66,14 @@ class _Process:
     streaming: int = 0
     kinds: dict[Alike, Kind] = field(default_factory=dict)
 
-    def learns(self, took: float, sent: _Sent, now: float) -> None:
+    def learns(self, took: float, sent: _Sent, now: float, *, came: bool = True) -> None:
         """As a gate does."""
+        if not came:
+            usual = expected_of_none(self.kinds.items(), sent.like, self.limit.pace)
+            self.limit = after_answer(
+                self.limit, took, sent.active, now, self.bounds, sent.streaming, 0.0, usual, came=False
+            )
+            return
         known = self.kinds.get(sent.like)
         usual, self.kinds[sent.like] = expected(known, len(self.kinds) - (known is not None), took, self.limit.pace)
         self.limit = after_answer(self.limit, took, sent.active, now, self.bounds, sent.streaming, 0.0, usual)
@@ -75,7 +83,7 @@ class _Process:
         return self.active < max(self.bounds.least, self.limit.value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Sent:
     process: _Process
     at: float
@@ -104,6 +112,8 @@ class Simulation:
         self._phases, self._spread, self._draw = phases, spread, random.Random(seed)
         self._events: list[tuple[float, int, str, _Sent | None]] = []
         self._queue: deque[_Sent] = deque()
+        self._left: set[_Sent] = set()
+        self._unanswered: set[_Sent] = set()
         self._busy = self._serial = 0
 
     def play(self) -> list[Told]:
@@ -131,10 +141,19 @@ class Simulation:
             process = self._draw.choice(self.processes)
             if process.enters(now):
                 process.active += 1
-                self._queue.append(self._sent(process, phase, now))
+                self._queue.append(sent := self._sent(process, phase, now))
+                self._unanswered.add(sent)
+                if phase.patience < math.inf:
+                    self._next("leaves", now + phase.patience, sent)
             else:
                 told.refused += 1
+        elif what == "leaves":
+            self._leaves(sent, now)
+        elif sent in self._left:
+            self._left.remove(sent)
+            self._busy -= 1
         elif what == "answers":
+            self._unanswered.remove(sent)
             process, took = sent.process, now - sent.at
             process.learns(took, sent, now)
             told.answers.append(took)
@@ -146,10 +165,20 @@ class Simulation:
             self._busy -= 1
             told.finished += 1
         while self._queue and self._busy < phase.places:
-            self._busy += 1
             sent = self._queue.popleft()
+            if sent in self._left:
+                self._left.remove(sent)
+                continue
+            self._busy += 1
             slower = 1.0 + (phase.batched - 1.0) * self._busy / phase.places
             self._next("answers", now + self._took(sent.seconds) * slower, sent)
+
+    def _leaves(self, sent: _Sent, now: float) -> None:
+        if sent in self._unanswered:
+            self._unanswered.remove(sent)
+            self._left.add(sent)
+            sent.process.active -= 1
+            sent.process.learns(now - sent.at, sent, now, came=False)
 
     def _sent(self, process: _Process, phase: Phase, now: float) -> _Sent:
         rate, seconds = phase.others
@@ -227,6 +256,11 @@ SCENES = {
         Phase(60, 300, 200, 0.2, lengths=1.0),
         Phase(400, 80, 200, 2.0, lengths=1.0),
     ],
+    "three times too much, impatient clients": [
+        Phase(30, 20, 32, 1.0, patience=4.0),
+        Phase(600, 96, 32, 1.0, patience=4.0),
+    ],
+    "answers of all lengths, impatient clients": [Phase(900, 60, 200, 1.0, lengths=1.0, patience=4.0)],
     "an engine that batches, 80 % used": [Phase(300, 20.5, 256, 2.0, lengths=0.7, batched=5.0)],
     "an engine that batches, 90 % used": [Phase(300, 23.0, 256, 2.0, lengths=0.7, batched=5.0)],
     "an engine that batches, three times too much": [

@@ -32,12 +32,7 @@ class Alike(NamedTuple):
     asked: int
     """The request's size, by factors of four."""
     told: int | None
-    """The whole answer's, by factors of two; None where it is a stream or did not come."""
-
-    @property
-    def came(self) -> bool:
-        """Whether there was an answer."""
-        return self.streaming or self.told is not None
+    """The whole answer's, by factors of two; None where it is a stream, or did not come."""
 
 
 @value(frozen=True, slots=True)
@@ -60,12 +55,13 @@ def expected(known: Kind | None, others: int, seconds: float, pace: Pace | None)
     all answers of late.
 
     The first kind of all is what the others are compared with. As long as it is the only one, nothing is learnt; one
-    that is new is believed to be slower than usual now by as much as the others are.
+    that is new is believed to be slower than usual now by as much as the others are that came in time. Those that did
+    not are of no kind: nothing would ever make up for what they add, and what is usual would drift.
     """
     if not others:
         known = known or Kind()
         return known.usual, known
-    unhurried = math.log(max(seconds, LEAST_CALM)) - (0.0 if pace is None else pace.beyond)
+    unhurried = math.log(max(seconds, LEAST_CALM)) - (0.0 if pace is None else pace.common)
     if known is None:
         return unhurried, Kind(unhurried, 1)
     count = known.count + 1 if known.count < LEARNT else LEARNT

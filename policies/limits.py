@@ -13,8 +13,9 @@ those are quicker, it was the load; if not, what they take is the calm pace from
 would measure the queue of the others.
 
 What was sent before a limit shrank says nothing of the new one, and of what was sent since, the quick answers come
-first: both are waited for before answers count. An answer that does not come in time counts as one that took so long;
-a target that throttles shrinks its limit by saying so.
+first: both are waited for before answers count. An answer that did not come while we or its client waited counts as one
+that took so long; where hardly any comes, fewer and fewer are tried until some do. A target that throttles shrinks its
+limit by saying so.
 
 When for a while nobody has an answer and then all have theirs at once, something stood still: the target for a moment,
 the network, or this very process, which cannot tell them apart. That time is taken out of what it delayed, as long as
@@ -179,12 +180,15 @@ class Limit:
 
 def after_answer(
     limit: Limit, seconds: float, in_flight: int, now: float, bounds: Bounds,
-    lasting: int = 0, clock: float = 0.0, usual: float = 0.0,
+    lasting: int = 0, clock: float = 0.0, usual: float = 0.0, came: bool = True,
 ) -> Limit:  # fmt: skip
     """The limit after an answer that took `seconds`. `in_flight` are the requests when it was sent, with itself, of
     which `lasting` had their answers and went on as streams; `now + clock` is the time that all who send requests
-    there have in common; `usual` is what one of its kind usually takes (`policies.kinds`)."""
-    calm, recent, spread, stood = _heard(limit, seconds, in_flight, usual, now, bounds)
+    there have in common; `usual` is what one of its kind usually takes (`policies.kinds`). Not `came`: nobody waited
+    for it any longer."""
+    if not came and limit.calm is not None and math.log(max(seconds, LEAST_CALM)) - usual < limit.calm.beyond:
+        return limit  # whoever leaves before a calm target would have answered says nothing
+    calm, recent, spread, stood = _heard(limit, seconds, in_flight, usual, now, bounds, came=came)
     room, episode = min(max(limit.value, bounds.least), bounds.most), limit.episode
     heeded = recent if recent is not None and recent.count >= FEW else None
     late = heeded is not None and calm is not None and _is_late(heeded, calm, spread, lasting)
@@ -228,11 +232,13 @@ def after_silence(limit: Limit, now: float, bounds: Bounds) -> Limit:
 
 def queue_holds(limit: Limit, age: float) -> float:
     """Seconds of waiting that the target's queue may hold, when it was empty `age` seconds ago."""
-    return max(limit.seconds or 0.0, BURST if age < BURST else SHORTEST_QUEUE)
+    pace = limit.pace
+    turn = 0.0 if pace is None else pace.seconds * (1.0 - pace.lost)  # clients who leave have no time to wait
+    return max(turn, BURST if age < BURST else SHORTEST_QUEUE)
 
 
 def _heard(
-    limit: Limit, seconds: float, in_flight: int, usual: float, now: float, bounds: Bounds
+    limit: Limit, seconds: float, in_flight: int, usual: float, now: float, bounds: Bounds, *, came: bool
 ) -> tuple[Pace | None, Pace | None, float, Stood]:
     """The calm and the recent pace with the answer, how much answers differ, and the last standstill."""
     calm, recent, spread = limit.calm, limit.recent, limit.spread
@@ -244,11 +250,13 @@ def _heard(
     if limit.hold is None and (calm is None or calm.count < FIRST or in_flight <= _few(limit, bounds)):
         # By all of late, not by each: of long and short ones calm would else be the pace of the short.
         slower = limit.found and calm is not None and (mean - usual if recent is None else recent.beyond) > calm.beyond
-        calm = heard(calm, mean, load, usual, LEARNT, since / (LEARN_SLOWER if slower else LEARN_TIME), slowly=slower)
+        share = since / (LEARN_SLOWER if slower else LEARN_TIME)
+        calm = heard(calm, mean, load, usual, LEARNT, share, slowly=slower, came=came)
     if now - seconds >= limit.sent_from and now >= limit.heard_from:
-        if recent is not None:
+        if recent is not None and came:
             spread += (min((mean - usual - recent.beyond) ** 2, SPREAD_MOST) - spread) * SPREAD_PART
-        recent = heard(recent, mean, load, usual, RECENT if limit.hold is None else HELD_MOST, since / RECENT_TIME)
+        most = RECENT if limit.hold is None else HELD_MOST
+        recent = heard(recent, mean, load, usual, most, since / RECENT_TIME, came=came)
     return calm, recent, spread, stood
 
 
@@ -291,6 +299,8 @@ def _is_over(recent: Pace, calm: Pace, spread: float, lasting: int) -> bool:
 
 def _tolerance(recent: Pace, lasting: int) -> float:
     """By how much recent answers may be later than calm ones, as a logarithm. Streams that go on do not wait."""
+    if recent.unknown:
+        return 0.0
     many = min(recent.in_flight - lasting, MANY)
     return LATE + LATE_MORE * math.log(many / SOME) if many > SOME else LATE
 
@@ -343,13 +353,13 @@ def _tried(limit: Limit, hold: Hold, now: float, bounds: Bounds) -> Limit:
     else:
         quicker = relieved(hold.before, found, chance(hold.before, found, limit.spread) / 2.0)
         apart = found.beyond - calm.beyond
-        if abs(apart) > chance(found, calm, limit.spread) and not (quicker and apart > 0.0):
+        if not found.unknown and abs(apart) > chance(found, calm, limit.spread) and not (quicker and apart > 0.0):
             calm = found
         if quicker:
             waiting = max(found.in_flight - hold.lasting, 1.0)
             back = min(back, hold.lasting + waiting * math.exp(calm.beyond - found.beyond) * ROOM)
             late_at = now
-        elif hold.doubtful or quicker is False:
+        elif not found.unknown and (hold.doubtful or quicker is False):
             back = hold.back_unless
     return replace(
         limit, value=min(max(back, bounds.least), bounds.most), calm=calm, recent=None, sent_from=now,
@@ -362,7 +372,9 @@ def _late(limit: Limit, recent: Pace, calm: Pace, sent: tuple[int, int], now: fl
     in_flight, lasting = sent
     episode = limit.episode or Episode(recent, limit.value)
     if episode.in_vain:
-        return limit
+        if not recent.unknown:
+            return limit
+        episode = Episode(recent, limit.value)
     if relieved(episode.before, recent) is False:
         value = max(limit.value, min(episode.limit, episode.before.in_flight * IN_VAIN))
         return replace(limit, value=value, episode=replace(episode, in_vain=True))

@@ -17,6 +17,8 @@ DOUBT = 2.0
 """Standard errors by which two paces must lie apart, beyond what is asked for, to count as different."""
 SLOWEST = 1e-3
 """Weight of an answer at least, however many come."""
+HARDLY = 0.9
+"""Share of answers that do not come in time from which hardly any comes."""
 
 
 @value(frozen=True, slots=True)
@@ -31,6 +33,10 @@ class Pace:
     """Answers that it rests on; the older ones count less."""
     usual: float = 0.0
     """Of what answers of their kinds usually take, averaged likewise."""
+    lost: float = 0.0
+    """Share of those that did not come in time: they would have taken longer, and nobody knows how long."""
+    awaited: float = 0.0
+    """Of what those were waited for beyond what is usual, 0 for the others, averaged over all."""
 
     @property
     def seconds(self) -> float:
@@ -43,22 +49,34 @@ class Pace:
         return self.mean - self.usual
 
     @property
+    def common(self) -> float:
+        """The same of those that came in time."""
+        return (self.beyond - self.awaited) / (1.0 - self.lost) if self.lost < 1.0 else self.beyond
+
+    @property
+    def unknown(self) -> bool:
+        """Hardly any came in time, and what the others would have taken nobody knows."""
+        return self.lost > HARDLY
+
+    @property
     def in_flight(self) -> float:
         """The geometric mean of how many were in flight."""
         return math.exp(self.load)
 
 
 def heard(
-    pace: Pace | None, mean: float, load: float, usual: float, most: int, share: float, *, slowly: bool = False
-) -> Pace:
+    pace: Pace | None, mean: float, load: float, usual: float, most: int, share: float, *, slowly: bool = False,
+    came: bool = True,
+) -> Pace:  # fmt: skip
     """The pace with one more answer.
 
     Of the first `most` each counts the same. Afterwards one counts for `share`, the part of the remembered time that
     has passed since the last, if that is less: many in a moment are not the whole picture. `slowly`: from the
-    beginning.
+    beginning. `came`: there was an answer.
     """
+    lost, awaited = (0.0, 0.0) if came else (1.0, mean - usual)
     if pace is None:
-        return Pace(mean, load, 1, usual)
+        return Pace(mean, load, 1, usual, lost, awaited)
     count = pace.count + 1 if pace.count < most else most
     part = 1.0 / count
     if slowly or count == most:
@@ -68,6 +86,8 @@ def heard(
         pace.load + (load - pace.load) * part,
         count,
         pace.usual + (usual - pace.usual) * part,
+        pace.lost + (lost - pace.lost) * part,
+        pace.awaited + (awaited - pace.awaited) * part,
     )
 
 
@@ -79,6 +99,9 @@ def chance(one: Pace, other: Pace, spread: float) -> float:
 def relieved(before: Pace, after: Pace, doubt: float = 0.0) -> bool | None:
     """Whether answers became quicker with fewer requests in flight, by at least half of what a queue would make of it:
     with a queue at the target twice as few take half as long, and without one as long as before. None where there were
-    not much fewer. `doubt`: by how much more it has to be, where chance could make them seem quicker."""
+    not much fewer, or hardly any answer came in time. `doubt`: by how much more it has to be, where chance could make
+    them seem quicker."""
+    if after.unknown:
+        return None
     fewer = before.load - after.load
     return before.beyond - after.beyond > fewer / 2.0 + doubt if fewer > 0.5 else None

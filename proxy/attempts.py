@@ -330,8 +330,9 @@ async def _attempt(
         part = in_part(target, call)
         was_cold = cold.refused(attempt, failure, began, ended, services, part=part)
         _end(attempt, failure, services, began, cold=was_cold)
-        late = failure is not None and failure.facts.timed_out and not was_cold
-        if late and not services.book.shunned(target, attempt.replica):  # it would have taken that long at least
+        # A client that leaves has waited in vain as well: it would have taken that long at least.
+        late = isinstance(error, asyncio.CancelledError) or (failure is not None and failure.facts.timed_out)
+        if late and not was_cold and not services.book.shunned(target, attempt.replica):
             _learn(gate, (ended - began, inside, streaming, ended), route, call, None, services)
         raise
     answered = services.now()
@@ -356,7 +357,8 @@ def _learn(
     """Have the target's limit learn, later, of an answer that came, or of one that did not."""
     streaming = call.streaming if reply is None else reply.stream is not None
     told = None if streaming or reply is None else len(reply.body)
-    if gate.answered(*took, alike(route.key, len(call.body), told, streaming=streaming)):
+    like = alike(route.key, len(call.body), told, streaming=streaming)
+    if gate.answered(*took, like, came=reply is not None):
         services.afterwards.do(gate.learn)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from backends.gates import Gate, Gates, Refused
+from policies.kinds import alike
 from policies.limits import SHRINK, START, Bounds, Hold, Limit
 from policies.pace import Pace
 from policies.table import EndpointSpec, LimitRule, Target, VllmSpec
@@ -50,6 +51,22 @@ async def test_what_answers_showed_is_known_to_whoever_asks() -> None:
     at_once.pushed_back(60.0)
     assert later.limit == at_once.limit != Limit()
     assert later.answered(0.1, 1, 0, 61.0, LIKE)
+
+
+def test_answers_that_do_not_come_are_late_and_teach_nothing_of_their_kind() -> None:
+    """Whether they were to be streams or not, and whoever gave them up; who leaves at once says nothing."""
+    for streaming in (False, True):
+        gate, like = Gate(), alike("a", 900, None if streaming else 600, streaming=streaming)
+        for number in range(60):
+            gate.answered(1.0, 1, 0, float(number), like)
+        calm, none = gate.limit, alike("a", 900, streaming=streaming)
+        gate.answered(0.1, 80, 0, 60.0, none, came=False)
+        assert gate.limit == calm
+        for number in range(10):
+            gate.answered(30.0, 80, 0, 61.0 + number, none, came=False)
+        assert gate.limit.value < calm.value
+        assert gate._kinds[like].usual == 0.0
+        assert len(gate._kinds) == 1
 
 
 async def test_processes_begin_with_a_part_of_the_places_each() -> None:

@@ -44,6 +44,23 @@ def test_paces_are_compared_by_what_is_beyond_the_usual() -> None:
     assert relieved(replace(short, usual=short.usual - 2.0), fewer)
 
 
+def test_what_did_not_come_in_time_is_late_and_no_word_of_those_that_came() -> None:
+    """Of four answers two are waited for in vain, four times as long as is usual; where hardly any comes it is not
+    known whether fewer requests help."""
+    found: Pace | None = None
+    for came in (True, False) * 2:
+        found = heard(found, math.log(1.0 if came else 4.0), 0.0, 0.0, 50, 1.0, came=came)
+    assert found is not None
+    assert (found.lost, found.unknown) == (0.5, False)
+    assert found.beyond == pytest.approx(math.log(2.0))
+    assert found.common == pytest.approx(0.0)
+    none = replace(found, lost=1.0, awaited=found.beyond)
+    assert none.unknown
+    assert none.common == none.beyond
+    assert relieved(replace(found, load=2.0), found) is False
+    assert relieved(replace(found, load=2.0), none) is None
+
+
 def test_the_first_answers_count_the_same_and_later_ones_by_the_time_they_stand_for() -> None:
     """A hundred that come in one moment say little more than one."""
     known = of(*[1.0] * 10, most=10)

@@ -62,10 +62,13 @@ class Late(Scripted):
     def __init__(self) -> None:
         super().__init__()
         self.now, self.takes, self.body = 0.0, 1.0, b"ok"
+        self.client_leaves = False
 
     async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
         self.now += self.takes
         if self.takes >= 30.0:
+            if self.client_leaves:
+                raise asyncio.CancelledError
             raise BackendError(FailureFacts(Fault.MODEL, retry_safe=None, timed_out=True), target, "scripted")
         return Reply(body=self.body)
 
@@ -202,15 +205,18 @@ async def test_a_replica_that_turns_everybody_away_draws_nobody() -> None:
     parts.log.close()
 
 
-async def test_an_answer_that_does_not_come_in_time_counts_as_a_late_one() -> None:
+@pytest.mark.parametrize("client_leaves", [False, True])
+async def test_an_answer_that_does_not_come_in_time_counts_as_a_late_one(client_leaves: bool) -> None:
     """One in fifty, as of a model some of whose answers are long, takes no place away; with many the target is known to
-    be slow."""
+    be slow. So it is where the clients are those who wait no longer: of a target that answers none in time nobody would
+    know else that it has too much to do."""
     backend = Late()
+    backend.client_leaves = client_leaves
     parts = await services(backend, text=POLICY, now=lambda: backend.now)
 
     async def ask(takes: float) -> float:
         backend.takes = takes
-        with contextlib.suppress(BackendError):
+        with contextlib.suppress(BackendError, asyncio.CancelledError):
             trace = parts.telemetry.start(invocation("slow"), 0)
             async with serve(invocation("slow"), Record("request-0", parts.now(), 0.0), trace, parts):
                 pass
