@@ -31,9 +31,10 @@ from .book import places
 from .owners import Owners
 from .patience import Alarm
 
-KINDS = 128
+KINDS = 512
 """Of a target's answers, those of which is known how long they usually take; one more forgets the one unused for
-longest. A route whose requests and answers have all sizes has some twenty."""
+longest. A route whose requests and answers have all sizes has some twenty, and what one takes that is new says nothing
+of the target: where twenty routes have theirs, no overload is seen by whoever remembers too few."""
 RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2})
 """By a route's `shed`: who is let in before whom."""
 SOONEST, LATEST = 1.0, 30.0

@@ -69,6 +69,17 @@ def test_answers_that_do_not_come_are_late_and_teach_nothing_of_their_kind() -> 
         assert len(gate._kinds) == 1
 
 
+def test_overload_is_seen_though_many_routes_have_answers_of_all_sizes() -> None:
+    """Twenty routes, each with twenty kinds that it has shown twice, and then all of them are five times slower."""
+    gate, now = Gate(), 0.0
+    kinds = [alike(f"route {each % 20}", 900, 2 ** (each // 20)) for each in range(400)]
+    for round_, seconds, inside in ((1, 1.0, 4), (2, 1.0, 4), (3, 5.0, 200)):
+        for like in kinds:
+            now += 0.05
+            gate.answered(seconds, inside, 0, now, like)
+        assert (gate.limit.value < 256.0) is (round_ == 3)
+
+
 async def test_processes_begin_with_a_part_of_the_places_each() -> None:
     """Together with as many as one would; a target that moved begins there again."""
     gates, wide = Gates(workers=4), replace(GPU, limit=LimitRule(Bounds(4, 4000)))
