@@ -6,7 +6,8 @@ its deadline comes, or when the other side has said nothing for too long: that t
 piece that arrives costs one look at the clock. An answer's end is known by its length, its last chunk, or, where it has
 neither, by the connection's end; anything else that ends it is a failure that says whether the request had been sent.
 Interim answers (1xx) are passed over. A connection is freed for the pool above only when the answer was read to its
-end, the other side means to keep it, and nothing came after.
+end, the other side means to keep it, and nothing came after. A 408 that closes a connection which was idle before is
+its end, which met a request on its way, and no answer to that.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ FIELD_LIMIT = 256
 UNREAD = 256 * 1024
 """Bytes of an answer that the kernel keeps for us (SO_RCVBUF): where we stop reading for a slow client it would keep
 1.6 MB, and up to 32. An answer may come at 100 MB a second from 2 ms away, and at 4 MB from another continent."""
+AT_ONCE = 5.0
+"""Seconds after the answer before within which a 408 is about the pause between the two: the pool's 4, and one more."""
 _NO_BODY = frozenset({204, 304})
 _LEFT: list[bytes] = []
 """The pieces of an answer that was released: what arrives from then on is another answer's."""
@@ -264,8 +267,20 @@ class Connection(asyncio.Protocol):
             self._spoiled = misread or not parser.should_keep_alive()
         else:
             self._spoiled = answer.until_close = True
+        if status == 408 and self._spoiled and self._unasked(answer):
+            raise _Refused
         self._fields = []  # what comes behind the body is no part of the head (RFC 9110, 6.5.1)
         answer.began(status, fields, first)
+
+    def _unasked(self, answer: Answer) -> bool:
+        """Whether a 408 that ends the connection is its good-bye: the other side had waited long enough for a next
+        request, which met it on the way (RFC 9110, 15.5.9). One that comes late, or over a connection that was new or
+        goes on, is an answer."""
+        if not self.idle_since or self.loop.time() - self.idle_since > AT_ONCE:
+            return False
+        cause = "the other side gave up waiting for a request (408) before this one was there"
+        answer.failed(TransportError(cause, sent=False))
+        return True
 
     def on_message_complete(self) -> None:
         answer = self._answer

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from backends.http.arriving import READ_AHEAD, Answer
-from backends.http.connection import FIELD_LIMIT, HEAD_LIMIT, UNREAD, Connection
+from backends.http.connection import AT_ONCE, FIELD_LIMIT, HEAD_LIMIT, UNREAD, Connection
 from backends.http.transport import HttpTransport, Outgoing, TransportError
 
 from .scripts import answering, close_after_request, outgoing, read, scripted, send
@@ -323,3 +323,48 @@ async def test_who_waits_for_the_end_is_told_of_it_when_garbage_comes_with_it(tr
         head_read.set()
         assert await waiting == b""
         await answer.aclose()
+
+
+GOOD_BYE = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+
+
+@pytest.mark.parametrize(
+    ("idle", "answer", "taken"),
+    [
+        pytest.param(0.0, GOOD_BYE, False, id="the end of a connection that was idle"),
+        pytest.param(0.0, GOOD_BYE.replace(b"close", b"keep-alive"), True, id="which goes on"),
+        pytest.param(0.0, GOOD_BYE.replace(b"408", b"503"), True, id="another status"),
+        pytest.param(AT_ONCE + 1, GOOD_BYE, True, id="after so long that something may have run"),
+        pytest.param(None, GOOD_BYE, True, id="of a connection that is new"),
+    ],
+)
+async def test_a_408_that_ends_an_idle_connection_answers_nothing(
+    idle: float | None, answer: bytes, taken: bool
+) -> None:
+    """It says that no request came for too long, though one was on its way, which has then surely not run."""
+    loop = asyncio.get_running_loop()
+
+    def freed(connection: Connection) -> None:
+        connection.idle_since = loop.time() - (idle or 0.0)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for said in [answer] if idle is None else [OK, answer]:
+            await answering(said)(reader, writer)
+
+    async with scripted(script) as url, asyncio.timeout(60):
+        port = int(url.rsplit(":", 1)[1])
+        _, made = await loop.create_connection(lambda: Connection(loop, freed), "127.0.0.1", port)
+        asked = b"POST / HTTP/1.1\r\n\r\nhi"
+        if idle is not None:
+            before = made.send(asked, loop.time() + 60)
+            assert await before.read(100) == b"ok"
+            await before.aclose()
+        arriving = made.send(asked, loop.time() + 60)
+        if taken:
+            await arriving.head
+            assert (arriving.status, await arriving.read(100)) == (int(answer.split()[1]), b"no")
+        else:
+            with pytest.raises(TransportError, match="gave up waiting") as caught:
+                await arriving.head
+            assert (caught.value.sent, made.closed) == (False, True)
+        arriving.free()

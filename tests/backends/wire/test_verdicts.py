@@ -83,12 +83,14 @@ def test_the_page_prints_the_statuses() -> None:
 
 
 def test_the_page_prints_the_connection() -> None:
-    """Refused and never connected are safe; anything after the request was sent is not known to be."""
+    """Refused and never connected are safe; anything after the request was sent is not known to be, unless the other
+    side says that it has not read it."""
     assert section("The connection") == {
         row("refused, name not resolved", TransportError("c", sent=False).facts),
         row("no connection in time", TransportError("c", sent=False).facts),
         row("deadline passed before there was a connection", TransportError("c", sent=False, timed_out=True).facts),
         row("reset or closed after the request was sent", TransportError("c", sent=True).facts),
+        row("a 408 that closes a connection which was idle", TransportError("c", sent=False).facts),
         row("deadline passed after the request was sent", TransportError("c", sent=True, timed_out=True).facts),
         row("an answer of another form, a wrong checksum", GARBLED),
         row("no credentials, no region", FailureFacts(Fault.CONFIG, retry_safe=True)),
