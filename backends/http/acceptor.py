@@ -33,8 +33,11 @@ STAND_BACK = 0.001
 """Seconds for which another process may take the next connection."""
 EXHAUSTED = 0.5
 """Seconds without accepting when descriptors or memory have run out, as asyncio's own server does."""
-HANDSHAKES = 5.0
-"""Seconds for handshakes that are under way when accepting stops."""
+HANDSHAKES = 2.0
+"""Seconds that a handshake has from its beginning, once accepting stops: at half a second from client to server, and
+with a packet lost, one that goes on is over by then. Who hangs in one holds no request."""
+AT_LEAST = 0.25
+"""Seconds that it has from then on all the same: what came while this process stood still is to be read."""
 SEARCHES = 8
 """Ports that are looked at when any will do, and it has to be free at several addresses."""
 
@@ -152,7 +155,7 @@ class Acceptor:
         self._limits = limits
         self._stand_back = stand_back
         self._loop = asyncio.get_running_loop()
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._arriving: dict[asyncio.Task[None], float] = {}  # with when it began
         self._pause: asyncio.TimerHandle | None = None
         self._stood_back = False
 
@@ -163,7 +166,8 @@ class Acceptor:
     async def stop(self, handshakes: float = HANDSHAKES) -> None:
         """Take what waits in the queues at this moment, and nothing after it.
 
-        TLS handshakes under way are given so many seconds: one that a client lets hang must not hold up the end.
+        TLS handshakes under way are given so many seconds from their beginning, and a moment from now: one that a
+        client lets hang must not hold up the end.
         """
         self._rest()
         for each in self._listening:
@@ -173,11 +177,9 @@ class Acceptor:
             self._pause.cancel()
         for each in self._listening:
             each.close()
-        if self._arriving:
-            _, late = await asyncio.wait(self._arriving, timeout=handshakes)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        soon, arriving = self._loop.time() + AT_LEAST, self._arriving
+        await _ended([task for task, began in arriving.items() if began + handshakes <= soon], soon)
+        await _ended(list(arriving), max(arriving.values(), default=0.0) + handshakes)
 
     def _wait(self) -> None:
         self._pause = None
@@ -214,8 +216,8 @@ class Acceptor:
             connection.close()  # it could not be told why but by a handshake
             return True
         task = start(self._hand_over(connection), name="connection-arrives")
-        self._arriving.add(task)
-        task.add_done_callback(self._arriving.discard)
+        self._arriving[task] = self._loop.time()
+        task.add_done_callback(self._arriving.pop)
         return True
 
     async def _hand_over(self, connection: socket.socket) -> None:
@@ -228,3 +230,12 @@ class Acceptor:
         except OSError as error:  # TLS that did not come about, or a client that left
             log.debug("a connection did not come about: %s", error)
             connection.close()
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]], until: float) -> None:
+    """Returns when they are over, or at `until` on the loop's clock: what is under way then is cancelled."""
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=max(until - asyncio.get_running_loop().time(), 0.0))
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)

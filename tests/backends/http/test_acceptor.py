@@ -246,6 +246,30 @@ async def test_a_handshake_that_hangs_does_not_hold_up_the_end() -> None:
     await over([silent, through], kept)
 
 
+async def test_a_handshake_has_its_time_from_its_beginning_when_accepting_stops() -> None:
+    """One that hangs for that long ends at once. Another that began a moment ago goes on, and is waited for."""
+    sock = listening()
+    kept: list[asyncio.BaseTransport] = []
+    limits = Limits(head_time=600.0)
+    accepts = Acceptor([sock], lambda: Open(kept), lambda: len(kept), Asked(lambda _: True), tls(), limits)
+    accepts.start()
+    reader, silent = await asyncio.open_connection(*sock.getsockname())
+    await until(lambda: len(accepts._arriving) == 1)
+    for hanging in accepts._arriving:
+        accepts._arriving[hanging] -= 600.0
+    _, begun = await asyncio.open_connection(*sock.getsockname())
+    await until(lambda: len(accepts._arriving) == 2)
+    stopping = start(accepts.stop(600.0), name="stops")
+    assert await reader.read() == b""
+    trust = ssl.create_default_context(cafile=TLS / "ca.pem")
+    trust.check_hostname = False
+    assert not stopping.done()
+    await begun.start_tls(trust)
+    await stopping
+    assert len(kept) == 1
+    await over([silent, begun], kept)
+
+
 async def test_descriptors_that_run_out_cost_a_pause_and_no_connection(caplog: pytest.LogCaptureFixture) -> None:
     """What can't be accepted now waits in the queue until it can; it is said once in that time, not in each turn."""
     sock = listening()
