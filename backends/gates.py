@@ -16,7 +16,6 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from cachetools import LRUCache
@@ -30,6 +29,7 @@ from policies.table import LimitRule, Target
 from .book import places
 from .owners import Owners
 from .patience import Alarm
+from .turns import Bell, Waiting
 
 KINDS = 512
 """Of a target's answers, those of which is known how long they usually take; one more forgets the one unused for
@@ -53,18 +53,11 @@ class Refused(Exception):
         self.retry_after = retry_after
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    admitted: asyncio.Future[None]
-    size: int
-    until: float
-
-
 class Gate:
     """One target's: who is inside, who waits, and how many there may be."""
 
     __slots__ = (
-        "_begins", "_clock", "_fell", "_kinds", "_limit", "_unheard", "active", "began", "bytes", "held",
+        "_begins", "_bell", "_clock", "_fell", "_kinds", "_limit", "_unheard", "active", "began", "bytes", "held",
         "listens_from", "queues", "rule", "spare", "streaming", "waiting", "written",
     )  # fmt: skip
 
@@ -79,6 +72,7 @@ class Gate:
         self._kinds: LRUCache[Alike, Kind] = LRUCache(KINDS)
         self._unheard: list[tuple[float, int, int, float, Alike, bool]] = []
         self._fell = False
+        self._bell = Bell(self.admit)
         self.listens_from = -math.inf
         """When the next answer counts, on the loop's clock; `answered` need not be told of those before."""
         self.active = 0
@@ -91,7 +85,7 @@ class Gate:
         self.waiting = 0
         self.began = 0.0
         """When the queue was empty last, on the loop's clock."""
-        self.queues: tuple[OrderedDict[int, _Waiting], ...] = tuple(OrderedDict() for _ in RANKS)
+        self.queues: tuple[OrderedDict[int, Waiting], ...] = tuple(OrderedDict() for _ in RANKS)
 
     @property
     def limit(self) -> Limit:
@@ -125,8 +119,10 @@ class Gate:
         """Learn of the answers that came since. Whoever asks for the limit first gets it with them all the same."""
         self._hear()
         fell, self._fell = self._fell, False
-        if fell and self.waiting:
-            self.give_up(asyncio.get_running_loop().time())
+        if self.waiting:
+            if fell:
+                self.give_up(asyncio.get_running_loop().time())
+            self.admit()
 
     def _hear(self) -> None:
         limit, bounds = self._limit, self.rule.bounds
@@ -203,7 +199,7 @@ class Gate:
         bounds = self.rule.bounds
         return min(max(self.limit.value, bounds.least), bounds.most)
 
-    def drop(self, rank: int, key: int) -> _Waiting | None:
+    def drop(self, rank: int, key: int) -> Waiting | None:
         waiting = self.queues[rank].pop(key, None)
         if waiting is not None:
             self.bytes -= waiting.size
@@ -262,12 +258,15 @@ class Gate:
         return Refused(why, min(LATEST, max(SOONEST, self.turn_of(self.waiting))))
 
     def admit(self) -> None:
+        """Let in who waits, as far as there is room; while the target is held, again when it is let go at last."""
         for queue in self.queues:
             while queue and self.has_room():
                 waiting = self.drop(self.queues.index(queue), next(iter(queue)))
                 if waiting is not None and not waiting.admitted.done():
                     self.active += 1
                     waiting.admitted.set_result(None)
+        if self.waiting and self._limit.hold is not None:
+            self._bell.at(self._limit.hold.until)
 
 
 class Gates:
@@ -322,7 +321,7 @@ class Gates:
             raise gate.refusal(why)
         self._serial += 1
         key, admitted = self._serial, loop.create_future()
-        gate.queues[rank][key] = _Waiting(admitted, size, now + seconds)
+        gate.queues[rank][key] = Waiting(admitted, size, now + seconds)
         gate.bytes += size
         gate.waiting += 1
         gate.admit()

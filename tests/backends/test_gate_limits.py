@@ -107,6 +107,38 @@ async def test_a_target_that_is_held_is_let_go_by_whoever_finds_no_room() -> Non
     assert gate.active == 3
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["held before they came", "held while they wait"])
+async def test_who_waits_gets_in_when_a_hold_is_over_though_nobody_comes_or_goes(before: bool) -> None:
+    """Long streams have all places, and the queue takes nobody who would look."""
+    gates, pair = Gates(), replace(GPU, limit=LimitRule(Bounds(1, 10), 1, 100, 60.0))
+    gate, calm, now = gates.of(pair), Pace(0.0, 0.0, 50), asyncio.get_running_loop().time()
+    hold = Hold(calm, calm, 1, 3.0, 3.0, doubtful=False, until=now + 0.05)
+    gate._limit = Limit(1.0, calm, hold=hold if before else None)
+    assert gates.enter(pair)
+    first = waiting(gates, at=pair)
+    await settled()
+    falls(gates, pair, 1.0, hold)
+    async with asyncio.timeout(30.0):
+        await first
+    assert asyncio.get_running_loop().time() >= hold.until
+    assert (gate.active, gate.waiting, gate.limit.hold) == (2, 0, None)
+
+
+async def test_who_waits_gets_in_when_answers_have_shown_that_there_is_room() -> None:
+    """Those of streams keep their places, so that nobody leaves then."""
+    gates, pair = Gates(), replace(GPU, limit=LimitRule(Bounds(1, 10), 5, 100, 60.0))
+    gates.of(pair)._limit = Limit(1.0, Pace(0.0, 0.0, 50))
+    assert gates.enter(pair)
+    first = waiting(gates, at=pair)
+    await settled()
+    gates.of(pair)._limit = replace(gates.of(pair).limit, value=2.0)
+    assert not first.done()
+    gates.of(pair).learn()
+    async with asyncio.timeout(30.0):
+        await first
+    assert gates.of(pair).active == 2
+
+
 async def test_a_target_that_is_held_stays_inside_the_policys_most() -> None:
     """Also where a reload has just set it below what the target is held to."""
     gates, calm = Gates(), Pace(0.0, 0.0, 50)
