@@ -29,7 +29,7 @@ from .signed import (
     read_refusal,
     refuse_garbled,
 )
-from .tail import SERVER_SENT_EVENTS, Tail, is_marked
+from .tail import SERVER_SENT_EVENTS, Tail, has_details, is_marked
 from .wire import sagemaker as wire
 from .wire.restjson import is_event_stream, media_type
 from .wire.sigv4 import Signer
@@ -115,6 +115,7 @@ async def _streamed(incoming: Incoming, target: Target) -> Reply:
         raise refuse_garbled(target, "a body that is not an event stream", said)
     container_type = incoming.header("x-amzn-sagemaker-content-type")
     joins = media_type(container_type) == SERVER_SENT_EVENTS
-    tail = Tail(marked=True) if is_marked(target, container_type) else None
+    marked, details = is_marked(target, container_type), has_details(target, container_type)
+    tail = Tail(marked=marked, details=details) if marked or details else None
     stream = await primed(FramedPieces(incoming, target, wire.read_event, bytes, joins=joins, tail=tail))
     return wire.read_reply(incoming.first, streaming=True, stream=stream, counts=tail)

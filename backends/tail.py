@@ -34,13 +34,20 @@ def is_marked(target: Target, content_type: str | None) -> bool:
     return target.speaks.startswith("openai") and media_type(content_type) == SERVER_SENT_EVENTS
 
 
+def has_details(target: Target, content_type: str | None) -> bool:
+    """Whether a stream of that type tells its counts as TGI's do, in the `details` of its last event."""
+    return target.speaks == "tgi" and media_type(content_type) == SERVER_SENT_EVENTS
+
+
 class Tail:
     """The end of a stream: its mark, where it is to have one, and its counts, where it has them."""
 
-    __slots__ = ("_last", "_marked")
+    __slots__ = ("_details", "_last", "_marked")
 
-    def __init__(self, *, marked: bool) -> None:
+    def __init__(self, *, marked: bool, details: bool = False) -> None:
+        """`details`: the counts are told as TGI tells them."""
         self._marked = marked
+        self._details = details
         self._last: deque[bytes] = deque(maxlen=_PIECES)
 
     def feed(self, piece: bytes) -> None:
@@ -61,4 +68,4 @@ class Tail:
     @property
     def usage(self) -> Usage | None:
         """See `Counts`."""
-        return usage_at_end(b"".join(self._last))
+        return usage_at_end(b"".join(self._last), details=self._details)

@@ -26,7 +26,7 @@ from .errors import BackendError, Said
 from .http.transport import Arriving, Incoming, Posts, Road, TransportError
 from .signed import lines_for_proxy, primed, read_body
 from .streams import end
-from .tail import SERVER_SENT_EVENTS, Tail, is_marked
+from .tail import SERVER_SENT_EVENTS, Tail, has_details, is_marked
 from .wire.restjson import media_type, read_wait
 from .wire.sagemaker import RESPONSE_LIMIT
 from .wire.usage import uncounted
@@ -135,7 +135,9 @@ class _Events:
         self._incoming = incoming
         self._target = target
         kind = incoming.header("content-type")
-        self.tail = Tail(marked=is_marked(target, kind)) if media_type(kind) == SERVER_SENT_EVENTS else None
+        self.tail = None
+        if media_type(kind) == SERVER_SENT_EVENTS:
+            self.tail = Tail(marked=is_marked(target, kind), details=has_details(target, kind))
         self._first = b""
         self._over = False
 

@@ -233,6 +233,20 @@ async def test_a_declared_streams_counts_are_known_at_its_end(
     assert counted(reply) == expected
 
 
+@pytest.mark.parametrize(("speaks", "expected"), [("tgi", Usage(7, 3)), ("opaque", None)])
+async def test_a_tgi_streams_counts_are_known_at_its_end(
+    upstream: Upstream, transport: HttpTransport, speaks: str, expected: Usage | None
+) -> None:
+    """What the `details` of its last event tell, where the policy says that they are TGI's. It has no other mark."""
+    token, told = b'data:{"token":{"id":1}}\n\n', b'{"generated_tokens":3,"input_length":7}'
+    last = payload_part(b'data:{"token":{"id":2},"generated_text":"ab","details":' + told + b"}\n\n")
+    upstream.streams(payload_part(token), last, headers={"X-Amzn-SageMaker-Content-Type": "text/event-stream"})
+    where = replace(target(upstream.url), speaks=speaks)
+    reply = await scripted(transport).invoke(where, call(streaming=True), soon())
+    await pieces(reply)
+    assert counted(reply) == expected
+
+
 TIME_EXCEEDED = exception_frame("ModelStreamError", "m", "ModelInvocationTimeExceeded")
 HALF = payload_part(b"half")[:-3]
 BAD = payload_part(b"bad")[:-1] + b"\x00"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base import Usage
 from backends.errors import BackendError
-from backends.tail import Tail, is_marked
+from backends.tail import Tail, has_details, is_marked
 from policies.table import Target, VllmSpec
 
 TOLD = (
@@ -45,6 +47,19 @@ def test_only_a_stream_that_has_a_mark_is_broken_without_it(marked: bool) -> Non
     assert tail.usage is None
 
 
+@given(st.lists(st.binary(max_size=3000), max_size=4), st.text(max_size=4000), st.integers(1, 400) | st.just(1 << 20))
+def test_a_tgi_streams_counts_are_known_however_it_was_cut(before: list[bytes], text: str, size: int) -> None:
+    """They stand behind the whole text, of which more may come than is kept."""
+    details = {"finish_reason": "length", "generated_tokens": 3, "seed": None, "input_length": 7}
+    event = {"index": 3, "token": {"id": 1, "text": "a"}, "generated_text": text, "details": details}
+    told = b"\n\ndata:" + json.dumps(event).encode() + b"\n\n"
+    tail = Tail(marked=False, details=True)
+    for piece in [*before, *(told[at : at + size] for at in range(0, len(told), size))]:
+        tail.feed(piece)
+    tail.finish(target("tgi"))
+    assert tail.usage == Usage(7, 3)
+
+
 def test_a_long_stream_is_not_kept() -> None:
     """Of a stream that its client reads slowly 16 KiB are held here at the most, however long its pieces are."""
     tail = Tail(marked=False)
@@ -70,3 +85,4 @@ def test_a_long_stream_is_not_kept() -> None:
 def test_what_is_declared_is_looked_for(speaks: str, content_type: str | None, marked: bool) -> None:
     """Events of OpenAI's dialects end with a mark; of other bodies nobody has said so."""
     assert is_marked(target(speaks), content_type) is marked
+    assert has_details(target(speaks), content_type) is (speaks == "tgi")

@@ -202,6 +202,14 @@ async def test_a_streams_counts_are_known_at_its_end(engine: Engine, backend: Vl
     assert counted(reply) == Usage(7, 3)
 
 
+async def test_a_tgi_streams_counts_are_known_at_its_end(engine: Engine, backend: VllmBackend) -> None:
+    """TGI's own server answers `/invocations` as well."""
+    engine.streams(b'data:{"generated_text":"a","details":{"generated_tokens":3,"input_length":7}}\n\n')
+    reply = await backend.invoke(target(engine.url, speaks="tgi"), call(streaming=True), soon())
+    await pieces(reply)
+    assert counted(reply) == Usage(7, 3)
+
+
 async def test_a_cut_stream_is_a_failure(engine: Engine, backend: VllmBackend) -> None:
     """A connection that is cut in the middle gives what had arrived, then a failure that may have been billed."""
     acknowledged = asyncio.Event()

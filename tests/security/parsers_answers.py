@@ -97,10 +97,11 @@ def _event(data: bytes) -> None:
 def _counts(data: bytes) -> None:
     for kind in ("application/json", "application/json; charset=x", "text/plain"):
         counted(Reply(uncounted=uncounted(kind, data)))
-    tail = Tail(marked=False)
-    for piece in pieces_of(data, 60):
-        tail.feed(piece)
-    counted(Reply(counts=tail))
+    for details in (False, True):
+        tail = Tail(marked=False, details=details)
+        for piece in pieces_of(data, 60):
+            tail.feed(piece)
+        counted(Reply(counts=tail))
     read_answer(pick(DIALECTS, data), data)
     engines_own(pick(DIALECTS, data), data)
     count = text_of(data)[:40]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backends.base import Reply, Usage
 from backends.wire.restjson import read_count
-from backends.wire.usage import LIMIT, counted, uncounted, usage_at_end, usage_of
+from backends.wire.usage import LIMIT, counted, details_of, uncounted, usage_at_end, usage_of
 
 JSON = "application/json"
 COUNTED = b'{"choices": [], "usage": {"prompt_tokens": 7, "total_tokens": 10, "completion_tokens": 3}}'
@@ -139,3 +139,60 @@ SEVEN = b'{"prompt_tokens":7,"completion_tokens":3}'
 def test_a_streams_counts_are_those_told_last(events: bytes, expected: Usage | None) -> None:
     """Engines tell them behind the text, or with each piece of it; a model that writes of `"usage"` tells none."""
     assert usage_at_end(events) == expected
+
+
+TOKEN = b'data:{"index":1,"token":{"id":1,"text":"a"},"generated_text":null,"details":null}\n\n'
+LAST = b'data:{"index":2,"token":{"id":2},"generated_text":%s,"details":%s}\n\n'
+GENERATED = b'{"finish_reason":"length","generated_tokens":3,"seed":null,"input_length":7}'
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (b"", None),
+        (b'"details"', None),
+        (TOKEN, None),
+        (TOKEN + LAST % (b'"ab"', GENERATED), Usage(7, 3)),
+        ((LAST % (b'"ab"', GENERATED))[40:], Usage(7, 3)),
+        ((LAST % (b'"ab"', GENERATED)).replace(b"\n\n", b"\r\n\r\n"), Usage(7, 3)),
+        ((LAST % (b'"ab"', GENERATED))[:-5], None),
+        (LAST % (b'"ab"', b'{"generated_tokens":3}'), None),
+        (LAST % (b'"ab"', b'{"generated_tokens":3,"prefill":[{"id":1},{"id":2}]}'), Usage(2, 3)),
+        (LAST % (b'"ab"', b'{"generated_tokens":3,"prefill":[],"input_length":7}'), Usage(7, 3)),
+        (LAST % (b'"ab"', b'[{"generated_tokens":3,"input_length":7}]'), None),
+        (LAST % (b'"\\"details\\":{\\"generated_tokens\\":1,\\"input_length\\":1}}"', b"null"), None),
+        (b'data:{"usage":' + SEVEN + b"}\n\n", None),
+    ],
+    ids=[
+        *("empty", "no event", "null", "last", "cut off", "line ends", "unfinished", "no prompt", "prefill"),
+        *("no prefill", "list", "quoted", "another's"),
+    ],
+)
+def test_a_tgi_streams_counts_are_those_of_its_last_event(events: bytes, expected: Usage | None) -> None:
+    """Older releases count no prompt; a model that writes of `"details"` tells nothing."""
+    assert usage_at_end(events, details=True) == expected
+
+
+@given(
+    st.permutations([("finish_reason", "length"), ("generated_tokens", 3), ("seed", None), ("input_length", 7)]),
+    st.dictionaries(st.sampled_from(["generated_tokens", "input_length", "prefill", "inputs", "x"]), COUNTS),
+    st.lists(st.sampled_from([("details", None), ("top_tokens", None), ("b", 1), ("c", {}), ("D", None)]), max_size=3),
+    st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :")]),
+    st.booleans(),
+)
+def test_details_are_those_of_the_document(
+    order: list[tuple[str, object]],
+    members: dict[str, object],
+    behind: list[tuple[str, object]],
+    separators: tuple[str, str],
+    usual: bool,
+) -> None:
+    """Wherever they stand and whatever stands with them, what is found quickly is what parsing finds."""
+    details = dict(order) | (members if not usual else {})
+    text = 'a "details": {"generated_tokens":1,"input_length":1}}'
+    document = {"token": {"details": {}}, "generated_text": text, "details": details} | dict(behind)
+    told, expected = document["details"], None
+    if isinstance(told, dict):
+        prompt, completion = read_count(told["input_length"]), read_count(told["generated_tokens"])
+        expected = None if prompt is None or completion is None else Usage(prompt, completion)
+    assert details_of(json.dumps(document, separators=separators).encode()) == expected
