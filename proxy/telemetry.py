@@ -17,7 +17,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry import trace as api
 from opentelemetry.attributes import BoundedAttributes
@@ -33,6 +33,9 @@ from backends.base import Invocation
 from . import spans
 from .traced import UNTRACED, Above, RequestTrace, Sampled, Unsampled
 
+if TYPE_CHECKING:
+    import requests
+
 log = logging.getLogger("pointsman.proxy")
 
 OFF, CONSOLE = "off", "console"
@@ -44,6 +47,8 @@ _AT_A_TIME: Final = 512
 """Spans in one delivery, and traces that are waited for before the delay is over: the SDK's own default."""
 _ROOM: Final = 2048
 """Traces that wait: the SDK's default for what its queue holds."""
+
+_PROVIDERS: Final = [f"OTEL_PYTHON_EXPORTER_OTLP_HTTP_{which}CREDENTIAL_PROVIDER" for which in ("", "TRACES_")]
 
 EXPORT_TIMEOUT: Final = 3.0
 """Seconds for one delivery of a batch, retries included: a collector is close by, and stopping must not take long."""
@@ -258,7 +263,22 @@ def _exporter(name: str) -> SpanExporter:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     url = name.rstrip("/")
-    return OTLPSpanExporter(url if url.endswith("/v1/traces") else f"{url}/v1/traces", timeout=EXPORT_TIMEOUT)
+    url = url if url.endswith("/v1/traces") else f"{url}/v1/traces"
+    return OTLPSpanExporter(url, timeout=EXPORT_TIMEOUT, session=_session())
+
+
+def _session() -> requests.Session | None:
+    """How the exporter is to speak HTTP: as it does by itself, but what collectors answer is looked at. None where its
+    environment names a provider of sessions, which makes one with credentials."""
+    if any(os.environ.get(name) for name in _PROVIDERS):
+        return None
+    import requests  # what the exporter sends with, and takes a session of
+
+    from .rejections import Rejections
+
+    session = requests.Session()
+    session.hooks["response"].append(Rejections(time.monotonic_ns))
+    return session
 
 
 class _Own(Resource):

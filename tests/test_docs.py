@@ -38,6 +38,7 @@ COME_WITH = {
     "botocore": "boto3",
     "pydantic-core": "pydantic",
     "opentelemetry-api": "opentelemetry-sdk",
+    "requests": "opentelemetry-exporter-otlp-proto-http",
 }
 """Distributions that are imported though another one, whose calls take or give their types, is the declared one."""
 
@@ -210,7 +211,7 @@ def test_every_dependency_is_imported_and_every_import_is_one() -> None:
 def distribution_of(module: str) -> str:
     """The distribution that provides a module; for OpenTelemetry's shared namespace the names tell."""
     if module.startswith("opentelemetry."):
-        if module.startswith("opentelemetry.exporter"):
+        if module.startswith(("opentelemetry.exporter", "opentelemetry.proto.")):
             return "opentelemetry-exporter-otlp-proto-http"
         return "opentelemetry-sdk" if module.startswith("opentelemetry.sdk") else "opentelemetry-api"
     return packages_distributions()[module.split(".")[0]][0].lower().replace("_", "-")

@@ -11,7 +11,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import get_tracer_provider
@@ -254,6 +258,7 @@ class Collector(HTTPServer):
     def __init__(self, status: int = 200) -> None:
         super().__init__(("127.0.0.1", 0), Receiver)
         self.status = status
+        self.says = b""
         self.received: list[tuple[str, ExportTraceServiceRequest]] = []
 
     @property
@@ -267,7 +272,9 @@ class Receiver(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.received.append((self.path, ExportTraceServiceRequest.FromString(body)))
         self.send_response(self.server.status)
+        self.send_header("Content-Type", "application/x-protobuf")
         self.end_headers()
+        self.wfile.write(self.server.says)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -306,3 +313,20 @@ def test_a_collector_that_refuses_costs_spans_only(collector: Collector) -> None
     telemetry.start(invocation(), 0).finish(outcome())
     telemetry.shutdown()
     assert telemetry.spans_lost == 1
+
+
+def test_what_a_collector_takes_and_rejects_is_told(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    """OTLP's partial success: with 200, and the exporter takes it for one."""
+    told = ExportTracePartialSuccess(rejected_spans=1, error_message="no tenant")
+    collector.says = ExportTraceServiceResponse(partial_success=told).SerializeToString()
+    telemetry = Telemetry(collector.url, 1.0, lambda: 0.0, "1")
+    telemetry.start(invocation(), 0).finish(outcome())
+    telemetry.shutdown()
+    assert "took and then rejected: 1; it says 'no tenant'" in caplog.text
+
+
+def test_a_provider_of_sessions_is_left_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter asks it for one with credentials; here there is none of that name, and it says so."""
+    monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER", "nobody")
+    with pytest.raises(RuntimeError, match="nobody"):
+        Telemetry("http://127.0.0.1:9", 1.0, lambda: 0.0, "1")
