@@ -23,6 +23,7 @@ from ..base import Headers
 from .restjson import read_object
 from .sagemaker.errors import clip
 from .sagemaker.fields import printable
+from .sagemaker.replies import LONGEST
 
 LOOK_LIMIT = 8 * 1024 * 1024
 """Bytes of the longest body that is parsed; orjson takes about 8 ms for it, and some bodies 20 times their size."""
@@ -179,8 +180,9 @@ def _model(model: str, owner: str | None) -> dict[str, str | int]:
 
 
 def head(request_id: str, content_type: str | None) -> Headers:
-    """Header fields of every answer."""
-    return (("x-request-id", request_id), ("x-amzn-RequestId", request_id), ("Content-Type", content_type or _JSON))
+    """Header fields of every answer. A type that is longer than any is, which some clients would fail at, is none."""
+    kind = content_type if content_type and len(content_type) <= LONGEST else _JSON
+    return (("x-request-id", request_id), ("x-amzn-RequestId", request_id), ("Content-Type", kind))
 
 
 def write_problem(problem: Problem, request_id: str) -> tuple[int, Headers, bytes]:

@@ -1,7 +1,7 @@
 """The heads of successful answers, for both operations, and the frame that ends a broken stream.
 
-Promises: a value that cannot stand in a header field (a customer's handler may have made it) is left out, so no answer
-can be split by one.
+Promises: a value that cannot stand in a header field (a customer's handler may have made it), or that is longer than
+AWS's model has it, is left out: no answer can be split by one, and no head outgrows what clients take.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _USUAL_STREAM = {
 }
 """The same where it is streamed."""
 
-_FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
+LONGEST = 1024
+"""Characters of a value, by AWS's service model. All five are less than the 8 KB that many clients take of a head."""
+_FIELD_VALUE = re.compile(rf"[\x20-\x7e\t]{{0,{LONGEST}}}")
 
 
 def reply_lines(reply: Reply, request_id: str) -> str:

@@ -236,3 +236,4 @@ def test_the_head_has_the_upstreams_type() -> None:
     """JSON where the model named none."""
     assert dict(openai.head("r", "text/event-stream"))["Content-Type"] == "text/event-stream"
     assert dict(openai.head("r", None))["Content-Type"] == "application/json"
+    assert dict(openai.head("r", "a" * 60_000))["Content-Type"] == "application/json"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from backends.base import Reply
 from backends.http.answer import lines
 from backends.wire.sagemaker import reply_lines, stream_failure, stream_lines, write_reply, write_stream_head
+from backends.wire.sagemaker.replies import LONGEST
 
 
 def test_a_full_reply_has_every_modelled_header() -> None:
@@ -52,6 +53,17 @@ def test_a_streams_head_moves_the_containers_type() -> None:
         ("X-Amzn-SageMaker-Custom-Attributes", "t=1"),
         ("Content-Type", "application/vnd.amazon.eventstream"),
     )
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("length", [LONGEST, LONGEST + 1, 60_000])
+def test_a_value_that_is_longer_than_awss_model_has_it_is_left_out(length: int, streaming: bool) -> None:
+    """Whatever a target makes of its fields, the head is one that clients take: many refuse 8 KB."""
+    long = "a" * length
+    reply = Reply(b"x", None, long, long, long, long, long)
+    lines = stream_lines(reply, "r-1") if streaming else reply_lines(reply, "r-1")
+    assert (long in lines) is (length == LONGEST)
+    assert len(lines) < 6 * 1024
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "\x00", "é", "\x7f"])
