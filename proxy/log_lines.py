@@ -49,7 +49,8 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "why": "why the targets were tried in this order, or why none was, in words",
         "owner": "the route's owner, if any",
         "prompt_tokens": "as the target counted them, if it did: of whole answers up to 64 KiB, and of streams that "
-        "tell it (OpenAI's do if asked to, by `stream_options`)",
+        "tell it (OpenAI's do if asked to, by `stream_options`; TGI's in the `details` of their last event, where the "
+        "target `speaks: tgi` and its release counts the prompt)",
         "completion_tokens": "as the target counted them, as above",
         "sdk_invocation_id": "`amz-sdk-invocation-id`: the same on every try of one client call; if any",
         "sdk_attempt": "which try of the client this is, from 1",
