@@ -35,8 +35,8 @@ class Pace:
     """Of what answers of their kinds usually take, averaged likewise."""
     lost: float = 0.0
     """Share of those that did not come in time: they would have taken longer, and nobody knows how long."""
-    awaited: float = 0.0
-    """Of what those were waited for beyond what is usual, 0 for the others, averaged over all."""
+    held_up: float = 0.0
+    """By how much all took longer, beyond what is usual, than those that came in time."""
 
     @property
     def seconds(self) -> float:
@@ -50,8 +50,8 @@ class Pace:
 
     @property
     def common(self) -> float:
-        """The same of those that came in time."""
-        return (self.beyond - self.awaited) / (1.0 - self.lost) if self.lost < 1.0 else self.beyond
+        """The same of those that came in time; of all before one did."""
+        return self.beyond - self.held_up
 
     @property
     def unknown(self) -> bool:
@@ -74,21 +74,17 @@ def heard(
     has passed since the last, if that is less: many in a moment are not the whole picture. `slowly`: from the
     beginning. `came`: there was an answer.
     """
-    lost, awaited = (0.0, 0.0) if came else (1.0, mean - usual)
     if pace is None:
-        return Pace(mean, load, 1, usual, lost, awaited)
+        return Pace(mean, load, 1, usual, 0.0 if came else 1.0)
     count = pace.count + 1 if pace.count < most else most
     part = 1.0 / count
     if slowly or count == most:
         part = min(part, max(share, SLOWEST))
-    return Pace(
-        pace.mean + (mean - pace.mean) * part,
-        pace.load + (load - pace.load) * part,
-        count,
-        pace.usual + (usual - pace.usual) * part,
-        pace.lost + (lost - pace.lost) * part,
-        pace.awaited + (awaited - pace.awaited) * part,
-    )
+    lost, common = pace.lost + ((0.0 if came else 1.0) - pace.lost) * part, pace.common
+    if came:
+        common += (mean - usual - common) * part / (1.0 - lost)
+    mean, usual = pace.mean + (mean - pace.mean) * part, pace.usual + (usual - pace.usual) * part
+    return Pace(mean, pace.load + (load - pace.load) * part, count, usual, lost, mean - usual - common)
 
 
 def chance(one: Pace, other: Pace, spread: float) -> float:

@@ -54,11 +54,22 @@ def test_what_did_not_come_in_time_is_late_and_no_word_of_those_that_came() -> N
     assert (found.lost, found.unknown) == (0.5, False)
     assert found.beyond == pytest.approx(math.log(2.0))
     assert found.common == pytest.approx(0.0)
-    none = replace(found, lost=1.0, awaited=found.beyond)
+    none = replace(found, lost=1.0)
     assert none.unknown
-    assert none.common == none.beyond
     assert relieved(replace(found, load=2.0), found) is False
     assert relieved(replace(found, load=2.0), none) is None
+
+
+def test_however_long_none_came_in_time_what_those_before_took_is_known() -> None:
+    """Their weight is next to nothing then, and nothing is divided by it; the next one that comes is all there is."""
+    found = heard(None, math.log(5.0), 0.0, 0.0, 30, 1.0, came=False)
+    assert found.common == found.beyond
+    for number in range(3000):
+        found = heard(found, math.log(1.0 if number < 30 else 5.0), 0.0, 0.0, 30, 1.0, came=number < 30)
+    assert found.lost > 1.0 - 1e-12
+    assert found.common == pytest.approx(0.0)
+    found = heard(found, math.log(2.0), 0.0, 0.0, 30, 1.0)
+    assert found.common == pytest.approx(math.log(2.0))
 
 
 def test_the_first_answers_count_the_same_and_later_ones_by_the_time_they_stand_for() -> None:
