@@ -260,6 +260,10 @@ SCENES = {
         Phase(30, 20, 32, 1.0, patience=4.0),
         Phase(600, 96, 32, 1.0, patience=4.0),
     ],
+    "three times too much, clients in a hurry": [
+        Phase(30, 20, 32, 1.0, patience=3.0),
+        Phase(600, 96, 32, 1.0, patience=3.0),
+    ],
     "answers of all lengths, impatient clients": [Phase(900, 60, 200, 1.0, lengths=1.0, patience=4.0)],
     "an engine that batches, 80 % used": [Phase(300, 20.5, 256, 2.0, lengths=0.7, batched=5.0)],
     "an engine that batches, 90 % used": [Phase(300, 23.0, 256, 2.0, lengths=0.7, batched=5.0)],

@@ -16,8 +16,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .limits import LEAST_CALM
-from .pace import Pace
+from .pace import LEAST_CALM, Pace
 from .values import value
 
 LEARNT = 200

@@ -31,7 +31,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from .pace import Pace, chance, heard, relieved
+from .pace import LEAST_CALM, Pace, chance, heard, relieved
+from .standstills import Stood, moved_on
 from .values import value
 
 START = 256.0
@@ -41,9 +42,9 @@ TOLERANCE = 2.0
 TOLERANCE_MANY, SOME, MANY = 3.0, 16.0, 64.0
 """and with so many requests in flight, from some on more and more: an engine that works on them together is slower
 with each, and does more all the same."""
-LEAST_CALM = 0.02
-"""Seconds that an answer counts for at least. What is less is also this process's own: a loop with a thousand
-requests a second takes that long to come round, and a machine that stalls for a moment is no sign of a target."""
+LEAVING, LEAVING_MANY = 0.5, 0.1
+"""Of that, as a logarithm, where so large a share of the requests is given up by its clients, more than at a calm
+target: so much waiting is too much then, and what is begun for who leaves is in vain. Where fewer do, more of it."""
 SHRINK = 0.8
 """By so much at a time; where the limit is in use, to what Little's law says the target would do calmly, if less."""
 ROOM = 1.5
@@ -80,8 +81,6 @@ HELD, HELD_MORE, HELD_MOST = 8, 40, 60
 """Answers that are waited for while it is held; so many more times the spread; at most."""
 PATIENCE, PATIENCE_IN_DOUBT = 4.0, 16.0
 """Answers' times that it is held at most, as a matter of course and where it is in doubt."""
-RARE = 3.0
-"""Times its own length that must lie between a standstill and the one before; what stands more often is slow."""
 REGROWTH = 90.0
 """Seconds in which a limit below `START` that nothing keeps small grows by its own size."""
 SHORTEST_QUEUE = 0.1
@@ -130,14 +129,6 @@ class Hold:
     doubtful: bool
     until: float
     """It is over by then, whatever has come."""
-
-
-@value(frozen=True, slots=True)
-class Stood:
-    """When everything stood still last: nobody had an answer."""
-
-    begin: float = -math.inf
-    end: float = -math.inf
 
 
 @value(frozen=True, slots=True)
@@ -242,11 +233,11 @@ def _heard(
 ) -> tuple[Pace | None, Pace | None, float, Stood]:
     """The calm and the recent pace with the answer, how much answers differ, and the last standstill."""
     calm, recent, spread = limit.calm, limit.recent, limit.spread
-    took, stood = _standing(limit, seconds, now)
+    since = now - limit.answered_at
+    took, stood = moved_on(limit.stood, seconds, now, since, calm, heeded=recent is not None)
     if took is None:
         return calm, recent, spread, stood
     mean, load = math.log(max(took, LEAST_CALM)), math.log(max(in_flight, 1))
-    since = now - limit.answered_at
     if limit.hold is None and (calm is None or calm.count < FIRST or in_flight <= _few(limit, bounds)):
         # By all of late, not by each: of long and short ones calm would else be the pace of the short.
         slower = limit.found and calm is not None and (mean - usual if recent is None else recent.beyond) > calm.beyond
@@ -260,23 +251,6 @@ def _heard(
     return calm, recent, spread, stood
 
 
-def _standing(limit: Limit, seconds: float, now: float) -> tuple[float | None, Stood]:
-    """What an answer took without the time in which everything stood, None where that says nothing; and that time."""
-    stood, since, sent = limit.stood, now - limit.answered_at, now - seconds
-    if since <= TOLERANCE * LEAST_CALM and stood.end <= sent:
-        return seconds, stood
-    usual = LEAST_CALM if limit.calm is None else limit.calm.seconds
-    if since > TOLERANCE * usual and seconds > TOLERANCE * usual and limit.recent is not None:
-        silent = min(since, seconds) - usual
-        if now - silent - stood.end > RARE * silent:
-            stood = Stood(now - silent, now)
-    if stood.end <= sent:
-        return seconds, stood
-    took = seconds - stood.end + max(stood.begin, sent)
-    # It was under way while everything stood, and counts if it was late all the same.
-    return took if took > TOLERANCE * usual else None, stood
-
-
 def _few(limit: Limit, bounds: Bounds) -> float:
     """Requests at a time that are no load."""
     few = limit.value * CALM
@@ -286,23 +260,24 @@ def _few(limit: Limit, bounds: Bounds) -> float:
 
 
 def _is_late(recent: Pace, calm: Pace, spread: float, lasting: int) -> bool:
-    apart = recent.beyond - calm.beyond - _tolerance(recent, lasting)
+    apart = recent.beyond - calm.beyond - _tolerance(recent, calm, lasting)
     return apart > 0.0 and apart > chance(recent, calm, spread)
 
 
 def _is_over(recent: Pace, calm: Pace, spread: float, lasting: int) -> bool:
     """Whether an episode is: answers are surely not late, and not only by chance."""
-    return recent.count >= 2 * FEW and calm.beyond + _tolerance(recent, lasting) - recent.beyond > chance(
+    return recent.count >= 2 * FEW and calm.beyond + _tolerance(recent, calm, lasting) - recent.beyond > chance(
         recent, calm, spread
     )
 
 
-def _tolerance(recent: Pace, lasting: int) -> float:
+def _tolerance(recent: Pace, calm: Pace, lasting: int) -> float:
     """By how much recent answers may be later than calm ones, as a logarithm. Streams that go on do not wait."""
     if recent.unknown:
         return 0.0
-    many = min(recent.in_flight - lasting, MANY)
-    return LATE + LATE_MORE * math.log(many / SOME) if many > SOME else LATE
+    many, leaving = min(recent.in_flight - lasting, MANY), recent.lost - calm.lost
+    found = LATE + LATE_MORE * math.log(many / SOME) if many > SOME else LATE
+    return found * max(1.0 - leaving * (1.0 - LEAVING) / LEAVING_MANY, LEAVING) if leaving > 0.0 else found
 
 
 def _grown(limit: Limit, room: float, in_flight: int, now: float, bounds: Bounds) -> float:

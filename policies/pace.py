@@ -13,6 +13,9 @@ import math
 
 from .values import value
 
+LEAST_CALM = 0.02
+"""Seconds that an answer counts for at least. What is less is also this process's own: a loop with a thousand
+requests a second takes that long to come round, and a machine that stalls for a moment is no sign of a target."""
 DOUBT = 2.0
 """Standard errors by which two paces must lie apart, beyond what is asked for, to count as different."""
 SLOWEST = 1e-3

@@ -68,10 +68,17 @@ OF_POLICIES_AND_BACKENDS = (
     ),
     Mutant(
         "a standstill passes for overload",
-        "policies/limits.py",
+        "policies/standstills.py",
         "            stood = Stood(now - silent, now)\n",
         "            pass\n",
-        "tests/policies/test_limits.py",
+        "tests/policies/test_standstills.py",
+    ),
+    Mutant(
+        "as much waiting is borne however many clients leave",
+        "policies/limits.py",
+        "LEAVING, LEAVING_MANY = 0.5, 0.1",
+        "LEAVING, LEAVING_MANY = 1.0, 0.1",
+        "tests/policies/test_limits_leaving.py",
     ),
     Mutant(
         "answers that differ by chance pass for overload",

@@ -319,51 +319,6 @@ def test_the_first_answer_gives_no_process_more_than_its_part() -> None:
     assert after_answer(Limit(START / 4), 0.1, 1, 10.0, BOUNDS).value == START / 4
 
 
-def stood_still(limit: Limit, seconds: float, now: float, rate: int = 100, service: float = 0.05) -> Limit:
-    """The limit after everything stood for `seconds` while requests came at `rate`, and then all were answered."""
-    waiting = int(seconds * rate)
-    for number in range(waiting):
-        took = service + seconds * (1 - number / waiting)
-        limit = after_answer(limit, took, waiting - number, now + number * 0.0003, BOUNDS)
-    return limit
-
-
-def steady(limit: Limit, now: float, seconds: float, rate: int = 100, service: float = 0.05) -> Limit:
-    """The limit after good traffic that a calm target answers at once."""
-    for number in range(int(seconds * rate)):
-        limit = after_answer(limit, service, int(rate * service), now + number / rate, BOUNDS)
-    return limit
-
-
-@pytest.mark.parametrize("seconds", [0.5, 2.0])
-def test_a_moment_in_which_everything_stood_does_not_shrink_it(seconds: float) -> None:
-    """Nobody had an answer and then all had: that is no sign of too many requests, however late all of them are."""
-    limit = steady(Limit(), 0.0, 5.0)
-    now = 5.0
-    for _ in range(5):
-        limit = stood_still(limit, seconds, now + seconds)
-        limit = steady(limit, now + 2 * seconds, 4 * seconds)
-        now += 6 * seconds
-    assert limit.value >= START
-
-
-def test_what_stands_again_and_again_is_slow() -> None:
-    """Only what is rare is passed over."""
-    limit = steady(Limit(), 0.0, 5.0)
-    first = stood_still(limit, 0.5, 5.5)
-    assert first.stood.end == 5.5
-    assert stood_still(steady(first, 5.6, 0.4), 0.5, 6.5).stood == first.stood
-    assert stood_still(steady(first, 5.6, 3.0), 0.5, 9.1).stood.end == 9.1
-
-
-def test_lateness_beyond_the_standstill_counts() -> None:
-    """A queue that was there before everything stood is seen all the same."""
-    limit = steady(Limit(), 0.0, 5.0)
-    for number in range(600):
-        limit = after_answer(limit, 2.0, 200, 5.5 + number / 100, BOUNDS)
-    assert limit.value < START / 2
-
-
 def test_a_limit_that_hardly_anyone_uses_leaves_room_above_what_is_used() -> None:
     """Forty late requests of 256 are no measure of what the target bears."""
     limit, now = warmed(0.05), 1.0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from policies.limits import BURST, after_answer, queue_holds
+from policies.pace import Pace
 
 from .test_limits import BOUNDS, played, warmed
 
@@ -16,6 +20,24 @@ def test_overload_whose_clients_leave_is_seen(processes: int) -> None:
     came = played("three times too much, impatient clients", processes, 0.3)
     assert came.goodput > 0.75
     assert came.late_goodput > 0.9
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_where_clients_leave_less_waiting_is_too_much(processes: int) -> None:
+    """They wait three times as long as an answer takes, and that is what counts as late where many are in flight: two
+    fifths of what the target began was for nobody."""
+    assert played("three times too much, clients in a hurry", processes, 0.3).goodput > 0.85
+
+
+@pytest.mark.parametrize(
+    ("leaving", "as_ever", "late"),
+    [(0.0, 0.0, False), (0.05, 0.0, False), (0.2, 0.0, True), (0.8, 0.0, True), (0.2, 0.15, False), (0.2, 0.3, False)],
+)
+def test_the_more_of_them_leave_the_less_lateness_is_borne(leaving: float, as_ever: float, late: bool) -> None:
+    """Of answers that take 1.6 times as long as on a calm target. Those that leave a calm one as well say nothing."""
+    calm, recent = Pace(0.0, 0.0, 50, lost=as_ever), Pace(math.log(1.6), math.log(16.0), 30, lost=leaving)
+    limit = replace(warmed(1.0), calm=calm, recent=recent, spread=0.01, answered_at=9.9)
+    assert (after_answer(limit, 1.6, 16, 10.0, BOUNDS).value < limit.value) is late
 
 
 @pytest.mark.parametrize("processes", [1, 3])
