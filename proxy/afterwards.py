@@ -14,11 +14,12 @@ log = logging.getLogger("pointsman.proxy")
 
 
 class Afterwards:
-    """Calls what it is given in the loop's next turn, in order."""
+    """Calls what it is given in the loop's next turn, in order. It is one loop's, that of who asks first."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_loop", "_waiting")
 
     def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: list[Callable[[], None]] = []
 
     def do(self, what: Callable[[], None]) -> None:
@@ -26,7 +27,9 @@ class Afterwards:
         self._waiting.append(what)
         if len(self._waiting) == 1:
             try:
-                asyncio.get_running_loop().call_soon(self.now)
+                if self._loop is None:
+                    self._loop = asyncio.get_running_loop()  # not each time: it is a system call (getpid) to ask
+                self._loop.call_soon(self.now)
             except RuntimeError:  # it has had its last turn
                 self.now()
 
