@@ -1,8 +1,9 @@
 """What workers and their supervisor take of memory, idle and after requests: `python -m benchmarks.memory --help`.
 
-Two policies: one whose targets are all engines, and one with a target of each kind, for which boto3 is loaded. Counted
-are the kernel's own numbers (`/proc/PID/smaps_rollup`): resident, its proportional share (`Pss`, in which pages that
-processes have in common count for each in part), and what a process has for itself alone.
+Two policies: one whose targets are all engines, and one with a target of each kind, for which boto3 is loaded; the
+latter also with an exporter of traces, which has exported when the second look is taken. Counted are the kernel's own
+numbers (`/proc/PID/smaps_rollup`): resident, its proportional share (`Pss`, in which pages that processes have in
+common count for each in part), and what a process has for itself alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import json
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,8 +40,15 @@ endpoints:
   two: {serve_from: imported}
 """,
 )
-POLICIES = {"engines only": ENGINES, "every kind": EVERY_KIND}
+SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "engines only": (ENGINES, ()),
+    "every kind": (EVERY_KIND, ()),
+    "every kind, exporter": (EVERY_KIND, ("--otel", "URL", "--sample", "1")),
+}
+"""Policies and flags, in which URL is that of the target: it takes spans as it takes all that is posted to it."""
 CLIENTS = 20
+EXPORTED = 6.0
+"""Seconds after which all traces have left: the SDK waits for five."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +88,35 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=5000, help="sent to the engine before the second look")
     arguments = parser.parse_args()
     rows: list[tuple[str, str, str, Taken]] = []
-    for name, policy in POLICIES.items():
-        with served(policy, arguments.workers) as (port, admin):
+    for name, (policy, flags) in SETTINGS.items():
+        with served(policy, flags, arguments.workers) as (port, admin):
             rows += [(name, who, "idle", taken(pid)) for who, pid in processes(admin)]
             asyncio.run(asked(port, arguments.requests))
+            if flags:
+                time.sleep(EXPORTED)
             when = f"after {arguments.requests} requests"
             rows += [(name, who, when, taken(pid)) for who, pid in processes(admin)]
     print(f"{machine.facts()['cpu']}, {machine.facts()['python']}\n\n{as_markdown(rows)}")
 
 
 @contextmanager
-def served(policy: str, workers: int) -> Iterator[tuple[int, int]]:
+def served(policy: str, more: tuple[str, ...], workers: int) -> Iterator[tuple[int, int]]:
     """The ports of a supervisor with so many workers, and a target behind them."""
     with tempfile.TemporaryDirectory() as folder, process([sys.executable, "-m", "benchmarks.upstream"]) as target:
         path = Path(folder) / "policy.yaml"
-        path.write_text(policy.replace("URL", f"http://127.0.0.1:{int(printed(target))}").replace("ARN", ARN))
-        flags = ["--port", "0", "--admin-port", "0", "--workers", str(workers), "--log", f"{folder}/requests.log"]
+        url = f"http://127.0.0.1:{int(printed(target))}"
+        path.write_text(policy.replace("URL", url).replace("ARN", ARN))
+        flags = [
+            *(word.replace("URL", url) for word in more),
+            "--port",
+            "0",
+            "--admin-port",
+            "0",
+            "--workers",
+            str(workers),
+            "--log",
+            f"{folder}/requests.log",
+        ]
         with process([sys.executable, "-m", "proxy", "serve", "--policy", str(path), *flags]) as proxy:
             ready = json.loads(printed(proxy))
             yield ready["port"], ready["admin_port"]

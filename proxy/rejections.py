@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from .collector import Answer
+
 if TYPE_CHECKING:
     from requests import Response
 
@@ -24,7 +26,7 @@ LONGEST = 300
 
 
 class Rejections:
-    """Looks at a collector's answers: a hook for `requests`."""
+    """Looks at a collector's answers: by itself a hook for `requests`."""
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self._now_ns = now_ns
@@ -32,11 +34,15 @@ class Rejections:
         self._told_at: int | None = None
 
     def __call__(self, response: Response, *_: Any, **__: Any) -> None:
+        """One answer of `requests`."""
+        self.heard(Answer(response.status_code, response.headers.get("Content-Type", ""), response.content))
+
+    def heard(self, answer: Answer) -> None:
         """One answer. Raises nothing: it must cost no delivery."""
-        if not response.ok or not response.headers.get("Content-Type", "").startswith("application/x-protobuf"):
+        if answer.status >= 400 or not answer.kind.startswith("application/x-protobuf"):
             return
         try:
-            told = ExportTraceServiceResponse.FromString(response.content).partial_success
+            told = ExportTraceServiceResponse.FromString(answer.content).partial_success
         except Exception:  # noqa: BLE001 - whatever stands there, it is no word about spans
             return
         self._spans += told.rejected_spans

@@ -16,8 +16,11 @@ import os
 import re
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import urlsplit
 
 from opentelemetry import trace as api
 from opentelemetry.attributes import BoundedAttributes
@@ -31,6 +34,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from backends.base import Invocation
 
 from . import spans
+from .collector import URL, Collector
 from .traced import UNTRACED, Above, RequestTrace, Sampled, Unsampled
 
 if TYPE_CHECKING:
@@ -49,6 +53,12 @@ _ROOM: Final = 2048
 """Traces that wait: the SDK's default for what its queue holds."""
 
 _PROVIDERS: Final = [f"OTEL_PYTHON_EXPORTER_OTLP_HTTP_{which}CREDENTIAL_PROVIDER" for which in ("", "TRACES_")]
+
+_MANNERS: Final = ["NETRC"] + [
+    f"OTEL_EXPORTER_OTLP_{which}{what}" for what in ("HEADERS", "COMPRESSION") for which in ("", "TRACES_")
+]
+_NETRC: Final = ("~/.netrc", "~/_netrc")
+"""Where `requests` looks for users and passwords, unless the variable NETRC names a file."""
 
 EXPORT_TIMEOUT: Final = 3.0
 """Seconds for one delivery of a batch, retries included: a collector is close by, and stopping must not take long."""
@@ -89,7 +99,7 @@ class Telemetry:
         self._provider: TracerProvider | None = None
         self._tracer: _Tracer | None = None
         if sink is None and exporter != OFF:
-            sink = _exporter(exporter)
+            sink = _exporter(exporter, version)
         if sink is not None:
             self._sink = _Exporter(sink, _Maker(version), _number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, _AT_A_TIME))
             processor = BatchSpanProcessor(self._sink)
@@ -253,18 +263,52 @@ def _number(name: str, default: int) -> int:
         return default
 
 
-def _exporter(name: str) -> SpanExporter:
+def _exporter(name: str, version: str) -> SpanExporter:
     if name == CONSOLE:
         return ConsoleSpanExporter(out=sys.stderr, formatter=lambda span: f"{span.to_json(indent=None)}\n")
     if not name.startswith(("http://", "https://")):
         message = f"exporter is {name!r}: give off, console, or the http:// or https:// URL of an OTLP collector"
         raise ValueError(message)
-    # Here and not above: it brings requests and protobuf, 30 ms and 6 to 10 MB that `off` need not pay.
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
     url = name.rstrip("/")
     url = url if url.endswith("/v1/traces") else f"{url}/v1/traces"
+    # Here and not above, like all that is imported below: protobuf takes 2 MB, and requests 4, that `off` need not pay.
+    if _plain(url):
+        return _Plain(url, version)
+
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
     return OTLPSpanExporter(url, timeout=EXPORT_TIMEOUT, session=_session())
+
+
+def _plain(url: str) -> bool:
+    """Whether a delivery is a body and nothing else: no TLS, no proxy on the way, and no word of the environment about
+    credentials or compression. Then it needs no more than a socket."""
+    if URL.fullmatch(url) is None or any(os.environ.get(name) for name in (*_PROVIDERS, *_MANNERS)):
+        return False
+    proxies, host = urllib.request.getproxies_environment(), urlsplit(url).hostname or ""
+    if ("http" in proxies or "all" in proxies) and not urllib.request.proxy_bypass(host):
+        return False
+    return not any(Path(name).expanduser().exists() for name in _NETRC)
+
+
+class _Plain(SpanExporter):
+    """OTLP in the clear, with OpenTelemetry's own encoding and without `requests`."""
+
+    def __init__(self, url: str, version: str) -> None:
+        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+        from .rejections import Rejections
+
+        self._encode = encode_spans
+        headers = {"Content-Type": "application/x-protobuf", "User-Agent": f"pointsman/{version}"}
+        self._collector = Collector(url, headers, EXPORT_TIMEOUT, Rejections(time.monotonic_ns).heard, time.monotonic)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        taken = self._collector.take(self._encode(spans).SerializePartialToString())
+        return SpanExportResult.SUCCESS if taken else SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        self._collector.close()
 
 
 def _session() -> requests.Session | None:

@@ -260,6 +260,7 @@ class Collector(HTTPServer):
         self.status = status
         self.says = b""
         self.received: list[tuple[str, ExportTraceServiceRequest]] = []
+        self.agents: list[str] = []
 
     @property
     def url(self) -> str:
@@ -270,6 +271,7 @@ class Receiver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         assert isinstance(self.server, Collector)
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.agents.append(self.headers["User-Agent"])
         self.server.received.append((self.path, ExportTraceServiceRequest.FromString(body)))
         self.send_response(self.server.status)
         self.send_header("Content-Type", "application/x-protobuf")
@@ -315,14 +317,18 @@ def test_a_collector_that_refuses_costs_spans_only(collector: Collector) -> None
     assert telemetry.spans_lost == 1
 
 
-def test_what_a_collector_takes_and_rejects_is_told(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
-    """OTLP's partial success: with 200, and the exporter takes it for one."""
+def test_what_a_collector_takes_and_rejects_is_told(
+    collector: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OTLP's partial success: with 200, and the exporter takes it for one, ours as well as OpenTelemetry's own."""
     told = ExportTracePartialSuccess(rejected_spans=1, error_message="no tenant")
     collector.says = ExportTraceServiceResponse(partial_success=told).SerializeToString()
-    telemetry = Telemetry(collector.url, 1.0, lambda: 0.0, "1")
-    telemetry.start(invocation(), 0).finish(outcome())
-    telemetry.shutdown()
-    assert "took and then rejected: 1; it says 'no tenant'" in caplog.text
+    for headers in ("", "tenant=7"):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+        telemetry = Telemetry(collector.url, 1.0, lambda: 0.0, "1")
+        telemetry.start(invocation(), 0).finish(outcome())
+        telemetry.shutdown()
+    assert caplog.text.count("took and then rejected: 1; it says 'no tenant'") == 2
 
 
 def test_a_provider_of_sessions_is_left_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,3 +336,48 @@ def test_a_provider_of_sessions_is_left_its_own(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER", "nobody")
     with pytest.raises(RuntimeError, match="nobody"):
         Telemetry("http://127.0.0.1:9", 1.0, lambda: 0.0, "1")
+
+
+@pytest.mark.parametrize(
+    ("variables", "agent"),
+    [
+        ({}, "pointsman/1"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4318"}, "pointsman/1"),
+        ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}, "pointsman/1"),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": "tenant=7"}, "OTel-OTLP-Exporter-Python"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "none"}, "OTel-OTLP-Exporter-Python"),
+        ({"NETRC": "/dev/null"}, "OTel-OTLP-Exporter-Python"),
+    ],
+)
+def test_opentelemetrys_own_exporter_sends_where_the_environment_says_how(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], agent: str
+) -> None:
+    """Headers, compression, passwords, proxies: it knows them. Else a socket does, and `requests` is not loaded."""
+    for name, value in ({"HOME": "/nowhere"} | variables).items():
+        monkeypatch.setenv(name, value)
+    telemetry = Telemetry(collector.url, 1.0, lambda: 0.0, "1")
+    telemetry.start(invocation(), 0).finish(outcome())
+    telemetry.shutdown()
+    assert [who.split("/1.")[0] for who in collector.agents] == [agent]
+
+
+def test_a_proxy_on_the_way_is_used(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector is its own here: it is asked for by its whole address."""
+    monkeypatch.setenv("HTTP_PROXY", collector.url)
+    telemetry = Telemetry("http://collector.invalid", 1.0, lambda: 0.0, "1")
+    telemetry.start(invocation(), 0).finish(outcome())
+    telemetry.shutdown()
+    assert [where for where, _ in collector.received] == ["http://collector.invalid/v1/traces"]
+
+
+def test_an_exporter_in_the_clear_loads_no_requests() -> None:
+    """Which takes 4 MB of each worker: a promise of docs/reliability.md."""
+    program = (
+        "import sys; from proxy.telemetry import Telemetry\n"
+        "Telemetry('http://127.0.0.1:9', 1.0, lambda: 0.0, '1').shutdown()\n"
+        "print('requests' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env={"HOME": "/nowhere"}, capture_output=True, check=True
+    )
+    assert done.stdout == b"False\n"

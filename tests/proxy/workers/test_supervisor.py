@@ -318,6 +318,21 @@ def test_operators_reach_every_worker(several: Serving) -> None:
 def test_an_idle_worker_is_small(several: Serving) -> None:
     """Under 80 MB: its proportional share of memory, by the kernel's own count."""
     for pid in several.pids():
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        resident = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        assert resident * 1024 < 80_000_000
+        assert memory(pid, "Pss") < 80_000_000
+
+
+def test_so_is_one_with_targets_at_aws_and_an_exporter_of_traces(tmp_path: Path, upstream: int) -> None:
+    """All of its memory that is resident, what it has in common with others included; the model takes the spans too."""
+    url = f"http://127.0.0.1:{upstream}"
+    aws = f'  dedicated: {{kind: endpoint, endpoint: e, region: us-east-1, url: "{url}"}}\nendpoints:\n'
+    policy = policy_of(upstream).replace("endpoints:\n", aws) + "  other: {serve_from: dedicated}\n"
+    with served(tmp_path, policy, "--otel", url, "--sample", "1") as running:
+        running.spread(Load(running.port))
+        for pid in running.pids():
+            assert memory(pid, "Rss") < 80_000_000
+
+
+def memory(pid: int, count: str) -> int:
+    """Bytes."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return 1024 * next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith(f"{count}:"))
