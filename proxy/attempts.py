@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Awaitable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from backends.base import Call, Invocation, Reply
 from backends.errors import BackendError, let_go
@@ -33,7 +34,6 @@ from policies.facts import FailureFacts, Fault
 from policies.kinds import alike
 from policies.quotas import Quota
 from policies.table import Route, Target
-from warmers.shadow import Taken
 
 from . import cold, hedges
 from .charging import charge
@@ -42,6 +42,9 @@ from .services import Services
 from .spans import Step
 from .traced import RequestTrace
 from .ways import Lane, Way, way_of
+
+if TYPE_CHECKING:
+    from warmers.shadow import Taken
 
 
 class NoTarget(Exception):

@@ -1,6 +1,6 @@
 """What `wiring.py` needs for migrations: a follower in every process that serves, and a controller where one decides.
 
-Without shared state there is neither, and a policy's migrations stay where they begin: that is said once at the start.
+Without shared state there is neither, and nothing of this is imported.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from warmers.ping import Parts
 from warmers.prices import SHIPPED, Prices, open_prices
 
 from .alerts import Alerts
-from .policy_source import Policy
 from .settings import Settings
 
 log = logging.getLogger("pointsman.migrate")
@@ -45,46 +44,33 @@ LATE = 3600.0
 """Seconds after which a decision is in the log alone."""
 
 
-async def where_they_stand(policy: Policy, follower: Follower | None) -> None:
-    """Hear of it before the first request is served, which would go to the old target else."""
-    table = policy.current.table
-    if follower is not None:
-        await follower.look(table)
-    elif table.migrations:
-        log.warning("the policy has migrations (%s) and no --state: nothing moves", ", ".join(sorted(table.migrations)))
-
-
 def follower_of(
-    store: Store | None,
+    store: Store,
     settings: Settings,
     worker: str,
     wall: Callable[[], float],
     counts: MigrationCounts,
     changed: Callable[[], None],
-) -> Follower | None:
-    """What follows the fleet's migrations; None without shared state."""
-    if store is None:
-        return None
+) -> Follower:
+    """What follows the fleet's migrations."""
     folder = settings.state_copy
     copy = Copy(Path(folder).expanduser(), settings.state or "", worker) if folder else None
     return Follower(Ledger(store), worker, wall, changed, look=settings.state_poll, counts=counts, copy=copy)
 
 
 def deciding(
-    store: Store | None,
+    store: Store,
     settings: Settings,
     transport: Transport,
     credentials: CredentialSource,
     pings: Parts,
     gates: Gates,
     parts: AsyncExitStack,
-) -> tuple[Controller | None, Alerts | None]:
-    """What decides when it is on duty, and what tells of it; nothing without shared state. `parts` closes it all.
+) -> tuple[Controller, Alerts | None]:
+    """What decides when it is on duty, and what tells of it. `parts` closes it all.
 
     `pings` has what it works with as warm-ups do: clocks, names and counts.
     """
-    if store is None:
-        return None, None
     control = ControlPlane(credentials)
     parts.push_async_callback(control.aclose)
     alerts = Alerts(transport, settings.alert_url, pings.now, pings.pause) if settings.alert_url is not None else None

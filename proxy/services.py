@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from backends.base import Backend
 from backends.book import Book
@@ -11,20 +12,23 @@ from backends.gates import Gates
 from backends.http.limits import LIMITS
 from backends.meters import Meters
 from backends.temperatures import Temperatures
-from warmers.migrations.controller import Controller
-from warmers.migrations.follower import Follower
 from warmers.restoring import Restorer
 from warmers.runner import Warmer
-from warmers.shadow import Shadows
 from warmers.uses import Uses
 
 from .access_log import RequestLog
 from .afterwards import Afterwards
-from .alerts import Alerts
 from .door import Door
 from .handlers.registry import Handlers
 from .policy_source import Policy
 from .telemetry import Telemetry
+
+if TYPE_CHECKING:  # a process without shared state loads none of these
+    from warmers.migrations.controller import Controller
+    from warmers.migrations.follower import Follower
+    from warmers.shadow import Shadows
+
+    from .alerts import Alerts
 
 
 @dataclass(frozen=True, slots=True)

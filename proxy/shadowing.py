@@ -14,19 +14,17 @@ from warmers.shadow import Differences, Parts, Purse, Shadows, Sharing
 
 
 def shadows_of(
-    store: Store | None,
-    follower: Follower | None,
+    store: Store,
+    follower: Follower,
     pings: ping.Parts,
     gates: Gates,
     meters: Meters,
     parts: AsyncExitStack,
-) -> Shadows | None:
-    """The copies of one process, made inside its loop; None without shared state. `parts` closes what has to be.
+) -> Shadows:
+    """The copies of one process, made inside its loop. `parts` closes what has to be.
 
     What they show goes to the fleet by `follower`; `pings` has what copies and warm-ups work with alike.
     """
-    if store is None or follower is None:
-        return None
     worker, purse = pings.new_id(), Purse(open_prices)
     differences = Differences(worker, pings.new_id, meters.shadow.difference)
     parts.callback(differences.close)

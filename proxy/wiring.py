@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backends.aws import AwsCredentials, CredentialSource, StaticCredentials
 from backends.base import Backend
@@ -41,17 +42,22 @@ from .door import Door
 from .handlers.loads import Loader
 from .handlers.registry import Handlers, Load
 from .log_file import LogFile
-from .migrating import deciding, follower_of, where_they_stand
 from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
 from .replays import Replays
 from .request_ids import FIRST_BITS, PREFIX_BITS, request_ids
 from .services import Services
 from .settings import Settings, egress
-from .shadowing import shadows_of
 from .telemetry import Telemetry
 from .warmth import warmth_of
-from .workers.supervisor import Outside, Supervisor
 from .world import Loads, World, untold
+
+if TYPE_CHECKING:
+    from warmers.migrations.controller import Controller
+    from warmers.migrations.follower import Follower
+    from warmers.shadow import Shadows
+
+    from .alerts import Alerts
+    from .workers.supervisor import Supervisor
 
 
 @asynccontextmanager
@@ -76,19 +82,19 @@ async def serving(
         handlers = _handlers(settings, variables, ground)
         parts.push_async_callback(handlers.stop)
         store = _store(settings.state, parts, world)
-        follower = follower_of(store, settings, _new_id(world), world.wall, meters.migrations, lambda: policy.redress())
+        follower = _follower(store, settings, ground, lambda: policy.redress())
         heard = Hearers(ground.swapped, meters.reload, handlers.use, follower.dress if follower else None)
         policy = policy_of(settings, variables, heard, told or named(settings), told.number if told else int.__add__)
         await policy.load()
         await world.loads("the shared state, AWS's library, keys and certificates")
-        await where_they_stand(policy, follower)
+        await _where_they_stand(policy, follower)
         if credentials is None and any(target.kind != "vllm" for target in policy.current.table.targets.values()):
             await chain.prepare()
         backends = _backends(ground.transport, credentials := credentials or chain, world)
         pings = _pings(lambda: (policy.current.table, policy.current.label), backends, ground)
         warmth = warmth_of(pings, store or _store(near, parts, world), pings.new_id, settings.prices)
         parts.push_async_callback(warmth.restorer.stop)
-        controller, alerts = deciding(store, settings, ground.transport, credentials, pings, ground.gates, parts)
+        moves = _moves(store, follower, settings, ground, credentials, pings, parts)
         yield Services(
             afterwards=ground.afterwards,
             policy=policy,
@@ -98,9 +104,9 @@ async def serving(
             restorer=warmth.restorer,
             uses=warmth.uses,
             follower=follower,
-            shadows=shadows_of(store, follower, pings, ground.gates, meters, parts),
-            controller=controller,
-            alerts=alerts,
+            shadows=moves.shadows,
+            controller=moves.controller,
+            alerts=moves.alerts,
             handlers=handlers,
             book=ground.book,
             gates=ground.gates,
@@ -138,6 +144,57 @@ class _Ground:
         self.temperatures.keep(targets)
         self.book.keep(targets, (route.key for route in policy.table.routes.values()))
         self.meters.policy(policy.table.digest, policy.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moves:
+    """What migrations need beside a follower: all of it, but for alerts, where there is shared state."""
+
+    shadows: Shadows | None = None
+    controller: Controller | None = None
+    alerts: Alerts | None = None
+
+
+# What follows is imported where there is shared state: 1.4 MB that others need not hold.
+
+
+def _follower(store: Store | None, settings: Settings, ground: _Ground, changed: Callable[[], None]) -> Follower | None:
+    if store is None:
+        return None
+    from .migrating import follower_of
+
+    world = ground.world
+    return follower_of(store, settings, _new_id(world), world.wall, ground.meters.migrations, changed)
+
+
+async def _where_they_stand(policy: Policy, follower: Follower | None) -> None:
+    """Hear of it before the first request is served, which would go to the old target else."""
+    table = policy.current.table
+    if follower is not None:
+        await follower.look(table)
+    elif table.migrations:
+        names = ", ".join(sorted(table.migrations))
+        logging.getLogger("pointsman.migrate").warning(
+            "the policy has migrations (%s) and no --state: nothing moves", names
+        )
+
+
+def _moves(
+    store: Store | None,
+    follower: Follower | None,
+    settings: Settings,
+    ground: _Ground,
+    credentials: CredentialSource,
+    pings: Parts,
+    parts: AsyncExitStack,
+) -> _Moves:
+    if store is None or follower is None:
+        return _Moves()
+    from .migrating import deciding
+    from .shadowing import shadows_of
+
+    controller, alerts = deciding(store, settings, ground.transport, credentials, pings, ground.gates, parts)
+    return _Moves(shadows_of(store, follower, pings, ground.gates, ground.meters, parts), controller, alerts)
 
 
 def _handlers(settings: Settings, variables: Mapping[str, str], ground: _Ground) -> Handlers:
@@ -217,6 +274,8 @@ def supervisor(settings: Settings, variables: Mapping[str, str]) -> Supervisor:
         number: Callable[[int, bool], int],
     ) -> Policy:
         return policy_of(settings, variables, Hearers(swapped, reloaded, prepare), source, number)
+
+    from .workers.supervisor import Outside, Supervisor  # no worker has to hold it
 
     outside = Outside(source, policy, variables, version("pointsman"), time.monotonic, random.random)
     return Supervisor(settings, outside)

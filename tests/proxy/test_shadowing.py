@@ -45,13 +45,6 @@ def world() -> World:
     return World(route_to(Target("a", "endpoint", EndpointSpec("a"))), {}, frozen())
 
 
-async def test_without_shared_state_nothing_is_copied() -> None:
-    """Nothing can migrate then."""
-    around = world()
-    async with AsyncExitStack() as stack:
-        assert shadows_of(None, None, around.parts, Gates(), around.meters, stack) is None
-
-
 async def test_the_fleet_hears_what_copies_show() -> None:
     """With shared state there are copies; at the follower's next look their evidence is in the ledger."""
     around, table, backend, store = world(), table_of(route()), Scripted(), MemoryStore()

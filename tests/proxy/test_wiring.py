@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ from proxy.wiring import look_for_credentials, serving, static_credentials
 from tests.outcomes import outcome
 
 from .parts import POLICY, invocation
+
+ROOT = Path(__file__).parents[2]
 
 
 async def test_every_kind_of_the_policy_has_a_backend(tmp_path: Path) -> None:
@@ -29,6 +34,27 @@ async def test_every_kind_of_the_policy_has_a_backend(tmp_path: Path) -> None:
         assert services.new_id() != services.new_id()
         assert 0 <= services.draw() < 1
         assert services.wall() > 1.7e9
+
+
+async def test_without_shared_state_nothing_migrates_and_nothing_is_copied(tmp_path: Path) -> None:
+    """There is none of the parts for that, and with it all of them but the alerts, which have an address."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    alone = Settings(str(policy), log=str(tmp_path / "log"))
+    shared = replace(alone, state=f"sqlite:///{tmp_path}/state.db", state_copy="")
+    for settings, parts in ((alone, False), (shared, True)):
+        async with serving(settings, {}, static_credentials("k", "s")) as services:
+            found = [services.follower, services.shadows, services.controller]
+            assert [part is not None for part in found] == [parts] * 3
+            assert services.alerts is None
+
+
+def test_a_worker_holds_only_what_it_may_use() -> None:
+    """2 MB less: what supervises, and what moves migrations on where there is shared state."""
+    program = "import sys, proxy.workers.process; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, text=True)
+    others = ("proxy.workers.supervisor", "proxy.migrating", "warmers.migrations", "warmers.shadow", "sqlite3", "boto")
+    assert [name for name in done.stdout.split() if name.startswith(others)] == []
 
 
 async def test_what_waits_at_the_end_is_done_while_it_can_be(
