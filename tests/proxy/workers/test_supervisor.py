@@ -326,7 +326,8 @@ def test_so_is_one_with_targets_at_aws_and_an_exporter_of_traces(tmp_path: Path,
     url = f"http://127.0.0.1:{upstream}"
     aws = f'  dedicated: {{kind: endpoint, endpoint: e, region: us-east-1, url: "{url}"}}\nendpoints:\n'
     policy = policy_of(upstream).replace("endpoints:\n", aws) + "  other: {serve_from: dedicated}\n"
-    with served(tmp_path, policy, "--otel", url, "--sample", "1") as running:
+    nobody = {"HOME": str(tmp_path)}  # whose .netrc says nothing of the collector
+    with served(tmp_path, policy, "--otel", url, "--sample", "1", variables=nobody) as running:
         running.spread(Load(running.port))
         for pid in running.pids():
             assert memory(pid, "Rss") < 80_000_000
