@@ -18,11 +18,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from cachetools import LRUCache
-
-from policies.kinds import Alike, Kind, expected, expected_of_none
+from policies.kinds import Alike
 from policies.limits import START, Limit, after_answer, after_pushback, after_silence, queue_holds
-from policies.pace import Pace
 from policies.quotas import Quota
 from policies.table import LimitRule, Target
 
@@ -30,11 +27,8 @@ from .book import places
 from .owners import Owners
 from .patience import Alarm
 from .turns import Bell, Waiting
+from .usual import Usual
 
-KINDS = 512
-"""Of a target's answers, those of which is known how long they usually take; one more forgets the one unused for
-longest. A route whose requests and answers have all sizes has some twenty, and what one takes that is new says nothing
-of the target: where twenty routes have theirs, no overload is seen by whoever remembers too few."""
 RANKS: Mapping[str, int] = MappingProxyType({"last": 0, "normal": 1, "first": 2})
 """By a route's `shed`: who is let in before whom."""
 SOONEST, LATEST = 1.0, 30.0
@@ -57,7 +51,7 @@ class Gate:
     """One target's: who is inside, who waits, and how many there may be."""
 
     __slots__ = (
-        "_begins", "_bell", "_clock", "_fell", "_kinds", "_limit", "_unheard", "active", "began", "bytes", "held",
+        "_begins", "_bell", "_clock", "_fell", "_limit", "_unheard", "_usual", "active", "began", "bytes", "held",
         "listens_from", "queues", "rule", "spare", "streaming", "waiting", "written",
     )  # fmt: skip
 
@@ -69,7 +63,7 @@ class Gate:
         self._clock = clock
         self._begins = Limit(START / workers)
         self._limit = self._begins
-        self._kinds: LRUCache[Alike, Kind] = LRUCache(KINDS)
+        self._usual = Usual()
         self._unheard: list[tuple[float, int, int, float, Alike, bool]] = []
         self._fell = False
         self._bell = Bell(self.admit)
@@ -127,23 +121,12 @@ class Gate:
     def _hear(self) -> None:
         limit, bounds = self._limit, self.rule.bounds
         for seconds, inside, streaming, now, like, came in self._unheard:
-            usual = self._usual(like, seconds, limit.pace, came=came)
+            usual = self._usual.of(like, seconds, limit.pace, came=came)
             limit = after_answer(limit, seconds, inside, now, bounds, streaming, self._clock, usual, came)
         self._unheard.clear()
         if limit.value < self._limit.value:
             self._fell = True
         self._limit = limit
-
-    def _usual(self, like: Alike, seconds: float, pace: Pace | None, *, came: bool) -> float:
-        """What those like it usually take, and with it from now on if it came."""
-        kinds = self._kinds
-        if not came:
-            return expected_of_none(kinds.items(), like, pace)
-        known = kinds.get(like)
-        usual, learnt = expected(known, len(kinds) - (known is not None), seconds, pace)
-        if learnt is not known:
-            kinds[like] = learnt
-        return usual
 
     def give_up(self, now: float) -> None:
         """Who waits and can't have its turn in time any more is told so now, and not at the end of that time: elsewhere
@@ -176,8 +159,7 @@ class Gate:
     def moved(self) -> None:
         """The target is another one: what it bears is not known. Who is inside or waits is so all the same."""
         self._unheard.clear()
-        self._kinds.clear()
-        self._limit, self.held = self._begins, None
+        self._limit, self._usual, self.held = self._begins, Usual(), None
 
     def leave(self) -> None:
         """Give the place back, to whoever waits for it."""

@@ -20,7 +20,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from policies.kinds import Alike, Kind, alike, expected, expected_of_none
+from backends.usual import Usual
+from policies.kinds import Alike, alike
 from policies.limits import START, Bounds, Limit, after_answer, after_silence
 
 BOUNDS = Bounds()
@@ -64,19 +65,12 @@ class _Process:
     limit: Limit
     active: int = 0
     streaming: int = 0
-    kinds: dict[Alike, Kind] = field(default_factory=dict)
+    usual: Usual = field(default_factory=Usual)
 
     def learns(self, took: float, sent: _Sent, now: float, *, came: bool = True) -> None:
         """As a gate does."""
-        if not came:
-            usual = expected_of_none(self.kinds.items(), sent.like, self.limit.pace)
-            self.limit = after_answer(
-                self.limit, took, sent.active, now, self.bounds, sent.streaming, 0.0, usual, came=False
-            )
-            return
-        known = self.kinds.get(sent.like)
-        usual, self.kinds[sent.like] = expected(known, len(self.kinds) - (known is not None), took, self.limit.pace)
-        self.limit = after_answer(self.limit, took, sent.active, now, self.bounds, sent.streaming, 0.0, usual)
+        usual = self.usual.of(sent.like, took, self.limit.pace, came=came)
+        self.limit = after_answer(self.limit, took, sent.active, now, self.bounds, sent.streaming, 0.0, usual, came)
 
     def enters(self, now: float) -> bool:
         self.limit = after_silence(self.limit, now, self.bounds)

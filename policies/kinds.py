@@ -13,7 +13,6 @@ is as long as the request.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from .pace import LEAST_CALM, Pace
@@ -43,6 +42,15 @@ class Kind:
     count: int = LEARNT
 
 
+@value(frozen=True, slots=True)
+class Together:
+    """Several kinds, each as often as it counts."""
+
+    usual: float = 0.0
+    """Added up."""
+    count: int = 0
+
+
 def alike(route: str, asked: int, told: int | None = None, *, streaming: bool = False) -> Alike:
     """The kind of a request of `asked` bytes, and of its answer of `told`."""
     return Alike(route, streaming, (asked.bit_length() + 1) // 2, None if told is None else told.bit_length())
@@ -67,11 +75,9 @@ def expected(known: Kind | None, others: int, seconds: float, pace: Pace | None)
     return known.usual, Kind(known.usual + (unhurried - known.usual) / count, count)
 
 
-def expected_of_none(kinds: Iterable[tuple[Alike, Kind]], like: Alike, pace: Pace | None) -> float:
+def expected_of_none(route: Together | None, pace: Pace | None) -> float:
     """The same of an answer that did not come, whose size nobody knows: the mean of its route's other whole answers, or
     else of all of late. It says nothing of what is usual."""
-    route = [kind for key, kind in kinds if (key.route, key.streaming) == (like.route, like.streaming)]
-    count = sum(kind.count for kind in route)
-    if not count:
+    if route is None:
         return 0.0 if pace is None else pace.usual
-    return sum(kind.usual * kind.count for kind in route) / count
+    return route.usual / route.count

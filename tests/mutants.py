@@ -95,6 +95,13 @@ OF_POLICIES_AND_BACKENDS = (
         "tests/policies/test_kinds.py",
     ),
     Mutant(
+        "what is usual of a kind that was forgotten counts for ever",
+        "backends/usual.py",
+        "                self._count(*kinds.popitem(last=False), NONE)\n",
+        "                kinds.popitem(last=False)\n",
+        "tests/backends/test_usual.py",
+    ),
+    Mutant(
         "a target that is slower for good is strangled",
         "policies/limits.py",
         "    if relieved(episode.before, recent) is False:\n",

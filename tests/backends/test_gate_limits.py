@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from backends.gates import Gate, Gates, Refused
-from policies.kinds import alike
+from policies.kinds import Kind, alike
 from policies.limits import SHRINK, START, Bounds, Hold, Limit
 from policies.pace import Pace
 from policies.table import EndpointSpec, LimitRule, Target, VllmSpec
@@ -65,8 +65,7 @@ def test_answers_that_do_not_come_are_late_and_teach_nothing_of_their_kind() -> 
         for number in range(10):
             gate.answered(30.0, 80, 0, 61.0 + number, none, came=False)
         assert gate.limit.value < calm.value
-        assert gate._kinds[like].usual == 0.0
-        assert len(gate._kinds) == 1
+        assert gate._usual._kinds == {like: Kind()}
 
 
 def test_overload_is_seen_though_many_routes_have_answers_of_all_sizes() -> None:

@@ -7,9 +7,9 @@ import math
 import pytest
 
 from benchmarks.limits import SCENES, result
-from policies.kinds import LEARNT, Alike, Kind, alike, expected, expected_of_none
+from policies.kinds import LEARNT, Alike, Kind, Together, alike, expected, expected_of_none
 from policies.limits import Bounds, Limit, after_answer
-from policies.pace import Pace, heard
+from policies.pace import Pace
 
 BOUNDS = Bounds(4, 4000)
 SHORT, LONG = alike("a", 900, 600), alike("a", 900, 9000)
@@ -69,30 +69,11 @@ def test_a_kind_that_changes_is_learnt_anew() -> None:
 
 
 def test_an_answer_that_did_not_come_is_compared_with_those_of_its_route() -> None:
-    """By how many there are of each; where there are none, with all of late. Those that are not whole, and other
-    routes', do not count."""
-    late = alike("a", 900)
-    kinds = [(SHORT, Kind(1.0, 150)), (LONG, Kind(3.0, 50)), (alike("b", 900, 600), Kind(9.0, 9))]
-    kinds.append((alike("a", 900, streaming=True), Kind(7.0, 7)))
-    assert expected_of_none(kinds, late, beyond(0.1)) == pytest.approx(1.5)
-    assert expected_of_none(kinds[2:], late, Pace(0.0, 0.0, 30, usual=2.0)) == 2.0
-    assert expected_of_none([], late, None) == 0.0
-
-
-def test_answers_that_do_not_come_leave_what_is_usual_alone() -> None:
-    """However long it goes on that some are waited for in vain: else each kind would seem quicker than it is, and all
-    of them late."""
-    kinds: dict[Alike, Kind] = {}
-    pace: Pace | None = None
-    common = []
-    for number in range(5000):
-        like, seconds = (SHORT, 0.1) if number % 2 else (LONG, 5.0)
-        came = number % 10 > 0
-        usual = learn(kinds, like, seconds, pace) if came else expected_of_none(kinds.items(), like, pace)
-        pace = heard(pace, math.log(seconds if came else 30.0), 0.0, usual, 30, 1.0, came=came)
-        common.append(pace.common)
-    assert common[-1] == pytest.approx(common[500], abs=0.1)
-    assert kinds[LONG].usual - kinds[SHORT].usual == pytest.approx(math.log(50.0), rel=0.05)
+    """By how many there are of each; where there are none, with all of late."""
+    late = Pace(0.0, 0.0, 30, usual=2.0)
+    assert expected_of_none(Together(1.0 * 150 + 3.0 * 50, 200), late) == pytest.approx(1.5)
+    assert expected_of_none(None, late) == 2.0
+    assert expected_of_none(None, None) == 0.0
 
 
 @pytest.mark.parametrize("known", [True, False])
