@@ -95,6 +95,13 @@ OF_POLICIES_AND_BACKENDS = (
         "tests/policies/test_kinds.py",
     ),
     Mutant(
+        "longer answers of a route pass for a slower target with two workers",
+        "policies/kinds.py",
+        "None if told is None else told.bit_length()",
+        "None if told is None else 0",
+        "tests/proxy/workers/test_overload.py -k longer",
+    ),
+    Mutant(
         "what is usual of a kind that was forgotten counts for ever",
         "backends/usual.py",
         "                self._count(*kinds.popitem(last=False), NONE)\n",

@@ -150,6 +150,13 @@ MUTANTS = (
         "tests/proxy/test_cold.py -k fails_otherwise",
     ),
     Mutant(
+        "nothing is learnt of a request whose client left",
+        "proxy/attempts.py",
+        "late = isinstance(error, asyncio.CancelledError) or (",
+        "late = (",
+        "tests/proxy/workers/test_overload.py -k leave",
+    ),
+    Mutant(
         "a traced request gets a coroutine for its handler's answer",
         "proxy/pipeline.py",
         "                    return given if isinstance(given, Reply) else await given\n",
