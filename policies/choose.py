@@ -125,7 +125,9 @@ def first_plan(
         chosen = None if spare and any(target is side for target in out) else side
     if desperate:
         near = {side.name, *(target.name for target in spare)} if side is not None else targets.keys()
-        order, why = _desperate(route, [target for target in out if target.name in near], body_size)
+        near_out = [target for target in out if target.name in near]
+        usual = [side or _rendezvous([one for one in first if health(one.target, views)], key, draw), *spare]
+        order, why = _desperate(route, near_out, usual, views, body_size)
     elif chosen is not None:
         rest = [target for target in spare if target.name != chosen.name]
         order = _well_first([chosen, *rest], views) if out else [chosen, *rest]
@@ -282,13 +284,24 @@ def _well_first(order: Sequence[Target], views: Views) -> list[Target]:
     return sorted(order, key=lambda target: health(target, views) == 0.0)
 
 
-def _desperate(route: Route, out: Sequence[Target], body_size: int) -> tuple[list[Target], str]:
-    """The order when every target is ejected: certain failure would help nobody."""
+def _desperate(
+    route: Route, out: Sequence[Target], usual: Sequence[Target | None], views: Views, body_size: int
+) -> tuple[list[Target], str]:
+    """The order when every target is ejected: certain failure would help nobody.
+
+    Those that are only left out while they come back are no worse than others: they are asked in the `usual` order, so
+    that what all of them shared is not sent to one.
+    """
     last = route.last_resort
-    if last is None or last.body_limit < body_size:
+    if last is not None and last.body_limit >= body_size:
+        order = [last, *(target for target in out if target.name != last.name)]
+        return order, f"{route.rule}: {last.name}, the last resort, as all others are ejected"
+    back = {target.name: target for target in out if health(target, views) > 0.0}
+    if not back:
         return list(out), f"{route.rule}: {out[0].name}, the least bad, as all are ejected"
-    order = [last, *(target for target in out if target.name != last.name)]
-    return order, f"{route.rule}: {last.name}, the last resort, as all others are ejected"
+    first = {target.name: target for target in usual if target is not None and target.name in back}
+    order = list({**first, **back, **{target.name: target for target in out}}.values())
+    return order, f"{route.rule}: {order[0].name}, which is just back, as no other is well"
 
 
 def _nowhere(route: Route) -> str:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from policies.choose import Plan, first_plan
 from policies.facts import TargetView
+from policies.migrating import Shift
 from policies.standing import ejected, replica
 from policies.table import Boundary, RetryRule, Route, Weighted
 
@@ -96,6 +97,40 @@ def test_a_last_resort_keeps_to_the_boundary_and_to_its_size() -> None:
 def test_a_target_that_recovers_gets_its_share(drawn: float, first: str) -> None:
     """Slow start: a fifth of the requests while its health is a fifth."""
     assert names(first_plan(ROUTE, {"a": (TargetView(health=0.2),)}, None, drawing(drawn)))[0] == first
+
+
+def back(health: float = 0.1) -> tuple[TargetView, ...]:
+    return (TargetView(health=health),)
+
+
+@pytest.mark.parametrize("drawn", [0.05, 0.9])
+def test_all_that_come_back_together_share_the_traffic_as_ever(drawn: float) -> None:
+    """After an outage of all, none is less bad than the others: callers keep their side, fallbacks stay such."""
+    route = Route("x", None, split(a=1, b=1, c=1, d=1))
+    views = {name: back() for name in "abcd"}
+    for number in range(50):
+        key = f"key {number}"
+        assert names(first_plan(route, views, key, lambda: drawn))[0] == names(first_plan(route, {}, key, half))[0]
+    backwards = Route("x", None, split(z=1), (target("a"),), rule="endpoints.x")
+    plan = first_plan(backwards, {"a": back(), "z": back()}, None, lambda: drawn)
+    assert names(plan) == ["z", "a"]
+
+
+def test_who_comes_back_is_asked_before_those_that_are_out() -> None:
+    """Alone among ejected ones it is the best there is; they follow it, whoever may be tried again soonest first."""
+    plan = first_plan(ROUTE, {"a": out(30.0), "b": back(), "c": out(20.0)}, None, lambda: 0.9)
+    assert (names(plan), plan.why) == (["b", "c", "a"], "endpoints.x: b, which is just back, as no other is well")
+
+
+def test_a_migrations_sides_come_back_each_to_its_own() -> None:
+    """What hit both speaks against neither: the candidate gets its requests, which would count as failed else."""
+    old, new = target("a"), target("z")
+    shift = Shift("x", "1", "a", "z", 0.5)
+    route = Route("x", None, split(a=1, z=1), (old,), shift=shift, candidate=new)
+    views = {"a": back(), "z": back()}
+    for number in range(50):
+        plan = first_plan(route, views, f"key {number}", lambda: 0.9)
+        assert names(plan)[0] == plan.side
 
 
 def test_a_target_is_as_well_as_its_best_replica() -> None:
