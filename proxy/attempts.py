@@ -38,6 +38,7 @@ from policies.table import Route, Target
 from . import cold, hedges
 from .charging import charge
 from .record import Record
+from .refusals import noted
 from .services import Services
 from .spans import Step
 from .traced import RequestTrace
@@ -104,6 +105,7 @@ class Answering:
                     plan = await _following(plan, error, route, call, self._deadline, record, services)
             if reply is None:
                 attempt, reply = await _first_answer(route, plan, call, self._deadline, record, trace, services)
+                record.refused = None  # a hook may ask more than once
                 way = way_of(attempt, record.policy, services)
         except BaseException as error:
             flight.count -= 1
@@ -217,7 +219,10 @@ async def _first_answer(
     while True:
         attempt = plan.attempts[0]
         if services.temperatures.tracked and not services.temperatures.calm(attempt.target, record.arrived):
-            plan = await cold.passed(route, plan, call, deadline, record, services)
+            try:
+                plan = await cold.passed(route, plan, call, deadline, record, services)
+            except BackendError as error:
+                raise record.failure(error) from None
             attempt = plan.attempts[0]
         try:
             if route.hedge is None or race is not None or not hedges.possible(route, call):
@@ -247,15 +252,17 @@ async def _following(
         return plan  # cold is a state by now: what becomes of the request is not the retries' to say
     now = services.now()
     following = after_failure(plan, error.facts, deadline - now, services.draw)
-    if following is None or (following.charged and not services.book.afford(route, now)):
-        raise error
+    charged = following is not None and following.charged
+    if following is None or (charged and not services.book.afford(route, now)):
+        raise record.failure(error)
     record.why = following.why
     let_go(error)
+    record.refused = noted(record.refused, error)
     if following.wait:
         try:
             await asyncio.sleep(following.wait)
         except BaseException:
-            if following.charged:
+            if charged:
                 services.book.unspent(route)
             raise
         finally:  # a client that leaves has not waited to the end

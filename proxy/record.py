@@ -16,6 +16,7 @@ from policies.choose import Attempt
 from policies.table import Route
 
 from .policy_source import InForce
+from .refusals import told
 
 CLIENT_GONE = 499
 """nginx's status for a client that closed the connection first; never sent, only recorded."""
@@ -66,6 +67,8 @@ class Record:
     """Target that it was meant for, where its route migrates: `Plan.side`."""
     lasted = 0.0
     """Seconds that the last attempt took."""
+    refused: BackendError | None = None
+    """Of targets that turned it away so far, the refusal that asks for the shortest wait (`refusals.noted`)."""
     inner = False
     """A customer's code asked for it, inside of the request that has the same id."""
     _first: Attempt | None = None
@@ -126,6 +129,12 @@ class Record:
                 upstream_request_id=error.request_id if error else None,
             )
         )
+
+    def failure(self, error: BackendError) -> BackendError:
+        """The failure that is its answer, the last one being `error`. Nothing is kept of it here: an error that is
+        raised holds frames, and these this record."""
+        before, self.refused = self.refused, None
+        return told(error, before)
 
     def cut_off(self) -> None:
         """The proxy ended, and the attempt under way with it: that was no client's doing, and no target's."""
