@@ -339,10 +339,11 @@ async def _attempt(
         record.failed(attempt, ended - began, failure)
         part = in_part(target, call)
         was_cold = cold.refused(attempt, failure, began, ended, services, part=part)
-        _end(attempt, failure, services, began, cold=was_cold)
+        in_time = began < deadline  # else a slow upload, or a hook, had used all of it, and the target was not asked
+        _end(attempt, failure if in_time else None, services, began, cold=was_cold)
         # A client that leaves has waited in vain as well: it would have taken that long at least.
         late = isinstance(error, asyncio.CancelledError) or (failure is not None and failure.facts.timed_out)
-        if late and not was_cold and not services.book.shunned(target, attempt.replica):
+        if late and in_time and not was_cold and not services.book.shunned(target, attempt.replica):
             _learn(gate, (ended - began, inside, streaming, ended), route, call, None, services)
         raise
     answered = services.now()

@@ -10,6 +10,7 @@ import pytest
 from backends.base import Call, Reply
 from backends.errors import BackendError
 from backends.http.edge import BodyTooLarge
+from policies.breaker import State
 from policies.facts import FailureFacts, Fault
 from policies.table import Miss, Target
 from proxy.pipeline import RouteMissing, serve
@@ -308,6 +309,19 @@ async def test_a_target_that_fails_is_left_alone_and_comes_back() -> None:
             asked.append(targets(backend)[before:])
     parts.log.close()
     assert asked == [["first", "second"]] * 5 + [["second"]] + [["first"]] * 2
+
+
+async def test_a_target_that_had_no_time_is_not_to_blame() -> None:
+    """A body that came too late has used all of it: the target, which nobody asked, is left as it was."""
+    late = FailureFacts(Fault.NETWORK, retry_safe=True, timed_out=True)
+    parts = await services(Scripted([late] * 6), now=lambda: 161.0)
+    trace = parts.telemetry.start(invocation(), 0)
+    for _ in range(6):
+        with pytest.raises(BackendError):
+            async with serve(invocation(), record(), trace, parts):
+                pass
+    parts.log.close()
+    assert {state for _, _, state in parts.book.breakers(161.0)} == {State.CLOSED}
 
 
 async def test_a_session_is_led_back_to_the_copy_that_opened_it() -> None:
