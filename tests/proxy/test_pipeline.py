@@ -8,10 +8,13 @@ from dataclasses import replace
 import pytest
 
 from backends.base import Call, Reply
+from backends.book import Book
 from backends.errors import BackendError
 from backends.http.edge import BodyTooLarge
 from policies.breaker import State
 from policies.facts import FailureFacts, Fault
+from policies.migrating import Shift
+from policies.overlay import laid
 from policies.table import Miss, Target
 from proxy.pipeline import RouteMissing, serve
 from proxy.record import Record
@@ -24,6 +27,16 @@ REFUSED = FailureFacts(Fault.NETWORK, retry_safe=True)
 LOST = FailureFacts(Fault.NETWORK, retry_safe=None)
 WRONG = FailureFacts(Fault.CALLER, retry_safe=False)
 OK = Reply(body=b"ok")
+MIGRATING = """
+apiVersion: pointsman/v1
+account: "123456789012"
+targets:
+  first: {kind: vllm, url: "http://127.0.0.1:1", model: m}
+  second: {kind: vllm, url: "http://127.0.0.1:2", model: m}
+endpoints:
+  chat: {serve_from: second, idempotent: true, retry: {attempts: 2, budget: 0%},
+         migrate: {to: first, steps: [{share: 100%}]}}
+"""
 
 
 def record() -> Record:
@@ -309,6 +322,27 @@ async def test_a_target_that_fails_is_left_alone_and_comes_back() -> None:
             asked.append(targets(backend)[before:])
     parts.log.close()
     assert asked == [["first", "second"]] * 5 + [["second"]] + [["first"]] * 2
+
+
+async def test_what_a_candidate_fails_at_is_no_repeat() -> None:
+    """The target that it takes over from carried all of it before: however many fail, none lacks an answer."""
+
+    class Broken(Scripted):
+        async def invoke(self, target: Target, call: Call, deadline: float, replica: int = 0) -> Reply:
+            self.answers.append(LOST if target.name == "first" else OK)
+            return await super().invoke(target, call, deadline, replica)
+
+    backend = Broken()
+    parts = replace(await services(backend, text=MIGRATING, now=lambda: 100.0), book=Book(workers=8))
+    shifts = {"chat": Shift("chat", "1.1", "second", "first", 0.9)}
+    parts.policy._dress = lambda table: laid(table, shifts)
+    parts.policy.redress()
+    trace = parts.telemetry.start(invocation(), 0)
+    for _ in range(40):
+        async with serve(invocation(), record(), trace, parts) as (reply, _):
+            assert reply is OK
+    parts.log.close()
+    assert targets(backend).count("first") >= 5
 
 
 async def test_a_target_that_had_no_time_is_not_to_blame() -> None:
