@@ -111,7 +111,9 @@ def first_plan(
         return only(route, route.sole)
     first, spare = _roomy(route, body_size)
     targets = {one.name: one for one in (*(weighted.target for weighted in first), *spare)}
-    out = ejected(tuple(targets.values()), views, draw)
+    caller = None if route.sticky.by == "prefix" else key  # many may begin alike: they would come back all at once
+    relieved = _last_resort(route, body_size) is not None
+    out = ejected(tuple(targets.values()), views, draw, caller, relieved=relieved)
     desperate = bool(out) and len(out) == len(targets)
     # A migration's share holds whoever is ejected: a side's callers go to the fallbacks, not over to the other side.
     side = _rendezvous(first, key, draw) if route.shift is not None else None
@@ -292,8 +294,8 @@ def _desperate(
     Those that are only left out while they come back are no worse than others: they are asked in the `usual` order, so
     that what all of them shared is not sent to one.
     """
-    last = route.last_resort
-    if last is not None and last.body_limit >= body_size:
+    last = _last_resort(route, body_size)
+    if last is not None:
         order = [last, *(target for target in out if target.name != last.name)]
         return order, f"{route.rule}: {last.name}, the last resort, as all others are ejected"
     back = {target.name: target for target in out if health(target, views) > 0.0}
@@ -302,6 +304,11 @@ def _desperate(
     first = {target.name: target for target in usual if target is not None and target.name in back}
     order = list({**first, **back, **{target.name: target for target in out}}.values())
     return order, f"{route.rule}: {order[0].name}, which is just back, as no other is well"
+
+
+def _last_resort(route: Route, body_size: int) -> Target | None:
+    last = route.last_resort
+    return last if last is not None and last.body_limit >= body_size else None
 
 
 def _nowhere(route: Route) -> str:

@@ -2,19 +2,16 @@
 
 The route's fallbacks take over, those first that are not ejected, and what the plan had left; all of them lie inside
 the route's boundary, since plans and fallbacks hold nothing else. Nothing has run, so no repeat is charged.
-
-Traffic comes back bit by bit, and callers with a key one after the other: who is back stays there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from hashlib import blake2b
 
 from .choose import Attempt, Plan
 from .standing import Draw, Views, health, replica
-from .table import Route, Target
+from .table import Route
 
 
 def spilled(
@@ -35,15 +32,3 @@ def spilled(
         attempts = tuple(replace(only, replica=(only.replica + n) % only.target.replicas) for n in range(budget))
     why = f"{route.rule}: {order[0].name}, cold-spill: {reason}"
     return replace(plan, attempts=attempts, why=why, repeats=0, wait=0.0, charged=False)
-
-
-def place(target: Target, key: str | None, draw: Draw) -> float:
-    """Where in the row of those who come back to `target` a caller stands, in [0, 1): at first are those near 0.
-
-    A caller with a key stands at the same place each time and in every process, and not where the split has put it;
-    one without a key is drawn anew.
-    """
-    if key is None:
-        return draw()
-    seed = key.encode("utf-8", "surrogateescape") + b"\0back\0" + target.name.encode()
-    return (int.from_bytes(blake2b(seed, digest_size=8).digest(), "big") >> 11) / 2**53

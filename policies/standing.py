@@ -48,12 +48,35 @@ def back_at(target: Target, views: Views) -> float:
     return min((view.back_at for view in views.get(target.name, ())), default=0.0)
 
 
-def ejected(targets: Sequence[Target], views: Views, draw: Draw) -> Sequence[Target]:
+def place(target: Target, key: str | None, draw: Draw) -> float:
+    """Where in the row of those who come back to `target` a caller stands, in [0, 1): at first are those near 0.
+
+    A caller with a key stands at the same place each time and in every process, and not where the split has put it, so
+    that who is back stays there; one without a key is drawn anew.
+    """
+    if key is None:
+        return draw()
+    seed = key.encode("utf-8", "surrogateescape") + b"\0back\0" + target.name.encode()
+    return (int.from_bytes(blake2b(seed, digest_size=8).digest(), "big") >> 11) / 2**53
+
+
+def ejected(
+    targets: Sequence[Target], views: Views, draw: Draw, key: str | None = None, *, relieved: bool = False
+) -> Sequence[Target]:
     """The targets, each of them named once, to leave out; all of them when none is well, the least bad one first.
 
-    One that has just recovered is left out of a share of the requests; nothing is drawn for one that is well.
+    One that has just recovered is left out of a share of the requests, or of the callers where they have a `key`;
+    nothing is drawn for one that is well, nor where all of them have: unless they are `relieved` by a last resort,
+    nobody would take what they are spared.
     """
-    out = [target for target in targets if (share := health(target, views)) < 1.0 and (share == 0.0 or draw() >= share)]
+    shares = [health(target, views) for target in targets]
+    if not relieved and all(0.0 < share < 1.0 for share in shares):
+        return ()
+    out = [
+        target
+        for target, share in zip(targets, shares, strict=True)
+        if share < 1.0 and (share == 0.0 or place(target, key, draw) >= share)
+    ]
     if not out:
         return ()
     out.sort(key=lambda target: (back_at(target, views), target.name))

@@ -23,7 +23,8 @@ from backends.temperatures import VERDICT, Full
 from policies import sessions
 from policies.choose import Attempt, Plan, sticky_key
 from policies.facts import FailureFacts, Fault
-from policies.spilling import place, spilled
+from policies.spilling import spilled
+from policies.standing import place
 from policies.table import Route, Target
 from policies.temperature import Warmth
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from policies.choose import first_plan
 from policies.facts import TargetView
-from policies.spilling import place, spilled
+from policies.spilling import spilled
 from policies.standing import Views
 from policies.table import Boundary, Isolation, RetryRule, Route, Weighted
 from tests.policies.written import PATIENT, engine, target
@@ -101,29 +101,3 @@ def test_never_outside_the_boundary_and_never_to_what_is_out(spare: list[str], o
     assert set(found or ()) <= allowed
     assert len(found or ()) <= attempts
     assert len(set(found or ())) in {0, 1, len(found or ())}
-
-
-def test_callers_come_back_in_an_order_of_their_own() -> None:
-    """The same key has the same place everywhere, another target another; who has no key is drawn each time."""
-    assert (
-        place(target("cold"), "a", half) == place(target("cold"), "a", lambda: 0.9) != place(target("warm"), "a", half)
-    )
-    assert place(target("cold"), "\udc80", half) == place(target("cold"), "\udc80", half)
-    assert [place(target("cold"), None, iter([draw]).__next__) for draw in (0.1, 0.7)] == [0.1, 0.7]
-
-
-def test_their_places_are_even_and_not_those_of_the_split() -> None:
-    """A tenth of the callers stands in the first tenth, and so does a tenth of those on one side of a split."""
-    keys = [f"key-{number}" for number in range(4000)]
-    early = {key for key in keys if place(target("new"), key, half) < 0.1}
-    assert 320 < len(early) < 480
-    sides = Route("x", None, (Weighted(target("old"), 0.5), Weighted(target("new"), 0.5)))
-    over = {key for key in keys if first_plan(sides, {}, key, half).attempts[0].target.name == "new"}
-    assert 140 < len(early & over) < 260
-
-
-@PATIENT
-@given(st.text())
-def test_a_place_is_within_the_row(key: str) -> None:
-    """Whatever the key: a share of 1 lets everybody back."""
-    assert 0.0 <= place(target("cold"), key, half) < 1.0

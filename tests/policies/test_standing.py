@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from policies.choose import Plan, first_plan
 from policies.facts import TargetView
 from policies.migrating import Shift
-from policies.standing import ejected, replica
-from policies.table import Boundary, RetryRule, Route, Weighted
+from policies.standing import ejected, place, replica
+from policies.table import Boundary, RetryRule, Route, Sticky, Weighted
 
 from .written import PATIENT, engine, split, target
 
@@ -133,6 +133,28 @@ def test_a_migrations_sides_come_back_each_to_its_own() -> None:
         assert names(plan)[0] == plan.side
 
 
+def test_callers_with_a_key_come_back_once() -> None:
+    """While a target gets its traffic back bit by bit, who has gone over stays there, in every process."""
+    route = Route("x", None, split(a=1, b=1), sticky=Sticky("session"))
+    for number in range(100):
+        key = f"key {number}"
+        if names(first_plan(route, {}, key, half))[0] == "a":
+            went = [
+                names(first_plan(route, {"a": back(tenths / 10)}, key, drawing(*[drawn] * 4)))[0]
+                for tenths in range(1, 11)
+                for drawn in (0.0, 0.99)
+            ]
+            assert went == sorted(went, reverse=True)
+            assert went[-1] == "a"
+
+
+def test_who_shares_a_beginning_comes_back_bit_by_bit() -> None:
+    """A key that is the body's beginning may be everybody's: each request is drawn, or all would come back at once."""
+    route = Route("x", None, split(a=1), (target("b"),), sticky=Sticky("prefix", prefix=4))
+    went = {names(first_plan(route, {"a": back(0.5)}, "same", drawing(*[drawn] * 4)))[0] for drawn in (0.0, 0.99)}
+    assert went == {"a", "b"}
+
+
 def test_a_target_is_as_well_as_its_best_replica() -> None:
     """One replica that works keeps the target in."""
     views = {"e": (TargetView(health=0.0), TargetView())}
@@ -196,3 +218,29 @@ def test_of_replicas_that_all_refuse_any_is_asked() -> None:
     assert replica(two, {"engine": both}, None, drawing(0.1, 0.6)) == 1
     mixed = {"engine": (TargetView(0, cold=True), TargetView(health=0.0, back_at=9.0))}
     assert replica(two, mixed, None, drawing()) == 0
+
+
+def test_callers_come_back_in_an_order_of_their_own() -> None:
+    """The same key has the same place everywhere, another target another; who has no key is drawn each time."""
+    assert (
+        place(target("cold"), "a", half) == place(target("cold"), "a", lambda: 0.9) != place(target("warm"), "a", half)
+    )
+    assert place(target("cold"), "\udc80", half) == place(target("cold"), "\udc80", half)
+    assert [place(target("cold"), None, iter([draw]).__next__) for draw in (0.1, 0.7)] == [0.1, 0.7]
+
+
+def test_their_places_are_even_and_not_those_of_the_split() -> None:
+    """A tenth of the callers stands in the first tenth, and so does a tenth of those on one side of a split."""
+    keys = [f"key-{number}" for number in range(4000)]
+    early = {key for key in keys if place(target("new"), key, half) < 0.1}
+    assert 320 < len(early) < 480
+    sides = Route("x", None, (Weighted(target("old"), 0.5), Weighted(target("new"), 0.5)))
+    over = {key for key in keys if first_plan(sides, {}, key, half).attempts[0].target.name == "new"}
+    assert 140 < len(early & over) < 260
+
+
+@PATIENT
+@given(st.text())
+def test_a_place_is_within_the_row(key: str) -> None:
+    """Whatever the key: a share of 1 lets everybody back."""
+    assert 0.0 <= place(target("cold"), key, half) < 1.0
