@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 
 from backends.base import Call, Reply
-from backends.errors import BackendError
+from backends.errors import BackendError, let_go
 from backends.gates import Refused
 from backends.patience import waited
 from backends.tasks import start
@@ -26,6 +26,7 @@ from policies.table import HedgeRule, Route, Target
 
 from .charging import charge
 from .record import Record
+from .refusals import noted
 from .services import Services
 
 Try = Callable[[Plan, Record], Coroutine[object, object, Reply]]
@@ -147,7 +148,7 @@ class Race:
             if run.task.cancelled():
                 told = "given up: another attempt answered first" if winner is not None else "given up: nobody waits"
                 made = [replace(one, failure=told, given_up=True) for one in made]
-            elif run.task.exception() is None:
+            else:
                 await self._unwanted(run)
             record.attempts.extend(made)
         if winner is not None:
@@ -172,7 +173,13 @@ class Race:
             book.took(self._route, percentile, target, seconds, self._services.now())
 
     async def _unwanted(self, run: _Run) -> None:
-        """Both have answered in the same moment."""
+        """It has failed, which may say when to come again; or both have answered in the same moment."""
+        error = run.task.exception()
+        if isinstance(error, BackendError):
+            let_go(error)
+            self._record.refused = noted(self._record.refused, error)
+        if error is not None:
+            return
         self._over(run.attempt)
         stream = run.task.result().stream
         if stream is not None:

@@ -42,6 +42,11 @@ endpoints:
 """
 
 
+def busy(wait: int) -> bytes:
+    """What an engine says that has too much to do."""
+    return b"HTTP/1.1 429 Busy\r\nRetry-After: %d\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % wait
+
+
 class Engine:
     """Answers once it is told to, or breaks the connection then; sees when it is not waited for any longer."""
 
@@ -71,7 +76,8 @@ class Engine:
             head = (
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
             )
-            writer.write(head % len(self.answer) + self.answer)
+            refuses = self.answer.startswith(b"HTTP/")
+            writer.write(self.answer if refuses else head % len(self.answer) + self.answer)
         writer.close()
         self.over.set()
 
@@ -89,6 +95,11 @@ class Bench:
 
     async def ask(self, endpoint: str = "chat", *more: str, operation: str = "invocations") -> tuple[int, bytes]:
         """Status and body of an answer."""
+        head, body = await self.answer(endpoint, *more, operation=operation)
+        return int(head.split()[1]), body
+
+    async def answer(self, endpoint: str = "chat", *more: str, operation: str = "invocations") -> tuple[bytes, bytes]:
+        """Head and body of an answer."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         lines = (f"POST /endpoints/{endpoint}/{operation} HTTP/1.1", "Host: h", "Connection: close", *more)
         writer.write("\r\n".join((*lines, "Content-Length: 5", "", "hello")).encode())
@@ -96,7 +107,7 @@ class Bench:
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
         finally:
             writer.close()
-        return int(head.split()[1]), body
+        return head, body
 
     def counted(self, endpoint: str = "chat") -> dict[str, int]:
         """Results of hedges."""
@@ -254,6 +265,14 @@ async def test_retries_go_on_where_both_have_failed(tmp_path: Path) -> None:
     async with bench(tmp_path, slow=Engine(b"", quick.over), quick=quick) as it:
         assert await it.ask() == (200, b"third")
         assert (it.counted(), quick.asked, await it.nothing_is_left()) == ({"failed": 1}, 1, True)
+
+
+async def test_the_shortest_wait_is_told_where_all_refuse(tmp_path: Path) -> None:
+    """Also that of the second one, whose failure is nobody's answer."""
+    quick, third = Engine.quick(busy(2)), Engine.quick(busy(30))
+    async with bench(tmp_path, slow=Engine(busy(30), quick.over), quick=quick, third=third) as it:
+        head, _ = await it.answer()
+        assert (b"Retry-After: 2\r\n" in head, third.asked, await it.nothing_is_left()) == (True, 1, True)
 
 
 async def test_client_that_leaves_cancels_both(tmp_path: Path) -> None:
