@@ -120,7 +120,11 @@ def first_plan(
     if out and not desperate:
         names = {target.name for target in out}
         first = [weighted for weighted in first if weighted.target.name not in names]
-        spare = [target for target in spare if target.name not in names]
+        # A fallback that is just back is spared what others can do, and asked where they have no answer.
+        spare = [
+            *(target for target in spare if target.name not in names),
+            *(target for target in spare if target.name in names and health(target, views) > 0.0),
+        ]
     if side is None:
         chosen = _rendezvous(first, key, draw)
     else:

@@ -155,6 +155,13 @@ def test_who_shares_a_beginning_comes_back_bit_by_bit() -> None:
     assert went == {"a", "b"}
 
 
+def test_a_fallback_that_is_just_back_is_asked_where_nobody_else_answers() -> None:
+    """It is spared its part of the traffic, and not kept from a request that would fail: others come before it."""
+    assert names(first_plan(ROUTE, {"b": back()}, None, lambda: 0.9)) == ["a", "c", "b"]
+    alone = Route("x", None, split(a=1), (target("b"),))
+    assert names(first_plan(alone, {"b": back()}, None, lambda: 0.9)) == ["a", "b"]
+
+
 def test_a_target_is_as_well_as_its_best_replica() -> None:
     """One replica that works keeps the target in."""
     views = {"e": (TargetView(health=0.0), TargetView())}
