@@ -128,7 +128,8 @@ def first_plan(
     if side is None:
         chosen = _rendezvous(first, key, draw)
     else:
-        chosen = None if spare and any(target is side for target in out) else side
+        elsewhere = any(target is not side for target in spare)
+        chosen = None if elsewhere and any(target is side for target in out) else side
     if desperate:
         near = {side.name, *(target.name for target in spare)} if side is not None else targets.keys()
         near_out = [target for target in out if target.name in near]

@@ -155,6 +155,16 @@ def test_who_shares_a_beginning_comes_back_bit_by_bit() -> None:
     assert went == {"a", "b"}
 
 
+def test_a_migrations_old_target_that_is_just_back_has_its_callers() -> None:
+    """They have no other place: that it is the candidate's fallback makes it none of their own."""
+    old = target("a")
+    shift = Shift("x", "1", "a", "z", 0.5)
+    route = Route("x", None, split(a=1, z=1), (old,), rule="endpoints.x.migrate", shift=shift, candidate=target("z"))
+    plans = [first_plan(route, {"a": back()}, f"key {number}", lambda: 0.9) for number in range(50)]
+    assert not [plan.why for plan in plans if plan.side == "a" and "fallback" in plan.why]
+    assert {tuple(names(plan)) for plan in plans if plan.side == "z"} == {("z", "a")}
+
+
 def test_a_fallback_that_is_just_back_is_asked_where_nobody_else_answers() -> None:
     """It is spared its part of the traffic, and not kept from a request that would fail: others come before it."""
     assert names(first_plan(ROUTE, {"b": back()}, None, lambda: 0.9)) == ["a", "c", "b"]
