@@ -132,7 +132,8 @@ def first_plan(
         chosen = None if elsewhere and any(target is side for target in out) else side
     if desperate:
         near = {side.name, *(target.name for target in spare)} if side is not None else targets.keys()
-        near_out = [target for target in out if target.name in near]
+        # Of a migration each side is asked by its own callers first: what hits both must not count against one alone.
+        near_out = sorted((target for target in out if target.name in near), key=lambda target: target is not side)
         usual = [side or _rendezvous([one for one in first if health(one.target, views)], key, draw), *spare]
         order, why = _desperate(route, near_out, usual, views, body_size)
     elif chosen is not None:
