@@ -20,7 +20,7 @@ from typing import Any
 
 from backends.tasks import start
 
-from .errors import HandlerError, LoadError, crashed, raised, too_long
+from .errors import OVER, HandlerError, LoadError, crashed, raised, too_long
 from .guest import frames, values
 from .guest.native import Raised
 
@@ -57,6 +57,8 @@ class Child:
         """It was ended since its hook was late."""
         self.served = False
         """It has answered at least once."""
+        self.answered = False
+        """The last that it said was a hook's answer, and no question."""
         self.resident = 0
         """Bytes, by its last answer."""
         self._process = process
@@ -67,7 +69,10 @@ class Child:
         self._running = 0
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._asks: dict[int, Ask] = {}
-        self._questions: set[asyncio.Task[None]] = set()
+        self._asked: set[int] = set()
+        """Sessions whose hook has asked something."""
+        self._questions: dict[asyncio.Task[values.Reply], tuple[int, int]] = {}
+        """What has no answer yet: whose it is, and its number there."""
         self.gone = False
         self.end = start(self._read(), name=f"handler-worker {process.pid}")
 
@@ -112,6 +117,14 @@ class Child:
         """A hook of the session is still under way."""
         return session in self._answers
 
+    def release(self, session: int) -> bool:
+        """Nobody waits for the session's hook any longer: what it has asked is given up, and it is told so. Whether it
+        has asked anything."""
+        for question, (asker, _) in list(self._questions.items()):
+            if asker == session:
+                question.cancel()
+        return session in self._asked
+
     def close(self, session: int) -> None:
         """A request is over."""
         self.kept.discard(session)
@@ -155,9 +168,10 @@ class Child:
         session = head["id"]
         if head["kept"] and session in self.sessions:
             self.kept.add(session)
-        self.served = True
+        self.served = self.answered = True
         self.resident = head["resident"]
         self._asks.pop(session, None)
+        self._asked.discard(session)
         answer = self._answers.pop(session)
         if not answer.cancelled():
             answer.set_result((head, body))
@@ -165,23 +179,34 @@ class Child:
         self._freed(self)
 
     def _question(self, head: frames.Head, body: bytes) -> None:
-        task = start(self._invoke(head, body), name="handler-invoke")
-        self._questions.add(task)
-        task.add_done_callback(self._questions.discard)
-
-    async def _invoke(self, head: frames.Head, body: bytes) -> None:
+        session = head["id"]
+        task = start(self._invoke(session, frames.to_question(head["question"], body)), name="handler-invoke")
+        self._questions[task] = (session, head["ask"])
+        task.add_done_callback(self._invoked)
+        self._asked.add(session)
         self._running -= 1
+        self.answered = False
         self._freed(self)
-        told: frames.Head = {"do": "invoked", "ask": head["ask"]}
+
+    async def _invoke(self, session: int, question: values.Question) -> values.Reply:
+        ask = self._asks.get(session)
+        if ask is None:
+            raise RuntimeError(OVER)
+        return await ask(question)
+
+    def _invoked(self, question: asyncio.Task[values.Reply]) -> None:
+        """However it ended, the hook is told: it would wait for ever."""
+        _, number = self._questions.pop(question)
+        told: frames.Head = {"do": "invoked", "ask": number}
         given = b""
-        try:
-            ask = self._asks[head["id"]]
-            reply = await ask(frames.to_question(head["question"], body))
+        error = RuntimeError(OVER) if question.cancelled() else question.exception()
+        if error is None:
+            reply = question.result()
             told["reply"], given = frames.reply_head(reply), reply.body
-        except values.InvokeError as error:
+        elif isinstance(error, values.InvokeError):
             told["error"] = {"status": error.status_code, "message": str(error)}
-        except KeyError:  # asked after its request was over
-            told["error"] = {"status": 500, "message": "the request is over"}
+        else:
+            told["over"] = str(error)
         self._running += 1
         self._tell(told, given)
 

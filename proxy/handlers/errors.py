@@ -6,6 +6,9 @@ from pathlib import Path
 
 from .guest.native import Raised
 
+OVER = "the request that this call belongs to is over"
+"""What a hook is told that asks another model for nobody any longer."""
+
 
 class LoadError(Exception):
     """A handler cannot be used. The message is for the operator: file, reason, remedy, the customer's own frames."""

@@ -16,7 +16,7 @@ from backends.meters import Meters
 from backends.wire.framing import reframer
 from policies.table import HandlerSpec, Route
 
-from .errors import HandlerError
+from .errors import OVER, HandlerError
 from .guest import values
 from .runs import AT_ONCE, Limit, Run, Session
 
@@ -215,8 +215,7 @@ class Passage:
     async def __call__(self, question: values.Question) -> values.Reply:
         """`call.invoke` of a hook."""
         if self._asker is None:
-            message = "the request that this call belongs to is over"
-            raise RuntimeError(message)
+            raise RuntimeError(OVER)
         with self.limit.paused():
             return await self._asker.invoke(question)
 

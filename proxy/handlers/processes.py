@@ -116,7 +116,8 @@ class Processes:
                 queue.remove(turn)
 
     def _freed(self, child: Child) -> None:
-        self._deaths = 0
+        if child.answered:
+            self._deaths = 0
         if child.resident > self._spec.memory:
             self._replace(child, child.resident)
         if child.leaving and child.idle:
@@ -244,13 +245,21 @@ class ProcessSession:
                 raise
             if child is None:
                 raise busy(self._limit.seconds) from error
-            child.give_up()
+            # One that asked a model and has no time left since the model had none is not late itself.
+            if self._limit.past_deadline() and child.release(self._number):
+                self._let_end(child)
+            else:
+                child.give_up()
             raise
         except asyncio.CancelledError:
-            # The client left. The hook may end by itself, for as long as it would have been waited for.
-            if child is not None:
-                asyncio.get_running_loop().call_later(self._limit.seconds, _kill_if_busy, child, self._number)
+            if child is not None:  # the client left
+                child.release(self._number)
+                self._let_end(child)
             raise
+
+    def _let_end(self, child: Child) -> None:
+        """The hook may end by itself, for as long as it would have been waited for: others may wait in its worker."""
+        asyncio.get_running_loop().call_later(self._limit.seconds, _kill_if_busy, child, self._number)
 
     def _with_call(
         self, child: Child, head: frames.Head, bodies: tuple[bytes, ...]

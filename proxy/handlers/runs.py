@@ -122,5 +122,9 @@ class Limit:
             if self._waits == 0 and running is not None and mine and not running.expired():
                 running.reschedule(self._end(max(0.0, self._left)))
 
+    def past_deadline(self) -> bool:
+        """The whole request is late, whatever its hooks took."""
+        return asyncio.get_running_loop().time() >= self.deadline
+
     def _end(self, seconds: float) -> float:
         return min(self.deadline, asyncio.get_running_loop().time() + seconds)

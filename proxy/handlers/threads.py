@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from policies.table import HandlerSpec
 
-from .errors import HandlerError, LoadError, busy, failing, raised
+from .errors import OVER, HandlerError, LoadError, busy, failing, raised
 from .guest import handler
 from .guest.native import describe, run
 from .guest.values import Call, Event, Invoke, Question, Reply, arrived
@@ -81,20 +81,24 @@ class Threads:
                 turn.set_result(None)
                 return
 
-    def lose(self, slot: _Slot, done: Future[Any]) -> None:
+    def leave(self, slot: _Slot, done: Future[Any]) -> None:
         """Nobody waits for the thread's hook any longer; the thread is back once the hook ends."""
-        loop = asyncio.get_running_loop()
-        self._lost += 1
+        _then(done, lambda: self.give(slot))
+
+    def lose(self, done: Future[Any]) -> None:
+        """The hook is late: its thread counts as lost until it ends."""
+        if done.done():
+            return
 
         def back() -> None:
             self._lost -= 1
-            self.give(slot)
 
-        def tell(_: Future[Any]) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(back)
+        self._lost += 1
+        _then(done, back)
 
-        done.add_done_callback(tell)
+    def lose_in(self, seconds: float, done: Future[Any]) -> None:
+        """The same of a hook that has this long to end by itself."""
+        asyncio.get_running_loop().call_later(seconds, self.lose, done)
 
 
 async def load_threads(spec: HandlerSpec, file: Path, version: str) -> Threads:
@@ -116,6 +120,17 @@ async def load_threads(spec: HandlerSpec, file: Path, version: str) -> Threads:
     return Threads(spec, loaded)
 
 
+def _then(done: Future[Any], tell: Callable[[], None]) -> None:
+    """Call `tell` in this loop once a hook has ended in its thread."""
+    loop = asyncio.get_running_loop()
+
+    def ended(_: Future[Any]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(tell)
+
+    done.add_done_callback(ended)
+
+
 def _unwanted(done: Future[handler.Loaded]) -> None:
     """In the thread: nobody waits for this file any longer."""
     if done.exception() is None:
@@ -128,7 +143,8 @@ class ThreadSession:
     def __init__(self, threads: Threads, loaded: handler.Loaded, call: Call, limit: Limit) -> None:
         self._threads = threads
         self._loaded = loaded
-        self._call = _bridged(call, asyncio.get_running_loop())
+        self._bridge = _Bridge(call, asyncio.get_running_loop())
+        self._call = _bridged(call, self._bridge)
         self._limit = limit
 
     async def before(self, _asked: Asked, _began: float) -> Call | Reply:
@@ -154,23 +170,35 @@ class ThreadSession:
 
     async def _run(self, hook: Callable[[], Coroutine[Any, Any, T]]) -> T:
         slot: _Slot | None = None
-        began = False
+        done: Future[T] | None = None
         try:
             async with self._limit.running():
                 slot = await self._threads.take()
-                done, began = slot.run(lambda: self._described(hook)), True
+                done = slot.run(lambda: self._described(hook))
                 waiting = asyncio.wrap_future(done)
                 waiting.add_done_callback(_seen)
                 try:
                     given: T = await asyncio.shield(waiting)
                 except asyncio.CancelledError:
-                    self._threads.lose(slot, done)
+                    self._threads.leave(slot, done)
                     slot = None
                     raise
                 return given
         except HandlerError as error:
-            if error.timed_out and not began:
+            if not error.timed_out:
+                raise
+            if done is None:
                 raise busy(self._limit.seconds) from error
+            # One that asked a model and has no time left since the model had none is not late itself.
+            if self._limit.past_deadline() and self._bridge.release():
+                self._threads.lose_in(self._limit.seconds, done)
+            else:
+                self._threads.lose(done)
+            raise
+        except asyncio.CancelledError:
+            if done is not None:  # the client left
+                self._bridge.release()
+                self._threads.lose_in(self._limit.seconds, done)
             raise
         finally:
             if slot is not None:
@@ -220,7 +248,7 @@ def _seen(waiting: asyncio.Future[Any]) -> None:
         waiting.exception()
 
 
-def _bridged(call: Call, home: asyncio.AbstractEventLoop) -> Call:
+def _bridged(call: Call, bridge: _Bridge) -> Call:
     """`call` for a thread: what it invokes is asked in the proxy's loop."""
     return arrived(
         call.body,
@@ -232,24 +260,41 @@ def _bridged(call: Call, home: asyncio.AbstractEventLoop) -> Call:
         call.streaming,
         call.request_id,
         call.speaks,
-        _Bridge(call, home),
+        bridge,
     )
 
 
 class _Bridge:
     """The `Origin` of a call in a thread."""
 
-    __slots__ = ("_call", "_home")
+    __slots__ = ("_asked", "_call", "_has_asked", "_home")
 
     def __init__(self, call: Call, home: asyncio.AbstractEventLoop) -> None:
         self._call = call
         self._home = home
+        self._asked: set[Future[Reply]] = set()
+        self._has_asked = False
+
+    def release(self) -> bool:
+        """Nobody waits for the hook any longer: what it has asked is given up. Whether it has asked anything."""
+        for asked in tuple(self._asked):
+            asked.cancel()
+        return self._has_asked
 
     async def __call__(self, question: Question) -> Reply:
         ask = self._call._invoke
         assert ask is not None  # noqa: S101 - the pipeline gave it
         asked = asyncio.run_coroutine_threadsafe(_awaited(ask, question), self._home)
-        return await asyncio.wrap_future(asked)
+        self._has_asked = True
+        self._asked.add(asked)
+        try:
+            return await asyncio.wrap_future(asked)
+        except asyncio.CancelledError:
+            if asked.cancelled():
+                raise RuntimeError(OVER) from None
+            raise
+        finally:
+            self._asked.discard(asked)
 
     def headers(self) -> Mapping[str, str]:
         return self._call.headers

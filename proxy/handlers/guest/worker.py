@@ -124,7 +124,9 @@ class Worker:
         asked = self._asked.pop(head["ask"], None)
         if asked is None or asked.done():
             return
-        if "error" in head:
+        if "over" in head:
+            asked.set_exception(RuntimeError(head["over"]))
+        elif "error" in head:
             asked.set_exception(InvokeError(head["error"]["status"], head["error"]["message"]))
         else:
             asked.set_result(to_reply(head["reply"], body, None))

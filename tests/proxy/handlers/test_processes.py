@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from proxy.handlers.errors import HandlerError
+from proxy.handlers.errors import OVER, HandlerError
 from proxy.handlers.guest.values import Call, Question, Reply
 from proxy.handlers.processes import Processes
-from proxy.handlers.runs import Run
+from proxy.handlers.runs import Limit, Run
 from tests.proxy.handlers.customers import Request, call, limit, loaded, settled, write
 
 pytestmark = pytest.mark.slow
@@ -48,6 +48,9 @@ async def before(call):
     if wish == "invoke":
         await call.invoke("other", "x")
         return str(os.getpid())
+    if wish == "invoke-exit":
+        await call.invoke("other", "x")
+        os._exit(3)
     if wish == "variables":
         return {"own": os.environ.get("CUSTOMERS_OWN"), "ours": [n for n in os.environ if n.startswith("POINTSMAN_")]}
 def after(reply):
@@ -204,6 +207,84 @@ async def test_worker_serves_others_while_a_hook_waits_for_another_model(tmp_pat
         assert await asked(run, "pid")
         go.set()
         assert await waiting
+
+
+class Other:
+    """Another model, whose answers wait until they may go."""
+
+    def __init__(self) -> None:
+        self.began, self.go, self.given_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _: Question) -> Reply:
+        self.began.set()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.given_up.set()
+            raise
+        return Reply(b"", None)
+
+
+async def test_client_that_leaves_ends_what_its_hook_asked_and_costs_no_other(tmp_path: Path) -> None:
+    """The other model is asked no longer, the hook is told and ends, and whoever waits in the same worker is answered,
+    though that takes longer than the hook of the one who left would have been waited for."""
+    left, stays = Other(), Other()
+    async with loaded(write(tmp_path, TROUBLE), workers=1) as run:
+        worker = run._children[0]  # type: ignore[attr-defined]  # its workers
+        first = int(await asked(run, "pid"))
+        leaving = asyncio.ensure_future(asked(run, "invoke", 30.0, invoke=left))
+        waiting = asyncio.ensure_future(asked(run, "invoke", invoke=stays))
+        async with asyncio.timeout(60):
+            await asyncio.gather(left.began.wait(), stays.began.wait())
+            leaving.cancel()
+            await left.given_up.wait()
+        await until(lambda: len(worker._answers) == 1)
+        stays.go.set()
+        assert int(await waiting) == int(await asked(run, "pid")) == first
+
+
+async def test_deadline_that_passes_while_a_hook_asks_costs_no_other(tmp_path: Path) -> None:
+    """It was the other model that was late: the worker stays, with all who wait in it."""
+    late, stays = Other(), Other()
+    async with loaded(write(tmp_path, TROUBLE), workers=1) as run:
+        first = int(await asked(run, "pid"))
+        waiting = asyncio.ensure_future(asked(run, "invoke", invoke=stays))
+        await asyncio.wait_for(stays.began.wait(), 60)
+        short = Limit(30.0, asyncio.get_running_loop().time() + 0.5)
+        request = Request(call(b"invoke", invoke=late), short)
+        with pytest.raises(HandlerError) as caught:
+            await settled(run.open(request).before(request, 0.0))
+        assert caught.value.timed_out
+        stays.go.set()
+        assert int(await waiting) == int(await asked(run, "pid")) == first
+
+
+async def test_hook_is_told_whatever_became_of_what_it_asked(tmp_path: Path) -> None:
+    """Also where its request is over: it would wait for ever."""
+
+    async def invoke(_: Question) -> Reply:
+        raise RuntimeError(OVER)
+
+    async with loaded(write(tmp_path, TROUBLE), workers=1) as run:
+        with pytest.raises(HandlerError) as caught:
+            await asked(run, "invoke", invoke=invoke)
+        assert caught.value.reason == "raised"
+        assert f"RuntimeError: {OVER}" in (caught.value.trace or "")
+
+
+async def test_handler_that_always_dies_rests_though_it_asks_first(tmp_path: Path) -> None:
+    """A question is no answer: it does not set the count of deaths back."""
+
+    async def invoke(_: Question) -> Reply:
+        return Reply(b"", None)
+
+    async def reason() -> str:
+        with pytest.raises(HandlerError) as caught:
+            await asked(run, "invoke-exit", invoke=invoke)
+        return caught.value.reason
+
+    async with loaded(write(tmp_path, TROUBLE), workers=1, fail_after=2) as run:
+        assert [await reason() for _ in range(3)] == ["crashed", "crashed", "refused"]
 
 
 async def session_after(run: Run, wish: str, between: Callable[[int], Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.handlers.errors import HandlerError, LoadError
 from proxy.handlers.guest.values import Call, Question, Reply
-from proxy.handlers.runs import Run
+from proxy.handlers.runs import Limit, Run
 from proxy.handlers.threads import Threads
 from tests.proxy.handlers.customers import before, call, limit, loaded, write
 
@@ -68,6 +68,68 @@ async def test_no_thread_free_in_time_is_busy(tmp_path: Path) -> None:
         assert (caught.value.reason, caught.value.status) == ("busy", 503)
         module["go"].set()
         assert await first
+
+
+async def test_clients_that_leave_lose_no_thread(tmp_path: Path) -> None:
+    """A hook that nobody waits for is not late for that: others are served beside it."""
+    async with loaded(write(tmp_path, HANGS), "thread", workers=2, fail_after=1) as run:
+        module = run._loaded.program._hooks["before"].__globals__  # type: ignore[attr-defined]  # as above
+        leaving = asyncio.ensure_future(asked(run, b"hang"))
+        await asyncio.to_thread(module["began"].wait, 60)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert await asked(run)
+        module["go"].set()
+
+
+async def test_hook_that_hangs_after_its_client_left_is_lost_at_its_limit(tmp_path: Path) -> None:
+    """Once it has had the time that it would have been waited for, and until it ends."""
+    async with loaded(write(tmp_path, HANGS), "thread", workers=2, fail_after=1) as run:
+        module = run._loaded.program._hooks["before"].__globals__  # type: ignore[attr-defined]  # as above
+        leaving = asyncio.ensure_future(asked(run, b"hang", 1.0))
+        await asyncio.to_thread(module["began"].wait, 60)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        async with asyncio.timeout(60):
+            while not run._lost:  # type: ignore[attr-defined]  # noqa: ASYNC110 - what the next request looks at
+                await asyncio.sleep(0.001)
+            module["go"].set()
+            while run._lost:  # type: ignore[attr-defined]  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.001)
+        assert await asked(run)
+
+
+ASKS = """
+async def before(call):
+    if call.body == b"ask":
+        await call.invoke("other", "x")
+"""
+
+
+@pytest.mark.parametrize("ends", ["client", "deadline"])
+async def test_what_a_hook_asked_ends_with_its_request_and_no_thread_is_lost(tmp_path: Path, ends: str) -> None:
+    """The other model is asked no longer, and the hook goes on with an exception."""
+    began, given_up = asyncio.Event(), asyncio.Event()
+
+    async def invoke(_: Question) -> Reply:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+        return Reply(b"", None)
+
+    async with loaded(write(tmp_path, ASKS), "thread", workers=1, fail_after=1) as run:
+        allowed = Limit(30.0, asyncio.get_running_loop().time() + (1.0 if ends == "deadline" else 60.0))
+        asking = asyncio.ensure_future(before(run, call(b"ask", invoke=invoke), allowed))
+        async with asyncio.timeout(60):
+            if ends == "client":
+                await began.wait()
+                asking.cancel()
+            failed: object = (await asyncio.gather(asking, return_exceptions=True))[0]
+            assert isinstance(failed, asyncio.CancelledError if ends == "client" else HandlerError)
+            assert await asked(run) == b""
+            await given_up.wait()
 
 
 async def test_failure_that_nobody_waits_for_is_silent(tmp_path: Path) -> None:
