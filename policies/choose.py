@@ -286,6 +286,15 @@ def _attempts(order: list[Target], budget: int, views: Views, key: str | None, d
     return [Attempt(target, (begin + turn) % target.replicas) for turn in range(budget)]
 
 
+def taken_back(route: Route, plan: Plan, following: Plan) -> bool:
+    """Whether a migration's candidate has failed, and the target that it takes over from is asked: that is no more than
+    it carried before. So it costs no repeat, however many fail, in however many processes, and however many are still
+    out when all of them are taken back."""
+    if route.shift is None:
+        return False
+    return plan.attempts[0].target.name == route.shift.new and following.attempts[0].target.name == route.shift.old
+
+
 def _well_first(order: Sequence[Target], views: Views) -> list[Target]:
     """The order, with those whose breaker is open at the end: they are there since no more may be left out, and are for
     when none of the others has an answer."""

@@ -28,6 +28,7 @@ from policies.choose import (
     first_plan,
     plan_for,
     sticky_key,
+    taken_back,
     turn_deadline,
 )
 from policies.facts import FailureFacts, Fault
@@ -252,7 +253,7 @@ async def _following(
         return plan  # cold is a state by now: what becomes of the request is not the retries' to say
     now = services.now()
     following = after_failure(plan, error.facts, deadline - now, services.draw)
-    charged = following is not None and following.charged and not _home(route, plan, following)
+    charged = following is not None and following.charged and not taken_back(route, plan, following)
     if following is None or (charged and not services.book.afford(route, now)):
         raise record.failure(error)
     record.why = following.why
@@ -268,15 +269,6 @@ async def _following(
         finally:  # a client that leaves has not waited to the end
             record.backend_seconds += services.now() - now
     return following
-
-
-def _home(route: Route, plan: Plan, following: Plan) -> bool:
-    """Whether a migration's candidate has failed, and the target that it takes over from is asked: that is no more than
-    it carried before. So it costs no repeat, however many fail, in however many processes, and however many are still
-    out when all of them are taken back."""
-    if route.shift is None:
-        return False
-    return plan.attempts[0].target.name == route.shift.new and following.attempts[0].target.name == route.shift.old
 
 
 async def _turn(
