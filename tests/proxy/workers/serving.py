@@ -74,7 +74,8 @@ def model(takes: Callable[[], float] = lambda: 0.005) -> Iterator[Model]:
         writer.write(b"0\r\n\r\n")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
+        # Cancelled when the target ends before it has heard that a worker has: its connection is closed all the same.
+        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = re.search(rb"(?i)content-length: (\d+)", head)
