@@ -108,7 +108,8 @@ class Child:
         self._tell({**head, "id": session}, *bodies)
         with contextlib.suppress(ConnectionError):  # the reading side tells
             await self._writer.drain()
-        found, body = await asyncio.shield(answer)
+        await asyncio.wait((answer,))
+        found, body = answer.result()
         if "failed" in found:
             raise raised(Raised(**found["failed"]))
         return found, body
@@ -120,6 +121,7 @@ class Child:
     def release(self, session: int) -> bool:
         """Nobody waits for the session's hook any longer: what it has asked is given up, and it is told so. Whether it
         has asked anything."""
+        self._asks.pop(session, None)  # what it asks from now on is told the same
         for question, (asker, _) in list(self._questions.items()):
             if asker == session:
                 question.cancel()

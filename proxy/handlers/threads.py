@@ -108,7 +108,8 @@ async def load_threads(spec: HandlerSpec, file: Path, version: str) -> Threads:
     loads = asyncio.wrap_future(done)
     loads.add_done_callback(_seen)
     try:
-        loaded = await asyncio.shield(loads)  # the thread goes on, and finds the future as it left it
+        await asyncio.wait((loads,))  # the thread goes on, and finds the future as it left it
+        loaded = loads.result()
     except asyncio.CancelledError:
         done.add_done_callback(_unwanted)
         raise
@@ -178,12 +179,12 @@ class ThreadSession:
                 waiting = asyncio.wrap_future(done)
                 waiting.add_done_callback(_seen)
                 try:
-                    given: T = await asyncio.shield(waiting)
+                    await asyncio.wait((waiting,))
                 except asyncio.CancelledError:
                     self._threads.leave(slot, done)
                     slot = None
                     raise
-                return given
+                return waiting.result()
         except HandlerError as error:
             if not error.timed_out:
                 raise
@@ -267,16 +268,18 @@ def _bridged(call: Call, bridge: _Bridge) -> Call:
 class _Bridge:
     """The `Origin` of a call in a thread."""
 
-    __slots__ = ("_asked", "_call", "_has_asked", "_home")
+    __slots__ = ("_asked", "_call", "_has_asked", "_home", "_over")
 
     def __init__(self, call: Call, home: asyncio.AbstractEventLoop) -> None:
         self._call = call
         self._home = home
         self._asked: set[Future[Reply]] = set()
         self._has_asked = False
+        self._over = threading.Event()
 
     def release(self) -> bool:
         """Nobody waits for the hook any longer: what it has asked is given up. Whether it has asked anything."""
+        self._over.set()
         for asked in tuple(self._asked):
             asked.cancel()
         return self._has_asked
@@ -284,9 +287,13 @@ class _Bridge:
     async def __call__(self, question: Question) -> Reply:
         ask = self._call._invoke
         assert ask is not None  # noqa: S101 - the pipeline gave it
+        if self._over.is_set():
+            raise RuntimeError(OVER)
         asked = asyncio.run_coroutine_threadsafe(_awaited(ask, question), self._home)
         self._has_asked = True
         self._asked.add(asked)
+        if self._over.is_set():  # the loop, which goes on meanwhile, did not find it there
+            asked.cancel()
         try:
             return await asyncio.wrap_future(asked)
         except asyncio.CancelledError:

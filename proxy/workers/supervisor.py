@@ -345,7 +345,8 @@ class Supervisor:
         succeeds = start_successor(command, variables, ports, policy.current.generation, self._memory)
         starts = start(succeeds, name="successor-starts")
         try:
-            successor = await asyncio.shield(starts)
+            await asyncio.wait((starts,))
+            successor = starts.result()
             serves = await successor.ready()
             if serves:
                 await self._leave_operators()

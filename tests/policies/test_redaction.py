@@ -88,7 +88,7 @@ def test_no_rule_changes_nothing() -> None:
     assert Redaction().body(b'{ "a" : 1 }') == '{ "a" : 1 }'
 
 
-@pytest.mark.parametrize("more", [b"[" * 5000 + b"]" * 5000, b"1" * 5000], ids=["levels", "digits"])
+@pytest.mark.parametrize("more", [b"[" * 500_000 + b"]" * 500_000, b"1" * 5000], ids=["levels", "digits"])
 @pytest.mark.parametrize("before", [b"", b"data: "], ids=["whole", "event"])
 def test_json_that_cannot_be_read_goes_whole(more: bytes, before: bytes) -> None:
     """What Python refuses an engine may have read: it is not kept as it is because nobody could look into it."""

@@ -277,9 +277,10 @@ async def test_warm_up_that_its_sender_did_not_end_is_sent_once_more_and_counted
     memory = read(await store.read(document("dedicated")))
     assert (memory.doubled, memory.open, memory.ended) == (1, False, world.clock.now())
     assert "repeats one that was cut off" in world.told[0].why
-    again, _ = await fleet(world, tmp_path / "state.db", "c")
+    again, other = await fleet(world, tmp_path / "state.db", "c")
     assert await again.once() == ()
-    await store.aclose()
+    for each in (store, other):
+        await each.aclose()
 
 
 async def test_who_warms_once_leaves_the_duty_to_others(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ class Handle:
         waiting = asyncio.wrap_future(done)
         while True:
             try:
-                return await asyncio.shield(waiting)
+                await asyncio.wait((waiting,))
+                return waiting.result()
             except asyncio.CancelledError:
                 if waiting.done():
                     raise

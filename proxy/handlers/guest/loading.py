@@ -145,7 +145,16 @@ def own_trace(error: BaseException, folder: Path) -> str:
     try:
         return _trace(error, f"{folder}/", 3)[-LONGEST_TRACE:]
     except Exception:  # noqa: BLE001 - a customer's exception may fail where it is asked for what it holds
-        return f"{type(error).__qualname__}, which can't be shown"
+        return _words(error)
+
+
+def _words(error: BaseException) -> str:
+    """The last line at least: a process without a free descriptor can't load what some Pythons show more with."""
+    name = type(error).__qualname__
+    try:
+        return f"{name}: {error}"[:LONGEST_TRACE]
+    except Exception:  # noqa: BLE001 - as above
+        return f"{name}, which can't be shown"
 
 
 def _trace(error: BaseException, root: str, depth: int) -> str:

@@ -132,6 +132,40 @@ async def test_what_a_hook_asked_ends_with_its_request_and_no_thread_is_lost(tmp
             await given_up.wait()
 
 
+PERSISTS = """
+async def before(call):
+    while call.body == b"ask":
+        try:
+            await call.invoke("other", "x")
+        except BaseException as error:
+            if "first" not in call.state:
+                call.state["first"] = 1
+                continue
+            raise
+"""
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+async def test_what_a_hook_asks_once_its_request_is_over_is_not_asked(tmp_path: Path, kind: str) -> None:
+    """One that takes the exception for the other model's, and asks it again, gets another and ends."""
+    began, questions = asyncio.Event(), 0
+
+    async def invoke(_: Question) -> Reply:
+        nonlocal questions
+        questions += 1
+        began.set()
+        await asyncio.Event().wait()
+        return Reply(b"", None)
+
+    async with loaded(write(tmp_path, PERSISTS), kind, workers=1) as run, asyncio.timeout(60):
+        asking = asyncio.ensure_future(before(run, call(b"ask", invoke=invoke), limit()))
+        await began.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert await asked(run) == b""
+    assert questions == 1
+
+
 async def test_failure_that_nobody_waits_for_is_silent(tmp_path: Path) -> None:
     """A hook that raises after its request was given up troubles nobody."""
     source = """
