@@ -69,6 +69,7 @@ class Limit:
         """Another limit from now on."""
         if self._alarm is not None:
             self._alarm.cancel()
+            self._timeout.reschedule(None)  # it may have rung in this very turn
         self._when = when
         self._alarm = Alarm(asyncio.get_running_loop(), when, self._over)
 

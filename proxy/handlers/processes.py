@@ -5,6 +5,10 @@ number. A worker runs one hook at a time; while a hook waits for `call.invoke`, 
 its limit is killed with its worker, and another worker is started at once; who waits since there is no other has the
 request's deadline for that, not the hook's limit. When workers die in a row without an answer in between, requests fail
 at once for some seconds, so that a handler which always crashes costs next to nothing.
+
+Where more come than the workers can do, those whose model has answered go first: what has been paid for is not thrown
+away for what has not begun. A worker that is replaced stays for the sessions that left state in it; as many may stay so
+as there are workers, so that there are never more than twice as many processes.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 
 from backends.tasks import start
 from policies.table import HandlerSpec
@@ -45,6 +50,8 @@ class Processes:
         self._children: list[Child] = []
         self._starting: set[asyncio.Task[None]] = set()
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._under_way: deque[asyncio.Future[None]] = deque()
+        """Waiters as well, of requests whose model has answered: they go first."""
         self._deaths = 0
         self._resting_until = 0.0
         self._stopping = False
@@ -79,8 +86,9 @@ class Processes:
         if children:  # `wait`, which leaves them alone when it is cancelled: each has its process to wait for
             await asyncio.wait([child.end for child in children])
 
-    async def take(self, number: int, own: Child | None, limit: Limit) -> Child:
+    async def take(self, number: int, own: Child | None, limit: Limit, *, under_way: bool) -> Child:
         """A worker for one hook of a session: the one it left state in, or any that is free. Raises HandlerError."""
+        queue = self._under_way if under_way else self._waiters
         while True:
             if own is not None and number in own.kept:
                 if own.gone:
@@ -94,13 +102,14 @@ class Processes:
                 return free
             if any(child.stays for child in self._children):
                 self._grow()
-                await self._wait(self._waiters)
+                await self._wait(queue)
                 continue
             if not self._starting and self._deaths >= self._spec.fail_after:
                 raise failing(self._deaths)
             self._grow()
-            with limit.paused():
-                await self._wait(self._waiters)
+            full = not self._starting and all(child.leaving for child in self._children)
+            with nullcontext() if full else limit.paused():  # full: no other starts before one has left
+                await self._wait(queue)
 
     async def _wait(self, queue: deque[asyncio.Future[None]]) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -109,7 +118,7 @@ class Processes:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                _wake(queue)  # the turn that came too late is another's
+                _ = _wake(queue) or self._wake_next()  # the turn that came too late is another's
             raise
         finally:
             if turn in queue:
@@ -123,16 +132,17 @@ class Processes:
         if child.leaving and child.idle:
             child.kill()
         elif not _wake(child.waiters):
-            _wake(self._waiters)
+            self._wake_next()
 
     def _died(self, child: Child) -> None:
         self._children.remove(child)
         while _wake(child.waiters):
             pass
-        if self._stopping or child.leaving:
+        if self._stopping:
             return
-        if child.given_up:
-            self._grow()
+        if child.leaving or child.given_up:
+            if child.given_up or self._under_way or self._waiters:  # they may have waited for its place
+                self._grow()
             return
         self._deaths += 1
         log.warning("a worker of %s died (%d in a row)", self._spec.path, self._deaths)
@@ -150,7 +160,8 @@ class Processes:
 
     def _grow(self) -> None:
         staying = sum(not child.leaving for child in self._children)
-        if self._stopping or staying + len(self._starting) >= self._spec.workers:
+        starting, most = len(self._starting), self._spec.workers
+        if self._stopping or staying + starting >= most or len(self._children) + starting >= 2 * most:
             return
         task = start(self._try_add(), name=f"handler-starts {self._spec.path}")
         self._starting.add(task)
@@ -169,8 +180,11 @@ class Processes:
             if self._deaths >= self._spec.fail_after:
                 self._rest()
 
+    def _wake_next(self) -> bool:
+        return _wake(self._under_way) or _wake(self._waiters)
+
     def _wake_all(self) -> None:
-        while _wake(self._waiters):
+        while self._wake_next():
             pass
 
     async def _add(self) -> None:
@@ -238,7 +252,9 @@ class ProcessSession:
         child: Child | None = None
         try:
             async with self._limit.running():
-                child = await self._pool.take(self._number, self._child, self._limit)
+                under_way = head["do"] != "before"
+                child = await self._pool.take(self._number, self._child, self._limit, under_way=under_way)
+                self._limit.begins()
                 return await child.run(self._number, *self._with_call(child, head, bodies), self._call._invoke)
         except HandlerError as error:
             if not error.timed_out:
@@ -249,7 +265,7 @@ class ProcessSession:
             if self._limit.past_deadline() and child.release(self._number):
                 self._let_end(child)
             else:
-                child.give_up()
+                _kill_if_busy(child, self._number)  # it may have answered just now, and run another's hook
             raise
         except asyncio.CancelledError:
             if child is not None:  # the client left

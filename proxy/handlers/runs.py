@@ -1,7 +1,8 @@
 """What the three ways to run a handler have in common: one interface, and a clock that stands still while one waits.
 
-A hook's time limit is about the customer's code. While `call.invoke` waits for another endpoint the limit does not run;
-that wait has the request's own deadline.
+A hook's time limit is about the customer's code. A wait for a place to run in has as much for itself: of a hook that
+came late to its turn nobody may say that it hangs. While `call.invoke` waits for another endpoint the limit does not
+run; that wait has the request's own deadline.
 """
 
 from __future__ import annotations
@@ -99,6 +100,12 @@ class Limit:
             raise too_slow(self.seconds) from error
         finally:
             self._running = None
+
+    def begins(self) -> None:
+        """The hook begins. What it has waited for a place to run in is not its own time: it has all of that now."""
+        running = self._running
+        if running is not None and self._waits == 0 and not running.expired():
+            running.reschedule(self._end(self.seconds))
 
     @contextmanager
     def paused(self) -> Iterator[None]:

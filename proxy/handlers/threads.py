@@ -38,6 +38,8 @@ class Threads:
         self._loaded = loaded
         self._slots: list[_Slot] = []
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._under_way: deque[asyncio.Future[None]] = deque()
+        """Waiters as well, of requests whose model has answered: they go first."""
         self._lost = 0
 
     def open(self, asked: Asked) -> ThreadSession:
@@ -50,8 +52,9 @@ class Threads:
             slot.end()
         self._loaded.close()
 
-    async def take(self) -> _Slot:
-        """A thread that is free; it is the caller's until `give`."""
+    async def take(self, *, under_way: bool) -> _Slot:
+        """A thread that is free; it is the caller's until `give`. Requests whose model has answered go first."""
+        queue = self._under_way if under_way else self._waiters
         while True:
             free = next((slot for slot in self._slots if not slot.taken), None)
             if free is None and len(self._slots) < self._spec.workers:
@@ -61,7 +64,7 @@ class Threads:
                 free.taken = True
                 return free
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(turn)
+            queue.append(turn)
             try:
                 await turn
             except asyncio.CancelledError:
@@ -75,8 +78,8 @@ class Threads:
         self._wake()
 
     def _wake(self) -> None:
-        while self._waiters:
-            turn = self._waiters.popleft()
+        while queue := self._under_way or self._waiters:
+            turn = queue.popleft()
             if not turn.done():
                 turn.set_result(None)
                 return
@@ -149,7 +152,7 @@ class ThreadSession:
         self._limit = limit
 
     async def before(self, _asked: Asked, _began: float) -> Call | Reply:
-        given: Call | Reply = await self._run(lambda: run(self._loaded.program.before, self._call))
+        given: Call | Reply = await self._run(lambda: run(self._loaded.program.before, self._call), under_way=False)
         if isinstance(given, Call):
             self._call = given
         return given
@@ -169,12 +172,13 @@ class ThreadSession:
     def close(self) -> None:
         """Nothing is held."""
 
-    async def _run(self, hook: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _run(self, hook: Callable[[], Coroutine[Any, Any, T]], *, under_way: bool = True) -> T:
         slot: _Slot | None = None
         done: Future[T] | None = None
         try:
             async with self._limit.running():
-                slot = await self._threads.take()
+                slot = await self._threads.take(under_way=under_way)
+                self._limit.begins()
                 done = slot.run(lambda: self._described(hook))
                 waiting = asyncio.wrap_future(done)
                 waiting.add_done_callback(_seen)

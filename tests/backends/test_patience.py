@@ -153,6 +153,21 @@ def test_a_limit_can_be_moved(loop: Loop) -> None:
 
 
 @EITHER
+def test_a_limit_that_is_moved_as_it_rings_is_not_over(loop: Loop) -> None:
+    """What moves it may be called in the very turn in which it passes."""
+
+    async def scenario() -> None:
+        running, later = asyncio.get_running_loop(), asyncio.Event()
+        when = running.time() + 0.02
+        async with limit_at(when) as moved:
+            running.call_at(when + 1e-6, moved.reschedule, when + 60)
+            running.call_at(when + 0.05, later.set)
+            await later.wait()
+
+    run(loop, scenario())
+
+
+@EITHER
 def test_who_is_cancelled_from_outside_is_told_so(loop: Loop) -> None:
     """It is no timeout."""
 

@@ -43,8 +43,14 @@ async def before(call):
         kept.append(bytearray(64 * 1024 * 1024))
     if wish == "child":
         return str(subprocess.Popen(["sleep", "300"]).pid)
-    if wish == "stateful":
+    if wish in {"stateful", "stateful memory"}:
         call.state["pid"] = os.getpid()
+        kept.append(bytearray(64 * 1024 * 1024 * (wish == "stateful memory")))
+    if wish == "doze":
+        await asyncio.sleep(1.5)
+    if wish == "gate":
+        while not os.path.exists(os.path.join(os.path.dirname(__file__), "open")):
+            await asyncio.sleep(0.01)
     if wish == "invoke":
         await call.invoke("other", "x")
         return str(os.getpid())
@@ -179,6 +185,70 @@ async def test_busy_workers_are_joined_by_others_up_to_the_number(tmp_path: Path
         for each in hanging:
             each.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
+
+
+async def test_hook_that_waited_for_its_turn_has_its_whole_limit(tmp_path: Path) -> None:
+    """One that is no slower than others is not ended, and its worker with it, since it came late to its turn."""
+    async with loaded(write(tmp_path, TROUBLE), workers=1, fail_after=9) as run:
+        first = await asked(run, "pid")
+        await asyncio.gather(*(asked(run, "doze", 2.4) for _ in range(2)))
+        assert await asked(run, "pid") == first
+
+
+async def test_those_whose_model_has_answered_go_first(tmp_path: Path) -> None:
+    """What the model has done is not thrown away for requests that have not begun."""
+    async with loaded(write(tmp_path, TROUBLE), workers=1, fail_after=9) as run:
+        over: list[str] = []
+        request = Request(call(b"x"), limit())
+        session = run.open(request)
+        await settled(session.before(request, 0.0))
+        held = asyncio.ensure_future(asked(run, "gate"))
+        await until(lambda: not run._children[0].free)  # type: ignore[attr-defined]  # its workers
+        fresh = asyncio.ensure_future(asked(run, "pid"))
+        fresh.add_done_callback(lambda _: over.append("fresh"))
+        await until(lambda: len(run._waiters) == 1)  # type: ignore[attr-defined]  # who waits
+        after = asyncio.ensure_future(settled(session.after(request, Reply(b"{}", None, None, call(b"x")), 0.0)))
+        after.add_done_callback(lambda _: over.append("under way"))
+        await until(lambda: len(run._under_way) == 1)  # type: ignore[attr-defined]  # and who does beside them
+        write(tmp_path, "", "open")
+        await asyncio.gather(held, fresh, after)
+        session.close()
+        assert over == ["under way", "fresh"]
+
+
+async def test_state_that_outlives_its_workers_does_not_bring_ever_more_of_them(tmp_path: Path) -> None:
+    """Workers that are replaced and kept for state are as many as the policy's, and newcomers wait for one to go."""
+    async with loaded(write(tmp_path, TROUBLE), workers=1, memory=60 * 1024 * 1024) as run:
+        sessions = []
+        for _ in range(2):
+            request = Request(call(b"stateful memory"), limit())
+            sessions.append(run.open(request))
+            await settled(sessions[-1].before(request, 0.0))
+        assert (await failure(run, "pid", 0.5)).reason == "busy"
+        assert len(run._children) == 2  # type: ignore[attr-defined]  # its workers
+        waiting = asyncio.ensure_future(asked(run, "pid"))
+        sessions[0].close()
+        assert await waiting
+        sessions[1].close()
+
+
+async def test_hook_that_is_late_by_a_moment_costs_no_other(tmp_path: Path) -> None:
+    """Its answer has come in the same turn: what its worker does now is another's."""
+    async with loaded(write(tmp_path, TROUBLE), workers=1) as run:
+        own = limit(0.2)
+        session = run.open(Request(call(b"pid"), own))
+        await settled(session.before(Request(call(b"pid"), own), 0.0))
+        child = run._children[0]  # type: ignore[attr-defined]  # its worker
+
+        async def answered_too_late(*_: Any) -> None:
+            await asyncio.Event().wait()
+
+        child.run = answered_too_late
+        with pytest.raises(HandlerError, match="timed_out"):
+            await settled(session.after(Request(call(b"pid"), own), Reply(b"", None, None, call(b"pid")), 0.0))
+        del child.run
+        session.close()
+        assert await asked(run, "pid") == str(child._process.pid)
 
 
 async def test_client_that_leaves_frees_its_worker_in_time(tmp_path: Path) -> None:

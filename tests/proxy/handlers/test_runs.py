@@ -45,6 +45,34 @@ def test_each_hook_has_the_whole_limit() -> None:
     exactly(hooks)
 
 
+def test_a_wait_for_a_place_is_not_the_hooks_own_time() -> None:
+    """From its turn on a hook has its whole limit, and no more than that."""
+
+    async def hook(seconds: float) -> None:
+        own = limit(0.5)
+        async with own.running():
+            await asyncio.sleep(0.4)
+            own.begins()
+            await asyncio.sleep(seconds)
+
+    exactly(lambda: hook(0.49))
+    with pytest.raises(HandlerError):
+        exactly(lambda: hook(0.51))
+
+
+async def test_a_hook_that_begins_late_has_the_requests_deadline() -> None:
+    """Waiting and running together take no longer than the request may."""
+    own = limit(FOREVER, 0.02)
+
+    async def hook() -> None:
+        async with own.running():
+            own.begins()
+            await asyncio.Event().wait()
+
+    with pytest.raises(HandlerError):
+        await hook()
+
+
 def test_limit_stands_still_while_another_endpoint_is_asked() -> None:
     """Waiting for other models is not the customer's code; their own time goes on counting after it."""
 

@@ -217,11 +217,25 @@ async def test_turn_that_came_too_late_is_the_next_ones(tmp_path: Path) -> None:
     """Who leaves in the moment a thread comes free does not take the turn along."""
     async with loaded(write(tmp_path, HANGS), "thread", workers=1) as run:
         assert isinstance(run, Threads)
-        slot = await run.take()
-        leaves, stays = (asyncio.ensure_future(run.take()) for _ in range(2))
+        slot = await run.take(under_way=False)
+        leaves, stays = (asyncio.ensure_future(run.take(under_way=False)) for _ in range(2))
         await asyncio.sleep(0)
         run.give(slot)
         leaves.cancel()
         async with asyncio.timeout(60):
             assert await stays is slot
+        run.give(slot)
+
+
+async def test_those_whose_model_has_answered_go_first(tmp_path: Path) -> None:
+    """A thread that comes free is theirs, though others have waited for longer."""
+    async with loaded(write(tmp_path, HANGS), "thread", workers=1) as run:
+        assert isinstance(run, Threads)
+        slot = await run.take(under_way=False)
+        fresh, answered = (asyncio.ensure_future(run.take(under_way=each)) for each in (False, True))
+        await asyncio.sleep(0)
+        for each in (answered, fresh):
+            run.give(slot)
+            async with asyncio.timeout(60):
+                assert await each is slot
         run.give(slot)
