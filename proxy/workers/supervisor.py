@@ -34,6 +34,7 @@ from ..settings import Settings, of_one_worker, unusual
 from .child import Child, start_child
 from .counts import Counts
 from .handover import (
+    END_TIME,
     NotWanted,
     Ports,
     Predecessor,
@@ -291,8 +292,7 @@ class Supervisor:
             start(self._reloads(policy), name="policy-reload"),
             start(self._upgrades(policy, pool, ports), name="upgrade"),
         ]
-        if before is not None:
-            duties.append(start(self._last_word(before), name="predecessor-speaks"))
+        last_word = [start(self._last_word(before), name="predecessor-speaks")] if before is not None else []
         try:
             await self._ended.wait()
         finally:
@@ -306,7 +306,10 @@ class Supervisor:
                 each.close()  # before the workers do: whoever closes last takes what is left in the queue
             await pool.stop()
             if self._successor is not None:
+                if last_word:  # it may drain still: what it has counted goes through here to those who come after
+                    await asyncio.wait(last_word, timeout=self._settings.drain + END_TIME)
                 await self._successor.leave(await self._counted(pool))
+            await end(last_word)
             await self._leave_operators()
             if self._dismissed is not None:
                 await self._dismissed

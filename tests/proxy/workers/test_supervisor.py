@@ -247,6 +247,21 @@ def streamed(streams: ExitStack, port: int) -> http.client.HTTPResponse:
     return client.getresponse()
 
 
+def test_what_ends_after_two_upgrades_is_counted(tmp_path: Path) -> None:
+    """The first supervisor has streams to finish, and says what it counted to a second that is succeeded already."""
+    with model() as upstream, served(tmp_path, policy_of(upstream)) as running, ExitStack() as streams:
+        answers = [streamed(streams, running.port) for _ in range(3)]
+        running.process.send_signal(signal.SIGUSR2)
+        running.until("has taken over")
+        os.kill(second := running.ready()["pid"], signal.SIGUSR2)
+        running.until("has taken over", count=2)
+        assert not gone([running.process.pid], 0)
+        upstream.go_on()
+        assert [answer.read().count(b"data: ") for answer in answers] == [EVENTS + 1] * 3
+        running.comes_to("pointsman_responses_total", 3)
+        assert gone([second])
+
+
 def test_the_end_loses_no_request(several: Serving) -> None:
     """Whoever was let in is answered; whoever comes later is refused, and can go elsewhere."""
     pids = several.pids()
