@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from backends.state import Store
+from backends.state import Store, StoreError
 from warmers.lease import Duty
 from warmers.ping import Parts
 from warmers.prices import SHIPPED, open_prices
 from warmers.restoring import Fleet, Restorer
 from warmers.runner import Warmer
 from warmers.uses import Uses
+
+log = logging.getLogger("pointsman.warm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +37,13 @@ def warmth_of(pings: Parts, store: Store | None, new_id: Callable[[], str], pric
     uses = Uses(pings, store, name)
     warmer = Warmer(pings, store, Duty(store, name, pings.wall), uses, reading)
     return Warmth(warmer, Restorer(pings, Fleet(store, name, uses)), uses)
+
+
+def beside(opens: Callable[[], Store | None]) -> Store | None:
+    """The store that workers share where the fleet has none. It helps, and is no reason not to serve: None where it
+    can't be opened, as when somebody has cleaned the temporary folder."""
+    try:
+        return opens()
+    except StoreError as error:
+        log.warning("this process keeps targets warm by what it sees itself: %s", error)
+        return None

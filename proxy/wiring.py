@@ -48,7 +48,7 @@ from .request_ids import FIRST_BITS, PREFIX_BITS, request_ids
 from .services import Services
 from .settings import Settings, egress
 from .telemetry import Telemetry
-from .warmth import warmth_of
+from .warmth import beside, warmth_of
 from .world import Loads, World, untold
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ async def serving(
             await chain.prepare()
         backends = _backends(ground.transport, credentials := credentials or chain, world)
         pings = _pings(lambda: (policy.current.table, policy.current.label), backends, ground)
-        warmth = warmth_of(pings, store or _store(near, parts, world), pings.new_id, settings.prices)
+        warmth = warmth_of(pings, store or beside(partial(_store, near, parts, world)), pings.new_id, settings.prices)
         parts.push_async_callback(warmth.restorer.stop)
         moves = _moves(store, follower, settings, ground, credentials, pings, parts)
         yield Services(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from backends.state import StoreError
 from policies.table import BedrockSpec, ImportCost, Target
-from proxy.warmth import warmth_of
+from proxy.warmth import beside, warmth_of
 from tests.memory import MemoryStore
 from tests.policies.written import IMPORT
 from tests.warmers.world import World, frozen, route_to
@@ -31,3 +34,15 @@ async def test_with_a_store_all_parts_are_one_member_of_the_fleet() -> None:
     assert list(store.groups["uses"]) == ["only"]
     assert await made.warmer.once() == ()
     assert store.leases["warmer"].holder == "only"
+
+
+def test_a_store_beside_the_workers_is_no_condition(caplog: pytest.LogCaptureFixture) -> None:
+    """Where its file can't be opened, the log says so, and the worker serves."""
+
+    def opens() -> MemoryStore:
+        raise StoreError("near.db: its folder is gone")
+
+    store = MemoryStore()
+    assert beside(lambda: store) is store
+    assert beside(opens) is None
+    assert "by what it sees itself: near.db: its folder is gone" in caplog.text

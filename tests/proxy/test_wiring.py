@@ -49,6 +49,16 @@ async def test_without_shared_state_nothing_migrates_and_nothing_is_copied(tmp_p
             assert services.alerts is None
 
 
+async def test_a_worker_serves_where_the_temporary_folder_was_cleaned(tmp_path: Path) -> None:
+    """What workers tell each other of their targets lies there; one that starts afterwards does without."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    settings = Settings(str(policy), log=str(tmp_path / "log"))
+    for near, uses in ((f"sqlite:///{tmp_path}/near.db", True), (f"sqlite:///{tmp_path}/gone/near.db", False)):
+        async with serving(settings, {}, static_credentials("k", "s"), near=near) as services:
+            assert (services.uses is not None) == uses
+
+
 def test_a_worker_holds_only_what_it_may_use() -> None:
     """2 MB less: what supervises, and what moves migrations on where there is shared state."""
     program = "import sys, proxy.workers.process; print(*sys.modules)"
