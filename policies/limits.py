@@ -89,6 +89,8 @@ BURST = 0.5
 """Seconds of waiting that a queue may hold which was empty as many seconds ago."""
 
 LATE = math.log(TOLERANCE)
+AS_CALM = LATE / 4.0
+"""By how much answers may be slower than on a calm target, as a logarithm, where lateness counts as past."""
 LATE_MORE = math.log(TOLERANCE_MANY / TOLERANCE) / math.log(MANY / SOME)
 """For each factor of e of requests in flight, from `SOME` to `MANY`."""
 
@@ -199,7 +201,7 @@ def after_answer(
         return after
     if limit.found:
         pace = heeded or (episode.before if episode is not None else None)
-        if pace is not None and _is_turn(after, pace, limit.answered_at, clock):
+        if pace is not None and _is_turn(after, pace, limit.answered_at, clock, lasting):
             return _held(after, pace, calm, lasting, now, bounds)
     return _late(after, heeded, calm, (in_flight, lasting), now, bounds) if late and heeded is not None else after
 
@@ -289,14 +291,27 @@ def _grown(limit: Limit, room: float, in_flight: int, now: float, bounds: Bounds
     return room if room < bounds.most else float(bounds.most)
 
 
-def _is_turn(limit: Limit, recent: Pace, before: float, clock: float) -> bool:
+def _is_turn(limit: Limit, recent: Pace, before: float, clock: float, lasting: int) -> bool:
     """Whether the clock has come round since `before`, for whoever has a reason to try what few requests take."""
-    doubtful, now = limit.episode is not None and limit.episode.in_vain, limit.answered_at
-    turn = TURN
+    now, turn = limit.answered_at, TURN
     while turn < TURNS * recent.seconds:
         turn *= 2.0
-    came = (now + clock) // turn != (before + clock) // turn
-    return came and (doubtful or now - limit.late_at < 2.0 * turn)
+    if (now + clock) // turn == (before + clock) // turn:
+        return False
+    if limit.episode is not None and limit.episode.in_vain:
+        return True
+    return now - limit.late_at < 2.0 * turn and not _is_past(limit, recent, lasting)
+
+
+def _is_past(limit: Limit, recent: Pace, lasting: int) -> bool:
+    """Whether what was late is past, so that nothing has to be tried: answers take what they take on a calm target, and
+    half of the limit is free. Both, since one alone may be so while others have a queue there. Of streams that go on
+    it can't be said: they fill a target in which nothing waits."""
+    calm = limit.calm
+    if calm is None or limit.episode is not None or lasting > BUSY * recent.in_flight:
+        return False
+    slower = recent.beyond - calm.beyond
+    return recent.in_flight < BUSY * limit.value and slower < max(AS_CALM, chance(recent, calm, limit.spread))
 
 
 def _held(limit: Limit, recent: Pace, calm: Pace, lasting: int, now: float, bounds: Bounds) -> Limit:

@@ -104,6 +104,14 @@ def test_what_overload_taught_is_forgotten_when_it_is_over() -> None:
     assert played("too much, and then not", 1, 0.3).refused < 0.02
 
 
+@pytest.mark.parametrize("processes", [1, 3])
+def test_overload_that_is_over_is_not_looked_for(processes: int) -> None:
+    """Of a target at 60 % of what it does, after half a minute of twice what it does: 2 to 7 % were refused in the two
+    minutes after that, in one or two moments in which it was held to a quarter."""
+    phases = [Phase(30, 64, 32, 1.0), Phase(120, 19, 32, 1.0)]
+    assert result(phases, processes).refused < 0.01
+
+
 def test_an_unused_limit_does_not_grow() -> None:
     """What few requests tell says nothing of many."""
     assert result([Phase(60, 60, 1000, 0.3)]).limits == (START,)
@@ -152,6 +160,23 @@ def test_all_who_saw_lateness_try_few_at_the_same_moment(clock: float) -> None:
     assert moments[2] > 59.0
     assert moments[0] == pytest.approx(moments[1], abs=0.04)
     assert (moments[0] + clock) % 8.0 == pytest.approx(0.0, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("pace", "in_flight", "lasting", "tried"),
+    [(0.21, 15, 0, False), (0.21, 40, 0, True), (0.35, 15, 0, True), (0.21, 15, 12, True)],
+)
+def test_lateness_that_is_past_is_not_tried(pace: float, in_flight: int, lasting: int, tried: bool) -> None:
+    """Answers are quick again and most of the limit is free: to hold the target would refuse three of four requests of
+    a healthy one. It is tried where the limit is in use, where answers are somewhat late, as they are where other
+    processes have a queue there, and where streams fill it."""
+    calm = Pace(math.log(0.2), math.log(4), 50)
+    recent = Pace(math.log(pace), math.log(in_flight), 30)
+    limit, now = Limit(50.0, calm, recent, spread=0.1, found=True, late_at=20.0, answered_at=24.9), 24.9
+    while limit.hold is None and now < 36.0:
+        now += 0.03
+        limit = after_answer(limit, pace, in_flight, now, BOUNDS, lasting)
+    assert (limit.hold is not None) is tried
 
 
 @pytest.mark.parametrize(("in_flight", "lasting", "late"), [(10, 0, True), (200, 0, False), (200, 190, True)])
