@@ -35,6 +35,8 @@ SOONEST, LATEST = 1.0, 30.0
 """Seconds between which a refusal asks to come again."""
 SPACE = 0.0005
 """Seconds between two answers of which a limit learns: two thousand in a second say no less than all."""
+LOOK = 0.05
+"""Seconds between two looks at who still waits in vain, where answers come later and the limit has not fallen."""
 HELD = 0.1
 """Weight of one stream in how long streams of a target last."""
 
@@ -51,8 +53,8 @@ class Gate:
     """One target's: who is inside, who waits, and how many there may be."""
 
     __slots__ = (
-        "_begins", "_bell", "_clock", "_fell", "_limit", "_unheard", "_usual", "active", "began", "bytes", "held",
-        "listens_from", "queues", "rule", "spare", "streaming", "waiting", "written",
+        "_begins", "_bell", "_clock", "_fell", "_limit", "_looks_from", "_unheard", "_usual", "active", "began",
+        "bytes", "held", "listens_from", "queues", "rule", "spare", "streaming", "waiting", "written",
     )  # fmt: skip
 
     def __init__(self, workers: int = 1, clock: float = 0.0) -> None:
@@ -66,6 +68,7 @@ class Gate:
         self._usual = Usual()
         self._unheard: list[tuple[float, int, int, float, Alike, bool]] = []
         self._fell = False
+        self._looks_from = -math.inf
         self._bell = Bell(self.admit)
         self.listens_from = -math.inf
         """When the next answer counts, on the loop's clock; `answered` need not be told of those before."""
@@ -114,8 +117,9 @@ class Gate:
         self._hear()
         fell, self._fell = self._fell, False
         if self.waiting:
-            if fell:
-                self.give_up(asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            if fell or now >= self._looks_from:
+                self.give_up(now)
             self.admit()
 
     def _hear(self) -> None:
@@ -131,7 +135,7 @@ class Gate:
     def give_up(self, now: float) -> None:
         """Who waits and can't have its turn in time any more is told so now, and not at the end of that time: elsewhere
         there may be a place for it."""
-        ahead = 0
+        ahead, self._looks_from = 0, now + LOOK
         for rank, queue in enumerate(self.queues):
             for key, each in list(queue.items()):
                 if self.turn_of(ahead) <= each.until - now:

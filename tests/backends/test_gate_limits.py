@@ -62,7 +62,7 @@ def test_answers_that_do_not_come_are_late_and_teach_nothing_of_their_kind() -> 
         calm, none = gate.limit, alike("a", 900, streaming=streaming)
         gate.answered(0.1, 80, 0, 60.0, none, came=False)
         assert gate.limit == calm
-        for number in range(10):
+        for number in range(60):
             gate.answered(30.0, 80, 0, 61.0 + number, none, came=False)
         assert gate.limit.value < calm.value
         assert gate._usual._kinds == {like: Kind()}
@@ -238,3 +238,19 @@ async def test_pushback_gives_up_who_has_no_time_left() -> None:
     await settled()
     assert [task.done() for task in (first, second)] == [True, True]
     await ended(first, second)
+
+
+async def test_who_waits_in_vain_is_told_where_answers_come_later_and_the_limit_stays() -> None:
+    """As it does while what it was made small for is waited for: the next answer shows it."""
+    gates, wide = forty(60.0)
+    gate = gates.of(wide)
+    queued = [waiting(gates, at=wide) for _ in range(6)]
+    await settled()
+    assert gate.turn_of(5) == pytest.approx(7.5)
+    gate._limit = replace(gate.limit, calm=Pace(math.log(600.0), 0.0, 50))
+    gate.learn()
+    await settled()
+    assert [task.done() for task in queued] == [False] * 4 + [True] * 2  # 15 s for each
+    with pytest.raises(Refused, match="a turn would come too late"):
+        await queued[-1]
+    await ended(*queued)
