@@ -6,10 +6,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from policies.breaker import State
 from policies.facts import FailureFacts, Fault
 from policies.hedging import enough
 from policies.table import HedgeRule
@@ -213,6 +215,10 @@ def ejected(services: Services) -> None:
         services.book.end(target, 0, FailureFacts(Fault.NETWORK, retry_safe=True), services.now())
 
 
+def states(services: Services) -> dict[str, State]:
+    return {name: state for name, _, state in services.book.breakers(services.now())}
+
+
 def untouched(_: Services) -> None:
     pass
 
@@ -226,6 +232,19 @@ async def test_overloaded_ejected_and_cold_targets_are_not_asked(
         prepare(it.services)
         assert await it.told("nowhere", endpoint) == (200, b"slow")
         assert (it.counted(endpoint), it.engines["quick"].asked) == ({"nowhere": 1}, 0)
+
+
+async def test_hedges_find_out_that_a_half_open_target_is_well(tmp_path: Path) -> None:
+    """They are probes that cost nobody an answer; a fallback that only hedges ask would else be left out for good. Two
+    answers close its breaker."""
+    async with bench(tmp_path) as it:
+        services = it.services
+        ejected(services)
+        place = services.book.of(services.policy.current.table.targets["quick"], 0)
+        place.breaker = replace(place.breaker, until=services.now())
+        assert states(services)["quick"] is State.HALF_OPEN
+        assert [await it.ask() for _ in range(2)] == [(200, b"quick")] * 2
+        assert states(services)["quick"] is State.CLOSED
 
 
 async def test_streams_sessions_and_repeats_of_the_sdk_are_not_hedged(tmp_path: Path) -> None:
