@@ -89,6 +89,9 @@ BURST = 0.5
 """Seconds of waiting that a queue may hold which was empty as many seconds ago."""
 
 LATE = math.log(TOLERANCE)
+OVERTAKEN = math.log(4.0)
+"""Times what is usual on a calm target, as a logarithm, by which those that were answered had been sent later than one
+that was not and says nothing for that reason."""
 AS_CALM = LATE / 4.0
 """By how much answers may be slower than on a calm target, as a logarithm, where lateness counts as past."""
 LATE_MORE = math.log(TOLERANCE_MANY / TOLERANCE) / math.log(MANY / SOME)
@@ -157,6 +160,8 @@ class Limit:
     answered_at: float = -math.inf
     """When the last answer came."""
     stood: Stood = Stood()
+    newest: float = -math.inf
+    """When the last of those that were answered had been sent."""
 
     @property
     def pace(self) -> Pace | None:
@@ -179,8 +184,9 @@ def after_answer(
     which `lasting` had their answers and went on as streams; `now + clock` is the time that all who send requests
     there have in common; `usual` is what one of its kind usually takes (`policies.kinds`). Not `came`: nobody waited
     for it any longer."""
-    if not came and limit.calm is not None and math.log(max(seconds, LEAST_CALM)) - usual < limit.calm.beyond:
-        return limit  # whoever leaves before a calm target would have answered says nothing
+    if not came and not _tells(limit, seconds, usual, now):
+        return limit
+    newest = max(limit.newest, now - seconds) if came else limit.newest
     calm, recent, spread, stood = _heard(limit, seconds, in_flight, usual, now, bounds, came=came)
     room, episode = min(max(limit.value, bounds.least), bounds.most), limit.episode
     heeded = recent if recent is not None and recent.count >= FEW else None
@@ -193,7 +199,7 @@ def after_answer(
     # Not `replace`, which costs five times as much, on each answer.
     after = Limit(
         room, calm, recent, spread, limit.sent_from, limit.heard_from, episode, limit.hold, limit.found,
-        limit.shrunk_at, limit.late_at, now, stood,
+        limit.shrunk_at, limit.late_at, now, stood, newest,
     )  # fmt: skip
     if limit.hold is not None:
         return _tried(after, limit.hold, now, bounds)
@@ -228,6 +234,16 @@ def queue_holds(limit: Limit, age: float) -> float:
     pace = limit.pace
     turn = 0.0 if pace is None else pace.seconds * (1.0 - pace.lost)  # clients who leave have no time to wait
     return max(turn, BURST if age < BURST else SHORTEST_QUEUE)
+
+
+def _tells(limit: Limit, seconds: float, usual: float, now: float) -> bool:
+    """Whether a request that nobody waits for any longer says anything. Not where a calm target would not have answered
+    by then; nor where some that were sent much later have been answered: whatever kept this one is over."""
+    if limit.calm is None:
+        return True
+    waited, overtaken = max(seconds, LEAST_CALM), max(limit.newest - (now - seconds), LEAST_CALM)
+    usually = limit.calm.beyond + usual
+    return math.log(waited) >= usually and math.log(overtaken) < usually + OVERTAKEN
 
 
 def _heard(

@@ -60,3 +60,18 @@ def test_where_hardly_any_answer_comes_fewer_and_fewer_are_tried() -> None:
         now += 0.5
         limit = after_answer(limit, 1.0, round(limit.value), now, BOUNDS)
     assert limit.value > 50.0
+
+
+@pytest.mark.parametrize(("until", "shrinks"), [(42.0, False), (90.0, True)])
+def test_what_was_lost_in_an_outage_that_is_over_says_nothing(until: float, shrinks: bool) -> None:
+    """Requests of a target that was gone for a moment miss their deadline a while later, when those that were sent
+    after them have long been answered; as soon as none of those is, it is not over."""
+    limit, now = warmed(1.0), 10.0
+    while now < 30.0:
+        now += 0.1
+        limit = after_answer(limit, 1.0, 10, now, BOUNDS)
+    value = limit.value
+    while now < until:
+        now += 0.5
+        limit = after_answer(limit, 15.0, 100, now, BOUNDS, came=False)
+    assert (limit.value < value) is shrinks
