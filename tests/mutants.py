@@ -118,9 +118,23 @@ OF_POLICIES_AND_BACKENDS = (
     Mutant(
         "each process measures the queue of the others",
         "policies/limits.py",
-        "came = (now + clock) // turn != (before + clock) // turn",
-        "came = now > before",
+        "    if (now + clock) // turn == (before + clock) // turn:\n",
+        "    if now <= before:\n",
         "tests/policies/test_limits.py",
+    ),
+    Mutant(
+        "lateness that is past is tried out all the same",
+        "policies/limits.py",
+        " and not _is_past(limit, recent, lasting)\n",
+        "\n",
+        "tests/policies/test_limits.py -k past",
+    ),
+    Mutant(
+        "what was lost in an outage that is over counts",
+        "policies/limits.py",
+        "OVERTAKEN = math.log(4.0)",
+        "OVERTAKEN = math.inf",
+        "tests/policies/test_limits_leaving.py",
     ),
     Mutant(
         "a target that is held is never let go without an answer",
