@@ -23,6 +23,7 @@ from typing import cast
 import httptools
 
 from .arriving import Answer, TransportError
+from .probes import probe
 
 HEAD_LIMIT = 64 * 1024
 """Bytes of an answer's head, all fields together: four times what common servers send at most. Of a trailer as well."""
@@ -171,6 +172,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         raw = transport.get_extra_info("socket")
         if raw is not None:
+            probe(raw)
             with suppress(OSError):  # not a socket of the internet
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD)
 

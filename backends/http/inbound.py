@@ -21,6 +21,7 @@ from .answer import HTTP2_GOAWAY, HTTP2_PREFACE, Answer, raw
 from .exchange import BadHost, BadTransferEncoding, ClientGone, Exchange
 from .limits import ByteBudget, Limits
 from .polling import BusyPoll
+from .probes import probe
 from .readers import Reader
 
 log = logging.getLogger("pointsman.edge")
@@ -88,6 +89,8 @@ class Connection(RequestHandler):
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.send_time * 1000))
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         super().connection_made(transport)
+        if raw is not None:
+            probe(raw)
         self._timer = self._loop.call_later(limits.head_time, self._late)
 
     def pause_writing(self) -> None:

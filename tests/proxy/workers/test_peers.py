@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from backends.http.probes import IDLE
+from tests.backends.http.timers import PROBES, timers
+
 from .crowd import CLIENTS, Crowd
 from .engines import LARGE, engines
 from .serving import served
@@ -86,6 +89,16 @@ def test_a_hedge_follows_a_percentile(stage: Stage, crowd: Crowd) -> None:
     assert len(won) >= 2
     after = stage.counted("pointsman_hedges_total", model="paced", result="won")
     assert len(won) <= after - before
+
+
+def test_connections_that_are_silent_are_looked_after(stage: Stage, crowd: Crowd) -> None:
+    """Those of clients and those to targets: who is gone without a word is found out, and balancers forget no one."""
+    assert {answer.status for answer in crowd.answers("cool")} == {200}
+    clients = timers(local=stage.running.port)
+    targets = timers(peer=stage.engines["quick"].port)
+    assert len(clients) >= CLIENTS
+    assert len(targets) >= 2
+    assert [each for each in clients + targets if each[0] != PROBES or each[1] > IDLE] == []
 
 
 def test_heads_that_trickle_are_refused(stage: Stage, crowd: Crowd) -> None:
