@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from backends.state import Item, Lease, StoreError
+from backends.state.store import next_token
 
 
 def broken_once() -> Callable[[], bool]:
@@ -42,7 +43,7 @@ class MemoryStore:
         alive = wall < held.expires
         if alive and held.holder != holder:
             return None
-        self.leases[name] = Lease(name, holder, held.token + (not alive), wall + period)
+        self.leases[name] = Lease(name, holder, held.token if alive else next_token(held.token, wall), wall + period)
         return self.leases[name]
 
     async def release(self, lease: Lease) -> None:

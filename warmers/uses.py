@@ -67,6 +67,8 @@ class Uses:
                 await self._store.put(GROUP, self._name, text.encode())
                 self._written = used
             items = await self._store.items(GROUP)
+            if self._name not in items:  # the state was lost: it is told again at the next exchange
+                self._written = {}
             for name in [name for name, item in items.items() if wall - _read(item)[0] > FORGOTTEN]:
                 await self._store.drop(GROUP, name)
             self._lost = False

@@ -20,7 +20,7 @@ from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from ..bucket import Bucket
-from .store import SCHEMA_VERSION, Item, Lease, StoreError
+from .store import SCHEMA_VERSION, Item, Lease, StoreError, next_token
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class S3Store:
         alive = wall < expires
         if alive and held != holder:
             return None
-        token += not (alive and held == holder)
+        token = token if alive else next_token(token, wall)
         lease = Lease(name, holder, token, wall + period)
         return lease if await self._write(key, _lease(lease), found[0] if found else None) else None
 

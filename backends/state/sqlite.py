@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from .store import SCHEMA_VERSION, Item, Lease, StoreError
+from .store import SCHEMA_VERSION, Item, Lease, StoreError, next_token
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ class SqliteStore:
         alive = wall < expires
         if alive and held != holder:
             return None
-        token += not (alive and held == holder)
+        token = token if alive else next_token(token, wall)
         lease = Lease(name, holder, token, wall + period)
         self._database.execute("REPLACE INTO leases VALUES (?, ?, ?, ?)", (name, holder, token, lease.expires))
         return lease

@@ -2,7 +2,8 @@
 
 Each is atomic on one name, which is all that a file, Valkey and S3's conditional writes have in common:
 
-- A lease is held until it expires; taking one that has expired gives a new, higher token. Tokens are never used twice.
+- A lease is held until it expires; taking one that has expired gives a new, higher token. Tokens are never used twice,
+  also where the store has lost its memory in between.
 - A document is written with the token of the writer's lease and refused once somebody with a higher one has written it
   (fencing): a holder that was stopped for a while and does not know it has lost the duty can't overwrite its successor.
 - An item of a group is replaced by who has seen its version (compare and set), or put by its only writer. What is only
@@ -44,6 +45,12 @@ class Item:
     version: int
     """1, and one more with each `swap`; 0 where it was `put`."""
     value: bytes
+
+
+def next_token(before: int, wall: float) -> int:
+    """The token of a new holder. The clock is in it, so that a store which has lost its memory gives no smaller ones:
+    who writes with one from before would keep all successors from writing."""
+    return max(before + 1, int(wall))
 
 
 class Store(Protocol):

@@ -33,7 +33,7 @@ local held = redis.call('HMGET', KEYS[1], 'holder', 'token', 'expires')
 local alive = held[3] and tonumber(ARGV[2]) < tonumber(held[3])
 if alive and held[1] ~= ARGV[1] then return 0 end
 local token = tonumber(held[2] or '0')
-if not alive then token = token + 1 end
+if not alive then token = math.max(token + 1, math.floor(tonumber(ARGV[2]))) end
 redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'token', token, 'expires', ARGV[3])
 return token
 """

@@ -186,3 +186,16 @@ async def test_an_exchange_that_breaks_is_not_the_last(caplog: pytest.LogCapture
         await Uses(replace(parts, pause=pause), store, "one").run()
     assert "no answer of a store" in caplog.text
     assert set(store.groups[GROUP]) == {"one"}
+
+
+async def test_what_was_used_is_told_again_to_a_state_that_was_emptied() -> None:
+    """At the second exchange after that, though nothing was used since."""
+    store, clock = MemoryStore(), frozen()
+    (one, _, first), (_, _, second) = member(store, "one", clock), member(store, "two", clock)
+    used(one)
+    await first.exchange()
+    store.groups.clear()
+    await first.exchange()
+    await first.exchange()
+    await second.exchange()
+    assert second.last(TARGET) == pytest.approx(clock.now(), abs=0.1)

@@ -75,7 +75,7 @@ class Controller:
         self._judge = Judge()
         self._reported: dict[str, Report] = {}
         self._said: dict[str, str] = {}
-        self._published: tuple[float, Mapping[str, Migration]] = (float("-inf"), {})
+        self._published: tuple[float, int, Mapping[str, Migration]] = (float("-inf"), 0, {})
 
     async def run(self, table: Callable[[], RouteTable], pause: Callable[[float], Awaitable[None]]) -> None:
         """Decide what is to be decided, until cancelled; the duty is released then."""
@@ -113,11 +113,11 @@ class Controller:
 
     async def _publish(self, plans: Mapping[str, Migration], token: int) -> None:
         """Keep a copy of the plans where commands find it that have no policy which can be used."""
-        at, before = self._published
+        at, under, before = self._published
         now = self._wall()
-        if now - at >= PUBLISH or before != plans:
+        if now - at >= PUBLISH or under != token or before != plans:  # a lease of another number: a state that was lost
             await self._ledger.publish(plans.values(), token)
-            self._published = now, plans
+            self._published = now, token, plans
 
     async def _safely(self, plan: Migration, kept: Kept, table: RouteTable, token: int) -> None:
         try:

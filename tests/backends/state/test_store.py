@@ -90,6 +90,18 @@ async def test_every_new_holder_has_a_higher_token(store: Store) -> None:
     assert tokens == sorted(set(tokens))
 
 
+async def test_a_lease_that_was_forgotten_has_a_higher_token_too(store: Store) -> None:
+    """Its last holder may still write with the token from before, which must not keep its successors from writing.
+
+    Of a lease of another name as little is known as in a store that was emptied.
+    """
+    before = [await store.take("warmer", "a", 1000.0 + turn * 15.0, 15.0) for turn in range(5)]
+    after = await store.take("forgotten", "b", 1061.0, 15.0)
+    assert before[-1] is not None
+    assert after is not None
+    assert after.token > before[-1].token
+
+
 async def test_released_lease_can_be_taken_at_once(store: Store, other: Store) -> None:
     """A proxy that ends in good order leaves no gap; releasing what is another's has no effect."""
     first = await store.take("warmer", "a", 100.0, 15.0)

@@ -14,7 +14,7 @@ from policies.migrating import Gate, Measure, Migration
 from policies.migration_state import Decision, Event, Phase, State, Verb
 from policies.table import RouteTable
 from tests.memory import broken_once
-from warmers.lease import Duty
+from warmers.lease import PERIOD, Duty
 from warmers.migrations.controller import DUTY, PUBLISH, Controller
 from warmers.migrations.ledger import Ledger
 from warmers.migrations.orders import order
@@ -324,3 +324,35 @@ async def test_the_plans_in_force_are_left_where_commands_find_them() -> None:
     fleet.clock.now += PUBLISH
     await one.round(table(other))
     assert await fleet.ledger.plans() == {"apexguru": other}
+
+
+async def test_the_plans_are_left_anew_once_the_state_was_emptied() -> None:
+    """Where the leases are lost as well, at the first look that takes the duty again, and not an hour later."""
+    fleet = Fleet()
+    one = controller(fleet)
+    await one.round(table())
+    fleet.store.documents.clear()
+    fleet.store.leases.clear()
+    fleet.clock.now += PERIOD
+    await one.round(table())
+    assert await fleet.ledger.plans() == {"apexguru": PLAN}
+
+
+async def test_who_writes_late_into_an_emptied_state_does_not_silence_its_successors() -> None:
+    """The one that has the duty until it asks again, while another has it by what the state knows."""
+    fleet = Fleet()
+    one, other = controller(fleet, "a"), controller(fleet, "b")
+    for _ in range(3):  # a number that a new state would take long to come to
+        await one.round(table())
+        fleet.clock.now += 2 * PERIOD
+    await one.round(table())
+    fleet.store.documents.clear()
+    fleet.store.leases.clear()
+    fleet.clock.now += 1.0
+    await other.round(table())
+    await one.round(table(replace(PLAN, steps=PLAN.steps[1:])))
+    fleet.clock.now += PERIOD / 3
+    await one.round(table())
+    changed = replace(PLAN, steps=PLAN.steps[2:])
+    await other.round(table(changed))
+    assert await fleet.ledger.plans() == {"apexguru": changed}
