@@ -122,7 +122,7 @@ class Listener:
             seal(each)
         if self._acceptor is not None:
             await self._acceptor.stop()
-        self._server.leave()
+        self._server.leave(self._linger)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._linger):
                 await self._server.empty.wait()

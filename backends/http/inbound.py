@@ -175,19 +175,17 @@ class Connection(RequestHandler):
             self._timer = self._loop.call_later(_REFUSAL_TIME, transport.abort)
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
-        """Give the request under way `timeout` seconds to end, and then cut it off: its handler may say so in a word.
+        """Give the requests under way `timeout` seconds to end, and then cut off: a handler may say so in a word.
 
         In place of aiohttp's, which reads no more of it, waits for as long once more, and closes before the handler
         hears of it.
         """
         if self._keepalive_handle is not None:
             self._keepalive_handle.cancel()
-        if self._request_in_progress:
-            over = self._handler_waiter = self._loop.create_future()
-            await asyncio.wait({over}, timeout=timeout)
-            self._handler_waiter = None
-        self._force_close = True
         task = self._task_handler
+        if self._request_in_progress and task is not None:
+            await asyncio.wait({task}, timeout=timeout)
+        self._force_close = True
         if task is not None:
             task.cancel()
             await asyncio.wait({task}, timeout=_LAST_WORD)
@@ -246,12 +244,13 @@ class Connection(RequestHandler):
                     keeps = await self._linger(payload) and keeps
             finally:
                 self._request_in_progress = False
-                if self._handler_waiter is not None:
-                    self._handler_waiter.set_result(None)
             # No further request: told to close, or the client wanted another protocol, of which we have none.
-            told = self._close or door.ended or self._force_close
-            if not keeps or told or self._upgraded:
+            if not keeps or self._upgraded or self._close or self._force_close:
                 return
+            if (
+                door.ended
+            ):  # a stream that began before: its client was told nothing, and its next one may be on its way
+                loop.call_later(door.linger, self.close)
             del exchange, message, payload  # before the pause: an idle connection keeps nothing of its last request
             closes = self._next_keepalive_close_time = loop.time() + self._keepalive_timeout
             if self._keepalive_handle is None:
@@ -360,7 +359,8 @@ class Server(web.Server):
         """Connections over the limit that are still told so."""
         self.leaving = False
         self.ended = False
-        """No connection gets another request."""
+        """A connection gets no further request, but where its client was told nothing and asks within `linger`."""
+        self.linger = 0.0
         self.empty = asyncio.Event()
         """Once `leaving`: no connection is open any more."""
 
@@ -369,9 +369,9 @@ class Server(web.Server):
         """Connections that were let in."""
         return len(self._connections)  # its public list is a copy, for each connection anew
 
-    def leave(self) -> None:
-        """Let every answer from now on be its connection's last."""
-        self.leaving = True
+    def leave(self, linger: float) -> None:
+        """Let every answer from now on be its connection's last. `linger`: seconds for which idle ones stay open."""
+        self.leaving, self.linger = True, linger
         self._look()
 
     def pre_shutdown(self) -> None:

@@ -44,7 +44,6 @@ PARTS = {
     "_eof": Part(READER, "StreamReader.feed_eof", "exchange.py knows by it that a body is whole"),
     "_exception": Part(READER, "StreamReader.set_exception", "exchange.py knows by it that a body is broken"),
     "_force_close": Part(CONNECTION, "RequestHandler.force_close", "inbound.py ends at once"),
-    "_handler_waiter": Part(CONNECTION, "RequestHandler.shutdown", "inbound.py says that a request is over"),
     "_keepalive_handle": Part(CONNECTION, "RequestHandler._process_keepalive", "inbound.py times an idle connection"),
     "_keepalive_timeout": Part(CONNECTION, "RequestHandler.__init__", "inbound.py times an idle connection"),
     "_kwargs": Part(SERVER, "Server.__call__", "inbound.py makes its own connections with them"),
@@ -238,19 +237,6 @@ async def test_an_idle_connection_is_closed_when_its_time_is_over(connection: An
     connection._next_keepalive_close_time = 0.0
     connection._process_keepalive()
     assert line.closed, moved("_process_keepalive", "does not close")
-
-
-async def test_a_shutdown_waits_for_a_request_that_is_under_way(connection: Any) -> None:
-    """Until we say that it is over."""
-    connection._request_in_progress = True
-    ending = asyncio.ensure_future(connection.shutdown(60.0))
-    await asyncio.sleep(0)
-    assert connection._handler_waiter is not None, moved("_handler_waiter", "is not what a shutdown waits on")
-    assert not ending.done()
-    connection._handler_waiter.set_result(None)
-    connection._task_handler.cancel()  # which it waits for next
-    await asyncio.gather(ending, return_exceptions=True)
-    assert connection._force_close is True
 
 
 async def test_a_writer_waits_for_a_slow_reader(connection: Any) -> None:

@@ -132,6 +132,70 @@ async def test_who_is_cut_off_at_the_end_is_told_so_and_its_time_is_given_once()
     writer.close()
 
 
+@pytest.mark.parametrize("together", [True, False])
+async def test_who_asks_after_a_stream_that_ended_while_the_listener_stops_is_answered(together: bool) -> None:
+    """Its head had said nothing of an end: the next request may have come with the first, or be on its way."""
+    begun, ends = asyncio.Event(), asyncio.Event()
+
+    async def stream(exchange: Exchange) -> None:
+        if begun.is_set():
+            await answer(exchange)
+            return
+        begun.set()
+        exchange.start(200, "")
+        exchange.put(b"first")
+        await ends.wait()
+        exchange.put(b"last")
+        exchange.finish()
+
+    listener = Listener(stream, malformed, ByteBudget(1024), drain=20.0)
+    port = await listener.start("127.0.0.1", 0)
+    idle, closing = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(REQUEST)
+    await begun.wait()
+    stopping = asyncio.ensure_future(listener.stop())
+    assert await idle.read() == b""  # closed, as all that were idle
+    if together:
+        writer.write(REQUEST)
+    ends.set()
+    assert b"connection: close" not in (await reader.readuntil(b"last\r\n0\r\n\r\n")).lower()
+    if not together:
+        writer.write(REQUEST)
+    assert b"connection: close" in await head(reader)
+    assert await reader.read() == b""
+    await stopping
+    closing.close()
+    writer.close()
+
+
+async def test_a_client_that_asks_no_more_after_such_a_stream_does_not_hold_the_process() -> None:
+    """Its connection is closed a moment later."""
+    begun, ends = asyncio.Event(), asyncio.Event()
+
+    async def stream(exchange: Exchange) -> None:
+        begun.set()
+        exchange.start(200, "")
+        await ends.wait()
+        exchange.put(b"last")
+        exchange.finish()
+
+    listener = Listener(stream, malformed, ByteBudget(1024), drain=600.0)
+    port = await listener.start("127.0.0.1", 0)
+    idle, closing = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(REQUEST)
+    await begun.wait()
+    stopping = asyncio.ensure_future(listener.stop())
+    assert await idle.read() == b""
+    ends.set()
+    async with asyncio.timeout(60):
+        assert (await reader.read()).endswith(b"0\r\n\r\n")
+        await stopping
+    closing.close()
+    writer.close()
+
+
 async def test_who_is_still_sending_when_the_listener_stops_is_answered() -> None:
     """Also after connections without a request were closed: an upload may take as long as the drain."""
     begun = asyncio.Event()
