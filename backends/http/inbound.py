@@ -247,9 +247,7 @@ class Connection(RequestHandler):
             # No further request: told to close, or the client wanted another protocol, of which we have none.
             if not keeps or self._upgraded or self._close or self._force_close:
                 return
-            if (
-                door.ended
-            ):  # a stream that began before: its client was told nothing, and its next one may be on its way
+            if door.ended:  # a stream that began before: its client was told nothing, and the next may be on its way
                 loop.call_later(door.linger, self.close)
             del exchange, message, payload  # before the pause: an idle connection keeps nothing of its last request
             closes = self._next_keepalive_close_time = loop.time() + self._keepalive_timeout
