@@ -300,7 +300,7 @@ async def test_sender_that_was_overtaken_sends_nothing(tmp_path: Path, caplog: p
     backend = Answering()
     world = World(route_to(ENDPOINT), {"endpoint": backend}, frozen())
     warmer, store = await fleet(world, tmp_path / "state.db", "a")
-    await store.write(document("dedicated"), write(Memory()), 99)
+    await store.write(document("dedicated"), write(Memory()), 1 << 40)
     assert await warmer.once() == ()
     assert backend.calls == []
     assert "has taken over" in caplog.text
