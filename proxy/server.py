@@ -113,7 +113,7 @@ def settle() -> None:
 def contracts_of(settings: Settings, services: Services) -> tuple[Listener, ssl.SSLContext | None]:
     """What serves clients, not yet listening, and its TLS. Raises SettingsError as `running` does."""
     door = front(services, _started(settings, services), services.handlers.unready)
-    tls = tls_context(settings)
+    tls = tls_context(settings, services.papers)
     limits = Limits(head_time=settings.head_time, connections=settings.connections)
     budget = ByteBudget(settings.body_budget)
     polling = BusyPoll(settings.busy_poll) if settings.busy_poll else None
@@ -132,7 +132,8 @@ def duties_of(
     if heap.by_glibc():
         duties.append(start(heap.watch(asyncio.sleep), name="heap-watch"))
     if tls is not None:
-        duties.append(start(watch_certificate(tls, settings, asyncio.sleep), name="certificate-watch"))
+        renews = watch_certificate(tls, settings, asyncio.sleep, services.papers)
+        duties.append(start(renews, name="certificate-watch"))
     if services.door is not None:
         duties.append(start(services.door.watch(asyncio.sleep), name="keys-watch"))
     return [*duties, *fleet_duties(services, warms=warms)]

@@ -20,6 +20,7 @@ from .access_log import RequestLog
 from .afterwards import Afterwards
 from .door import Door
 from .handlers.registry import Handlers
+from .papers import Papers
 from .policy_source import Policy
 from .telemetry import Telemetry
 
@@ -60,6 +61,8 @@ class Services:
     """Who gets in when a target or an owner has enough."""
     door: Door | None = None
     """Who may call at all; None where the network or the platform decides."""
+    papers: Papers = field(default_factory=Papers)
+    """What its files held when they were good, where a supervisor keeps it."""
     warmer: Warmer | None = None
     """Keeps targets warm; None where nothing does."""
     shadows: Shadows | None = None

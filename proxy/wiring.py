@@ -42,6 +42,7 @@ from .door import Door
 from .handlers.loads import Loader
 from .handlers.registry import Handlers, Load
 from .log_file import LogFile
+from .papers import Papers
 from .policy_source import FileSource, InForce, ObjectSource, Overheard, Policy, Source, ToldSource, UnreadableError
 from .replays import Replays
 from .request_ids import FIRST_BITS, PREFIX_BITS, request_ids
@@ -120,6 +121,7 @@ async def serving(
             body_limit=settings.body_limit,
             body_time=settings.body_time,
             door=_door(settings, world),
+            papers=world.papers,
         )
 
 
@@ -209,15 +211,16 @@ def _load(settings: Settings, variables: Mapping[str, str], ground: _Ground) -> 
 
 
 def _door(settings: Settings, world: World) -> Door | None:
-    return Door(settings, world.wall, world.replays) if settings.keys or settings.tls_client_ca else None
+    guarded = settings.keys or settings.tls_client_ca
+    return Door(settings, world.wall, world.replays, world.papers) if guarded else None
 
 
-def real(replays: Replays | None = None, owners: Owners | None = None, loads: Loads = untold) -> World:
+def real(
+    replays: Replays | None = None, owners: Owners | None = None, loads: Loads = untold, papers: Papers | None = None
+) -> World:
     """The world as it is. `replays` and `owners`: memory that this process shares with others."""
-    bits = random.getrandbits
-    return World(
-        time.monotonic, time.time, random.random, bits, open_store, replays=replays, owners=owners, loads=loads
-    )
+    clocks, bits, kept = (time.monotonic, time.time, random.random), random.getrandbits, papers or Papers()
+    return World(*clocks, bits, open_store, replays=replays, owners=owners, loads=loads, papers=kept)
 
 
 def _ground(settings: Settings, variables: Mapping[str, str], parts: AsyncExitStack, world: World) -> _Ground:

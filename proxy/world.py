@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backends.owners import Owners
 from backends.state import Store
 
 from .access_log import RequestLog
+from .papers import Papers
 from .replays import Replays
 
 Loads = Callable[[str], Awaitable[None]]
@@ -41,3 +42,5 @@ class World:
     """Memory of what owners have left of their quotas, likewise."""
     loads: Loads = untold
     """Told what the process loads next, while it starts and when it reloads."""
+    papers: Papers = field(default_factory=Papers)
+    """What the door's files held when they were good, where a supervisor keeps it."""

@@ -180,8 +180,8 @@ MUTANTS = (
     Mutant(
         "a renewed certificate waits for a restart",
         "proxy/server.py",
-        '        duties.append(start(watch_certificate(tls, settings, asyncio.sleep), name="certificate-watch"))\n',
-        "        pass\n",
+        '        duties.append(start(renews, name="certificate-watch"))\n',
+        "        renews.close()\n",
         "tests/proxy/test_server.py -k renewed",
     ),
     Mutant(

@@ -18,6 +18,7 @@ from .messages import (
     Answered,
     Facts,
     Failed,
+    Kept,
     Loading,
     Message,
     NewPolicy,
@@ -65,8 +66,10 @@ class Process(Protocol):
 class Child:
     """One worker, from its start to its end. `listen` runs as long as the line is open."""
 
-    def __init__(self, process: Process, channel: Channel) -> None:
+    def __init__(self, process: Process, channel: Channel, kept: dict[str, str] | None = None) -> None:
+        """`kept` is brought up to date with what the worker says that the door's files hold."""
         self.process = process
+        self._kept = kept if kept is not None else {}
         self.facts = NOTHING_YET
         self.meters: str | None = None
         """The last snapshot of its meters."""
@@ -143,6 +146,8 @@ class Child:
         match message:
             case Loading():
                 self.loading = message.what
+            case Kept():
+                self._kept.update(message.files)
             case Ready():
                 self.label = message.label
                 _resolve(self._ready, message)
@@ -188,8 +193,11 @@ class Child:
             self._asked.pop(question.id, None)
 
 
-async def start_child(number: int, descriptors: tuple[int, ...], variables: Mapping[str, str]) -> Child:
-    """A new worker process that has inherited `descriptors`, not yet told to begin. Raises OSError."""
+async def start_child(
+    number: int, descriptors: tuple[int, ...], variables: Mapping[str, str], kept: dict[str, str] | None = None
+) -> Child:
+    """A new worker process that has inherited `descriptors`, not yet told to begin; `kept` as of `Child`. Raises
+    OSError."""
     ours, theirs = socket.socketpair()
     with theirs:
         try:
@@ -202,7 +210,7 @@ async def start_child(number: int, descriptors: tuple[int, ...], variables: Mapp
         except BaseException:
             ours.close()
             raise
-    return Child(process, await channel_of(ours))
+    return Child(process, await channel_of(ours), kept)
 
 
 def vitals(pid: int) -> dict[str, float]:

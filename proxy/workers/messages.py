@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -55,6 +55,15 @@ class Begin:
     """The supervisor knows `Loading`; one of an older release, that starts a worker of newer code, would hang up."""
     quotas: int = -1
     """Of the memory of what owners have left, which they share; -1: a supervisor of an older release has none."""
+    kept: Mapping[str, str] | None = field(default=None, repr=False)
+    """What the door's files last held, as `Papers` has it; None: a supervisor of an older release knows no `Kept`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What files of the door hold, which the worker could use: workers that start while they can't be begin with it."""
+
+    files: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +189,7 @@ class Counted:
 
 Message = (
     Begin
+    | Kept
     | Loading
     | Ready
     | Failed
@@ -200,7 +210,7 @@ Message = (
 _KINDS: Mapping[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
-        *(Begin, Loading, Ready, Failed, Accept, NewPolicy, Verdict, Question, Answered, Facts, Drain),
+        *(Begin, Kept, Loading, Ready, Failed, Accept, NewPolicy, Verdict, Question, Answered, Facts, Drain),
         *(Legacy, Yours, Serving, Unwanted, Counted),
     )
 }
@@ -217,10 +227,10 @@ def decoded(data: bytes) -> Message:
         name, values = orjson.loads(data)
         kind = _KINDS[name]
         values = {
-            field.name: values[field.name] for field in fields(kind) if field.name in values or field.default is MISSING
+            each.name: values[each.name] for each in fields(kind) if each.name in values or each.default is MISSING
         }
         if "policy" in values:
-            values["policy"] = Told(**{field.name: values["policy"][field.name] for field in fields(Told)})
+            values["policy"] = Told(**{each.name: values["policy"][each.name] for each in fields(Told)})
         if "also" in values:
             values["also"] = tuple(values["also"])
         return kind(**values)

@@ -198,15 +198,15 @@ class Supervisor:
         variables = alone(self._outside.variables)
         each = unusual(of_one_worker(settings)) | {"drain": settings.drain}  # workers of older releases look for it
         memory = self._memory
+        kept: dict[str, str] = {}
         first, also = clients[0].fileno(), tuple(port.fileno() for port in clients[1:])
 
         async def one(number: int) -> Child:
-            return await start_child(number, (first, *also, page, *memory.descriptors), variables)
+            return await start_child(number, (first, *also, page, *memory.descriptors), variables, kept)
 
         def begin(number: int, told: Told) -> Begin:
-            return Begin(
-                number, each, told, first, page, near, memory.replays, also, listens=True, quotas=memory.quotas
-            )
+            more = memory.replays, also, True, memory.quotas, kept
+            return Begin(number, each, told, first, page, near, *more)
 
         def ended(number: int, child: Child) -> None:
             board.put(number, ABSENT)

@@ -24,6 +24,7 @@ from backends.tasks import end, start
 from policies.errors import PolicyError
 
 from ..faces.admin import Admin, State, up_to_date
+from ..papers import Papers
 from ..policy_source import ToldSource, UnreadableError
 from ..replays import Replays
 from ..server import contracts_of, duties_of, follows, settle
@@ -38,6 +39,7 @@ from .messages import (
     Drain,
     Facts,
     Failed,
+    Kept,
     Loading,
     NewPolicy,
     Question,
@@ -97,9 +99,10 @@ async def _serve(channel: Channel, begin: Begin, variables: Mapping[str, str], r
             channel.tell(Loading(what))
             await asyncio.sleep(0)  # the loop sends it now: what is loaded next may hold the loop
 
+    papers = Papers(begin.kept, lambda files: channel.tell(Kept(files))) if begin.kept is not None else None
     await loads("its log and policy")
     async with serving(
-        settings, variables, told=source, near=begin.near, world=real(replays, owners, loads)
+        settings, variables, told=source, near=begin.near, world=real(replays, owners, loads, papers)
     ) as services:
         if begin.number == 0:  # one line is enough
             await look_for_credentials(services.policy.current.table, variables)

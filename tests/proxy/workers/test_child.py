@@ -15,6 +15,7 @@ from proxy.workers.messages import (
     Answered,
     Facts,
     Failed,
+    Kept,
     Loading,
     Message,
     NewPolicy,
@@ -40,6 +41,18 @@ class Process:
 
     def send_signal(self, signal: int) -> None:
         raise ProcessLookupError
+
+
+async def test_what_it_could_use_is_kept_for_others() -> None:
+    """The newest of each file, whoever of the workers has said it."""
+    kept = {"keys": "old", "tls_cert": "c"}
+    ours, theirs = await line()
+    child = Child(Process(), ours, kept)
+    listens = start(child.listen(), name="listens")
+    theirs.tell(Kept({"keys": "new"}))
+    await until(lambda: kept == {"keys": "new", "tls_cert": "c"})
+    await theirs.close()
+    await listens
 
 
 async def test_a_worker_gets_ready_and_takes_policies() -> None:

@@ -134,6 +134,47 @@ def test_both_workers_keep_the_door(tmp_path: Path) -> None:
             end(running.ready()["pid"])
 
 
+def test_workers_come_back_while_the_doors_files_are_broken(tmp_path: Path) -> None:
+    """Killed one after the other: each begins with what was last good in any of them, and takes the file's content as
+    soon as that is good."""
+    keys, cert, key, secret = (tmp_path / name for name in ("keys", "server.pem", "server.key", "secret"))
+    by_key = line(Key(ID, digest(SECRET), Principal("team-b", ("chat",))))
+    keys.write_text(f"{by_key}\ncert team-a principal=team-a allow=chat\n")
+    secret.write_bytes(MASTER)
+    secret.chmod(0o600)
+    for each in (cert, key):
+        each.write_bytes((TLS / each.name).read_bytes())
+    tls = ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(TLS / "ca.pem"))
+    with (
+        model() as upstream,
+        served(
+            tmp_path, policy_of(upstream, OTHERS), *tls, "--keys", str(keys), "--keys-secret", str(secret)
+        ) as running,
+    ):
+        assert told(running, by_token("chat")) == {"200"}
+        keys.write_text(f"{by_key}\nke")
+        key.write_bytes(key.read_bytes()[:100])
+        secret.chmod(0o644)
+        for number in (0, 1):
+            victim = running.pids()[number]
+            os.kill(victim, signal.SIGKILL)
+            while victim in (now := running.pids()) or len(now) < 2 or running.value("pointsman_worker_up") < 2:
+                time.sleep(0.02)
+        assert told(running, by_token("chat")) == {"200"}
+        assert told(running, by_signature()) == {"200"}
+        assert told(running, request() + BODY, shown=True) == {"200"}
+        assert told(running, by_token("secret")) == {"403"}
+        keys.write_text("# nobody\n")
+        while told(running, by_token("chat")) != {"403"}:
+            time.sleep(0.1)
+        for path in ("/readyz", "/admin/policy"):
+            assert MASTER.decode() not in running.read(path)
+        said = running.errors.read_text()
+    for what in ("the keys begin as they last were", "the certificate stays as it was", "the master secret stays"):
+        assert said.count(what) >= 2, said
+    assert not any(words in said for words in (MASTER.decode(), digest(SECRET).hex(), "PRIVATE"))
+
+
 def test_keys_change_while_an_upgrade_is_under_way(tmp_path: Path) -> None:
     """Under load: a key that stays is let in all the time, one that goes or comes changes sides, one that is in neither
     file is never let in, and nobody is without an answer. Afterwards the successors know the new file alone."""

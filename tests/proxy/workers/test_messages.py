@@ -13,6 +13,7 @@ from proxy.workers.messages import (
     Drain,
     Facts,
     Failed,
+    Kept,
     Legacy,
     Loading,
     Message,
@@ -32,6 +33,7 @@ from proxy.workers.messages import (
 TOLD = Told("policy.yaml", "text: ü\n", {"chat.jinja": "{{ x }}"}, 3, "aaaaaaaaaaaa/3")
 ALL: tuple[Message, ...] = (
     Begin(1, {"policy": "p", "port": 1, "state": None}, TOLD, 5, 6, None, 7, (8,)),
+    Kept({"keys": "#\u00ff"}),
     Loading("the handler model.py"),
     Ready("aaaaaaaaaaaa/3"),
     Failed("no"),
@@ -64,6 +66,13 @@ def test_what_a_newer_release_adds_is_ignored() -> None:
     """An upgrade's two ends are of different releases; what came later and an older one does not say has a default."""
     assert decoded(b'["Ready",{"label":"digest/1"}]') == Ready("digest/1", waits=False)
     assert decoded(b'["Legacy",{"listening":3,"admin":4,"generation":9,"replays":5,"more":true}]') == Legacy(3, 4, 9, 5)
+
+
+def test_what_files_of_the_door_hold_is_in_nobodys_words() -> None:
+    """A message may stand in a log by the name of its fields; secrets do not."""
+    begin = Begin(1, {}, TOLD, 5, 6, kept={"tls_key": "PRIVATE"})
+    assert decoded(encoded(begin)) == begin
+    assert "PRIVATE" not in f"{begin}{Kept({'tls_key': 'PRIVATE'})}"
 
 
 FIRST = {

@@ -25,6 +25,7 @@ from proxy.workers.messages import (
     Drain,
     Facts,
     Failed,
+    Kept,
     Loading,
     Message,
     NewPolicy,
@@ -38,6 +39,7 @@ from proxy.workers.share import ABSENT, Board, new_page
 from proxy.workers.worker import REPORT, work
 
 from ..parts import POLICY
+from ..test_door import TEAM
 from .parts import line, until
 from .serving import BODY, policy_of, request
 
@@ -92,10 +94,12 @@ async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIte
     """A worker that has been told to begin.
 
     `report` is the time between reports, `also` a further socket to accept from, `listens` whether its supervisor wants
-    to hear what it loads; all else given is of its settings, of which one is not known to it.
+    to hear what it loads, `kept` what that has of the door's files; all else given is of its settings, of which one is
+    not known to it.
     """
     report, also = given.pop("report", REPORT), given.pop("also", None)
-    listens = bool(given.pop("listens", False))
+    listens, kept = bool(given.pop("listens", False)), given.pop("kept", None)
+    assert kept is None or isinstance(kept, dict)
     assert isinstance(report, float)
     ours, theirs = await line()
     page = new_page(2)
@@ -105,7 +109,7 @@ async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIte
         settings = dataclasses.replace(settings, **given)  # type: ignore[arg-type]  # a test's own choice
         each = dataclasses.asdict(settings) | {"of_another_release": 1}
         ports = os.dup(listening.fileno()), os.dup(page)
-        begin = Begin(1, each, told(4, text), *ports, None, listens=listens)
+        begin = Begin(1, each, told(4, text), *ports, None, listens=listens, kept=kept)
         if isinstance(also, socket.socket):
             begin = dataclasses.replace(begin, also=(os.dup(also.fileno()),))
         ours.tell(begin)
@@ -166,6 +170,29 @@ async def test_it_says_what_it_loads_to_who_knows_the_word(tmp_path: Path, liste
             said.append(message.what)
         wanted = ["its log and policy", f"the handler {tmp_path}/model.py", "the shared state, AWS's library"]
         assert [what.partition(", keys")[0] for what in said] == (wanted if listens else [])
+
+
+@pytest.mark.parametrize(
+    ("file", "kept", "said"),
+    [
+        (TEAM, None, [Ready]),  # a supervisor of an older release would hang up
+        (TEAM, {}, [Kept, Ready]),
+        ("nonsense", {"keys": TEAM}, [Ready]),
+        ("nonsense", {}, [Failed]),
+    ],
+)
+async def test_it_begins_with_what_the_key_file_last_held(
+    tmp_path: Path, file: str, kept: dict[str, str] | None, said: list[type[Message]]
+) -> None:
+    """What its supervisor has kept counts only where the file can't be used; what it could use itself it tells."""
+    (tmp_path / "keys").write_text(file)
+    async with working(tmp_path, keys=str(tmp_path / "keys"), kept=kept) as hand:
+        heard: list[Message] = []
+        while len(heard) < len(said):
+            heard.append(await hand.hears(Kept, Ready, Failed))
+        assert [type(message) for message in heard] == said
+        if Kept in said:
+            assert heard[0] == Kept({"keys": TEAM})
 
 
 async def test_a_supervisor_that_does_not_read_is_told_no_more(tmp_path: Path) -> None:
