@@ -1,7 +1,7 @@
 """The key file in force, and TLS: what stands on disk for the edge, read at the start and again when it changes.
 
-A key file that can't be used keeps the old keys and says why in the log; a key that is taken out of it ends with the
-next look, two seconds later at most. It and the master secret must not be readable by others: both are refused then.
+A key file that can't be used, or looks half-written, keeps the old keys and says why in the log; a key that is taken
+out of it ends with the next look, two seconds later at most. The master secret must not be readable by others.
 A worker that starts while a file can't be used begins with what that last held (`papers`), and says so.
 """
 
@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from .auth import Doorkeeper
-from .keys import MASTER_BYTES, NO_KEYS, KeyFile, KeyFileError, read_keys
+from .keys import MASTER_BYTES, NO_KEYS, KeyFile, KeyFileError, cut_line, read_keys
 from .papers import Papers, in_memory
 from .replays import Replays
 from .settings import Settings, SettingsError
@@ -74,14 +74,15 @@ class Door:
         return True
 
     def _first(self) -> KeyFile:
+        kept = self._papers.last("keys")
+        self._text = kept["keys"].decode() if kept is not None else ""
         try:
             return self._read()
         except KeyFileError as error:
-            kept = self._papers.last("keys")
             if kept is None:
                 raise SettingsError(str(error)) from error
             log.warning("the keys begin as they last were: %s", error)
-            return read_keys(kept["keys"].decode())
+            return read_keys(self._text)
 
     def _looked(self) -> str:
         try:
@@ -96,10 +97,17 @@ class Door:
         try:
             text = self._path.read_text(encoding="utf-8-sig")  # some editors put a mark first
             keys = read_keys(text, str(self._path))
+            if (number := cut_line(text, self._text)) is not None:
+                msg = (
+                    f"{self._path}, line {number}: ends within a line that is in force, so that it seems half-written; "
+                    "let it end with a line break if that is all of it"
+                )
+                raise KeyFileError(msg)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "not UTF-8"
             msg = f"--keys {self._path}: {why}; `pointsman key new` prints its lines"
             raise KeyFileError(msg) from error
+        self._text = text
         self._papers.good(keys=text.encode())
         return keys
 

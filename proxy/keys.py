@@ -148,6 +148,17 @@ def read_keys(text: str, name: str = "the key file") -> KeyFile:
     return KeyFile(MappingProxyType(keys), MappingProxyType(certificates))
 
 
+def cut_line(text: str, before: str) -> int | None:
+    """The number of the last line, where `text` looks like a file in the middle of being written over `before`: without
+    a line break, and the beginning of a line there. Cut before `allow=` a line allows everything, before `expires=` it
+    never ends. None where nothing speaks for that: many a whole file ends without a line break.
+    """
+    lines, known = text.splitlines(), before.splitlines()
+    if not lines or text[-1] in "\r\n" or lines[-1] in known:
+        return None
+    return len(lines) if any(each.startswith(lines[-1]) for each in known) else None
+
+
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
     for number, each in enumerate(text.splitlines(), 1):
         words = _COMMENT.split(each, maxsplit=1)[0].split()

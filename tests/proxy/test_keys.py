@@ -12,6 +12,7 @@ from proxy.keys import (
     Key,
     KeyFileError,
     Principal,
+    cut_line,
     derived,
     digest,
     encoded,
@@ -140,3 +141,34 @@ def test_a_key_does_not_show_its_hash() -> None:
     """Not in a log line or a traceback."""
     assert digest(SECRET).hex() not in repr(Key(ID, digest(SECRET), Principal("a")))
     assert repr(digest(SECRET)) not in repr(Key(ID, digest(SECRET), Principal("a")))
+
+
+LINES = f"# team b\nkey {ID} {HASH} principal=b allow=chat expires=2027-01-31T00:00:00Z\ncert x principal=x allow=chat"
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_file_that_is_cut_within_a_line_is_known_by_the_one_before(end: str) -> None:
+    """Wherever it is cut; where a line is whole it may be all of a file that ends without a line break."""
+    before = LINES + end
+    for length in range(len(before)):
+        text = before[:length]
+        whole = not text or text[-1] in "\r\n" or text.splitlines()[-1] in before.splitlines()
+        assert cut_line(text, before) == (None if whole else len(text.splitlines())), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LINES,
+        LINES + "\n",
+        LINES.replace("allow=chat", "allow=*"),
+        LINES.replace(" allow=chat", "") + "\n",
+        LINES + "\ncert y principal=y",
+        LINES.rpartition("\n")[0],
+        "",
+    ],
+)
+def test_a_file_that_says_something_else_is_not_taken_for_cut(text: str) -> None:
+    """With or without a line break at its end: lines that go, come, or are changed."""
+    assert cut_line(text, LINES) is None
+    assert cut_line(text, "") is None

@@ -121,6 +121,36 @@ async def test_keys_are_taken_from_the_file_once_it_is_good(tmp_path: Path, mend
     assert (len(door.keeper.keys.keys), heard["keys"]) == (0, "# nobody")
 
 
+async def test_a_key_file_that_is_cut_within_a_line_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before ` allow=` its key would call everything. The watch says so once, and takes the file when it is whole."""
+    settings = given(tmp_path, f"# ours\n{TEAM}")
+    heard: dict[str, str] = {}
+    door = Door(settings, time.time, papers=Papers({}, heard.update))
+    keys, cut = tmp_path / "keys", f"# ours\n{TEAM.partition(' allow=')[0]}"
+    allowed = []
+    writes: list[str | None] = [cut, None, f"# ours\n{TEAM},more"]
+
+    async def pause(_: float) -> None:
+        allowed.append(door.keeper.keys.keys[ID].principal.allow)
+        if not writes:
+            raise asyncio.CancelledError
+        if (text := writes.pop(0)) is not None:
+            keys.write_text(text)
+
+    with pytest.raises(asyncio.CancelledError):
+        await door.watch(pause)
+    assert allowed == [("chat", "packed/*")] * 3 + [("chat", "packed/*", "more")]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"the keys stay as they were: {keys}, line 2: ends within a line that is in force, so that it seems "
+        "half-written; let it end with a line break if that is all of it"
+    ]
+    keys.write_text(cut)
+    begun = Door(settings, time.time, papers=Papers({"keys": f"# ours\n{TEAM}"}, heard.update))
+    assert begun.keeper.keys.keys[ID].principal.allow == ("chat", "packed/*")
+
+
 async def test_a_certificate_is_taken_from_its_file_once_it_is_good(tmp_path: Path) -> None:
     """Also where it was mended before the first look; handshakes have the last one until then."""
     settings = with_copies(tmp_path)

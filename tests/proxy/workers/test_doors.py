@@ -152,6 +152,9 @@ def test_workers_come_back_while_the_doors_files_are_broken(tmp_path: Path) -> N
         ) as running,
     ):
         assert told(running, by_token("chat")) == {"200"}
+        keys.write_text(by_key.partition(" allow=")[0])
+        running.until("seems half-written", count=2)
+        assert told(running, by_token("secret")) == {"403"}
         keys.write_text(f"{by_key}\nke")
         key.write_bytes(key.read_bytes()[:100])
         secret.chmod(0o644)
