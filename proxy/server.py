@@ -14,7 +14,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -122,11 +122,18 @@ def contracts_of(settings: Settings, services: Services) -> tuple[Listener, ssl.
 
 
 def duties_of(
-    settings: Settings, services: Services, state: State, tls: ssl.SSLContext | None, *, warms: bool
+    settings: Settings,
+    services: Services,
+    state: State,
+    tls: ssl.SSLContext | None,
+    *,
+    warms: bool,
+    ask: Callable[[list[str]], None] | None = None,
 ) -> list[asyncio.Task[None]]:
-    """What every process that serves does beside it; the caller cancels the tasks. `warms`: it is who warms."""
+    """What every process that serves does beside it; the caller cancels the tasks. `warms`: it is who warms. `ask`: who
+    is to say when changed handlers are put in force."""
     duties = [
-        start(services.handlers.watch(asyncio.sleep), name="handlers-watch"),
+        start(services.handlers.watch(asyncio.sleep, ask), name="handlers-watch"),
         start(_watch_lag(state), name="loop-lag"),
     ]
     if heap.by_glibc():

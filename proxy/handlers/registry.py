@@ -2,8 +2,8 @@
 
 A handler is loaded before the policy that needs it is put in force, so that no request waits for one; a handler that
 cannot be loaded makes the policy unusable, and what served before goes on. The files are watched as well: a new version
-takes over when it is loaded, and a bad one changes nothing but a line in the log. Requests on their way end where they
-began. Routes with equal specs share one loaded handler.
+takes over when it is loaded, and a bad one changes nothing but a line in the log; of several workers one tries it
+before the others. Requests on their way end where they began. Routes with equal specs share one loaded handler.
 """
 
 from __future__ import annotations
@@ -121,13 +121,23 @@ class Handlers:
         async with self._lock:
             await self._use(tuple(route for route in table.routes.values() if route.handler is not None))
 
-    async def watch(self, pause: Callable[[float], Awaitable[None]]) -> None:
-        """Put new versions of files in force, until cancelled. `pause` waits that many seconds."""
+    async def watch(
+        self, pause: Callable[[float], Awaitable[None]], ask: Callable[[list[str]], None] | None = None
+    ) -> None:
+        """Put new versions of files in force, until cancelled. `pause` waits that many seconds.
+
+        `ask` is told, with every look, which versions are to be put in force; that is done by `use` when it is time.
+        Without it that is at once.
+        """
         while True:
             await pause(POLL)
-            changed = [spec for spec, entry in self._entries.items() if self._version(spec) != entry.version]
-            if any(self._refused.get(spec) != self._version(spec) for spec in changed):
-                await self._refresh()
+            found = {spec: (self._version(spec), entry.version) for spec, entry in self._entries.items()}
+            changed = {spec: version for spec, (version, before) in found.items() if version != before}
+            if any(self._refused.get(spec) != version for spec, version in changed.items()):
+                if ask is None:
+                    await self._refresh()
+                else:
+                    ask(sorted(changed.values()))
             elif not changed:
                 self.problem = None
 

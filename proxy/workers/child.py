@@ -7,7 +7,7 @@ import itertools
 import mmap
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -16,6 +16,7 @@ from .channel import Channel, channel_of
 from .messages import (
     WHERE,
     Answered,
+    Changed,
     Facts,
     Failed,
     Kept,
@@ -81,6 +82,8 @@ class Child:
         """What it last said that it loads."""
         self.fault: str | None = None
         """Why it is about to be killed, unless it speaks."""
+        self.changed: Callable[[list[str]], None] = lambda versions: None
+        """Told which versions of handlers' files the worker would put in force."""
         self._channel = channel
         self._ids = itertools.count(1)
         self._over: str | None = None
@@ -128,6 +131,11 @@ class Child:
             await self._channel.close()
 
     @property
+    def over(self) -> bool:
+        """Whether its line is closed: it has ended, or is about to."""
+        return self._over is not None
+
+    @property
     def adopting(self) -> bool:
         """Whether it is about to put a policy in force, or to refuse it."""
         return self._verdict is not None and not self._verdict.done()
@@ -146,6 +154,8 @@ class Child:
         match message:
             case Loading():
                 self.loading = message.what
+            case Changed():
+                self.changed(message.versions)
             case Kept():
                 self._kept.update(message.files)
             case Ready():

@@ -57,6 +57,8 @@ class Begin:
     """Of the memory of what owners have left, which they share; -1: a supervisor of an older release has none."""
     kept: Mapping[str, str] | None = field(default=None, repr=False)
     """What the door's files last held, as `Papers` has it; None: a supervisor of an older release knows no `Kept`."""
+    tries: bool = False
+    """The supervisor knows `Changed`; without one that does a worker puts changed handlers in force by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,14 @@ class Kept:
     """What files of the door hold, which the worker could use: workers that start while they can't be begin with it."""
 
     files: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """There are new versions of handlers' files. Said again and again: they are put in force with the policy that is
+    told next, be it the same."""
+
+    versions: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +199,7 @@ class Counted:
 
 Message = (
     Begin
+    | Changed
     | Kept
     | Loading
     | Ready
@@ -210,7 +221,7 @@ Message = (
 _KINDS: Mapping[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
-        *(Begin, Kept, Loading, Ready, Failed, Accept, NewPolicy, Verdict, Question, Answered, Facts, Drain),
+        *(Begin, Changed, Kept, Loading, Ready, Failed, Accept, NewPolicy, Verdict, Question, Answered, Facts, Drain),
         *(Legacy, Yours, Serving, Unwanted, Counted),
     )
 }

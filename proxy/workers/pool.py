@@ -3,7 +3,8 @@
 Each has a slot with a number, and one task that keeps it filled. All of them begin to accept together, once each could
 serve and they may; one that is started again accepts when it is ready. A new policy is tried by one worker first:
 refused there, it has gone nowhere; in force there, the others are told at once, and one that refuses what another could
-use is replaced.
+use is replaced. Changed files of handlers likewise: workers ask for them, and are told the policy in force anew. One
+that can't use what another could goes on with what it has, since nobody has kept what was on disk a moment ago.
 
 A worker that says nothing for a minute is killed: its loop stands, and with it everything that it holds. One that
 starts has `Pace.load` between two things that it loads, and says what they are. Either is asked a look before where its
@@ -109,12 +110,21 @@ class Pool:
         self._failure: str | None = None
         """Why a worker ended before it was let in for the first time."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._adopting = asyncio.Lock()
+        """Held by who tells serving workers a policy: one at a time."""
+        self._changed = asyncio.Event()
+        """Workers ask for versions of handlers' files."""
+        self._asked: frozenset[str] = frozenset()
+        """Which: those of the last who asked."""
+        self._refused: frozenset[str] = frozenset()
+        """Which were asked for when the worker that tried them could not use them."""
 
     async def start(self, policy: Told) -> None:
         """Start every worker; returns when all of them could serve. Raises CannotServe, and then none is left."""
         self._policy = policy
         keeps = [start(self._keep(slot), name=f"worker-{slot.number}") for slot in self.slots]
-        self._tasks = [*keeps, start(self._watch(), name="workers-watch")]
+        watch = start(self._watch(), name="workers-watch")
+        self._tasks = [*keeps, watch, start(self._renews(), name="workers-handlers")]
         await self._all_ready.wait()
         await self._raise_failure()
 
@@ -127,14 +137,52 @@ class Pool:
 
     async def adopt(self, policy: Told) -> None:
         """Put `policy` in force in every worker, or in none. Raises PolicyError when it is refused."""
+        async with self._adopting:
+            first = await self._tried(policy)
+            self._policy = policy
+            await asyncio.gather(*(self._bring_up_to_date(slot) for slot in self._serving() if slot is not first))
+
+    async def _tried(self, policy: Told) -> Slot | None:
+        """Who has put `policy` in force before all others. Raises PolicyError."""
         first = min(self._serving(), key=_silence, default=None)  # one that stands would say nothing of it for a minute
         if first is not None and first.child is not None:
             problems = await self._tell(first.child, policy)
             if problems:
                 raise PolicyError(problems, policy.name)
-        self._policy = policy
-        others = [slot for slot in self._serving() if slot is not first]
-        await asyncio.gather(*(self._bring_up_to_date(slot) for slot in others))
+        return first
+
+    def try_again(self) -> None:
+        """Try changed handlers once more, if there are any that were refused."""
+        self._refused = frozenset()
+
+    def _ask(self, versions: list[str]) -> None:
+        self._asked = frozenset(versions)
+        self._changed.set()
+
+    async def _renews(self) -> None:
+        """Put changed handlers in force whenever workers ask for them, but for what was tried in vain."""
+        while True:
+            await self._changed.wait()
+            if not self._refused or not self._refused <= self._asked:
+                async with self._adopting:
+                    await self._renew(self._asked)
+            self._changed.clear()  # who still has something to ask for asks again
+
+    async def _renew(self, versions: frozenset[str]) -> None:
+        policy = self._newest()
+        try:
+            first = await self._tried(policy)
+        except PolicyError as error:
+            self._refused = versions
+            log.error("a changed handler is not used, the one before it goes on: %s", error)  # noqa: TRY400
+            return
+        self._refused = frozenset()
+        others = [(slot.number, slot.child) for slot in self._serving() if slot is not first and slot.child is not None]
+        found = await asyncio.gather(*(self._tell(child, policy) for _, child in others))
+        for (number, _), problems in zip(others, found, strict=True):
+            if problems:
+                log.error("worker %d can't use the changed handler that another could: %s", number, problems[0].message)
+        log.info("a changed handler is in force")
 
     async def stop(self) -> None:
         """Drain every worker, and kill those that do not end in time."""
@@ -142,8 +190,9 @@ class Pool:
         for slot in self.slots:
             self._send_away(slot)
         if self._tasks:
-            *keeps, watch = self._tasks
+            *keeps, watch, renews = self._tasks
             watch.cancel()
+            renews.cancel()
             _, late = await asyncio.wait(keeps, timeout=self._drain + self._pace.leave)
             for slot in self.slots if late else ():
                 if slot.child is not None:
@@ -239,6 +288,7 @@ class Pool:
         """One worker's life; returns why it ended."""
         try:
             child = slot.child = await self._start_child(slot.number)
+            child.changed = self._ask
         except OSError as error:
             return f"it could not be started: {error.strerror}"
         if self._stopping.is_set():  # it was on its way when the others were sent away
@@ -272,10 +322,12 @@ class Pool:
 
     async def _rise(self, slot: Slot, child: Child) -> None:
         """Raises ChildGone."""
-        policy = self._newest()
+        policy, refused = self._newest(), self._refused
         child.tell(self._begin(slot.number, policy))
         await child.ready()
         slot.state = "ready"
+        if refused is self._refused:  # it has loaded what is there, so that others may try it as well
+            self.try_again()
         if not self._open:
             if all(other.state == "ready" for other in self.slots):
                 self._all_ready.set()
@@ -334,4 +386,4 @@ class Pool:
 
 
 def _silence(slot: Slot) -> float:
-    return slot.child.silent if slot.child is not None else math.inf
+    return slot.child.silent if slot.child is not None and not slot.child.over else math.inf

@@ -169,6 +169,8 @@ class Supervisor:
         async def prepare(table: RouteTable) -> None:
             if self._pool is not None and table.digest != policy.current.table.digest:
                 await self._pool.adopt(self._told(table.digest, policy.current.generation + 1))
+            elif self._pool is not None:
+                self._pool.try_again()
 
         policy = self._outside.make_policy(settings, swapped, self._meters.reload, prepare, number)
         await policy.load()
@@ -205,7 +207,7 @@ class Supervisor:
             return await start_child(number, (first, *also, page, *memory.descriptors), variables, kept)
 
         def begin(number: int, told: Told) -> Begin:
-            more = memory.replays, also, True, memory.quotas, kept
+            more = memory.replays, also, True, memory.quotas, kept, True
             return Begin(number, each, told, first, page, near, *more)
 
         def ended(number: int, child: Child) -> None:

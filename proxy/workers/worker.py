@@ -36,6 +36,7 @@ from .messages import (
     Accept,
     Answered,
     Begin,
+    Changed,
     Drain,
     Facts,
     Failed,
@@ -156,7 +157,8 @@ class Worker:
             if not self._ended.is_set():
                 settle()
                 await self._contracts.adopt(listening, Part(self._board, self._begin.number), tls)
-                duties = duties_of(self._settings, self._services, self._state, tls, warms=self._begin.number == 0)
+                warms, ask = self._begin.number == 0, self._ask if self._begin.tries else None
+                duties = duties_of(self._settings, self._services, self._state, tls, warms=warms, ask=ask)
                 following = follows(self._services)
             await self._ended.wait()
         finally:
@@ -171,6 +173,10 @@ class Worker:
             self._channel.tell(self._facts(0))
             self._board.close()
             restore()
+
+    def _ask(self, versions: list[str]) -> None:
+        if not self._channel.behind:  # as with reports
+            self._channel.tell(Changed(versions))
 
     async def _may_accept(self) -> None:
         told = [start(event.wait(), name="worker-waits") for event in (self._accept, self._ended)]

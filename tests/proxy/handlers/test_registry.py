@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -44,7 +45,7 @@ def opened(handlers: Handlers, route: Route) -> Passage:
     return handlers.open(route, Call(invocation(), b"", None, None, None), Asks())
 
 
-async def look(handlers: Handlers) -> None:
+async def look(handlers: Handlers, ask: Callable[[list[str]], None] | None = None) -> None:
     """One look at the files, as `watch` does it."""
     looks = 0
 
@@ -55,7 +56,7 @@ async def look(handlers: Handlers) -> None:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        await handlers.watch(pause)
+        await handlers.watch(pause, ask)
 
 
 @pytest.mark.parametrize("run", ["inline", "thread", "process"])
@@ -103,6 +104,25 @@ async def test_bad_version_that_is_taken_back(tmp_path: Path) -> None:
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
         await look(handlers)
         assert handlers.problem is None
+
+
+async def test_whoever_has_to_ask_waits_for_the_word(tmp_path: Path) -> None:
+    """With every look, and no more once it could not use what there is: that is put in force when it is told to."""
+    async with handled(tmp_path, says("one")) as proxy:
+        handlers, asked = proxy.services.handlers, list[list[str]]()
+        write(tmp_path, says("two"))
+        for _ in range(2):
+            await look(handlers, asked.append)
+        assert (len(asked), asked[0] == asked[-1], await said(proxy)) == (2, True, b"one")
+        assert await proxy.services.policy.reload()
+        await look(handlers, asked.append)
+        assert (len(asked), await said(proxy)) == (2, b"two")
+        write(tmp_path, "broken(\n")
+        await look(handlers, asked.append)
+        assert not await proxy.services.policy.reload()
+        await look(handlers, asked.append)
+        assert (len(asked), await said(proxy)) == (3, b"two")
+        assert asked[2] != asked[1]
 
 
 async def test_policy_that_cannot_start_without_its_handler(tmp_path: Path) -> None:

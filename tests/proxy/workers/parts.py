@@ -48,6 +48,8 @@ class Played:
     """Hears policies and says nothing of them."""
     comes_to: str | None = None
     """The label it comes to, whatever it was told."""
+    falls: bool = False
+    """Ends with the next policy that it is told."""
     asked: Callable[[Played, Question], None] = lambda worker, question: None
     """What it does with a question."""
     shown: bool = False
@@ -82,6 +84,8 @@ class Played:
             match message:
                 case Begin() if self.ready:
                     self.channel.tell(Ready(message.policy.label))
+                case NewPolicy() if self.falls:
+                    self.end(-9)
                 case NewPolicy() if not self.deaf:
                     label = self.comes_to or message.policy.label if not self.refuses else "digest/1"
                     self.channel.tell(Verdict(message.policy.generation, label, list(self.refuses)))

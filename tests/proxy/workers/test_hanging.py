@@ -84,6 +84,33 @@ def test_an_upgrade_and_a_worker_that_hang_over_a_handler(tmp_path: Path, upstre
     assert lost <= load.clients
 
 
+def test_a_changed_handler_that_hangs_stands_in_one_worker_alone(tmp_path: Path, upstream: int, hanging: Path) -> None:
+    """The other serves on by the one before, and takes the new one once a worker could load it."""
+    with served(tmp_path, handled(upstream, "inline"), *LIMIT) as running:
+        running.spread(load := Load(running.port, clients=4))
+        before = running.pids()
+        hanging.touch()
+        with load:
+            os.utime(tmp_path / "model.py")
+            running.until("a changed handler is not used, the one before it goes on")
+            load.more(20)
+            running.until("it has said nothing for 4 looks while it loaded the handler")
+            load.more(20)
+            stays = [pid for pid in running.pids() if pid in before]
+            assert len(stays) == 1
+            assert len(load.lost) <= load.clients
+            hanging.unlink()
+            while "a changed handler is in force" not in running.errors.read_text():
+                release(tmp_path / "fifo")
+                load.more(5)
+            assert stays[0] in running.pids()
+            while running.value("pointsman_worker_up") < 2:
+                load.more(5)
+        assert running.errors.read_text().count("a changed handler is not used") == 1
+    assert (load.refused, set(load.answers)) == (0, {"200"})
+    assert len(load.lost) <= load.clients
+
+
 def test_a_reload_that_hangs_over_a_handler_is_refused(tmp_path: Path, upstream: int, hanging: Path) -> None:
     """All go on by the policy that they have, nothing is lost, and the next reload is not kept waiting."""
     with served(tmp_path, policy_of(upstream), *LIMIT) as running, Load(running.port, clients=4) as load:

@@ -9,6 +9,7 @@ from proxy.workers.messages import (
     Accept,
     Answered,
     Begin,
+    Changed,
     Counted,
     Drain,
     Facts,
@@ -33,6 +34,7 @@ from proxy.workers.messages import (
 TOLD = Told("policy.yaml", "text: ü\n", {"chat.jinja": "{{ x }}"}, 3, "aaaaaaaaaaaa/3")
 ALL: tuple[Message, ...] = (
     Begin(1, {"policy": "p", "port": 1, "state": None}, TOLD, 5, 6, None, 7, (8,)),
+    Changed(["1f", "2e"]),
     Kept({"keys": "#\u00ff"}),
     Loading("the handler model.py"),
     Ready("aaaaaaaaaaaa/3"),
