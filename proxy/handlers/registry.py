@@ -126,20 +126,19 @@ class Handlers:
     ) -> None:
         """Put new versions of files in force, until cancelled. `pause` waits that many seconds.
 
-        `ask` is told, with every look, which versions are to be put in force; that is done by `use` when it is time.
-        Without it that is at once.
+        `ask` is told, with every look, which versions are not in force; `use` puts them there when it is time, and who
+        was asked remembers what could not be used. Without it that is done here.
         """
         while True:
             await pause(POLL)
             found = {spec: (self._version(spec), entry.version) for spec, entry in self._entries.items()}
             changed = {spec: version for spec, (version, before) in found.items() if version != before}
-            if any(self._refused.get(spec) != version for spec, version in changed.items()):
-                if ask is None:
-                    await self._refresh()
-                else:
-                    ask(sorted(changed.values()))
-            elif not changed:
+            if not changed:
                 self.problem = None
+            elif ask is not None:
+                ask(sorted(changed.values()))
+            elif any(self._refused.get(spec) != version for spec, version in changed.items()):
+                await self._refresh()
 
     async def stop(self) -> None:
         """Give everything back."""

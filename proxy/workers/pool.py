@@ -117,7 +117,7 @@ class Pool:
         self._asked: frozenset[str] = frozenset()
         """Which: those of the last who asked."""
         self._refused: frozenset[str] = frozenset()
-        """Which were asked for when the worker that tried them could not use them."""
+        """Which were asked for when a worker that was told to could not use them."""
 
     async def start(self, policy: Told) -> None:
         """Start every worker; returns when all of them could serve. Raises CannotServe, and then none is left."""
@@ -176,9 +176,9 @@ class Pool:
             self._refused = versions
             log.error("a changed handler is not used, the one before it goes on: %s", error)  # noqa: TRY400
             return
-        self._refused = frozenset()
         others = [(slot.number, slot.child) for slot in self._serving() if slot is not first and slot.child is not None]
         found = await asyncio.gather(*(self._tell(child, policy) for _, child in others))
+        self._refused = versions if any(found) else frozenset()
         for (number, _), problems in zip(others, found, strict=True):
             if problems:
                 log.error("worker %d can't use the changed handler that another could: %s", number, problems[0].message)

@@ -107,7 +107,7 @@ async def test_bad_version_that_is_taken_back(tmp_path: Path) -> None:
 
 
 async def test_whoever_has_to_ask_waits_for_the_word(tmp_path: Path) -> None:
-    """With every look, and no more once it could not use what there is: that is put in force when it is told to."""
+    """It asks with every look, also for what it could not use: whoever it asks may want it to try again."""
     async with handled(tmp_path, says("one")) as proxy:
         handlers, asked = proxy.services.handlers, list[list[str]]()
         write(tmp_path, says("two"))
@@ -121,8 +121,8 @@ async def test_whoever_has_to_ask_waits_for_the_word(tmp_path: Path) -> None:
         await look(handlers, asked.append)
         assert not await proxy.services.policy.reload()
         await look(handlers, asked.append)
-        assert (len(asked), await said(proxy)) == (3, b"two")
-        assert asked[2] != asked[1]
+        assert (len(asked), await said(proxy)) == (4, b"two")
+        assert asked[3] == asked[2] != asked[1]
 
 
 async def test_policy_that_cannot_start_without_its_handler(tmp_path: Path) -> None:
