@@ -22,6 +22,7 @@ from proxy.workers.messages import (
     Accept,
     Answered,
     Begin,
+    Changed,
     Drain,
     Facts,
     Failed,
@@ -94,11 +95,11 @@ async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIte
     """A worker that has been told to begin.
 
     `report` is the time between reports, `also` a further socket to accept from, `listens` whether its supervisor wants
-    to hear what it loads, `kept` what that has of the door's files; all else given is of its settings, of which one is
-    not known to it.
+    to hear what it loads, `tries` whether it is to be asked for changed handlers, `kept` what it has of the door's
+    files; all else given is of its settings, of which one is not known to it.
     """
     report, also = given.pop("report", REPORT), given.pop("also", None)
-    listens, kept = bool(given.pop("listens", False)), given.pop("kept", None)
+    listens, tries, kept = bool(given.pop("listens", False)), bool(given.pop("tries", False)), given.pop("kept", None)
     assert kept is None or isinstance(kept, dict)
     assert isinstance(report, float)
     ours, theirs = await line()
@@ -109,7 +110,7 @@ async def working(folder: Path, text: str = POLICY, **given: object) -> AsyncIte
         settings = dataclasses.replace(settings, **given)  # type: ignore[arg-type]  # a test's own choice
         each = dataclasses.asdict(settings) | {"of_another_release": 1}
         ports = os.dup(listening.fileno()), os.dup(page)
-        begin = Begin(1, each, told(4, text), *ports, None, listens=listens, kept=kept)
+        begin = Begin(1, each, told(4, text), *ports, None, listens=listens, kept=kept, tries=tries)
         if isinstance(also, socket.socket):
             begin = dataclasses.replace(begin, also=(os.dup(also.fileno()),))
         ours.tell(begin)
@@ -193,6 +194,34 @@ async def test_it_begins_with_what_the_key_file_last_held(
         assert [type(message) for message in heard] == said
         if Kept in said:
             assert heard[0] == Kept({"keys": TEAM})
+
+
+@pytest.mark.parametrize("tries", [True, False])
+async def test_a_changed_handler_is_asked_for(tmp_path: Path, tries: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """It waits to be told the policy anew; where its supervisor is of an older release it does as one process does."""
+    caplog.set_level("INFO")
+    (tmp_path / "model.py").write_text("def before(call): ...\n")
+    text = POLICY.replace("owner: us", f"owner: us, handler: {{path: {tmp_path}/model.py, run: thread}}", 1)
+    async with working(tmp_path, text, tries=tries) as hand:
+        await hand.hears(Ready)
+        hand.channel.tell(Accept())
+        await hand.get("/v1/models")
+        (tmp_path / "model.py").write_text("def before(call): return None\n")
+        if tries:
+            asked = await hand.hears(Changed)
+            assert await hand.hears(Changed) == asked
+            assert len(asked.versions) == 1  # type: ignore[union-attr]  # it is Changed
+            hand.channel.tell(NewPolicy(told(4, text)))
+            verdict = await hand.hears(Verdict)
+            assert isinstance(verdict, Verdict)
+            assert (verdict.generation, verdict.problems) == (4, [])
+        else:
+            await until(lambda: "a changed handler is in force" in caplog.text)
+        hand.channel.tell(Drain())
+        said = []
+        while (message := await hand.channel.hear()) is not None:
+            said.append(type(message))
+    assert Changed not in said
 
 
 async def test_a_supervisor_that_does_not_read_is_told_no_more(tmp_path: Path) -> None:
