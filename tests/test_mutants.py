@@ -87,6 +87,27 @@ MUTANTS = (
         "tests/proxy/workers/test_pool.py",
     ),
     Mutant(
+        "a changed handler that hung goes to the next worker",
+        "proxy/workers/pool.py",
+        "if not self._refused or not self._refused <= self._asked:",
+        "if True:",
+        "tests/proxy/workers/test_renewing.py",
+    ),
+    Mutant(
+        "a worker that starts forgets the keys in force",
+        "proxy/door.py",
+        'kept = self._papers.last("keys")',
+        "kept = None",
+        "tests/proxy/test_papers.py",
+    ),
+    Mutant(
+        "a key file that is cut within a line is read",
+        "proxy/door.py",
+        "if (number := cut_line(text, self._text)) is not None:",
+        "if (number := cut_line(text, self._text)) == 0:",
+        "tests/proxy/test_papers.py",
+    ),
+    Mutant(
         "a worker accepts before all could serve",
         "proxy/workers/pool.py",
         'if all(other.state == "ready" for other in self.slots):',
