@@ -77,14 +77,13 @@ async def serving(
     """
     async with AsyncExitStack() as parts:
         ground = _ground(settings, variables, parts, world := world or real())
-        meters = ground.meters
         chain = AwsCredentials()
         parts.push_async_callback(chain.aclose)
         handlers = _handlers(settings, variables, ground)
         parts.push_async_callback(handlers.stop)
         store = _store(settings.state, parts, world)
         follower = _follower(store, settings, ground, lambda: policy.redress())
-        heard = Hearers(ground.swapped, meters.reload, handlers.use, follower.dress if follower else None)
+        heard = Hearers(ground.swapped, ground.meters.reload, handlers.use, follower.dress if follower else None)
         policy = policy_of(settings, variables, heard, told or named(settings), told.number if told else int.__add__)
         await policy.load()
         await world.loads("the shared state, AWS's library, keys and certificates")
@@ -111,7 +110,7 @@ async def serving(
             handlers=handlers,
             book=ground.book,
             gates=ground.gates,
-            meters=meters,
+            meters=ground.meters,
             telemetry=ground.telemetry,
             log=ground.log,
             now=world.now,
@@ -211,8 +210,8 @@ def _load(settings: Settings, variables: Mapping[str, str], ground: _Ground) -> 
 
 
 def _door(settings: Settings, world: World) -> Door | None:
-    guarded = settings.keys or settings.tls_client_ca
-    return Door(settings, world.wall, world.replays, world.papers) if guarded else None
+    files = world.replays, world.papers
+    return Door(settings, world.wall, *files) if settings.keys or settings.tls_client_ca else None
 
 
 def real(
