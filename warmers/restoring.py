@@ -50,6 +50,8 @@ class Restorer:
         self._parts = parts
         self._fleet = fleet
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._again: dict[str, Route] = {}
+        """By target: who found it cold while its last probe, which was over, was still being told to the others."""
 
     @property
     def out(self) -> tuple[str, ...]:
@@ -58,7 +60,10 @@ class Restorer:
 
     def restore(self, route: Route, target: Target) -> bool:
         """See to it that `target` is being restored, in the name of `route`. False: only a caller's request can."""
-        if self._parts.temperatures.asked(target) or target.name in self._running:
+        if self._parts.temperatures.asked(target):
+            return True
+        if target.name in self._running:
+            self._again[target.name] = route
             return True
         if target.speaks not in BODIES:
             return False
@@ -78,8 +83,12 @@ class Restorer:
             async with self._turn(target) as ours:
                 if ours:
                     self._count(target, await self._asked(route, target))
+                self._again.pop(target.name, None)
         finally:
             self._running.pop(target.name, None)
+            again = self._again.pop(target.name, None)
+        if again is not None and self._parts.temperatures.warmth(target, self._parts.now()) is Warmth.COLD:
+            self.restore(again, target)
 
     def _count(self, target: Target, answer: Answer) -> None:
         """What came of a probe; before the others hear of it: who sees the target back sees this, too."""

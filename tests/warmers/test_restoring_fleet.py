@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
 
 from backends.emulator.clock import Clock
-from backends.state import Lease
+from backends.state import Item, Lease
 from policies.temperature import Warmth
 from tests.memory import MemoryStore
 from warmers.ping import Parts
@@ -100,6 +100,36 @@ async def test_the_lease_is_kept_for_as_long_as_it_takes() -> None:
     assert store.leases["restore/dedicated"].expires > clock.now()
     await one.restorer.stop()
     assert store.leases["restore/dedicated"].expires == 0.0
+
+
+class Slow(MemoryStore):
+    """One that says what others use when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked_for, self.says = asyncio.Event(), asyncio.Event()
+
+    async def items(self, group: str) -> Mapping[str, Item]:
+        self.asked_for.set()
+        await self.says.wait()
+        return await super().items(group)
+
+
+async def test_who_finds_it_cold_again_while_the_others_are_told_that_it_was_back_has_a_probe() -> None:
+    """Whoever waits for it would wait until somebody else came: of the last probe only the telling is not over."""
+    store, clock = Slow(), frozen()
+    one = Member("one", store, clock)
+    one.restore()
+    await one.asked()
+    one.backend.answers.put_nowait(None)
+    await store.asked_for.wait()
+    one.parts.temperatures.met_cold(TARGET, clock.now())
+    one.restore()
+    store.says.set()
+    await until(lambda: len(one.backend.asked) == 2)
+    one.backend.answers.put_nowait(None)
+    await one.settled()
+    assert one.warmth is Warmth.READY
 
 
 async def test_without_the_store_each_sends_its_own(caplog: pytest.LogCaptureFixture) -> None:
