@@ -17,6 +17,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 
 from backends.state import Lease, Store, StoreError
 from backends.tasks import start
@@ -50,6 +51,8 @@ class Restorer:
         self._parts = parts
         self._fleet = fleet
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._back: dict[str, float] = {}
+        """By target: when its last probe was answered."""
         self._again: dict[str, Route] = {}
         """By target: who found it cold while its last probe, which was over, was still being told to the others."""
 
@@ -82,6 +85,7 @@ class Restorer:
         try:
             async with self._turn(target) as ours:
                 if ours:
+                    await self._paced(target)
                     self._count(target, await self._asked(route, target))
                 self._again.pop(target.name, None)
         finally:
@@ -90,10 +94,18 @@ class Restorer:
         if again is not None and self._parts.temperatures.warmth(target, self._parts.now()) is Warmth.COLD:
             self.restore(again, target)
 
+    async def _paced(self, target: Target) -> None:
+        """A target that answers probes and refuses those who were held is asked no quicker than one that is cold."""
+        early = self._back.get(target.name, -inf) + pace(target.restore) - self._parts.now()
+        if early > 0.0:
+            await self._parts.pause(early)
+
     def _count(self, target: Target, answer: Answer) -> None:
         """What came of a probe; before the others hear of it: who sees the target back sees this, too."""
         result = "ready" if answer.failure is None else "given_up" if answer.cold else "failed"
         self._parts.meters.cold.restore(target.name, result)
+        if result == "ready":
+            self._back[target.name] = self._parts.now()
         if result == "failed":
             log.warning("the restore probe of %s failed: %s", target.name, answer.failure)
             self._parts.temperatures.doubted(target, self._parts.now())

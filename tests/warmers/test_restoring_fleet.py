@@ -11,7 +11,7 @@ import pytest
 
 from backends.emulator.clock import Clock
 from backends.state import Item, Lease
-from policies.temperature import Warmth
+from policies.temperature import Warmth, pace
 from tests.memory import MemoryStore
 from warmers.ping import Parts
 from warmers.restoring import PERIOD, Fleet, Restorer
@@ -126,7 +126,11 @@ async def test_who_finds_it_cold_again_while_the_others_are_told_that_it_was_bac
     one.parts.temperatures.met_cold(TARGET, clock.now())
     one.restore()
     store.says.set()
+    back = clock.now()
     await until(lambda: len(one.backend.asked) == 2)
+    assert clock.now() - back >= pace(
+        TARGET.restore
+    )  # no quicker than a cold one: it may answer probes and refuse others
     one.backend.answers.put_nowait(None)
     await one.settled()
     assert one.warmth is Warmth.READY
