@@ -11,7 +11,7 @@ import pytest
 
 from backends.http.acceptor import Alone
 from backends.http.edge import Answer, ByteBudget, Exchange, Listener
-from backends.http.inbound import Server
+from backends.http.inbound import Handler, Server
 from backends.http.limits import LIMITS
 
 
@@ -132,6 +132,22 @@ async def test_who_is_cut_off_at_the_end_is_told_so_and_its_time_is_given_once()
     writer.close()
 
 
+async def stopped_within(
+    stream: Handler, begun: asyncio.Event, drain: float
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, asyncio.Future[None]]:
+    """A client whose stream has begun at a listener that is stopping since, and the end of that."""
+    listener = Listener(stream, malformed, ByteBudget(1024), drain=drain)
+    port = await listener.start("127.0.0.1", 0)
+    idle, closing = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(REQUEST)
+    await begun.wait()
+    stopping = asyncio.ensure_future(listener.stop())
+    assert await idle.read() == b""  # closed, as all that were idle
+    closing.close()
+    return reader, writer, stopping
+
+
 @pytest.mark.parametrize("together", [True, False])
 async def test_who_asks_after_a_stream_that_ended_while_the_listener_stops_is_answered(together: bool) -> None:
     """Its head had said nothing of an end: the next request may have come with the first, or be on its way."""
@@ -148,14 +164,7 @@ async def test_who_asks_after_a_stream_that_ended_while_the_listener_stops_is_an
         exchange.put(b"last")
         exchange.finish()
 
-    listener = Listener(stream, malformed, ByteBudget(1024), drain=20.0)
-    port = await listener.start("127.0.0.1", 0)
-    idle, closing = await asyncio.open_connection("127.0.0.1", port)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(REQUEST)
-    await begun.wait()
-    stopping = asyncio.ensure_future(listener.stop())
-    assert await idle.read() == b""  # closed, as all that were idle
+    reader, writer, stopping = await stopped_within(stream, begun, drain=20.0)
     if together:
         writer.write(REQUEST)
     ends.set()
@@ -165,7 +174,6 @@ async def test_who_asks_after_a_stream_that_ended_while_the_listener_stops_is_an
     assert b"connection: close" in await head(reader)
     assert await reader.read() == b""
     await stopping
-    closing.close()
     writer.close()
 
 
@@ -180,19 +188,11 @@ async def test_a_client_that_asks_no_more_after_such_a_stream_does_not_hold_the_
         exchange.put(b"last")
         exchange.finish()
 
-    listener = Listener(stream, malformed, ByteBudget(1024), drain=600.0)
-    port = await listener.start("127.0.0.1", 0)
-    idle, closing = await asyncio.open_connection("127.0.0.1", port)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(REQUEST)
-    await begun.wait()
-    stopping = asyncio.ensure_future(listener.stop())
-    assert await idle.read() == b""
+    reader, writer, stopping = await stopped_within(stream, begun, drain=600.0)
     ends.set()
     async with asyncio.timeout(60):
         assert (await reader.read()).endswith(b"0\r\n\r\n")
         await stopping
-    closing.close()
     writer.close()
 
 
